@@ -1,0 +1,5 @@
+"""``python -m rheostat``: the command line."""
+
+from rheostat.cli import main
+
+main()

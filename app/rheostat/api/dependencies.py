@@ -1,0 +1,24 @@
+"""What routes ask for."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Query, Request
+
+from rheostat.schemas import IdempotencyKey, JobId, TrialId
+from rheostat.service import Service
+
+
+async def _service(request: Request) -> Service:
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+TheService = Annotated[Service, Depends(_service)]
+JobIdPath = Annotated[JobId, Path(description="Identifier of the recurring job.")]
+TrialIdPath = Annotated[TrialId, Path(description="Identifier of the trial, from `predict`.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Longest page wanted.")]
+IdempotencyKeyHeader = Annotated[
+    IdempotencyKey | None,
+    Header(alias="Idempotency-Key", description="The same key gives the same answer, however often it is sent."),
+]

@@ -1,0 +1,135 @@
+"""Errors as ``application/problem+json`` (RFC 9457): one file, so that every answer looks the same."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from rheostat.errors import (
+    Conflict,
+    FieldError,
+    InvalidInput,
+    NotFound,
+    PolicyFailed,
+    RheostatError,
+    Unavailable,
+)
+from rheostat.schemas import FieldProblem, Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS: dict[type[RheostatError], HTTPStatus] = {
+    InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    PolicyFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+_HTTP_CODES = {
+    HTTPStatus.BAD_REQUEST: ("malformed_request", "Send a JSON body in UTF-8."),
+    HTTPStatus.NOT_FOUND: ("no_such_route", "The routes are listed at /docs."),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "The header Allow lists the methods of this route."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("body_too_large", "Send less in one request."),
+}
+
+_log = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of an application as a problem."""
+    app.add_exception_handler(RheostatError, _rheostat_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of the problems that a route may answer with."""
+    return {
+        status: {"description": HTTPStatus(status).phrase, "model": Problem}
+        for status in (*statuses, 400, 413, 422, 503)
+    }
+
+
+async def _rheostat_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RheostatError)
+    status = next(
+        (_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s: %s", error.code, error, exc_info=error)
+    return _problem(status, error.code, error.message, error.retryable, error.hint, error.fields)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = [_field(dict(problem)) for problem in error.errors()]
+    hint = "Correct the fields named below."
+    if fields[0].field == "body" and not _is_json(request):
+        hint = "Send the header Content-Type: application/json."
+    names = ", ".join(dict.fromkeys(field.field for field in fields))
+    return _problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput.code, f"Not understood: {names}.", False, hint, fields
+    )
+
+
+async def _http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
+    response = _problem(status, code, str(error.detail).rstrip(".") + ".", False, hint)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(_: Request, __: Exception) -> Response:
+    """Answer what nobody foresaw without a word of it; the server's log has the traceback."""
+    return _problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        RheostatError.code,
+        "The server failed in a way that nobody foresaw.",
+        False,
+        "Its log tells more; please report it.",
+    )
+
+
+def _problem(
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    retryable: bool,
+    hint: str,
+    fields: Sequence[FieldError] = (),
+) -> Response:
+    problem = Problem(
+        type=f"urn:rheostat:problem:{code}",
+        title=status.phrase,
+        status=status.value,
+        detail=detail,
+        code=code,
+        retryable=retryable,
+        hint=hint,
+        fields=[FieldProblem(field=field.field, message=field.message) for field in fields],
+    )
+    headers = {"Retry-After": "1"} if retryable else None
+    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
+
+
+def _field(problem: dict[str, Any]) -> FieldError:
+    """Name a field as its sender does: ``gpu.count`` in the body, the plain name of a header or query."""
+    source, *path = problem["loc"]
+    if problem["type"] == "json_invalid":
+        return FieldError("body", f"is not JSON: {problem.get('ctx', {}).get('error', problem['msg'])}")
+    name = ".".join(str(step) for step in path) or str(source)
+    message = problem["msg"].removeprefix("Value error, ")
+    return FieldError(name, message[:1].lower() + message[1:])
+
+
+def _is_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")

@@ -1,0 +1,213 @@
+"""Every error that Rheostat raises on purpose.
+
+::
+
+    RheostatError                 code                      retry?
+    ├── InvalidInput              invalid_input             no     a field is missing, malformed or out of bounds
+    ├── NotFound
+    │   ├── JobNotFound           job_not_found             no
+    │   └── TrialNotFound         trial_not_found           no
+    ├── Conflict
+    │   ├── JobDiffers            job_differs               no     registered before, with other settings
+    │   ├── JobBusy               job_busy                  yes    trials are still running
+    │   ├── ReportContradicts     report_contradicts        no     another report of that epoch said otherwise
+    │   ├── KeyReused             idempotency_key_reused    no     one key, two different requests
+    │   ├── UnknownBatchSize      unknown_batch_size        no     not among the job's batch sizes
+    │   ├── NoBatchSizeLeft       no_batch_size_left        no     none fits that GPU
+    │   └── NoPowerLimitFits      no_power_limit_fits       no     none lies in that GPU's range
+    ├── PolicyFailed              policy_failed             no     a policy raised or answered nonsense
+    ├── Unavailable
+    │   ├── DatabaseUnavailable   database_unavailable      yes    not reachable, or out of space
+    │   ├── DatabaseBusy          database_busy             yes    a lock was not had in time
+    │   └── SchemaOutdated        schema_outdated           no     `rheostat db upgrade` is due
+    ├── ConfigurationError        configuration             no     a setting of this process is wrong
+    ├── ServerUnreachable         server_unreachable        yes    (client) no answer from the server
+    └── ServerRefused             as the server says        as it says (client) an answer that is an error
+
+An error knows nothing of HTTP: ``rheostat.api.problems`` gives each its status.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of a request.
+
+    Attributes:
+        field: Path of the field, as ``gpu.count`` or ``batch_sizes.2``.
+        message: What is wrong with it and what would be right.
+    """
+
+    field: str
+    message: str
+
+
+class RheostatError(Exception):
+    """Base of all errors; see the tree at the top of this module.
+
+    Attributes:
+        code: Stable, machine-readable name of the error.
+        retryable: Whether the same request may succeed later, unchanged.
+        hint: What the caller can do about it.
+        fields: The fields at fault, where there are any.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "", fields: Sequence[FieldError] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.fields = tuple(fields)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InvalidInput(RheostatError):
+    """A field is missing, malformed, out of bounds, or at odds with another."""
+
+    code = "invalid_input"
+
+
+class NotFound(RheostatError):
+    """The thing that the request names does not exist."""
+
+    code = "not_found"
+
+
+class JobNotFound(NotFound):
+    """No job of that id is registered."""
+
+    code = "job_not_found"
+
+
+class TrialNotFound(NotFound):
+    """No trial of that id exists."""
+
+    code = "trial_not_found"
+
+
+class Conflict(RheostatError):
+    """The request is at odds with what is recorded."""
+
+    code = "conflict"
+
+
+class JobDiffers(Conflict):
+    """The job was registered before, with other settings."""
+
+    code = "job_differs"
+
+
+class JobBusy(Conflict):
+    """Trials of the job are still running."""
+
+    code = "job_busy"
+    retryable = True
+
+
+class ReportContradicts(Conflict):
+    """The report says something else than an earlier one did."""
+
+    code = "report_contradicts"
+
+
+class KeyReused(Conflict):
+    """An ``Idempotency-Key`` came back with a different request."""
+
+    code = "idempotency_key_reused"
+
+
+class UnknownBatchSize(Conflict):
+    """The batch size is not among those of the job."""
+
+    code = "unknown_batch_size"
+
+
+class NoBatchSizeLeft(Conflict):
+    """No batch size of the job fits the GPU."""
+
+    code = "no_batch_size_left"
+
+
+class NoPowerLimitFits(Conflict):
+    """No power limit of the job lies in the GPU's range."""
+
+    code = "no_power_limit_fits"
+
+
+class PolicyFailed(RheostatError):
+    """A policy raised, or answered with something that is not one of the job's settings."""
+
+    code = "policy_failed"
+
+
+class Unavailable(RheostatError):
+    """The server cannot answer now."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database is not reachable, read-only or out of space."""
+
+    code = "database_unavailable"
+
+
+class DatabaseBusy(Unavailable):
+    """A lock in the database was not had in time."""
+
+    code = "database_busy"
+
+
+class SchemaOutdated(Unavailable):
+    """The database's schema is not the one that this version works with."""
+
+    code = "schema_outdated"
+    retryable = False
+
+
+class ConfigurationError(RheostatError):
+    """A setting of this process is wrong; the message names it."""
+
+    code = "configuration"
+
+
+class ServerUnreachable(RheostatError):
+    """The server gave no answer within the time and the tries allowed."""
+
+    code = "server_unreachable"
+    retryable = True
+
+
+class ServerRefused(RheostatError):
+    """The server answered with an error.
+
+    Attributes:
+        status: HTTP status of the answer.
+        server_code: The stable code that the server gave.
+        server_retryable: Whether the server says that a later try may succeed.
+    """
+
+    code = "server_refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        server_code: str,
+        server_retryable: bool = False,
+        hint: str = "",
+        fields: Sequence[FieldError] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, fields=fields)
+        self.status = status
+        self.server_code = server_code
+        self.server_retryable = server_retryable

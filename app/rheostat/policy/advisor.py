@@ -1,0 +1,226 @@
+"""One policy applied to one placement: what the service and the in-process replay both call.
+
+The advisor joins the optimizer of batch sizes, the optimizer of power limits and the cost bound over the state
+stores that it is given. It checks what a policy answers, so that a faulty custom policy fails by name.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from rheostat.errors import PolicyFailed
+from rheostat.policy.cost import PowerMeasurement
+from rheostat.policy.cost_bound import CostBound
+from rheostat.policy.interface import (
+    ArmEstimate,
+    Choice,
+    Job,
+    Policy,
+    Progress,
+    Result,
+    Situation,
+    StateStore,
+)
+
+TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancelled", "abandoned"]
+"""States of a trial: it runs, and then ends in one of the others."""
+
+Outcome = Literal["failed", "oom", "cancelled"]
+"""How a trainer may end a run by itself."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The metric value that a run is to reach.
+
+    Attributes:
+        metric: Its name.
+        value: The value to reach.
+        maximize: Whether higher is better.
+    """
+
+    metric: str
+    value: float
+    maximize: bool
+
+    def reached(self, metric: float) -> bool:
+        """Return whether a value is at least as good as the target."""
+        return metric >= self.value if self.maximize else metric <= self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a report makes of a trial: its state from now on, and why."""
+
+    state: TrialState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PowerAdvice:
+    """A power limit in watts, or the limits to measure first, in order."""
+
+    power_limit_watts: int | None
+    profile_power_limits_watts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where the three parts of an advisor keep their state."""
+
+    batch_size: StateStore
+    power_limit: StateStore
+    cost_bound: StateStore
+
+
+class Advisor:
+    """Decides for the placements of a job, and learns from them, by one policy.
+
+    Args:
+        policy: The pair of optimizers.
+        stores: Their state.
+    """
+
+    def __init__(self, policy: Policy, stores: Stores) -> None:
+        self._stores = stores
+        self._batch_sizes = policy.batch_size(stores.batch_size)
+        self._power_limits = policy.power_limit(stores.power_limit)
+
+    def register(self, job: Job, batch_sizes: Sequence[int]) -> None:
+        """Make the state of a placement.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        self._ask(lambda: self._batch_sizes.register_job(job, sorted(batch_sizes)))
+
+    def choose(self, job: Job, situation: Situation) -> Choice:
+        """Return the batch size of a new trial.
+
+        Raises:
+            PolicyFailed: The policy raised, or chose what is not permitted.
+        """
+        choice = self._ask(lambda: self._batch_sizes.choose(job, situation))
+        if choice.batch_size not in situation.permitted:
+            raise PolicyFailed(
+                f"The policy {self._batch_sizes.name} chose batch size {choice.batch_size!r}, "
+                f"which is not among the permitted {list(situation.permitted)}."
+            )
+        return choice
+
+    def power(self, job: Job, batch_size: int) -> PowerAdvice:
+        """Return the power limit for a batch size, or what to measure first.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        limit = self._ask(lambda: self._power_limits.predict(job, batch_size))
+        if limit is not None:
+            return PowerAdvice(limit)
+        return PowerAdvice(None, tuple(self._ask(lambda: self._power_limits.plan(job, batch_size))))
+
+    def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
+        """Learn from a measured power limit.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        self._ask(lambda: self._power_limits.measure(job, batch_size, measurement))
+
+    def cost_bound(self, job: Job) -> float | None:
+        """Return the cost in joules at which a run of this placement is stopped, or None."""
+        return self._bound(job).bound(job)
+
+    def assess(
+        self,
+        job: Job,
+        target: Target | None,
+        *,
+        batch_size: int,
+        epoch: float,
+        metric: float | None,
+        cost: float | None,
+        outcome: Outcome | None = None,
+    ) -> Verdict:
+        """Return what a report makes of a running trial.
+
+        What the trainer says of the end comes first, then the target, the epochs, and last the policy's stop.
+        A job without a target has converged when it has run its epochs.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        if outcome is not None:
+            return Verdict(outcome, f"the trainer reported {outcome}")
+        if target is not None and metric is not None and target.reached(metric):
+            return Verdict("converged", f"{target.metric} {metric:g} reached the target {target.value:g}")
+        if epoch >= job.max_epochs:
+            if target is None:
+                return Verdict("converged", f"ran its {job.max_epochs} epochs")
+            return Verdict("failed", f"{target.metric} did not reach {target.value:g} in {job.max_epochs} epochs")
+        progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job))
+        stop = self._ask(lambda: self._batch_sizes.review(job, progress))
+        return Verdict("running", "not at the target yet") if stop is None else Verdict("stopped", stop)
+
+    def conclude(
+        self,
+        job: Job,
+        state: TrialState | None,
+        *,
+        batch_size: int,
+        cost: float | None,
+        epochs: float | None = None,
+    ) -> None:
+        """Learn from a run that is over.
+
+        A run that its trainer ended as failed or out of memory may have cost next to nothing; it is charged at
+        least what the bound would have let it spend, so that failing early does not look cheap. A cancelled
+        run, and one that converged at an unknown cost, teach nothing.
+
+        Args:
+            job: The placement that ran.
+            state: How it ended; None when nobody knows whether it converged.
+            batch_size: What it trained with.
+            cost: Its cost in joules, or None when unknown.
+            epochs: Epochs that it ran, where known.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        if state in ("cancelled", "abandoned", "running"):
+            return
+        bound = self._bound(job)
+        if state in ("oom", "failed"):
+            cost = max(cost or 0.0, bound.failure_charge(job))
+        if cost is None:
+            return
+        if state == "converged":
+            self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
+        elif state == "stopped":
+            self._stores.cost_bound[job] = bound.stopped().to_state()
+        converged = None if state is None else state == "converged"
+        self._ask(lambda: self._batch_sizes.conclude(job, Result(batch_size, cost, converged, epochs)))
+
+    def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
+        """Return what the policy believes of each arm.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        return self._ask(lambda: self._batch_sizes.estimates(job))
+
+    def _bound(self, job: Job) -> CostBound:
+        state = self._stores.cost_bound.get(job)
+        return CostBound() if state is None else CostBound.from_state(state)
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Call into the policy; whatever it raises names it."""
+        try:
+            return question()
+        except Exception as error:
+            raise PolicyFailed(
+                f"The policy {self._batch_sizes.name} failed: {type(error).__name__}: {error}",
+                hint="Choose another policy for the job, or correct this one and run `rheostat jobs rebuild`.",
+            ) from error

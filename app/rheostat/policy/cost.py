@@ -1,0 +1,115 @@
+"""What a run costs, and which power limit is best for which aim.
+
+The cost of a run joins energy and time in one number of joules (You, Chung, Chowdhury: "Zeus: Understanding
+and Optimizing GPU Energy Consumption of DNN Training", NSDI 2023, equation 2)::
+
+    cost = eta_knob * energy + (1 - eta_knob) * max_power * time
+
+``eta_knob = 1`` is energy alone, ``0`` is time alone. Power limits are compared by the same formula over one
+epoch (equation 7), since the number of epochs to the target depends on the batch size alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+def run_cost(energy_joules: float, time_seconds: float, *, eta_knob: float, max_power_watts: float) -> float:
+    """Return the cost of a run in joules (NSDI 2023, equation 2).
+
+    Args:
+        energy_joules: Energy of all GPUs of the run.
+        time_seconds: Wall-clock time of the run.
+        eta_knob: Weight of energy against time, 0 to 1.
+        max_power_watts: Highest power limit of one GPU times the number of GPUs.
+    """
+    return eta_knob * energy_joules + (1.0 - eta_knob) * max_power_watts * time_seconds
+
+
+def known_cost(
+    energy_joules: float | None,
+    time_seconds: float | None,
+    *,
+    eta_knob: float,
+    max_power_watts: float,
+) -> float | None:
+    """Return the cost of a run of which one figure may be unknown, or None when both are.
+
+    The missing figure is filled in at maximum power (energy = maximum power x time): the most that the energy
+    can have been, and the least that the time can have been. All runs of a job without an energy counter are
+    then compared by time, which is what is known of them.
+    """
+    if energy_joules is None and time_seconds is None:
+        return None
+    if energy_joules is None and time_seconds is not None:
+        energy_joules = max_power_watts * time_seconds
+    elif time_seconds is None and energy_joules is not None:
+        time_seconds = energy_joules / max_power_watts
+    assert energy_joules is not None
+    assert time_seconds is not None
+    return run_cost(energy_joules, time_seconds, eta_knob=eta_knob, max_power_watts=max_power_watts)
+
+
+@dataclass(frozen=True, slots=True)
+class PowerMeasurement:
+    """One power limit, measured over a slice of training and scaled to one epoch.
+
+    Where the number of steps in an epoch is unknown the figures are of one step instead: limits of one batch
+    size compare the same either way.
+
+    Attributes:
+        power_limit_watts: The limit of each GPU.
+        cost: Cost of one epoch in joules.
+        time_seconds: Time of one epoch; None when only the cost was reported.
+        energy_joules: Energy of one epoch over all GPUs; None when only the cost was reported.
+    """
+
+    power_limit_watts: int
+    cost: float
+    time_seconds: float | None = None
+    energy_joules: float | None = None
+
+
+Aim = Callable[[PowerMeasurement], float]
+"""What a selector makes small."""
+
+
+def by_cost(measurement: PowerMeasurement) -> float:
+    """Aim at the lowest cost, which weighs energy and time as the job's ``eta_knob`` says."""
+    return measurement.cost
+
+
+def by_energy(measurement: PowerMeasurement) -> float:
+    """Aim at the lowest energy; a measurement without it comes last."""
+    return float("inf") if measurement.energy_joules is None else measurement.energy_joules
+
+
+def by_time(measurement: PowerMeasurement) -> float:
+    """Aim at the shortest time; a measurement without it comes last."""
+    return float("inf") if measurement.time_seconds is None else measurement.time_seconds
+
+
+def select(
+    measurements: Sequence[PowerMeasurement],
+    aim: Aim = by_cost,
+    *,
+    max_slowdown: float | None = None,
+) -> PowerMeasurement:
+    """Return the measurement that serves the aim best within the allowed slowdown.
+
+    Args:
+        measurements: At least one, each of another power limit.
+        aim: :func:`by_cost`, :func:`by_energy` or :func:`by_time`.
+        max_slowdown: Longest time allowed, as a multiple of the shortest measured one (1.1 allows 10 % more).
+            A limit of which no time is known is not known to keep the bound: where no time is known at all,
+            the highest limit is chosen.
+
+    Ties go to the lower power limit, which draws less at its peak.
+    """
+    candidates = list(measurements)
+    if max_slowdown is not None:
+        times = [m.time_seconds for m in measurements if m.time_seconds is not None]
+        if not times:
+            return max(measurements, key=lambda m: m.power_limit_watts)
+        longest = max_slowdown * min(times)
+        candidates = [m for m in measurements if m.time_seconds is not None and m.time_seconds <= longest]
+    return min(candidates, key=lambda m: (aim(m), m.power_limit_watts))

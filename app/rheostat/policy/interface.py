@@ -1,0 +1,285 @@
+"""What a policy is: two abstract classes, and the values that pass through them.
+
+A policy decides; it does not store, log, time or talk. The four abstract methods are all that a custom policy
+must write; they carry the names of Zeus's policy interface (NSDI 2023), so that a policy written for it ports
+over. The other methods are hooks whose defaults are built on those four.
+
+A custom policy is a class in the entry-point group ``rheostat.policies``::
+
+    class Smallest(BatchSizeOptimizer):
+        name = "smallest"
+
+        def register_job(self, job, batch_sizes):
+            self.store[job] = {"smallest": min(batch_sizes)}
+
+        def predict(self, job):
+            return self.store[job]["smallest"]
+
+        def observe(self, job, batch_size, cost, converged=None):
+            pass
+
+The service makes a new instance for every request: what a policy keeps in ``self.store`` is all that it
+remembers. State is plain JSON (dicts with string keys, lists, numbers, strings, booleans, None), and it is
+re-derived at any time by ``register_job`` and the recorded observations in their order; so only these two may
+change what later decisions depend on.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rheostat.policy.cost import PowerMeasurement, known_cost
+
+State: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A placement of a recurring job: the job, a GPU model, and how many of them.
+
+    Those three identify it: two jobs that differ in the knobs alone are equal and share their state, so the
+    knobs below may be turned without losing what was learnt.
+
+    Attributes:
+        job_id: Identifier of the recurring job.
+        gpu_model: Name of the GPU model, as NVML gives it.
+        gpu_count: Number of GPUs of one run.
+        default_batch_size: What the user would have trained with.
+        max_power_watts: Highest power limit of one GPU times ``gpu_count``.
+        power_limits_watts: Limits of one GPU to choose from, highest first.
+        max_epochs: A run that has not reached its target by then has failed.
+        eta_knob: Weight of energy against time in the cost, 0 to 1.
+        beta_knob: A run is stopped when its cost passes this multiple of the lowest; None: never.
+        max_slowdown: Longest epoch allowed, as a multiple of the fastest limit's; None: any.
+        window_size: How many of an arm's latest runs count; 0: all.
+        seed: Seed of everything that this job draws at random.
+        trial_number: Number of the trial that is being decided, from 1.
+    """
+
+    job_id: str
+    gpu_model: str
+    gpu_count: int
+    default_batch_size: int = field(compare=False)
+    max_power_watts: float = field(compare=False)
+    power_limits_watts: tuple[int, ...] = field(compare=False, default=())
+    max_epochs: int = field(compare=False, default=100)
+    eta_knob: float = field(compare=False, default=0.5)
+    beta_knob: float | None = field(compare=False, default=2.0)
+    max_slowdown: float | None = field(compare=False, default=None)
+    window_size: int = field(compare=False, default=0)
+    seed: int = field(compare=False, default=0)
+    trial_number: int = field(compare=False, default=1)
+
+    def random(self) -> np.random.Generator:
+        """Return the generator of this trial: the same job and number draw the same, in any process."""
+        return np.random.default_rng([self.seed, self.trial_number])
+
+    def cost(self, energy_joules: float | None, time_seconds: float | None) -> float | None:
+        """Return the cost in joules at this job's ``eta_knob``; see :func:`rheostat.policy.cost.known_cost`."""
+        return known_cost(energy_joules, time_seconds, eta_knob=self.eta_knob, max_power_watts=self.max_power_watts)
+
+
+StateStore: TypeAlias = MutableMapping[Job, State]
+"""Where an optimizer keeps the state of each job: a dict in tests and replay, rows of a table in the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What surrounds a decision, beyond what the optimizer itself has learnt.
+
+    Attributes:
+        permitted: Batch sizes that may be chosen now, ascending: those that the GPU's memory is not known to
+            refuse. Never empty.
+        pending: Batch sizes of the trials that run at this moment, one entry a trial.
+        placements: The other placements of the job; ``store`` holds what is known of each.
+    """
+
+    permitted: tuple[int, ...]
+    pending: tuple[int, ...] = ()
+    placements: tuple[Job, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A batch size, and in words why this one."""
+
+    batch_size: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A running trial after an evaluation.
+
+    Attributes:
+        batch_size: What it trains with.
+        epoch: Epochs done, possibly fractional.
+        metric: Value of the target metric; None when this report brought none.
+        cost: Cost so far in joules; None when neither energy nor time is known.
+        cost_bound: ``beta_knob`` times the lowest cost so far; None when there is no bound.
+    """
+
+    batch_size: int
+    epoch: float
+    metric: float | None
+    cost: float | None
+    cost_bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run that is over.
+
+    Attributes:
+        batch_size: What it trained with.
+        cost: What it cost in joules.
+        converged: Whether it reached the target; None when nobody knows.
+        epochs: Epochs that it ran; None when only the whole run's cost was reported.
+    """
+
+    batch_size: int
+    cost: float
+    converged: bool | None
+    epochs: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmEstimate:
+    """What is believed of one batch size.
+
+    Attributes:
+        batch_size: The arm.
+        runs: How many runs of it were observed.
+        cost: Expected cost in joules; None when nothing is known.
+        cost_low: Lower end of the 95 % interval of the expected cost.
+        cost_high: Upper end of it.
+        status: The arm's standing in words.
+    """
+
+    batch_size: int
+    runs: int
+    cost: float | None
+    cost_low: float | None
+    cost_high: float | None
+    status: str
+
+
+class BatchSizeOptimizer(ABC):
+    """Chooses the batch size of each recurrence and learns from its result.
+
+    Attributes:
+        store: Where the state of each job is kept.
+    """
+
+    def __init__(self, store: StateStore) -> None:
+        self.store = store
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name by which a job asks for this policy."""
+
+    @abstractmethod
+    def register_job(self, job: Job, batch_sizes: list[int]) -> None:
+        """Make the state of a job that was not seen before.
+
+        Args:
+            job: The placement.
+            batch_sizes: Candidates in ascending order; the default is among them.
+        """
+
+    @abstractmethod
+    def predict(self, job: Job) -> int:
+        """Return the batch size to train with."""
+
+    @abstractmethod
+    def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
+        """Learn the result of a run.
+
+        Args:
+            job: The placement that ran.
+            batch_size: What it trained with.
+            cost: What it cost in joules.
+            converged: Whether it reached its target; None when nobody knows.
+        """
+
+    def choose(self, job: Job, situation: Situation) -> Choice:
+        """Return the batch size of a trial in its situation, with the reason in words.
+
+        The default asks :meth:`predict`, and where that batch size is not permitted takes the nearest that is.
+        """
+        predicted = self.predict(job)
+        if predicted in situation.permitted:
+            return Choice(predicted, f"the policy {self.name} predicts it")
+        nearest = min(situation.permitted, key=lambda size: (abs(size - predicted), size))
+        return Choice(nearest, f"nearest to {predicted}, which {self.name} predicts and this GPU cannot run")
+
+    def review(self, job: Job, progress: Progress) -> str | None:
+        """Return why a running trial should be stopped, or None to let it go on.
+
+        The default stops it when its cost has passed ``progress.cost_bound`` (NSDI 2023, section 4.4).
+        """
+        if progress.cost is None or progress.cost_bound is None or progress.cost <= progress.cost_bound:
+            return None
+        return (
+            f"its cost, {progress.cost:.4g} J, passed {progress.cost_bound:.4g} J, "
+            f"{job.beta_knob:g} times the lowest cost so far"
+        )
+
+    def conclude(self, job: Job, result: Result) -> None:
+        """Learn from a run that is over. The default calls :meth:`observe`."""
+        self.observe(job, result.batch_size, result.cost, result.converged)
+
+    def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
+        """Return what is believed of each arm; the default has nothing to tell."""
+        return ()
+
+
+class PowerLimitOptimizer(ABC):
+    """Chooses the power limit for a batch size and learns from measured limits.
+
+    Attributes:
+        store: Where the state of each job is kept.
+    """
+
+    def __init__(self, store: StateStore) -> None:
+        self.store = store
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of the optimizer."""
+
+    @abstractmethod
+    def predict(self, job: Job, batch_size: int) -> int | None:
+        """Return the power limit in watts, or None when profiling results via :meth:`observe` are needed."""
+
+    @abstractmethod
+    def observe(self, job: Job, batch_size: int, power_limit: int, cost: float) -> None:
+        """Learn what an epoch costs under a power limit.
+
+        Args:
+            job: The placement that was measured.
+            batch_size: What it trained with.
+            power_limit: The limit of each GPU in watts.
+            cost: Cost of one epoch in joules.
+        """
+
+    def plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
+        """Return the limits in watts that are still to be measured, in order; the default is all of them."""
+        return job.power_limits_watts
+
+    def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
+        """Learn from a measurement with its time and energy. The default calls :meth:`observe`."""
+        self.observe(job, batch_size, measurement.power_limit_watts, measurement.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a name in ``rheostat.policies`` stands for: one optimizer of each kind."""
+
+    batch_size: type[BatchSizeOptimizer]
+    power_limit: type[PowerLimitOptimizer]

@@ -1,0 +1,60 @@
+"""Gaussian Thompson sampling over the surviving batch sizes (NSDI 2023, section 4.4, algorithm 1 and 2).
+
+The costs of an arm are taken as normal with a variance that is learnt from them. With a flat prior the mean of
+``n`` costs of variance ``v`` is believed to lie at ``N(mean, v / n)``; one draw an arm, and the lowest wins.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+NORMAL_95 = 1.959963984540054
+"""Half-width of the central 95 % of a standard normal."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmCosts:
+    """The costs of one arm, as sufficient statistics.
+
+    Attributes:
+        count: How many costs.
+        mean: Their mean in joules.
+        squares: Sum of squared deviations from the mean (Welford 1962).
+        window: The latest costs, oldest first, where only those count; else empty.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    window: tuple[float, ...] = ()
+
+    def add(self, cost: float, window_size: int) -> "ArmCosts":
+        """Return the statistics with one more cost; with a window only its latest ``window_size`` count."""
+        if window_size > 0:
+            window = (*self.window, cost)[-window_size:]
+            mean = sum(window) / len(window)
+            return ArmCosts(len(window), mean, sum((c - mean) ** 2 for c in window), window)
+        count = self.count + 1
+        mean = self.mean + (cost - self.mean) / count
+        return ArmCosts(count, mean, self.squares + (cost - self.mean) * (cost - mean))
+
+    @property
+    def variance(self) -> float:
+        """Population variance of the costs; 0 for a single one."""
+        return max(self.squares, 0.0) / self.count if self.count else 0.0
+
+    @property
+    def standard_error(self) -> float:
+        """Standard deviation of the belief about the mean."""
+        return sqrt(self.variance / self.count) if self.count else float("inf")
+
+
+def sample_lowest(arms: Mapping[int, ArmCosts], random: np.random.Generator) -> tuple[int, dict[int, float]]:
+    """Draw one expected cost an arm and return the arm of the lowest draw, with all draws.
+
+    Arms are drawn in ascending order of batch size, so a generator in the same state gives the same draws.
+    """
+    draws = {size: float(random.normal(arms[size].mean, arms[size].standard_error)) for size in sorted(arms)}
+    return min(draws, key=lambda size: draws[size]), draws

@@ -1,0 +1,187 @@
+"""The published baseline: Zeus's optimizers (You, Chung, Chowdhury; NSDI 2023), for comparison and by choice.
+
+Faithful in what it decides; different in what it survives: results are taken in any order, a trial that never
+reports holds nothing up, and every draw is reproducible.
+"""
+
+from rheostat.policy.cost import PowerMeasurement, select
+from rheostat.policy.interface import (
+    ArmEstimate,
+    BatchSizeOptimizer,
+    Choice,
+    Job,
+    Policy,
+    PowerLimitOptimizer,
+    Situation,
+    State,
+)
+from rheostat.policy.pruning import Results, Walk, explore, spread
+from rheostat.policy.thompson import NORMAL_95, ArmCosts, sample_lowest
+
+
+class PruningThompsonSampling(BatchSizeOptimizer):
+    """Two rounds of exploration with pruning, then Gaussian Thompson sampling over the survivors.
+
+    State: ``batch_sizes``; ``results``, the first two results of each batch size; ``arms``, count, mean and
+    squared deviations of each one's costs.
+
+    Attributes:
+        pruning_rounds: How often each surviving batch size is explored before sampling starts.
+    """
+
+    pruning_rounds = 2
+
+    @property
+    def name(self) -> str:
+        """The name ``zeus``."""
+        return "zeus"
+
+    def register_job(self, job: Job, batch_sizes: list[int]) -> None:
+        """Start exploring the given batch sizes from the job's default."""
+        self.store[job] = {"batch_sizes": sorted(batch_sizes), "results": {}, "arms": {}}
+
+    def predict(self, job: Job) -> int:
+        """Return the batch size for a trial that runs alone on a GPU that fits them all."""
+        return self.choose(job, Situation(permitted=tuple(self.store[job]["batch_sizes"]))).batch_size
+
+    def choose(self, job: Job, situation: Situation) -> Choice:
+        """Explore what is still open, else sample among the survivors."""
+        state = self.store[job]
+        walk = self._walk(job, state)
+        if walk.next is not None:
+            size = spread(walk, situation.pending, situation.permitted)
+            if size is not None:
+                return Choice(size, f"exploration round {walk.round} of {self.pruning_rounds}: its turn")
+            return self._cheapest(job, state, situation)
+        arms = _arms(state)
+        survivors = {size: arms[size] for size in walk.survivors if size in situation.permitted}
+        if not survivors:
+            return self._cheapest(job, state, situation)
+        size, draws = sample_lowest(survivors, job.random())
+        return Choice(
+            size,
+            f"Thompson sampling: drew an expected cost of {draws[size]:.4g} J, the lowest of {len(draws)} arms",
+        )
+
+    def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
+        """Learn a cost; while exploring also whether the batch size survives.
+
+        A result without a verdict (None) counts as converged: somebody ran the job to its end.
+        """
+        state = self.store[job]
+        key = str(batch_size)
+        known = state["results"].get(key, [])
+        results = state["results"]
+        if len(known) < self.pruning_rounds:
+            results = {**results, key: [*known, [cost, converged is not False]]}
+        arm = _arms(state).get(batch_size, ArmCosts()).add(cost, job.window_size)
+        state = {
+            **state,
+            "results": results,
+            "arms": {**state["arms"], key: [arm.count, arm.mean, arm.squares, list(arm.window)]},
+        }
+        walk = self._walk(job, state)
+        if walk.next is None and not walk.survivors:
+            state = {**state, "results": {}}  # all failed once: start over, since giving up would end the job
+        self.store[job] = state
+
+    def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
+        """Return mean and 95 % interval of each arm's expected cost."""
+        state = self.store[job]
+        walk, arms = self._walk(job, state), _arms(state)
+        return tuple(_estimate(size, arms.get(size, ArmCosts()), _status(size, walk)) for size in state["batch_sizes"])
+
+    def _walk(self, job: Job, state: State) -> Walk:
+        return explore(state["batch_sizes"], job.default_batch_size, _results(state), self.pruning_rounds)
+
+    def _cheapest(self, job: Job, state: State, situation: Situation) -> Choice:
+        """Exploit while everything worth exploring is being explored or does not fit this GPU."""
+        converged = {
+            size: min(cost for cost, good in known if good)
+            for size, known in _results(state).items()
+            if size in situation.permitted and any(good for _, good in known)
+        }
+        if converged:
+            size = min(converged, key=lambda size: converged[size])
+            return Choice(size, "cheapest so far: what is left to explore runs already or does not fit")
+        size = min(situation.permitted, key=lambda size: (abs(size - job.default_batch_size), size))
+        return Choice(size, "nearest to the default: nothing has converged yet, all else runs already")
+
+
+def _results(state: State) -> Results:
+    return {int(size): [(cost, good) for cost, good in known] for size, known in state["results"].items()}
+
+
+def _arms(state: State) -> dict[int, ArmCosts]:
+    return {
+        int(size): ArmCosts(count, mean, squares, tuple(window))
+        for size, (count, mean, squares, window) in state["arms"].items()
+    }
+
+
+def _status(size: int, walk: Walk) -> str:
+    if walk.next is None:
+        return "sampled" if size in walk.survivors else "pruned"
+    return "open" if size in walk.open else f"explored in round {walk.round}, or ruled out by a failure"
+
+
+def _estimate(size: int, arm: ArmCosts, status: str) -> ArmEstimate:
+    if arm.count == 0:
+        return ArmEstimate(size, 0, None, None, None, status)
+    if arm.count == 1:
+        return ArmEstimate(size, 1, arm.mean, None, None, status)
+    margin = NORMAL_95 * arm.standard_error
+    return ArmEstimate(size, arm.count, arm.mean, arm.mean - margin, arm.mean + margin, status)
+
+
+class JustInTimePowerLimit(PowerLimitOptimizer):
+    """Measures every power limit once in the first run of a batch size, then keeps to the best.
+
+    State: per batch size and limit the latest cost, time and energy of an epoch.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name ``just-in-time``."""
+        return "just-in-time"
+
+    def predict(self, job: Job, batch_size: int) -> int | None:
+        """Return the best limit once all permitted ones are measured, else None."""
+        measured = self._measured(job, batch_size)
+        if not job.power_limits_watts or any(limit not in measured for limit in job.power_limits_watts):
+            return None
+        permitted = [measured[limit] for limit in job.power_limits_watts]
+        return select(permitted, max_slowdown=job.max_slowdown).power_limit_watts
+
+    def observe(self, job: Job, batch_size: int, power_limit: int, cost: float) -> None:
+        """Keep the cost of an epoch under a limit."""
+        self.measure(job, batch_size, PowerMeasurement(power_limit, cost))
+
+    def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
+        """Keep a measurement with its time and energy, in place of an earlier one of the same limit."""
+        state = self.store.get(job, {})
+        limits = {
+            **state.get(str(batch_size), {}),
+            str(measurement.power_limit_watts): [
+                measurement.cost,
+                measurement.time_seconds,
+                measurement.energy_joules,
+            ],
+        }
+        self.store[job] = {**state, str(batch_size): limits}
+
+    def plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
+        """Return the permitted limits without a measurement, highest first."""
+        measured = self._measured(job, batch_size)
+        return tuple(limit for limit in job.power_limits_watts if limit not in measured)
+
+    def _measured(self, job: Job, batch_size: int) -> dict[int, PowerMeasurement]:
+        limits = self.store.get(job, {}).get(str(batch_size), {})
+        return {
+            int(limit): PowerMeasurement(int(limit), cost, time_seconds, energy_joules)
+            for limit, (cost, time_seconds, energy_joules) in limits.items()
+        }
+
+
+POLICY = Policy(batch_size=PruningThompsonSampling, power_limit=JustInTimePowerLimit)
+"""The entry point ``zeus`` of the group ``rheostat.policies``."""

@@ -1,0 +1,172 @@
+"""What is believed of a job's arms, and what the job has saved."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from rheostat.policy.interface import ArmEstimate, Job
+from rheostat.schemas import (
+    Estimate,
+    Estimates,
+    PlacementEstimates,
+    PlacementSavings,
+    Saving,
+    Savings,
+)
+from rheostat.service.context import Service
+from rheostat.service.fold import power_measurement
+from rheostat.service.jobs import require
+from rheostat.service.open_job import OpenJob, wire_gpu
+from rheostat.storage.evidence import PowerMeasurements, Runs
+from rheostat.storage.jobs import Jobs
+from rheostat.storage.records import PlacementRecord, Totals
+from rheostat.storage.trials import Trials
+
+
+def estimates(service: Service, job_id: str) -> Estimates:
+    """Return what the policy believes of every arm on every placement.
+
+    Raises:
+        JobNotFound: There is no such job.
+        PolicyFailed: The policy raised.
+    """
+
+    def work(connection: Connection) -> Estimates:
+        job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
+        return Estimates(
+            job_id=job_id,
+            policy=job.settings.policy,
+            placements=[
+                PlacementEstimates(gpu=wire_gpu(placement), arms=_arms(job, placement)) for placement in job.placements
+            ],
+        )
+
+    return service.database.read(work)
+
+
+def savings(service: Service, job_id: str) -> Savings:
+    """Return what the job came to against always running the default at the maximum limit.
+
+    Raises:
+        JobNotFound: There is no such job.
+    """
+
+    def work(connection: Connection) -> Savings:
+        job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
+        return Savings(job_id=job_id, placements=[_placement_savings(job, placement) for placement in job.placements])
+
+    return service.database.read(work)
+
+
+def _arms(job: OpenJob, placement: PlacementRecord) -> list[Estimate]:
+    view = job.view(placement)
+    told = {arm.batch_size: arm for arm in job.advisor.estimates(view)}
+    oom = placement.smallest_oom_batch_size
+    arms = []
+    for size in job.settings.batch_sizes:
+        arm = told.get(size, ArmEstimate(size, 0, None, None, None, "the policy tells nothing of it"))
+        closed = oom is not None and size >= oom
+        arms.append(
+            Estimate(
+                batch_size=size,
+                runs=arm.runs,
+                cost=arm.cost,
+                cost_low=arm.cost_low,
+                cost_high=arm.cost_high,
+                power_limit_watts=job.advisor.power(view, size).power_limit_watts,
+                status=f"closed: {oom} ran out of memory" if closed else arm.status,
+            )
+        )
+    return arms
+
+
+@dataclass(frozen=True, slots=True)
+class _Default:
+    """What one run of the default batch size at the maximum limit comes to, and how that is known."""
+
+    energy_joules: float | None
+    time_seconds: float | None
+    cost: float | None
+    method: str
+
+
+def _placement_savings(job: OpenJob, placement: PlacementRecord) -> PlacementSavings:
+    pk = placement.placement_pk
+    view = job.view(placement)
+    trials, runs = Trials(job.connection), Runs(job.connection)
+    paid = trials.totals(pk) + runs.totals(pk)
+    successes = _runs(trials.totals(pk, converged=True) + runs.totals(pk, converged=True))
+    default = _default(job, placement, view)
+    return PlacementSavings(
+        gpu=wire_gpu(placement),
+        converged_runs=successes,
+        energy_joules=_saving([t.energy_joules for t in paid], successes, default.energy_joules, default.method),
+        time_seconds=_saving([t.time_seconds for t in paid], successes, default.time_seconds, default.method),
+        cost=_saving([_cost(view, t) for t in paid], successes, default.cost, default.method),
+    )
+
+
+def _default(job: OpenJob, placement: PlacementRecord, view: Job) -> _Default:
+    """Work out one run of the default: its epochs times a measured epoch, or else the mean of what it came to."""
+    pk, size = placement.placement_pk, job.settings.default_batch_size
+    trials = Trials(job.connection).totals(pk, converged=True, batch_size=size)
+    runs = Runs(job.connection).totals(pk, converged=True, batch_size=size)
+    limit = view.power_limits_watts[0]
+    record = PowerMeasurements(job.connection).latest(pk, size, limit)
+    if record is not None and trials and (record.cost is not None or record.steps_per_epoch is not None):
+        epoch = power_measurement(view, record)
+        count = _runs(trials)
+        epochs = sum(total.epochs or 0.0 for total in trials) / count
+        return _Default(
+            _times(epoch.energy_joules, epochs),
+            _times(epoch.time_seconds, epochs),
+            epoch.cost * epochs,
+            f"baseline: {epochs:.4g} epochs, the mean of {count} converged runs at batch size {size}, "
+            f"each as the epoch measured at {limit} W",
+        )
+    both = trials + runs
+    if not both:
+        return _Default(None, None, None, f"no baseline: no run at batch size {size} has converged here")
+    count = _runs(both)
+    share = 1.0 / count
+    return _Default(
+        _times(_sum([total.energy_joules for total in both]), share),
+        _times(_sum([total.time_seconds for total in both]), share),
+        _times(_sum([_cost(view, total) for total in both]), share),
+        f"baseline: the mean of {count} converged runs at batch size {size}, at the power limits that they had: "
+        f"no epoch was measured at {limit} W",
+    )
+
+
+def _saving(paid: list[float | None], successes: int, one_default: float | None, method: str) -> Saving:
+    actual = _sum(paid) if paid else 0.0
+    baseline = _times(one_default, successes)
+    if actual is None:
+        method = f"{method}; not every run told this figure"
+    saved_percent = None
+    if actual is not None and baseline:
+        saved_percent = 100.0 * (1.0 - actual / baseline)
+    return Saving(
+        actual=actual,
+        baseline=baseline,
+        saved_percent=saved_percent,
+        method=f"actual: all runs that trained, failed and stopped ones too; {method}",
+    )
+
+
+def _runs(totals: list[Totals]) -> int:
+    return sum(total.runs for total in totals)
+
+
+def _cost(view: Job, total: Totals) -> float | None:
+    return view.cost(total.energy_joules, total.time_seconds) if total.cost is None else total.cost
+
+
+def _sum(figures: list[float | None]) -> float | None:
+    """Return the sum, or None when one of the figures is unknown."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if len(known) == len(figures) else None
+
+
+def _times(figure: float | None, factor: float) -> float | None:
+    return None if figure is None else figure * factor

@@ -1,0 +1,86 @@
+"""Opening, checking and closing the service."""
+
+from datetime import timedelta
+
+from platformdirs import user_state_path
+
+from rheostat.errors import ConfigurationError, SchemaOutdated
+from rheostat.service.context import Service
+from rheostat.storage import migrations
+from rheostat.storage.engine import Database
+from rheostat.storage.migrations import SchemaStatus
+
+
+def default_database_url() -> str:
+    """Return the URL of the embedded database in the user's state directory."""
+    return f"sqlite:///{user_state_path('rheostat', appauthor=False) / 'rheostat.db'}"
+
+
+def open_service(database_url: str | None, lease: timedelta, *, upgrade: bool = True) -> Service:
+    """Open the database; the embedded one is made, and brought to this version, where needed.
+
+    A PostgreSQL that cannot be reached yet is no error here: every request says so until it can.
+
+    Args:
+        database_url: An SQLAlchemy URL; None: the embedded database in the user's state directory.
+        lease: How long a trial may be silent.
+        upgrade: Whether to bring the embedded database to this version.
+
+    Raises:
+        ConfigurationError: The URL cannot be used.
+        DatabaseUnavailable: The embedded database cannot be opened or upgraded.
+    """
+    database = Database(database_url or default_database_url())
+    if database.is_sqlite:
+        try:
+            database.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The folder of the database cannot be made: {error}.",
+                hint="Set RHEOSTAT_DATABASE_URL to a path that can be written.",
+            ) from error
+        if upgrade:
+            migrations.upgrade(database)
+    return Service(database, lease)
+
+
+def upgrade_schema(service: Service) -> SchemaStatus:
+    """Bring the schema to this version and return where it stood before.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached, or a newer version wrote its schema.
+    """
+    return migrations.upgrade(service.database)
+
+
+def schema_status(service: Service) -> SchemaStatus:
+    """Return where the schema stands.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    return migrations.schema_status(service.database)
+
+
+def check_ready(service: Service) -> None:
+    """Check that requests can be answered.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+        SchemaOutdated: Its schema is of another version; the hint says what to do.
+    """
+    status = schema_status(service)
+    if status.at_head:
+        return
+    if status.known:
+        hint = "Run `rheostat db upgrade`."
+    else:
+        hint = "A newer version of Rheostat wrote it: install that version here, too."
+    raise SchemaOutdated(
+        f"The database's schema is {status.current or 'empty'}, this version works with {status.head}.", hint=hint
+    )
+
+
+def close_service(service: Service) -> None:
+    """Close all connections to the database."""
+    service.database.close()

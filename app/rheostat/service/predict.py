@@ -1,0 +1,112 @@
+"""Predict: make a trial."""
+
+from dataclasses import replace
+from math import sqrt
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from rheostat.errors import FieldError, KeyReused
+from rheostat.policy.interface import Situation
+from rheostat.schemas import JobSettings, PredictRequest, Trial
+from rheostat.service.context import Service
+from rheostat.service.jobs import require
+from rheostat.service.open_job import OpenJob
+from rheostat.service.trials import trial_fields
+from rheostat.storage.jobs import Jobs
+from rheostat.storage.records import PlacementRecord, TrialRecord
+from rheostat.storage.trials import Trials
+
+
+def predict(service: Service, job_id: str, request: PredictRequest, idempotency_key: str | None) -> Trial:
+    """Make a trial of a job: choose its batch size and power limit, and give it a lease.
+
+    The same idempotency key gives the same trial.
+
+    Raises:
+        JobNotFound: There is no such job.
+        KeyReused: The key belongs to a trial on other GPUs.
+        NoBatchSizeLeft: None fits the GPU's memory.
+        NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
+        PolicyFailed: The policy raised or answered nonsense.
+    """
+
+    def work(connection: Connection) -> Trial:
+        job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
+        if idempotency_key is not None:
+            known = Trials(connection).find_by_key(job.record.job_pk, idempotency_key)
+            if known is not None:
+                return _same_trial(job, known, request)
+        placement = job.enter(request.gpu)
+        trial = _choose(service, job, placement, request)
+        Trials(connection).add(replace(trial, idempotency_key=idempotency_key))
+        job.states.save()
+        return Trial(**trial_fields(job.record.job_id, trial))
+
+    return service.database.write(work)
+
+
+def _choose(service: Service, job: OpenJob, placement: PlacementRecord, request: PredictRequest) -> TrialRecord:
+    now = service.now()
+    running = Trials(job.connection).running(job.record.job_pk)
+    overdue = [trial.trial_id for trial in running if trial.lease_expires_at < now]
+    if overdue:
+        Trials(job.connection).abandon(overdue, now, "its lease ran out")
+    view = job.view(placement, request.gpu)
+    situation = Situation(
+        permitted=job.permitted(placement, request.max_batch_size),
+        pending=tuple(
+            trial.batch_size
+            for trial in running
+            if trial.lease_expires_at >= now and trial.placement_pk == placement.placement_pk
+        ),
+        placements=tuple(job.view(other) for other in job.placements if other != placement),
+    )
+    choice = job.advisor.choose(view, situation)
+    power = job.advisor.power(view, choice.batch_size)
+    return TrialRecord(
+        trial_id=uuid4().hex,
+        job_pk=job.record.job_pk,
+        placement_pk=placement.placement_pk,
+        number=job.take_trial_number(),
+        idempotency_key=None,
+        node=request.node,
+        batch_size=choice.batch_size,
+        learning_rate=_learning_rate(job.settings, choice.batch_size),
+        power_limit_watts=power.power_limit_watts,
+        profile_power_limits_watts=list(power.profile_power_limits_watts),
+        reason=choice.reason,
+        state="running",
+        state_reason="not at the target yet",
+        epochs=None,
+        metric=None,
+        energy_joules=None,
+        time_seconds=None,
+        sequence=None,
+        created_at=now,
+        lease_expires_at=now + service.lease,
+        ended_at=None,
+    )
+
+
+def _learning_rate(settings: JobSettings, batch_size: int) -> float | None:
+    """Return the learning rate for a batch size.
+
+    Linear scaling keeps the update per example (Goyal et al. 2017, "Accurate, Large Minibatch SGD"); square-root
+    scaling keeps the variance of the update (Krizhevsky 2014; usual with Adam).
+    """
+    if settings.learning_rate is None:
+        return None
+    ratio = batch_size / settings.default_batch_size
+    scale = {"linear": ratio, "sqrt": sqrt(ratio), "none": 1.0}[settings.learning_rate.scaling]
+    return settings.learning_rate.default * scale
+
+
+def _same_trial(job: OpenJob, known: TrialRecord, request: PredictRequest) -> Trial:
+    if job.find(request.gpu) != job.placement(known.placement_pk):
+        raise KeyReused(
+            f"The Idempotency-Key belongs to trial {known.trial_id}, which was made for other GPUs.",
+            hint="Use a new key for every run.",
+            fields=[FieldError("gpu", "differs from the first request with this key")],
+        )
+    return Trial(**trial_fields(job.record.job_id, known))

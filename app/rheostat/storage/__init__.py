@@ -1,0 +1,1 @@
+"""All SQL: tables, engine, repositories, migrations. ORM rows and connections stay below the services."""

@@ -1,0 +1,244 @@
+"""The database: engines, transactions, and what its errors mean.
+
+SQLite has one writer connection that begins IMMEDIATE (a transaction that reads and then writes cannot be
+refused in the middle) and reader connections beside it (WAL). PostgreSQL has one pool; rows are locked by
+``SELECT ... FOR UPDATE``. A transaction that loses a race or finds its connection dead is tried once more.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from rheostat.errors import (
+    ConfigurationError,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    RheostatError,
+    SchemaOutdated,
+)
+
+LOCK_TIMEOUT_SECONDS = 10
+"""How long a transaction waits for a lock: longer than any transaction of ours takes, shorter than a client waits."""
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    [
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.ceph",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+    ]
+)
+"""File systems as /proc/mounts names them, on which SQLite's locks or its shared memory do not hold."""
+
+_RACES = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
+_LOCK_NOT_AVAILABLE = "55P03"
+_NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703"}
+
+T = TypeVar("T")
+
+
+class Database:
+    """Runs work in transactions, on SQLite or PostgreSQL.
+
+    Args:
+        url: An SQLAlchemy URL: ``sqlite:////path/to/file.db`` or ``postgresql://user@host/name``.
+
+    Raises:
+        ConfigurationError: The URL is not one of these, or the file lies on a network file system.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _parse(url)
+        if self.is_sqlite:
+            self._writer = _sqlite_engine(self.url, writer=True)
+            self._reader = _sqlite_engine(self.url, writer=False)
+        else:
+            self._writer = self._reader = _postgresql_engine(self.url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded database."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The file of the embedded database."""
+        assert self.url.database is not None
+        return Path(self.url.database)
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run work in one transaction and commit it; nothing of it stays when it raises.
+
+        The work may run twice: after a lost race or on a connection that turned out dead.
+
+        Raises:
+            DatabaseBusy: A lock was not had in time, or a race was lost twice.
+            DatabaseUnavailable: The database cannot be reached or written.
+        """
+        return self._run(self._writer, work)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run work that only reads, in one transaction.
+
+        Raises:
+            DatabaseBusy: No connection was free in time.
+            DatabaseUnavailable: The database cannot be reached.
+        """
+        return self._run(self._reader, work)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+    def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        try:
+            return _once(engine, work)
+        except DBAPIError as error:
+            if not _worth_another_try(error):
+                raise _translated(error) from error
+        except PoolTimeout as error:
+            raise DatabaseBusy("All connections to the database are taken.", hint="Try again.") from error
+        try:
+            return _once(engine, work)
+        except (DBAPIError, PoolTimeout) as error:
+            raise _translated(error) from error
+
+
+def _once(engine: Engine, work: Callable[[Connection], T]) -> T:
+    with engine.begin() as connection:
+        return work(connection)
+
+
+def _parse(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            "The database URL cannot be read.",
+            hint="Write sqlite:////path/to/rheostat.db or postgresql://user@host/name.",
+        ) from error
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        _check_sqlite_path(url)
+        return url
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    raise ConfigurationError(
+        f"The database {backend!r} is not supported.", hint="Use SQLite or PostgreSQL 13 or later."
+    )
+
+
+def _check_sqlite_path(url: URL) -> None:
+    if not url.database or url.database == ":memory:" or url.query:
+        raise ConfigurationError(
+            "The SQLite URL must name a file and nothing else: state in memory would not outlive the process.",
+            hint="Write sqlite:////path/to/rheostat.db.",
+        )
+    file_system = _file_system_of(Path(url.database).absolute())
+    if file_system in NETWORK_FILE_SYSTEMS:
+        raise ConfigurationError(
+            f"{url.database} lies on a network file system ({file_system}), where SQLite's locks do not hold.",
+            hint="Use a local disk, or PostgreSQL.",
+        )
+
+
+def _file_system_of(path: Path) -> str | None:
+    """Return the type of the file system that a path is on, or None where /proc does not tell."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    best, kind = -1, None
+    for line in mounts.splitlines():
+        _, mount_point, file_system, *_ = line.split(" ")
+        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mount_point))
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), file_system
+    return kind
+
+
+def _sqlite_engine(url: URL, *, writer: bool) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=1 if writer else 8,
+        max_overflow=0 if writer else 32,
+        pool_timeout=LOCK_TIMEOUT_SECONDS,
+        connect_args={"timeout": LOCK_TIMEOUT_SECONDS, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # or the driver would begin by itself, and DEFERRED
+        connection.execute("PRAGMA foreign_keys = ON")
+        if writer:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # an acknowledged write survives a power cut
+        else:
+            connection.execute("PRAGMA query_only = ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    return create_engine(
+        url,
+        pool_size=8,
+        max_overflow=32,
+        pool_timeout=LOCK_TIMEOUT_SECONDS,
+        connect_args={
+            "connect_timeout": 5,
+            "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c timezone=UTC",
+        },
+    )
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _worth_another_try(error: DBAPIError) -> bool:
+    return isinstance(error, IntegrityError) or error.connection_invalidated or _sqlstate(error) in _RACES
+
+
+def _translated(error: DBAPIError | PoolTimeout) -> RheostatError:
+    """Return the error in our words; the driver's own stays its cause and out of answers, for it quotes SQL."""
+    if isinstance(error, PoolTimeout):
+        return DatabaseBusy("All connections to the database are taken.", hint="Try again.")
+    if isinstance(error, IntegrityError) or _sqlstate(error) in _RACES:
+        return DatabaseBusy("Another request changed the same rows at the same time, twice.", hint="Try again.")
+    if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(error.orig):
+        return DatabaseBusy("Another request holds the lock for too long.", hint="Try again.")
+    if _sqlstate(error) in _NO_SUCH_TABLE_OR_COLUMN or "no such" in str(error.orig):
+        return SchemaOutdated(
+            "The database's schema is not the one that this version works with.",
+            hint="Run `rheostat db upgrade`.",
+        )
+    return DatabaseUnavailable(
+        "The database cannot be reached, or cannot be written.",
+        hint="Try again; if it lasts, see /readyz and the server's log.",
+    )

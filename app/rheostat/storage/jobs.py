@@ -1,0 +1,108 @@
+"""Jobs and their placements in SQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from rheostat.storage.records import JobRecord, PlacementRecord
+from rheostat.storage.tables import jobs, placements, trials
+
+
+class Jobs:
+    """The jobs and placements, within one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def find(self, job_id: str, *, lock: bool = False) -> JobRecord | None:
+        """Return a job; with ``lock`` nobody else changes it, or anything below it, until the transaction ends."""
+        query = select(jobs).where(jobs.c.job_id == job_id)
+        row = self._connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+        return None if row is None else JobRecord(**row)
+
+    def find_by_trial(self, trial_id: str, *, lock: bool = False) -> JobRecord | None:
+        """Return the job of a trial.
+
+        The job is locked before the trial is read: every transaction takes the job's row first, so no two of
+        them can wait for each other.
+        """
+        owner = select(trials.c.job_pk).where(trials.c.trial_id == trial_id).scalar_subquery()
+        query = select(jobs).where(jobs.c.job_pk == owner)
+        row = self._connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+        return None if row is None else JobRecord(**row)
+
+    def page(self, *, after: str, limit: int) -> list[JobRecord]:
+        """Return up to ``limit`` jobs whose id comes after the given one, in order of their ids."""
+        query = select(jobs).where(jobs.c.job_id > after).order_by(jobs.c.job_id).limit(limit)
+        return [JobRecord(**row) for row in self._connection.execute(query).mappings()]
+
+    def add(self, job_id: str, settings: dict[str, Any], seed: int, now: datetime) -> JobRecord:
+        """Insert a job."""
+        values: dict[str, Any] = {
+            "job_id": job_id,
+            "settings": settings,
+            "registered_settings": settings,
+            "seed": seed,
+            "next_trial_number": 1,
+            "next_sequence": 1,
+            "created_at": now,
+            "updated_at": now,
+        }
+        key = self._connection.execute(insert(jobs).values(values)).inserted_primary_key
+        assert key is not None
+        return JobRecord(job_pk=key[0], **values)
+
+    def save_settings(self, job_pk: int, settings: dict[str, Any], now: datetime) -> None:
+        """Replace a job's settings; what it was registered with stays."""
+        self._update(job_pk, settings=settings, updated_at=now)
+
+    def save_counters(self, job: JobRecord) -> None:
+        """Store the next trial number and the next sequence of a locked job."""
+        self._update(job.job_pk, next_trial_number=job.next_trial_number, next_sequence=job.next_sequence)
+
+    def delete(self, job_pk: int) -> None:
+        """Delete a job and everything below it."""
+        self._connection.execute(delete(jobs).where(jobs.c.job_pk == job_pk))
+
+    def _update(self, job_pk: int, **values: Any) -> None:
+        self._connection.execute(update(jobs).where(jobs.c.job_pk == job_pk).values(values))
+
+
+class Placements:
+    """The placements of jobs, within one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def of_jobs(self, job_pks: Sequence[int]) -> list[PlacementRecord]:
+        """Return all placements of some jobs, in the order in which they came."""
+        query = select(placements).where(placements.c.job_pk.in_(job_pks)).order_by(placements.c.placement_pk)
+        return [PlacementRecord(**row) for row in self._connection.execute(query).mappings()]
+
+    def add(
+        self,
+        job_pk: int,
+        gpu_model: str,
+        gpu_count: int,
+        min_power_limit_watts: int,
+        max_power_limit_watts: int,
+    ) -> PlacementRecord:
+        """Insert a placement."""
+        values: dict[str, Any] = {
+            "job_pk": job_pk,
+            "gpu_model": gpu_model,
+            "gpu_count": gpu_count,
+            "min_power_limit_watts": min_power_limit_watts,
+            "max_power_limit_watts": max_power_limit_watts,
+            "smallest_oom_batch_size": None,
+        }
+        key = self._connection.execute(insert(placements).values(values)).inserted_primary_key
+        assert key is not None
+        return PlacementRecord(placement_pk=key[0], **values)
+
+    def save_oom(self, placement_pk: int, batch_size: int) -> None:
+        """Close a batch size and all larger ones."""
+        query = update(placements).where(placements.c.placement_pk == placement_pk)
+        self._connection.execute(query.values(smallest_oom_batch_size=batch_size))

@@ -1,0 +1,126 @@
+"""Frozen values that leave storage: one a row, with the row's column names."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rheostat.policy.advisor import Outcome, TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job; ``settings`` and ``registered_settings`` are the wire's ``JobSettings`` as plain JSON."""
+
+    job_pk: int
+    job_id: str
+    settings: dict[str, Any]
+    registered_settings: dict[str, Any]
+    seed: int
+    next_trial_number: int
+    next_sequence: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRecord:
+    """A GPU model and count that a job ran on; the limits are of one GPU."""
+
+    placement_pk: int
+    job_pk: int
+    gpu_model: str
+    gpu_count: int
+    min_power_limit_watts: int
+    max_power_limit_watts: int
+    smallest_oom_batch_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """A trial; ``sequence`` is its place among the job's conclusions, None while it has none."""
+
+    trial_id: str
+    job_pk: int
+    placement_pk: int
+    number: int
+    idempotency_key: str | None
+    node: str | None
+    batch_size: int
+    learning_rate: float | None
+    power_limit_watts: int | None
+    profile_power_limits_watts: list[int]
+    reason: str
+    state: TrialState
+    state_reason: str
+    epochs: float | None
+    metric: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    sequence: int | None
+    created_at: datetime
+    lease_expires_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationRecord:
+    """A report of a trial, and what was answered; ``closing`` when the trainer ended the run with it."""
+
+    trial_id: str
+    epoch: float
+    closing: bool
+    metric: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    outcome: Outcome | None
+    received_at: datetime
+    answered_state: TrialState
+    answered_reason: str
+    answered_power_limit_watts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A whole run that no trial stands for; ``cost`` only when it was given instead of energy and time."""
+
+    run_id: str
+    job_pk: int
+    placement_pk: int
+    idempotency_key: str | None
+    batch_size: int
+    cost: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    converged: bool | None
+    sequence: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PowerMeasurementRecord:
+    """A measured power limit, as it was reported."""
+
+    placement_pk: int
+    batch_size: int
+    power_limit_watts: int
+    time_seconds: float | None
+    energy_joules: float | None
+    steps: float | None
+    steps_per_epoch: float | None
+    cost: float | None
+    sequence: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over those runs of a placement of which the same figures are known; None for an unknown one.
+
+    ``cost`` sums what was given as a cost instead of energy and time.
+    """
+
+    runs: int
+    epochs: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    cost: float | None

@@ -1,0 +1,193 @@
+"""The tables. `migrations/versions` creates them; a test holds the two together.
+
+Raw observations (``observations``, ``runs``, ``power_measurements``, and how each trial ended) are the truth.
+``policy_states`` is derived from them: a fold in the order of ``sequence``, which counts a job's conclusions and
+measurements. No cost is stored but what a caller gave as one: costs follow from energy, time and the job's knobs.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC: timezone-aware in Python on every database (SQLite keeps no zone)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC."""
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """Give UTC back."""
+        if value is None:
+            return None
+        assert isinstance(value, datetime)
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite counts rows by itself only for INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_pk", RowId, primary_key=True),
+    Column("job_id", String(128), nullable=False, unique=True),
+    Column("settings", JSON, nullable=False),
+    Column("registered_settings", JSON, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("next_trial_number", BigInteger, nullable=False),
+    Column("next_sequence", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+placements = Table(
+    "placements",
+    metadata,
+    Column("placement_pk", RowId, primary_key=True),
+    Column("job_pk", ForeignKey("jobs.job_pk", ondelete="CASCADE"), nullable=False),
+    Column("gpu_model", String(128), nullable=False),
+    Column("gpu_count", Integer, nullable=False),
+    Column("min_power_limit_watts", Integer, nullable=False),
+    Column("max_power_limit_watts", Integer, nullable=False),
+    Column("smallest_oom_batch_size", Integer),
+    UniqueConstraint("job_pk", "gpu_model", "gpu_count"),
+)
+
+policy_states = Table(
+    "policy_states",
+    metadata,
+    Column("placement_pk", ForeignKey("placements.placement_pk", ondelete="CASCADE"), primary_key=True),
+    Column("part", String(32), primary_key=True),
+    Column("state", JSON, nullable=False),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("trial_id", String(32), primary_key=True),
+    Column("job_pk", ForeignKey("jobs.job_pk", ondelete="CASCADE"), nullable=False),
+    Column("placement_pk", ForeignKey("placements.placement_pk", ondelete="CASCADE"), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("idempotency_key", String(128)),
+    Column("node", String(128)),
+    Column("batch_size", Integer, nullable=False),
+    Column("learning_rate", Double),
+    Column("power_limit_watts", Integer),
+    Column("profile_power_limits_watts", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("state_reason", Text, nullable=False),
+    Column("epochs", Double),
+    Column("metric", Double),
+    Column("energy_joules", Double),
+    Column("time_seconds", Double),
+    Column("sequence", BigInteger),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("lease_expires_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    UniqueConstraint("job_pk", "number"),
+    UniqueConstraint("job_pk", "idempotency_key"),
+    CheckConstraint(
+        "state IN ('running', 'converged', 'failed', 'stopped', 'oom', 'cancelled', 'abandoned')",
+        name="state",
+    ),
+    Index("ix_trials_placement_pk_sequence", "placement_pk", "sequence"),
+    Index(
+        "ix_trials_running",
+        "job_pk",
+        postgresql_where=text("state = 'running'"),
+        sqlite_where=text("state = 'running'"),
+    ),
+)
+
+observations = Table(
+    "observations",
+    metadata,
+    Column("observation_pk", RowId, primary_key=True),
+    Column("trial_id", ForeignKey("trials.trial_id", ondelete="CASCADE"), nullable=False),
+    Column("epoch", Double, nullable=False),
+    Column("closing", Boolean, nullable=False),
+    Column("metric", Double),
+    Column("energy_joules", Double),
+    Column("time_seconds", Double),
+    Column("outcome", String(16)),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("answered_state", String(16), nullable=False),
+    Column("answered_reason", Text, nullable=False),
+    Column("answered_power_limit_watts", Integer),
+    UniqueConstraint("trial_id", "epoch", "closing"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("job_pk", ForeignKey("jobs.job_pk", ondelete="CASCADE"), nullable=False),
+    Column("placement_pk", ForeignKey("placements.placement_pk", ondelete="CASCADE"), nullable=False),
+    Column("idempotency_key", String(128)),
+    Column("batch_size", Integer, nullable=False),
+    Column("cost", Double),
+    Column("energy_joules", Double),
+    Column("time_seconds", Double),
+    Column("converged", Boolean),
+    Column("sequence", BigInteger, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    UniqueConstraint("job_pk", "idempotency_key"),
+    Index("ix_runs_placement_pk_sequence", "placement_pk", "sequence"),
+)
+
+power_measurements = Table(
+    "power_measurements",
+    metadata,
+    Column("power_measurement_pk", RowId, primary_key=True),
+    Column("placement_pk", ForeignKey("placements.placement_pk", ondelete="CASCADE"), nullable=False),
+    Column("batch_size", Integer, nullable=False),
+    Column("power_limit_watts", Integer, nullable=False),
+    Column("time_seconds", Double),
+    Column("energy_joules", Double),
+    Column("steps", Double),
+    Column("steps_per_epoch", Double),
+    Column("cost", Double),
+    Column("sequence", BigInteger, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Index("ix_power_measurements_placement_pk_sequence", "placement_pk", "sequence"),
+    Index("ix_power_measurements_placement_pk_batch_size", "placement_pk", "batch_size"),
+)
