@@ -7,7 +7,7 @@ every list and string has a bound. Units stand in the names; times are RFC 3339 
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
@@ -22,14 +22,25 @@ def _printable(text: str) -> str:
     return text
 
 
+def _whole(value: object) -> object:
+    """Take 32.0 for 32: JSON knows one kind of number, and some clients write all of them with a point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(_whole)
+
 # No control characters: PostgreSQL cannot hold NUL, and nobody can read the others.
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN, examples=["nightly-finetune"])]
 TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
 IdempotencyKey = Annotated[str, Field(pattern=r"^[!-~]{1,128}$", examples=["run-2026-11-23"])]
 
-BatchSize = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Watts = Annotated[int, Field(ge=1, le=100_000)]
+BatchSize = Annotated[int, Field(ge=1, le=2**31 - 1), Whole]
+GpuCount = Annotated[int, Field(ge=1, le=65_536), Whole]
+MaxEpochs = Annotated[int, Field(ge=1, le=1_000_000), Whole]
+WindowSize = Annotated[int, Field(ge=0, le=1000), Whole]
+Seed = Annotated[int, Field(ge=0, le=2**53 - 1), Whole]
+Watts = Annotated[int, Field(ge=1, le=100_000), Whole]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 # Beyond these no run goes, and sums of a hundred thousand of them stay exact enough to compare.
 Joules = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
@@ -88,7 +99,7 @@ class JobSettings(Body):
     target: Target | None = Field(
         None, description="What a run must reach; null: it has converged when it has run `max_epochs`."
     )
-    max_epochs: int = Field(ge=1, le=1_000_000, description="A run that is not at its target by then has failed.")
+    max_epochs: MaxEpochs = Field(description="A run that is not at its target by then has failed.")
     power_limits_watts: PowerLimits | None = Field(
         None, description="Limits of one GPU to choose from; null: the GPU's own range."
     )
@@ -97,8 +108,8 @@ class JobSettings(Body):
         None, description="Longest epoch allowed, as a multiple of the fastest power limit's; null: any."
     )
     policy: Name = Field("zeus", description="Name of the policy that decides.")
-    window_size: int = Field(0, ge=0, le=1000, description="How many latest runs of an arm count; 0: all.")
-    seed: int | None = Field(None, ge=0, le=2**63 - 1, description="Seed of all draws; null: the server picks.")
+    window_size: WindowSize = Field(0, description="How many latest runs of an arm count; 0: all.")
+    seed: Seed | None = Field(None, description="Seed of all draws; null: the server picks.")
     learning_rate: LearningRate | None = Field(None, description="Answer `predict` with a learning rate, too.")
 
     @model_validator(mode="after")
@@ -115,7 +126,7 @@ class JobUpdate(Body):
     beta_knob: BetaKnob | None = None
     max_slowdown: MaxSlowdown | None = None
     policy: Name = "zeus"
-    window_size: int = Field(0, ge=0, le=1000)
+    window_size: WindowSize = 0
     batch_sizes: BatchSizes | None = Field(None, description="All present batch sizes and the new ones.")
 
     @model_validator(mode="after")
@@ -131,7 +142,7 @@ class Gpu(Body):
     """The GPUs of one run."""
 
     model: Name = Field(examples=["Tesla V100-SXM2-32GB"])
-    count: int = Field(1, ge=1, le=65_536)
+    count: GpuCount = 1
     min_power_limit_watts: Watts = Field(description="Lowest limit of one GPU.")
     max_power_limit_watts: Watts = Field(description="Highest limit of one GPU.")
 

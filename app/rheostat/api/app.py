@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.resources import files
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -13,51 +12,43 @@ from fastapi.staticfiles import StaticFiles
 
 import rheostat
 from rheostat.api import problems
+from rheostat.api.openapi import Application
 from rheostat.api.routers import jobs, operations, power, trials
 from rheostat.api.settings import Settings
 from rheostat.service.operations import close_service, open_service
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application; it opens the database when it starts and closes it when it stops."""
+    """Return the application over an open database, which it closes when it stops.
+
+    Raises:
+        ConfigurationError: The database's URL cannot be used.
+        DatabaseUnavailable: The embedded database cannot be opened or upgraded.
+    """
+    # Not in the lifespan: what fails there is told by a traceback.
+    service = open_service(settings.database_url, timedelta(seconds=settings.lease_seconds))
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = open_service(settings.database_url, timedelta(seconds=settings.lease_seconds))
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        close_service(app.state.service)
+        close_service(service)
 
-    app = _Application(
+    app = Application(
         title="Rheostat",
         version=rheostat.__version__,
         summary="Which batch size and power limit a recurring training job should use.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        max_body_size=settings.max_body_bytes,
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.service = service
     problems.install(app)
+    app.add_middleware(problems.LimitBody, max_body_bytes=settings.max_body_bytes)
     for router in (jobs.router, trials.router, power.router, operations.router):
         app.include_router(router)
     _serve_docs(app)
     return app
-
-
-class _Application(FastAPI):
-    """Names the media type of problems in the OpenAPI document, where FastAPI writes its own of errors."""
-
-    def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document."""
-        if self.openapi_schema is None:
-            document = super().openapi()
-            for methods in document["paths"].values():
-                for operation in methods.values():
-                    for status, answer in operation["responses"].items():
-                        if status.startswith(("4", "5")):
-                            answer["content"] = {problems.MEDIA_TYPE: answer["content"].pop("application/json")}
-        assert self.openapi_schema is not None
-        return self.openapi_schema
 
 
 def _serve_docs(app: FastAPI) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rheostat.errors import (
     Conflict,
@@ -48,6 +50,41 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+class LimitBody:
+    """Refuses a request with too long a body: by the length that it declares, or else by what really comes.
+
+    Starlette's own limit answers a declared length in plain text.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        too_large = HTTPException(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {self._max_body_bytes} bytes"
+        )
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._max_body_bytes:
+            response = await _http_exception(Request(scope), too_large)
+            await response(scope, receive, send)
+            return
+        taken = 0
+
+        async def take() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._max_body_bytes:
+                raise too_large
+            return message
+
+        await self._app(scope, take, send)
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the problems that a route may answer with."""
     return {
@@ -78,12 +115,17 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     )
 
 
-async def _http_exception(_: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
     response = _problem(status, code, str(error.detail).rstrip(".") + ".", False, hint)
     response.headers.update(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and "route" in request.scope:
+        # The router names the methods of the first route of that path only.
+        route = request.scope["route"]
+        methods = request.app.openapi()["paths"].get(route.path, route.methods)
+        response.headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
     return response
 
 

@@ -17,14 +17,15 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. The first line on standard output tells the address.
 
     Raises:
-        ConfigurationError: The address is not a loopback address, or cannot be had.
+        ConfigurationError: The address is not a loopback address or cannot be had, or the database's URL is wrong.
+        DatabaseUnavailable: The embedded database cannot be opened or upgraded.
     """
     _require_loopback(settings.host)
-    listener = _listen(settings)
-    config = uvicorn.Config(
-        create_app(settings), timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS, server_header=False
-    )
-    _AnnouncingServer(config).run(sockets=[listener])
+    with _listen(settings) as listener:
+        config = uvicorn.Config(
+            create_app(settings), timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS, server_header=False
+        )
+        _AnnouncingServer(config).run(sockets=[listener])
 
 
 class _AnnouncingServer(uvicorn.Server):

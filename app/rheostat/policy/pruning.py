@@ -90,12 +90,12 @@ def _walk_round(
     return good, turn, tuple(size for _, size in sorted(still_open))
 
 
-def spread(walk: Walk, pending: Collection[int], permitted: Collection[int]) -> int | None:
+def spread(walk: Walk, pending: Collection[int]) -> int | None:
     """Return the open batch size that a further trial should explore, or None when all are taken.
 
     The one whose turn it is comes first; while a running trial already tries it, the nearest other one that is
     still open. Trials that start together so learn about different batch sizes.
     """
-    if walk.next in permitted and walk.next not in pending:
+    if walk.next is not None and walk.next not in pending:
         return walk.next
-    return next((size for size in walk.open if size in permitted and size not in pending), None)
+    return next((size for size in walk.open if size not in pending), None)

@@ -4,6 +4,8 @@ Faithful in what it decides; different in what it survives: results are taken in
 reports holds nothing up, and every draw is reproducible.
 """
 
+from collections.abc import Sequence
+
 from rheostat.policy.cost import PowerMeasurement, select
 from rheostat.policy.interface import (
     ArmEstimate,
@@ -47,17 +49,16 @@ class PruningThompsonSampling(BatchSizeOptimizer):
     def choose(self, job: Job, situation: Situation) -> Choice:
         """Explore what is still open, else sample among the survivors."""
         state = self.store[job]
-        walk = self._walk(job, state)
+        walk = self._walk(job, state, situation.permitted)
         if walk.next is not None:
-            size = spread(walk, situation.pending, situation.permitted)
+            size = spread(walk, situation.pending)
             if size is not None:
                 return Choice(size, f"exploration round {walk.round} of {self.pruning_rounds}: its turn")
             return self._cheapest(job, state, situation)
         arms = _arms(state)
-        survivors = {size: arms[size] for size in walk.survivors if size in situation.permitted}
-        if not survivors:
+        if not walk.survivors:
             return self._cheapest(job, state, situation)
-        size, draws = sample_lowest(survivors, job.random())
+        size, draws = sample_lowest({size: arms[size] for size in walk.survivors}, job.random())
         return Choice(
             size,
             f"Thompson sampling: drew an expected cost of {draws[size]:.4g} J, the lowest of {len(draws)} arms",
@@ -80,7 +81,7 @@ class PruningThompsonSampling(BatchSizeOptimizer):
             "results": results,
             "arms": {**state["arms"], key: [arm.count, arm.mean, arm.squares, list(arm.window)]},
         }
-        walk = self._walk(job, state)
+        walk = self._walk(job, state, state["batch_sizes"])
         if walk.next is None and not walk.survivors:
             state = {**state, "results": {}}  # all failed once: start over, since giving up would end the job
         self.store[job] = state
@@ -88,11 +89,13 @@ class PruningThompsonSampling(BatchSizeOptimizer):
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return mean and 95 % interval of each arm's expected cost."""
         state = self.store[job]
-        walk, arms = self._walk(job, state), _arms(state)
+        walk, arms = self._walk(job, state, state["batch_sizes"]), _arms(state)
         return tuple(_estimate(size, arms.get(size, ArmCosts()), _status(size, walk)) for size in state["batch_sizes"])
 
-    def _walk(self, job: Job, state: State) -> Walk:
-        return explore(state["batch_sizes"], job.default_batch_size, _results(state), self.pruning_rounds)
+    def _walk(self, job: Job, state: State, batch_sizes: Sequence[int]) -> Walk:
+        """Return where the exploration stands among some of the batch sizes, from the default or the one below."""
+        start = max((size for size in batch_sizes if size <= job.default_batch_size), default=min(batch_sizes))
+        return explore(batch_sizes, start, _results(state), self.pruning_rounds)
 
     def _cheapest(self, job: Job, state: State, situation: Situation) -> Choice:
         """Exploit while everything worth exploring is being explored or does not fit this GPU."""

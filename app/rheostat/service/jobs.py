@@ -40,7 +40,7 @@ def register_job(service: Service, job_id: str, settings: JobSettings) -> tuple[
             if wanted not in (known.registered_settings, known.settings):
                 raise _differs(known, wanted)
             return _detail(known, Placements(connection).of_jobs([known.job_pk])), False
-        seed = secrets.randbits(63) if settings.seed is None else settings.seed
+        seed = secrets.randbits(53) if settings.seed is None else settings.seed
         return _detail(jobs.add(job_id, wanted, seed, service.now()), []), True
 
     return service.database.write(work)

@@ -1,0 +1,64 @@
+# The habits of the house. `make` alone lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+IN_VENV := $(VENV)/bin/python
+DEMO := $(VENV)/.installed-demo
+DEV := $(VENV)/.installed-dev
+
+# Nothing is installed where the environment's Python is gone, as after an upgrade of the system's.
+$(shell [ -x $(IN_VENV) ] || rm -f $(DEMO) $(DEV))
+
+# What the caller set for another environment must not reach this one.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo serve test lint build clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(DEMO) ## Retrain a real model through a real server on a simulated GPU; under a minute, no GPU needed
+	@$(IN_VENV) -m rheostat demo
+
+serve: $(DEMO) ## Run the server on this machine until Ctrl-C
+	@$(IN_VENV) -m rheostat serve
+
+test: $(DEV) ## Run all tests, on SQLite and on a PostgreSQL that they bring along
+	@$(IN_VENV) -m pytest
+
+lint: $(DEV) ## Check style, types and who imports whom
+	@$(IN_VENV) -m ruff check
+	@$(IN_VENV) -m ruff format --check
+	@$(IN_VENV) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+build: $(DEV) ## Build the wheel into dist/
+	@rm -rf dist
+	@$(IN_VENV) -m hatchling build --target wheel
+
+clean: ## Remove the virtual environment and all that was built or cached
+	@[ ! -e $(VENV)/pyvenv.cfg ] || rm -rf $(VENV)
+	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	@find app migrations tests -name __pycache__ -type d -exec rm -rf {} +
+
+$(VENV)/.installed-%: pyproject.toml | $(IN_VENV)
+	@echo "Installing rheostat[$*] into $(VENV); the first time this takes a minute or two ..."
+	@$(IN_VENV) -m pip --disable-pip-version-check install -qq --editable '.[$*]'
+	@touch $@
+
+$(IN_VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "Rheostat needs Python 3.11 or newer; $(PYTHON) is: $$($(PYTHON) --version 2>/dev/null || echo missing)." >&2; \
+	    echo "Install a newer one and name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make a virtual environment: its modules venv and ensurepip are not installed." >&2; \
+	    echo "On Debian or Ubuntu: apt install python3-venv. Or name another Python:" \
+	        "make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@[ ! -e $(VENV)/pyvenv.cfg ] || rm -rf $(VENV)
+	@echo "Making a virtual environment in $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)

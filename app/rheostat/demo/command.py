@@ -1,0 +1,15 @@
+"""The command ``rheostat demo``."""
+
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    recurrences: Annotated[int, typer.Option(min=1, max=1000, help="How often the job recurs.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is random.")] = 1,
+) -> None:
+    """Retrain a real model through a real server, on a simulated GPU: under a minute, needs no GPU."""
+    from rheostat.demo.show import show  # noqa: PLC0415
+
+    show(recurrences, seed)

@@ -1,0 +1,152 @@
+"""One recurrence of the job: tries until one reaches the target, through the server or as it always was."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+
+from rheostat.demo.digits import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_LEARNING_RATE,
+    ETA_KNOB,
+    MAX_EPOCHS,
+    TARGET_ACCURACY,
+    Digits,
+    Network,
+    job_settings,
+)
+from rheostat.demo.simulated_gpu import DESCRIPTION, SimulatedGpu
+from rheostat.errors import RheostatError, ServerUnreachable
+from rheostat.schemas import PowerLimitMeasurement
+from rheostat.sdk import Client, RunningTrial
+
+JOB_ID = "demo"
+
+# The server lets a run finish after it stopped three in a row, so that so many tries mean that something is wrong.
+_MOST_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One run: what it trained with, and whether it reached the target."""
+
+    batch_size: int
+    converged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """A recurrence that reached the target; time and energy sum up all its tries.
+
+    Attributes:
+        batch_size: Of the try that reached the target.
+        power_limit_watts: Its power limit at the end.
+        tries: How many runs it took.
+        energy_joules: Simulated energy.
+        time_seconds: Simulated time.
+    """
+
+    batch_size: int
+    power_limit_watts: int
+    tries: int
+    energy_joules: float
+    time_seconds: float
+
+    @property
+    def cost_joules(self) -> float:
+        """What the job minimises: energy, and time at the GPU's highest power, by its `eta_knob`."""
+        time_joules = DESCRIPTION.max_power_limit_watts * self.time_seconds
+        return ETA_KNOB * self.energy_joules + (1 - ETA_KNOB) * time_joules
+
+
+Watch = Callable[[int, int, int, float], None]
+"""Is told batch size, power limit in watts, epoch and accuracy after every epoch."""
+
+Attempt = Callable[[SimulatedGpu, np.random.RandomState], Try]
+
+
+class Workshop:
+    """Runs the recurrences of the job.
+
+    Args:
+        client: Talks to the demo's server.
+        seed: With the number of the recurrence and of the try it gives each run its own initial weights and
+            shuffles; a recurrence and its baseline have the same.
+        watch: Is told of every epoch.
+    """
+
+    def __init__(self, client: Client, seed: int, watch: Watch) -> None:
+        self._client = client
+        self._seed = seed
+        self._watch = watch
+        self._settings = job_settings(seed)
+        self._digits = Digits()
+
+    def with_rheostat(self, number: int) -> Recurrence:
+        """Run a recurrence as the server says."""
+        return self._until_converged(number, self._try_with_rheostat)
+
+    def as_always(self, number: int) -> Recurrence:
+        """Run a recurrence with the default batch size at full power; the server hears nothing of it."""
+        return self._until_converged(number, self._try_as_always)
+
+    def _until_converged(self, number: int, attempt: Attempt) -> Recurrence:
+        energy_joules = time_seconds = 0.0
+        for tries in range(1, _MOST_TRIES + 1):
+            gpu = SimulatedGpu()
+            run = attempt(gpu, np.random.RandomState([self._seed, number, tries]))
+            energy_joules += gpu.energy_joules
+            time_seconds += gpu.time_seconds
+            if run.converged:
+                return Recurrence(run.batch_size, gpu.power_limit_watts, tries, energy_joules, time_seconds)
+        raise RheostatError(f"Recurrence {number} did not reach its target in {_MOST_TRIES} tries.")
+
+    def _try_with_rheostat(self, gpu: SimulatedGpu, random: np.random.RandomState) -> Try:
+        with self._client.trial(JOB_ID, self._settings, DESCRIPTION) as trial:
+            if trial.trial_id is None or trial.learning_rate is None:
+                raise ServerUnreachable("The demo's server does not answer any more.")
+            network = Network(self._digits, trial.batch_size, trial.learning_rate, random)
+            limits = _measured_limits(trial, gpu, network.steps_per_epoch)
+            accuracy = 0.0
+            for accuracy in self._epochs(network, gpu, limits):
+                decision = trial.report(accuracy, energy_joules=gpu.energy_joules, time_seconds=gpu.time_seconds)
+                if decision == "stop":
+                    break
+            return Try(trial.batch_size, accuracy >= TARGET_ACCURACY)
+
+    def _try_as_always(self, gpu: SimulatedGpu, random: np.random.RandomState) -> Try:
+        network = Network(self._digits, DEFAULT_BATCH_SIZE, DEFAULT_LEARNING_RATE, random)
+        epochs = self._epochs(network, gpu, repeat(DESCRIPTION.max_power_limit_watts))
+        return Try(DEFAULT_BATCH_SIZE, any(accuracy >= TARGET_ACCURACY for accuracy in epochs))
+
+    def _epochs(self, network: Network, gpu: SimulatedGpu, limits: Iterator[int]) -> Iterator[float]:
+        """Train, each step under the next power limit, and give the accuracy after every epoch."""
+        for epoch in range(1, MAX_EPOCHS + 1):
+            accuracy = network.train_one_epoch()
+            for _ in range(network.steps_per_epoch):
+                gpu.power_limit_watts = next(limits)
+                gpu.step(network.batch_size)
+            self._watch(network.batch_size, gpu.power_limit_watts, epoch, accuracy)
+            yield accuracy
+
+
+def _measured_limits(trial: RunningTrial, gpu: SimulatedGpu, steps_per_epoch: int) -> Iterator[int]:
+    """Give the power limit of every step: first those to be measured, an equal share of an epoch each."""
+    steps = max(1, steps_per_epoch // max(1, len(trial.profile_power_limits_watts)))
+    while trial.profile_power_limits_watts:
+        limit = trial.profile_power_limits_watts[0]
+        energy_before, time_before = gpu.energy_joules, gpu.time_seconds
+        yield from repeat(limit, steps)
+        trial.measured(
+            [
+                PowerLimitMeasurement(
+                    power_limit_watts=limit,
+                    time_seconds=gpu.time_seconds - time_before,
+                    energy_joules=gpu.energy_joules - energy_before,
+                    steps=steps,
+                    steps_per_epoch=steps_per_epoch,
+                )
+            ]
+        )
+    yield from repeat(trial.power_limit_watts or DESCRIPTION.max_power_limit_watts)

@@ -1,0 +1,136 @@
+"""What the demo shows: progress, one table, and what to do next."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.table import Table
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from rheostat.demo.digits import DEFAULT_BATCH_SIZE, TARGET_ACCURACY
+from rheostat.demo.recurrence import Recurrence, Workshop
+from rheostat.demo.server import demo_server
+from rheostat.demo.simulated_gpu import DESCRIPTION
+from rheostat.sdk import Client
+
+Pair = tuple[Recurrence, Recurrence]
+"""A recurrence with Rheostat, and the same as always."""
+
+_NEXT = f"""\
+Cost: half the energy, and half the time at {DESCRIPTION.max_power_limit_watts} W, in joules.
+
+What to do next:
+  rheostat serve       starts a server of your own; then, in your trainer:
+
+  from rheostat import Client, Gpu, JobSettings
+  with Client() as client:
+      with client.trial("my-job", JobSettings(...), Gpu(...)) as trial:
+          ...                      # train an epoch with trial.batch_size
+          trial.report(accuracy)   # answers "continue" or "stop"
+"""
+
+
+def show(recurrences: int, seed: int) -> None:
+    """Run the demo and print what came of it.
+
+    Raises:
+        RheostatError: The server did not start or went away.
+    """
+    console = Console(highlight=False)
+    console.print(
+        f"A network that reads handwritten digits is retrained {recurrences} times to {TARGET_ACCURACY:.0%} "
+        f"accuracy: with Rheostat, and as always (batch size {DEFAULT_BATCH_SIZE}, "
+        f"{DESCRIPTION.max_power_limit_watts} W). Training is real, over HTTP through a real server.\n"
+        "[bold]The GPU is simulated[/bold], after published measurements of a V100: no joule was measured.\n"
+    )
+    # Matrices this small are multiplied faster by one thread than by several.
+    with _terminated_by_exception(), threadpool_limits(1), demo_server() as url, Client(url, token="") as client:
+        pairs = _run(console, client, recurrences, seed)
+    console.print(table(pairs), summary(pairs), _NEXT, sep="\n\n", end="")
+
+
+def _run(console: Console, client: Client, recurrences: int, seed: int) -> list[Pair]:
+    pairs: list[Pair] = []
+    with console.status("") as status:
+
+        def watch(batch_size: int, power_limit_watts: int, epoch: int, accuracy: float) -> None:
+            status.update(
+                f"recurrence {len(pairs) + 1} of {recurrences}: batch size {batch_size} at {power_limit_watts} W, "
+                f"epoch {epoch}, accuracy {accuracy:.1%}"
+            )
+
+        workshop = Workshop(client, seed, watch)
+        for number in range(1, recurrences + 1):
+            ours = workshop.with_rheostat(number)
+            pairs.append((ours, workshop.as_always(number)))
+            if not console.is_terminal:
+                console.print(
+                    f"recurrence {number} of {recurrences}: batch size {ours.batch_size} "
+                    f"at {ours.power_limit_watts} W, tries: {ours.tries}"
+                )
+    return pairs
+
+
+def table(pairs: Sequence[Pair]) -> Table:
+    """Return all recurrences, each against its baseline."""
+    grid = Table(title="Each recurrence against the default at full power (simulated GPU)")
+    for heading in ("run", "batch size", "watts", "tries", "joules", "default", "seconds", "default", "cost"):
+        grid.add_column(heading, justify="right")
+    for number, (ours, always) in enumerate(pairs, start=1):
+        grid.add_row(
+            f"{number}",
+            f"{ours.batch_size}",
+            f"{ours.power_limit_watts}",
+            f"{ours.tries}",
+            f"{ours.energy_joules:.0f}",
+            f"{always.energy_joules:.0f}",
+            f"{ours.time_seconds:.1f}",
+            f"{always.time_seconds:.1f}",
+            f"{-saved_percent([(ours, always)], 'cost_joules'):+.0f} %",
+        )
+    return grid
+
+
+def summary(pairs: Sequence[Pair]) -> str:
+    """Return what was saved over all recurrences, and over the latest quarter of them."""
+    latest = pairs[-max(1, len(pairs) // 4) :]
+    return f"All {len(pairs)}, with every exploration and stopped try: {_saved(pairs)}\n" + (
+        f"The latest {len(latest)} alone: {_saved(latest)}"
+    )
+
+
+def saved_percent(pairs: Sequence[Pair], figure: str) -> float:
+    """Return the share of the baselines' sum that was saved; negative when more was used.
+
+    Args:
+        pairs: Recurrences and their baselines.
+        figure: Name of an attribute of :class:`Recurrence`.
+    """
+    ours = sum(getattr(pair[0], figure) for pair in pairs)
+    always = sum(getattr(pair[1], figure) for pair in pairs)
+    return float(100 * (1 - ours / always))
+
+
+def _saved(pairs: Sequence[Pair]) -> str:
+    words = []
+    for name, figure in (("energy", "energy_joules"), ("time", "time_seconds"), ("cost", "cost_joules")):
+        saved = saved_percent(pairs, figure)
+        words.append(f"{abs(saved):.1f} % {'less' if saved >= 0 else 'MORE'} {name}")
+    return ", ".join(words) + "."
+
+
+@contextmanager
+def _terminated_by_exception() -> Iterator[None]:
+    """Let a termination signal unwind the stack, so that the server and its files go with the demo."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

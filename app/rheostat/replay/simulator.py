@@ -1,0 +1,159 @@
+"""The driver of a replay: recurrence after recurrence, a recorded run is trained as the backend says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from rheostat.errors import PolicyFailed
+from rheostat.policy.advisor import TrialState
+from rheostat.replay.backend import Backend, Launch, Report, Slice
+from rheostat.replay.traces import EpochFigures
+from rheostat.replay.world import RecordedRun, World
+
+MOST_TRIES = 20
+"""A recurrence that has not converged after so many trials never will."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """What became of one trial.
+
+    Attributes:
+        recurrence: Which recurrence of the job it was for, from 1.
+        attempt: Which try of that recurrence, from 1.
+        number: Counts the job's trials in the order of their launch, from 1.
+        batch_size: What it trained with.
+        power_limit_watts: The limit that it trained under after the first epoch.
+        profiled_power_limits_watts: The limits that its first epoch measured, in order.
+        epochs: How many it ran.
+        state: How it ended.
+        energy_joules: What it drew.
+        time_seconds: How long it trained.
+    """
+
+    recurrence: int
+    attempt: int
+    number: int
+    batch_size: int
+    power_limit_watts: int
+    profiled_power_limits_watts: tuple[int, ...]
+    epochs: int
+    state: TrialState
+    energy_joules: float
+    time_seconds: float
+
+
+def replay_job(
+    world: World,
+    backend: Backend,
+    *,
+    seed: int,
+    recurrences: int,
+    concurrency: int = 1,
+    on_recurrence: Callable[[], None] = lambda: None,
+) -> tuple[TrialRecord, ...]:
+    """Replay a job and return its trials, recurrence by recurrence.
+
+    Args:
+        world: The recorded workload on its GPU.
+        backend: Decides.
+        seed: Seed of the drawn runs; the backend's own draws do not touch them.
+        recurrences: How often the job recurs.
+        concurrency: So many recurrences are launched together, then each is run to its end in order.
+        on_recurrence: Called after each recurrence.
+
+    Raises:
+        PolicyFailed: A recurrence did not converge, or the backend asked for what no trainer can do.
+    """
+    records: list[TrialRecord] = []
+    for first in range(1, recurrences + 1, concurrency):
+        together = range(first, min(first + concurrency, recurrences + 1))
+        launches = [backend.predict() for _ in together]
+        for recurrence, launch in zip(together, launches, strict=True):
+            records += _run_recurrence(world, backend, launch, seed, recurrence)
+            on_recurrence()
+    return tuple(records)
+
+
+def _run_recurrence(world: World, backend: Backend, launch: Launch, seed: int, recurrence: int) -> list[TrialRecord]:
+    """Run trials until one converges."""
+    records: list[TrialRecord] = []
+    while True:
+        attempt = len(records) + 1
+        run = _draw(world.runs[launch.batch_size], seed, recurrence, attempt)
+        records.append(_run_trial(world, backend, launch, run, recurrence=recurrence, attempt=attempt))
+        if records[-1].state == "converged":
+            return records
+        if attempt == MOST_TRIES:
+            tried = ", ".join(str(record.batch_size) for record in records)
+            raise PolicyFailed(
+                f"{world.workload} on {world.gpu_model}: recurrence {recurrence} did not reach "
+                f"{world.target.value:g} in {MOST_TRIES} trials; their batch sizes: {tried}.",
+                hint="The policy avoids the batch sizes that converge, or stops them: try another, "
+                "a larger --beta-knob, or an easier --target.",
+            )
+        launch = backend.predict()
+
+
+def _draw(runs: tuple[RecordedRun, ...], seed: int, recurrence: int, attempt: int) -> RecordedRun:
+    """Draw one recorded run, the same whatever the backend drew.
+
+    Recurrence and try count from 1: numpy takes (seed, n, 0) for (seed, n), which is the policy's own generator.
+    """
+    return runs[np.random.default_rng([seed, recurrence, attempt]).integers(len(runs))]
+
+
+def _run_trial(
+    world: World, backend: Backend, launch: Launch, run: RecordedRun, *, recurrence: int, attempt: int
+) -> TrialRecord:
+    limit, profiled = _sweep(world, backend, launch)
+    figures = world.figures[launch.batch_size]
+    energy, time = _mean_epoch([figures[watts] for watts in profiled or (limit,)])
+    for epoch in range(1, world.max_epochs + 1):
+        if epoch > 1:
+            energy += figures[limit].energy_joules
+            time += figures[limit].time_seconds
+        answer = backend.observe(launch, Report(epoch, run.metric_at(epoch), energy, time))
+        if answer.action == "stop":
+            return TrialRecord(
+                recurrence=recurrence,
+                attempt=attempt,
+                number=launch.number,
+                batch_size=launch.batch_size,
+                power_limit_watts=limit,
+                profiled_power_limits_watts=profiled,
+                epochs=epoch,
+                state=answer.state,
+                energy_joules=energy,
+                time_seconds=time,
+            )
+    raise PolicyFailed(f"Trial {launch.number} was told to go on after its {world.max_epochs} epochs.")
+
+
+def _sweep(world: World, backend: Backend, launch: Launch) -> tuple[int, tuple[int, ...]]:
+    """Measure power limits until the backend knows the best; return it, and what was measured in order.
+
+    The slices divide the first epoch evenly by the number of limits that are asked for at the launch.
+    """
+    advice = launch.power
+    per_epoch = len(advice.profile_power_limits_watts)
+    profiled: list[int] = []
+    while advice.power_limit_watts is None:
+        wanted = [watts for watts in advice.profile_power_limits_watts if watts not in profiled]
+        if not wanted:
+            raise PolicyFailed(
+                f"Trial {launch.number} has neither a power limit nor one left to measure at batch size "
+                f"{launch.batch_size}, after {profiled}."
+            )
+        figures = world.figures[launch.batch_size][wanted[0]]
+        time, energy = figures.time_seconds / per_epoch, figures.energy_joules / per_epoch
+        profiled.append(wanted[0])
+        advice = backend.observe_power_limit(launch, Slice(wanted[0], time, energy, per_epoch))
+    return advice.power_limit_watts, tuple(profiled)
+
+
+def _mean_epoch(epochs: list[EpochFigures]) -> tuple[float, float]:
+    """Return energy and time of an epoch that was divided evenly among power limits."""
+    return fmean(e.energy_joules for e in epochs), fmean(e.time_seconds for e in epochs)

@@ -1,0 +1,74 @@
+import os
+import sys
+from pathlib import Path
+from time import monotonic
+
+import httpx
+import pytest
+
+from rheostat.demo import server
+from rheostat.demo.server import demo_server
+from rheostat.errors import RheostatError
+from tests.demo.leftovers import processes_naming
+
+
+def pretend_server(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = directory / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", os.fspath(program))
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory in which the demo makes its own."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", os.fspath(directory))
+    return directory
+
+
+def test_it_serves_an_empty_database_and_leaves_nothing_behind(temporary: Path) -> None:
+    with demo_server() as url:
+        assert httpx.get(f"{url}/v1/jobs", trust_env=False).json()["jobs"] == []
+        assert processes_naming(temporary)
+    assert not processes_naming(temporary)
+    assert list(temporary.iterdir()) == []
+
+
+def test_settings_of_another_server_do_not_reach_it(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RHEOSTAT_DATABASE_URL", "sqlite:////nowhere/at/all.db")
+    monkeypatch.setenv("RHEOSTAT_PORT", "1")
+    with demo_server() as url:
+        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+
+
+def test_a_server_that_does_not_start_tells_why(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_server(tmp_path, "echo 'no module named this' >&2; exit 3", monkeypatch)
+    with pytest.raises(RheostatError, match="no module named this"), demo_server():
+        pytest.fail("there is no server")
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_server_that_says_nothing_is_given_up(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_START_SECONDS", 0.3)
+    pretend_server(tmp_path, "exec sleep 60", monkeypatch)
+    began = monotonic()
+    with pytest.raises(RheostatError, match="did not start"), demo_server():
+        pytest.fail("there is no server")
+    assert monotonic() - began < 10
+
+
+def test_a_server_that_ignores_its_termination_is_killed(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_STOP_SECONDS", 0.3)
+    script = "trap '' TERM; echo 'Rheostat listens on http://127.0.0.1:1'; while :; do sleep 0.1; done"
+    pretend_server(tmp_path, script, monkeypatch)
+    with demo_server() as url:
+        assert url == "http://127.0.0.1:1"
+    assert not processes_naming(temporary)

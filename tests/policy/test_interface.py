@@ -1,0 +1,104 @@
+"""The four methods are the whole duty of a custom policy: all else has a default built on them."""
+
+import pytest
+
+from rheostat.policy.cost import PowerMeasurement
+from rheostat.policy.interface import (
+    BatchSizeOptimizer,
+    Choice,
+    Job,
+    PowerLimitOptimizer,
+    Progress,
+    Result,
+    Situation,
+)
+from tests.policy.examples import Fixed, a_job
+
+
+class Unmoved(PowerLimitOptimizer):
+    """The four lines that a power limit policy must have."""
+
+    @property
+    def name(self) -> str:
+        return "unmoved"
+
+    def predict(self, job: Job, batch_size: int) -> int | None:
+        return self.store.get(job, {}).get(str(batch_size))
+
+    def observe(self, job: Job, batch_size: int, power_limit: int, cost: float) -> None:
+        self.store[job] = {str(batch_size): power_limit}
+
+
+def test_jobs_that_differ_in_their_knobs_alone_share_their_state() -> None:
+    assert a_job(eta_knob=0.1, beta_knob=None, seed=1, trial_number=9) == a_job()
+    assert hash(a_job(eta_knob=0.1)) == hash(a_job())
+
+
+@pytest.mark.parametrize("other", [{"job_id": "weekly"}, {"gpu_model": "A100"}, {"gpu_count": 8}])
+def test_another_job_gpu_or_count_is_another_placement(other: dict[str, object]) -> None:
+    assert a_job(**other) != a_job()
+
+
+def test_the_draws_of_a_trial_hang_on_seed_and_number_alone() -> None:
+    def draw(**changes: int) -> float:
+        return float(a_job(**changes).random().random())
+
+    assert draw() == draw() == draw(gpu_count=2)
+    assert len({draw(), draw(trial_number=2), draw(seed=8)}) == 3
+
+
+def test_the_cost_is_priced_at_the_present_knob() -> None:
+    assert a_job(eta_knob=1.0).cost(1000.0, 10.0) == 1000.0
+    assert a_job(eta_knob=0.0).cost(1000.0, 10.0) == 3000.0
+
+
+def test_a_policy_that_lacks_one_of_the_four_methods_cannot_be_made() -> None:
+    class Forgetful(BatchSizeOptimizer):
+        name = "forgetful"
+
+        def predict(self, job: Job) -> int:
+            return 32
+
+    with pytest.raises(TypeError, match="observe"):
+        Forgetful({})  # type: ignore[abstract]
+
+
+def test_what_is_predicted_is_chosen_where_it_is_permitted() -> None:
+    choice = Fixed({}).choose(a_job(), Situation((16, 32, 64)))
+    assert choice == Choice(32, "the policy fixed predicts it")
+
+
+@pytest.mark.parametrize(("permitted", "nearest"), [((8, 16), 16), ((48, 64), 48), ((16, 48), 16)])
+def test_else_the_nearest_permitted_batch_size_is(permitted: tuple[int, ...], nearest: int) -> None:
+    assert Fixed({}).choose(a_job(), Situation(permitted)).batch_size == nearest
+
+
+@pytest.mark.parametrize(
+    ("cost", "bound", "stops"),
+    [(99.0, 100.0, False), (100.0, 100.0, False), (101.0, 100.0, True), (None, 100.0, False), (1e9, None, False)],
+)
+def test_a_running_trial_is_stopped_once_its_cost_has_passed_the_bound(
+    cost: float | None, bound: float | None, stops: bool
+) -> None:
+    reason = Fixed({}).review(a_job(), Progress(32, 1.0, 0.5, cost, bound))
+    assert (reason is not None) == stops
+    assert reason is None or "101 J, passed 100 J, 2 times the lowest" in reason
+
+
+@pytest.mark.parametrize("converged", [True, False, None])
+def test_a_finished_run_is_observed(converged: bool | None) -> None:
+    policy = Fixed({})
+    policy.register_job(a_job(), [32])
+    policy.conclude(a_job(), Result(32, 100.0, converged, epochs=3.0))
+    assert policy.store[a_job()]["observed"] == [[32, 100.0, converged]]
+
+
+def test_a_policy_need_not_tell_what_it_believes() -> None:
+    assert Fixed({}).estimates(a_job()) == ()
+
+
+def test_a_power_limit_policy_is_asked_to_measure_all_limits_and_told_their_cost() -> None:
+    policy = Unmoved({})
+    assert policy.plan(a_job(), 32) == (300, 200, 100)
+    policy.measure(a_job(), 32, PowerMeasurement(200, 5.0, time_seconds=1.0, energy_joules=9.0))
+    assert policy.predict(a_job(), 32) == 200

@@ -1,0 +1,162 @@
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+from uuid import uuid4
+
+import pytest
+
+from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
+from rheostat.errors import ServerRefused
+from rheostat.schemas import (
+    JobUpdate,
+    ObservePowerLimitRequest,
+    ObserveRequest,
+    ObserveRunRequest,
+    PredictPowerLimitRequest,
+    PredictRequest,
+)
+from tests.sdk.server_process import ServerProcess
+
+SETTINGS = JobSettings(
+    batch_sizes=[32, 64, 128],
+    default_batch_size=64,
+    target=Target(metric="accuracy", value=0.9, direction="maximize"),
+    max_epochs=10,
+    power_limits_watts=[200, 250],
+    learning_rate=LearningRate(default=0.1, scaling="linear"),
+    seed=1,
+)
+GPU = Gpu(model="Test GPU", min_power_limit_watts=100, max_power_limit_watts=250)
+MEASUREMENTS = [
+    PowerLimitMeasurement(power_limit_watts=250, time_seconds=5.0, energy_joules=1200.0, steps=50.0),
+    PowerLimitMeasurement(power_limit_watts=200, time_seconds=5.1, energy_joules=900.0, steps=50.0),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[Client]:
+    with Client(server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def job_id() -> str:
+    return f"job-{uuid4().hex}"
+
+
+class TestOperations:
+    def test_a_job_is_registered_found_changed_and_deleted(self, client: Client, job_id: str) -> None:
+        assert client.register_job(job_id, SETTINGS).settings == SETTINGS
+        assert client.get_job(job_id) in client.list_jobs(limit=200).jobs
+        assert client.update_job(job_id, JobUpdate(eta_knob=0.25)).settings.eta_knob == 0.25
+        client.delete_job(job_id)
+        with pytest.raises(ServerRefused) as refused:
+            client.get_job(job_id)
+        assert refused.value.server_code == "job_not_found"
+
+    def test_a_running_trial_holds_a_job_unless_forced(self, server: ServerProcess, job_id: str) -> None:
+        with Client(server.url, retry_for_seconds=0.0) as client:
+            client.register_job(job_id, SETTINGS)
+            client.predict(job_id, PredictRequest(gpu=GPU))
+            with pytest.raises(ServerRefused) as refused:
+                client.delete_job(job_id)
+            assert refused.value.server_code == "job_busy"
+            client.delete_job(job_id, force=True)
+
+    def test_a_trial_is_predicted_observed_and_listed(self, client: Client, job_id: str) -> None:
+        client.register_job(job_id, SETTINGS)
+        trial = client.predict(job_id, PredictRequest(gpu=GPU, node="node-1"), idempotency_key="run-1")
+        assert client.predict(job_id, PredictRequest(gpu=GPU), idempotency_key="run-1") == trial
+        assert client.heartbeat(trial.trial_id).state == "running"
+        answer = client.observe(
+            trial.trial_id, ObserveRequest(epoch=1.0, metric=0.95, energy_joules=5e3, time_seconds=30.0)
+        )
+        assert (answer.state, answer.action) == ("converged", "stop")
+        assert client.get_trial(trial.trial_id) == client.list_trials(job_id, state="converged").trials[0]
+        assert client.list_trials(job_id, state="running").trials == []
+
+    def test_power_limits_are_measured_and_answered(self, client: Client, job_id: str) -> None:
+        client.register_job(job_id, SETTINGS)
+        question = PredictPowerLimitRequest(batch_size=64, gpu=GPU)
+        assert client.predict_power_limit(job_id, question).profile_power_limits_watts == [250, 200]
+        request = ObservePowerLimitRequest(batch_size=64, gpu=GPU, measurements=MEASUREMENTS)
+        assert client.observe_power_limit(job_id, request).power_limit_watts == 200
+        assert client.predict_power_limit(job_id, question).power_limit_watts == 200
+
+    def test_a_past_run_is_recorded_and_seen_in_the_estimates(self, client: Client, job_id: str) -> None:
+        client.register_job(job_id, SETTINGS)
+        run = ObserveRunRequest(batch_size=32, gpu=GPU, cost=1000.0, converged=True)
+        first = client.observe_run(job_id, run, idempotency_key="import-1")
+        assert client.observe_run(job_id, run, idempotency_key="import-1") == first
+        arms = client.estimates(job_id).placements[0].arms
+        assert {arm.batch_size: arm.runs for arm in arms} == {32: 1, 64: 0, 128: 0}
+        assert client.savings(job_id).placements[0].converged_runs == 1
+
+
+class TestTrial:
+    def test_a_run_reaches_its_target(self, client: Client, job_id: str) -> None:
+        with client.trial(job_id, SETTINGS, GPU) as trial:
+            assert (trial.batch_size, trial.learning_rate) == (64, 0.1)
+            assert trial.profile_power_limits_watts[0] == 250
+            assert trial.measured(MEASUREMENTS[:1]) is None
+            assert trial.profile_power_limits_watts[0] == 200
+            assert trial.measured(MEASUREMENTS[1:]) == 200
+            assert not trial.profile_power_limits_watts
+            assert trial.report(0.5, energy_joules=1e3, time_seconds=10.0) == "continue"
+            assert trial.report(0.92, energy_joules=2e3, time_seconds=20.0) == "stop"
+        detail = client.list_trials(job_id).trials[0]
+        assert (detail.state, detail.epochs, detail.energy_joules) == ("converged", 2, 2e3)
+
+    @pytest.mark.parametrize(
+        ("error", "state"), [(MemoryError(), "oom"), (KeyboardInterrupt(), "cancelled"), (None, "failed")]
+    )
+    def test_a_run_that_ends_early_is_known_by_its_end(
+        self, client: Client, job_id: str, error: BaseException | None, state: str
+    ) -> None:
+        def train() -> None:
+            with client.trial(job_id, SETTINGS, GPU) as trial:
+                trial.report(0.5)
+                if error is not None:
+                    raise error
+
+        if error is None:
+            train()
+        else:
+            with pytest.raises(type(error)):
+                train()
+        assert client.list_trials(job_id).trials[0].state == state
+
+    def test_changed_settings_are_refused_before_training(self, client: Client, job_id: str) -> None:
+        client.register_job(job_id, SETTINGS)
+        changed = SETTINGS.model_copy(update={"max_epochs": 11})
+        with pytest.raises(ServerRefused, match="max_epochs"), client.trial(job_id, changed, GPU):
+            pytest.fail("training began")
+
+
+def test_a_server_killed_and_started_again_hears_how_the_run_ended(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, lease_seconds=6) as server, Client(server.url, retry_for_seconds=0.1) as client:
+        with client.trial("nightly", SETTINGS, GPU) as trial:
+            trial.report(0.1, energy_joules=100.0)
+            server.kill()
+            assert trial.report(0.2, energy_joules=200.0) == "continue"
+            server.start()
+            assert trial.report(0.3, energy_joules=300.0) == "continue"
+            assert trial.report(0.95, energy_joules=400.0) == "stop"
+        detail = client.list_trials("nightly").trials[0]
+        assert (detail.state, detail.epochs, detail.energy_joules) == ("converged", 4, 400)
+
+
+def test_a_long_epoch_does_not_cost_the_lease(tmp_path: Path) -> None:
+    with (
+        ServerProcess(tmp_path, lease_seconds=2) as server,
+        Client(server.url) as client,
+        client.trial("nightly", SETTINGS, GPU),
+    ):
+        sleep(4)
+        assert client.list_trials("nightly").trials[0].state == "running"

@@ -1,0 +1,363 @@
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from threading import enumerate as threads
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rheostat.errors import ServerRefused
+from rheostat.schemas import (
+    Action,
+    Gpu,
+    HeartbeatAnswer,
+    JobDetail,
+    JobSettings,
+    LearningRate,
+    ObserveAnswer,
+    PowerLimitAnswer,
+    PowerLimitMeasurement,
+    Target,
+    Trial,
+    TrialState,
+)
+from rheostat.sdk.client import Client
+from rheostat.sdk.trial import RunningTrial
+from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble, problem
+
+SETTINGS = JobSettings(
+    batch_sizes=[32, 64, 128],
+    default_batch_size=64,
+    target=Target(metric="accuracy", value=0.9, direction="maximize"),
+    max_epochs=10,
+    learning_rate=LearningRate(default=0.1, scaling="linear"),
+)
+GPU = Gpu(model="Test GPU", min_power_limit_watts=100, max_power_limit_watts=250)
+NOW = datetime.now(UTC)
+UNREACHABLE = Reply(503, "down")
+
+
+@dataclass
+class Rheostat:
+    """What the server under a test says; `down` makes it answer nothing that helps."""
+
+    down: bool = False
+    state: TrialState = "running"
+    lease: timedelta = timedelta(hours=1)
+    refusals: dict[str, Reply] = field(default_factory=dict)
+
+    def __call__(self, seen: Seen) -> Reply | Trouble:
+        if self.down:
+            return UNREACHABLE
+        operation = seen.path.rsplit("/", 1)[-1] if seen.method == "POST" else seen.method
+        if operation in self.refusals:
+            return self.refusals[operation]
+        answers: dict[str, Callable[[Any], Reply]] = {
+            "PUT": self._register,
+            "predict": self._predict,
+            "observe": self._measure if "/power/" in seen.path else self._observe,
+            "heartbeat": self._heartbeat,
+        }
+        return answers[operation](seen.body)
+
+    def _register(self, body: Any) -> Reply:
+        detail = JobDetail(
+            job_id="nightly",
+            settings=SETTINGS,
+            effective_seed=1,
+            trials=0,
+            placements=[],
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        return Reply(200, detail)
+
+    def _predict(self, body: Any) -> Reply:
+        trial = Trial(
+            trial_id="0" * 32,
+            job_id="nightly",
+            number=1,
+            batch_size=128,
+            learning_rate=0.2,
+            power_limit_watts=None,
+            profile_power_limits_watts=[250, 200],
+            reason="its turn",
+            lease_expires_at=datetime.now(UTC) + self.lease,
+        )
+        return Reply(201, trial)
+
+    def _observe(self, body: Any) -> Reply:
+        state: TrialState = body.get("outcome") or self.state
+        action: Action = "continue" if state == "running" else "stop"
+        action = "continue" if state == "running" else "stop"
+        return Reply(200, ObserveAnswer(state=state, action=action, reason="as the test says", power_limit_watts=None))
+
+    def _measure(self, body: Any) -> Reply:
+        return Reply(200, PowerLimitAnswer(power_limit_watts=200, profile_power_limits_watts=[]))
+
+    def _heartbeat(self, body: Any) -> Reply:
+        return Reply(200, HeartbeatAnswer(state=self.state, lease_expires_at=datetime.now(UTC) + self.lease))
+
+
+@dataclass
+class Bench:
+    """A trainer's side and the server's, together."""
+
+    rheostat: Rheostat
+    server: ScriptedServer
+    client: Client
+
+    def trial(self, max_batch_size: int | None = None) -> RunningTrial:
+        return self.client.trial("nightly", SETTINGS, GPU, max_batch_size=max_batch_size)
+
+    def reports(self) -> list[dict[str, Any]]:
+        return [seen.body for seen in self.server.seen if seen.path.endswith(f"{'0' * 32}/observe")]
+
+    def heartbeats(self) -> int:
+        return sum(seen.path.endswith("/heartbeat") for seen in self.server.seen)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    rheostat = Rheostat()
+    with (
+        ScriptedServer(rheostat) as server,
+        Client(server.url, timeout_seconds=5.0, retry_for_seconds=0.05) as client,
+    ):
+        yield Bench(rheostat, server, client)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    give_up_at = monotonic() + 10
+    while not condition():
+        assert monotonic() < give_up_at
+        sleep(0.01)
+
+
+def warnings_in(log: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
+
+
+class TestWithAServer:
+    def test_it_gives_what_the_server_answered(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            assert (trial.trial_id, trial.batch_size, trial.learning_rate) == ("0" * 32, 128, 0.2)
+            assert (trial.power_limit_watts, trial.profile_power_limits_watts) == (None, (250, 200))
+            assert trial.reason == "its turn"
+
+    def test_measured_limits_are_answered_with_the_best(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            measurement = PowerLimitMeasurement(
+                power_limit_watts=250, time_seconds=5.0, energy_joules=900.0, steps=50.0
+            )
+            assert trial.measured([measurement]) == 200
+            assert (trial.power_limit_watts, trial.profile_power_limits_watts) == (200, ())
+
+    def test_the_server_decides_whether_to_go_on(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            assert trial.report(0.99) == "continue"
+            bench.rheostat.state = "stopped"
+            assert trial.report(0.1) == "stop"
+
+    def test_epochs_count_themselves_from_the_last_report(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            trial.report(0.1)
+            trial.report(0.2, epoch=1.5)
+            trial.report(0.3)
+        assert [report["epoch"] for report in bench.reports()[:3]] == [1, 1.5, 2.5]
+
+    def test_unknown_energy_is_absent_and_time_is_the_wall_clock(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            trial.report(0.1)
+        assert bench.reports()[0]["energy_joules"] is None
+        assert 0 < bench.reports()[0]["time_seconds"] < 5
+
+    def test_figures_may_come_from_numpy(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            trial.report(np.float32(0.5), energy_joules=np.int64(7), time_seconds=np.float64(2.5))
+        report = bench.reports()[0]
+        assert (report["metric"], report["energy_joules"], report["time_seconds"]) == (0.5, 7, 2.5)
+
+    def test_a_diverged_metric_is_reported_as_unknown(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        with bench.trial() as trial:
+            assert trial.report(float("nan")) == "continue"
+        assert bench.reports()[0]["metric"] is None
+        assert not warnings_in(caplog)
+
+    def test_a_figure_that_cannot_be_does_not_stop_the_run(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with bench.trial() as trial:
+            assert trial.report(0.1, energy_joules=-5.0) == "continue"
+            assert trial.report(0.95, energy_joules=-5.0) == "stop"
+        assert len(warnings_in(caplog)) == 1
+
+
+class TestTheEnd:
+    def test_a_run_that_the_server_ended_is_not_ended_again(self, bench: Bench) -> None:
+        bench.rheostat.state = "converged"
+        with bench.trial() as trial:
+            trial.report(0.95)
+        assert len(bench.reports()) == 1
+
+    def test_giving_up_before_the_target_is_a_failure(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            trial.report(0.1, energy_joules=10.0, time_seconds=2.0)
+        assert bench.reports()[-1] == {
+            "epoch": 1,
+            "metric": None,
+            "energy_joules": 10,
+            "time_seconds": 2,
+            "outcome": "failed",
+        }
+
+    def test_leaving_without_a_report_is_a_cancellation(self, bench: Bench) -> None:
+        with bench.trial():
+            pass
+        assert bench.reports()[-1]["outcome"] == "cancelled"
+        assert bench.reports()[-1]["epoch"] == 0
+
+    @pytest.mark.parametrize(
+        ("error", "outcome"),
+        [
+            (type("OutOfMemoryError", (RuntimeError,), {})("no room"), "oom"),
+            (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB."), "oom"),
+            (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), "oom"),
+            (MemoryError(), "oom"),
+            (KeyboardInterrupt(), "cancelled"),
+            (ValueError("a bug in the trainer"), "cancelled"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+    )
+    def test_an_exception_is_told_to_the_server_and_goes_on(
+        self, bench: Bench, error: BaseException, outcome: str
+    ) -> None:
+        def train() -> None:
+            with bench.trial() as trial:
+                trial.report(0.1)
+                raise error
+
+        with pytest.raises(type(error)) as raised:
+            train()
+        assert raised.value is error
+        assert bench.reports()[-1]["outcome"] == outcome
+
+
+class TestWithoutAServer:
+    def test_the_run_starts_with_the_default_and_one_warning(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bench.rheostat.down = True
+        with bench.trial() as trial:
+            assert (trial.trial_id, trial.batch_size, trial.learning_rate) == (None, 64, 0.1)
+            assert (trial.power_limit_watts, trial.profile_power_limits_watts) == (None, ())
+            assert trial.report(0.5) == "continue"
+            assert trial.measured([PowerLimitMeasurement(power_limit_watts=250, cost=1.0)]) is None
+            assert trial.report(0.9) == "stop"
+        assert len(warnings_in(caplog)) == 1
+        assert bench.server.url in warnings_in(caplog)[0]
+
+    def test_the_run_ends_with_its_epochs(self, bench: Bench) -> None:
+        bench.rheostat.down = True
+        with bench.trial() as trial:
+            assert trial.report(0.5, epoch=9.5) == "continue"
+            assert trial.report(0.5, epoch=10) == "stop"
+
+    def test_a_node_too_small_for_the_default_gets_the_largest_that_fits(self, bench: Bench) -> None:
+        bench.rheostat.down = True
+        with bench.trial(max_batch_size=63) as trial:
+            assert (trial.batch_size, trial.learning_rate) == (32, 0.05)
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            problem(401, "unauthorized", retryable=False),
+            problem(500, "policy_failed", retryable=False),
+            Reply(200, "<html>Please log in</html>"),
+            Trouble.RESET,
+        ],
+        ids=["no token", "faulty policy", "another program", "reset"],
+    )
+    def test_a_server_that_does_not_help_is_none(self, bench: Bench, refusal: Reply) -> None:
+        bench.rheostat.refusals["predict"] = refusal
+        with bench.trial() as trial:
+            assert trial.batch_size == 64
+
+    @pytest.mark.parametrize(("status", "code"), [(409, "job_differs"), (422, "invalid_input")])
+    def test_the_users_own_mistake_is_told_before_training(self, bench: Bench, status: int, code: str) -> None:
+        bench.rheostat.refusals["PUT"] = problem(status, code, retryable=False)
+        with pytest.raises(ServerRefused, match="It did not work"), bench.trial():
+            pytest.fail("training began")
+
+
+class TestAServerLostOnTheWay:
+    def test_training_goes_on_with_one_warning(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        with bench.trial() as trial:
+            trial.report(0.1)
+            bench.rheostat.down = True
+            assert [trial.report(0.2), trial.report(0.3), trial.report(0.95)] == ["continue", "continue", "stop"]
+        assert len(warnings_in(caplog)) == 1
+
+    def test_reports_do_not_wait_for_it(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            bench.rheostat.down = True
+            trial.report(0.1)
+            tried = len(bench.server.seen)
+            trial.report(0.2)
+            assert len(bench.server.seen) == tried
+
+    def test_an_end_that_did_not_get_through_is_sent_once_more(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            bench.rheostat.down = True
+            trial.report(0.1, energy_joules=1.0)
+            trial.report(0.95, energy_joules=2.0)
+            bench.rheostat.down = False
+            bench.rheostat.state = "converged"
+        final = bench.reports()[-1]
+        assert (final["epoch"], final["metric"], final["energy_joules"]) == (2, 0.95, 2)
+        assert "outcome" not in final
+
+    def test_measuring_ends_rather_than_asking_for_ever(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            bench.rheostat.down = True
+            assert trial.measured([PowerLimitMeasurement(power_limit_watts=250, cost=1.0)]) is None
+            assert trial.profile_power_limits_watts == ()
+
+    def test_a_refused_report_does_not_stop_training(self, bench: Bench) -> None:
+        bench.rheostat.refusals["observe"] = problem(404, "trial_not_found", retryable=False)
+        with bench.trial() as trial:
+            assert trial.report(0.1) == "continue"
+
+    def test_a_heartbeat_that_comes_through_ends_the_loss(self, bench: Bench) -> None:
+        bench.rheostat.lease = timedelta(seconds=3)
+        with bench.trial() as trial:
+            bench.rheostat.down = True
+            trial.report(0.1)
+            bench.rheostat.down = False
+            before = bench.heartbeats()
+            until(lambda: bench.heartbeats() > before + 1)
+            trial.report(0.2)
+        assert 0.2 in [report["metric"] for report in bench.reports()]
+
+
+class TestTheLease:
+    def test_it_is_kept_while_an_epoch_takes_long(self, bench: Bench) -> None:
+        bench.rheostat.lease = timedelta(seconds=3)
+        with bench.trial():
+            until(lambda: bench.heartbeats() >= 2)
+
+    def test_a_clock_that_differs_does_not_flood_the_server(self, bench: Bench) -> None:
+        bench.rheostat.lease = timedelta(hours=-1)
+        with bench.trial():
+            sleep(0.5)
+            assert bench.heartbeats() == 0
+
+    @pytest.mark.parametrize("state", ["running", "stopped"])
+    def test_nothing_beats_after_the_end(self, bench: Bench, state: TrialState) -> None:
+        bench.rheostat.state = state
+        with bench.trial() as trial:
+            trial.report(0.1)
+        until(lambda: not any(thread.name.startswith("rheostat-heartbeat") for thread in threads()))
