@@ -136,16 +136,9 @@ print(rheostat.__file__)
     assert result.stdout.strip() == str(installed / "rheostat" / "__init__.py"), result.stderr
 
 
-TWO_STEPS = pytest.mark.xfail(reason="it names the extra of the first missing package, not that of the command")
-
-
 @pytest.mark.parametrize(
     ("command", "extra"),
-    [
-        (["serve"], "server"),
-        (["jobs", "list"], "server"),
-        pytest.param(["demo"], "demo", marks=TWO_STEPS),
-    ],
+    [(["serve"], "server"), (["jobs", "list"], "server"), (["demo"], "demo")],
 )
 def test_a_command_that_needs_more_says_what_to_install(installed: Path, command: list[str], extra: str) -> None:
     result = run(installed, f"{BLOCKER}\nimport runpy\nrunpy.run_module('rheostat', run_name='__main__')", *command)

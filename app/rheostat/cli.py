@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs when it runs, so that the SDK alone can start it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -35,16 +36,7 @@ app.add_typer(database, name="db")
 app.command()(replay)
 app.command()(demo)
 
-_EXTRAS = {
-    "alembic": "server",
-    "fastapi": "server",
-    "numpy": "server",
-    "platformdirs": "server",
-    "pydantic_settings": "server",
-    "sqlalchemy": "server",
-    "uvicorn": "server",
-    "sklearn": "demo",
-}
+_EXTRAS = {"serve": "server", "jobs": "server", "db": "server", "replay": "replay", "demo": "demo"}
 
 
 def main() -> None:
@@ -55,8 +47,8 @@ def main() -> None:
         typer.secho(f"rheostat: {error}", fg="red", err=True)
         raise SystemExit(1) from None
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        extra = _EXTRAS.get(next(iter(sys.argv[1:]), ""))
+        if extra is None or (error.name or "").startswith("rheostat"):
             raise
         typer.secho(f"rheostat: this command needs: pip install 'rheostat[{extra}]'", fg="red", err=True)
         raise SystemExit(1) from None
@@ -65,9 +57,7 @@ def main() -> None:
 @app.command()
 def serve(
     database_url: DatabaseUrl = None,
-    host: Annotated[
-        str | None, typer.Option(help="Loopback address. [default: 127.0.0.1]", show_default=False)
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="Loopback address. [default: 127.0.0.1]", show_default=False)] = None,
     port: Annotated[int | None, typer.Option(help="0: any free one. [default: 8420]", show_default=False)] = None,
 ) -> None:
     """Run the server; every option is also an environment variable, as RHEOSTAT_PORT."""

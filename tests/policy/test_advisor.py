@@ -117,7 +117,6 @@ def test_failing_early_does_not_look_cheap(state: TrialState, cost: float | None
     assert made.cost_bound(a_job()) == 200.0
 
 
-@pytest.mark.xfail(reason="runs of unknown verdict count as converged, yet no charge is had from them")
 def test_failing_early_does_not_look_cheap_where_only_runs_of_unknown_verdict_are_known() -> None:
     made = advisor()
     made.conclude(a_job(), None, batch_size=32, cost=100.0)
@@ -128,10 +127,10 @@ def test_failing_early_does_not_look_cheap_where_only_runs_of_unknown_verdict_ar
     assert cost >= 100.0
 
 
-def test_a_run_of_unknown_verdict_teaches_its_cost_but_sets_no_bound() -> None:
+def test_a_run_of_unknown_verdict_counts_as_converged() -> None:
     made = advisor()
     made.conclude(a_job(), None, batch_size=32, cost=100.0)
-    assert made.cost_bound(a_job()) is None
+    assert made.cost_bound(a_job()) == 200.0
     assert {arm.batch_size: arm.cost for arm in made.estimates(a_job())}[32] == 100.0
 
 
@@ -206,14 +205,12 @@ def test_whatever_a_policy_raises_names_the_policy(question: Callable[[Advisor],
     assert "rheostat jobs rebuild" in caught.value.hint
 
 
-@pytest.mark.xfail(reason="the optimizers are made outside of the guard", raises=TypeError)
 def test_a_policy_that_cannot_be_made_fails_by_name() -> None:
     unfinished: Any = type("Unfinished", (BatchSizeOptimizer,), {"name": "unfinished"})
     with pytest.raises(PolicyFailed):
         advisor(Policy(unfinished, JustInTimePowerLimit))
 
 
-@pytest.mark.xfail(reason="32.0 and numpy's 32 equal 32 and pass on to the database")
 @pytest.mark.parametrize("answer", [32.0, np.int64(32)])
 def test_a_batch_size_that_merely_equals_a_permitted_one_is_given_as_an_integer(answer: Any) -> None:
     assert type(advisor(custom(answer=answer)).choose(a_job(), Situation(SIZES)).batch_size) is int
@@ -231,7 +228,6 @@ class Overclocking(PowerLimitOptimizer):
         pass
 
 
-@pytest.mark.xfail(reason="an advised power limit is not checked")
 def test_a_policy_that_advises_a_power_limit_which_the_job_lacks_fails_by_name() -> None:
     with pytest.raises(PolicyFailed, match="overclocking"):
         advisor(Policy(Fixed, Overclocking)).power(a_job(), 32)

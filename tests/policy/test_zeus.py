@@ -141,7 +141,6 @@ def test_two_placements_of_a_job_learn_apart() -> None:
     assert policy.predict(other) == 32
 
 
-@pytest.mark.xfail(reason="the walk waits for batch sizes that the GPU cannot run")
 def test_a_default_that_runs_out_of_memory_does_not_end_the_learning() -> None:
     policy = optimizer()
     policy.observe(a_job(), 32, 0.0, converged=False)
@@ -153,7 +152,6 @@ def test_a_default_that_runs_out_of_memory_does_not_end_the_learning() -> None:
     assert chosen[-1] == 8
 
 
-@pytest.mark.xfail(reason="the walk waits for batch sizes that the GPU cannot run")
 def test_one_lucky_run_does_not_decide_for_good_on_a_gpu_that_cannot_run_all_batch_sizes() -> None:
     policy = optimizer()
     chosen: list[int] = []

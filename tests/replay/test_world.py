@@ -136,9 +136,7 @@ def test_the_wrong_direction_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_target_that_was_not_recorded_is_refused_with_the_levels_that_were(tmp_path: Path) -> None:
-    with pytest.raises(
-        InvalidInput, match=r"batch size 8, .*run 1 has no line for the target 0\.6\. .*0\.5, 0\.7, 0\.9"
-    ):
+    with pytest.raises(InvalidInput, match=r"size 8, .*run 1 has no line for the target 0\.6\. .*0\.5, 0\.7, 0\.9"):
         a_world(tmp_path, replace(CHOICE, target=0.6))
 
 

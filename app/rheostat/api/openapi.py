@@ -10,8 +10,18 @@ from rheostat.api.problems import MEDIA_TYPE
 _LINKS = {
     "register_job": (
         "job_id",
-        ("get_job", "update_job", "predict", "observe_run", "predict_power_limit", "observe_power_limit")
-        + ("list_trials", "estimates", "savings", "delete_job"),
+        (
+            "get_job",
+            "update_job",
+            "predict",
+            "observe_run",
+            "predict_power_limit",
+            "observe_power_limit",
+            "list_trials",
+            "estimates",
+            "savings",
+            "delete_job",
+        ),
     ),
     "predict": ("trial_id", ("observe", "heartbeat", "get_trial")),
 }

@@ -61,6 +61,7 @@ class LimitBody:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -95,12 +96,10 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 async def _rheostat_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RheostatError)
-    status = next(
-        (_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR
-    )
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s: %s", error.code, error, exc_info=error)
-    return _problem(status, error.code, error.message, error.retryable, error.hint, error.fields)
+    return _problem(status, error.code, error.message, error.hint, retryable=error.retryable, fields=error.fields)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -111,7 +110,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         hint = "Send the header Content-Type: application/json."
     names = ", ".join(dict.fromkeys(field.field for field in fields))
     return _problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput.code, f"Not understood: {names}.", False, hint, fields
+        HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput.code, f"Not understood: {names}.", hint, fields=fields
     )
 
 
@@ -119,7 +118,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
-    response = _problem(status, code, str(error.detail).rstrip(".") + ".", False, hint)
+    response = _problem(status, code, str(error.detail).rstrip(".") + ".", hint)
     response.headers.update(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED and "route" in request.scope:
         # The router names the methods of the first route of that path only.
@@ -135,7 +134,6 @@ async def _unexpected(_: Request, __: Exception) -> Response:
         HTTPStatus.INTERNAL_SERVER_ERROR,
         RheostatError.code,
         "The server failed in a way that nobody foresaw.",
-        False,
         "Its log tells more; please report it.",
     )
 
@@ -144,8 +142,9 @@ def _problem(
     status: HTTPStatus,
     code: str,
     detail: str,
-    retryable: bool,
     hint: str,
+    *,
+    retryable: bool = False,
     fields: Sequence[FieldError] = (),
 ) -> Response:
     problem = Problem(

@@ -5,7 +5,7 @@ stores that it is given. It checks what a policy answers, so that a faulty custo
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from rheostat.errors import PolicyFailed
@@ -81,12 +81,17 @@ class Advisor:
     Args:
         policy: The pair of optimizers.
         stores: Their state.
+
+    Raises:
+        PolicyFailed: An optimizer cannot be made.
     """
 
     def __init__(self, policy: Policy, stores: Stores) -> None:
         self._stores = stores
-        self._batch_sizes = policy.batch_size(stores.batch_size)
-        self._power_limits = policy.power_limit(stores.power_limit)
+        self._name = policy.batch_size.__name__
+        self._batch_sizes = self._ask(lambda: policy.batch_size(stores.batch_size))
+        self._power_limits = self._ask(lambda: policy.power_limit(stores.power_limit))
+        self._name = self._ask(lambda: self._batch_sizes.name)
 
     def register(self, job: Job, batch_sizes: Sequence[int]) -> None:
         """Make the state of a placement.
@@ -105,20 +110,25 @@ class Advisor:
         choice = self._ask(lambda: self._batch_sizes.choose(job, situation))
         if choice.batch_size not in situation.permitted:
             raise PolicyFailed(
-                f"The policy {self._batch_sizes.name} chose batch size {choice.batch_size!r}, "
+                f"The policy {self._name} chose batch size {choice.batch_size!r}, "
                 f"which is not among the permitted {list(situation.permitted)}."
             )
-        return choice
+        return replace(choice, batch_size=int(choice.batch_size))
 
     def power(self, job: Job, batch_size: int) -> PowerAdvice:
         """Return the power limit for a batch size, or what to measure first.
 
         Raises:
-            PolicyFailed: The policy raised.
+            PolicyFailed: The policy raised, or advised a limit that the job does not have.
         """
         limit = self._ask(lambda: self._power_limits.predict(job, batch_size))
         if limit is not None:
-            return PowerAdvice(limit)
+            if limit not in job.power_limits_watts:
+                raise PolicyFailed(
+                    f"The optimizer {self._power_limits.name} advises {limit!r} W, "
+                    f"which is not among {list(job.power_limits_watts)}."
+                )
+            return PowerAdvice(int(limit))
         return PowerAdvice(None, tuple(self._ask(lambda: self._power_limits.plan(job, batch_size))))
 
     def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
@@ -196,7 +206,7 @@ class Advisor:
             cost = max(cost or 0.0, bound.failure_charge(job))
         if cost is None:
             return
-        if state == "converged":
+        if state in ("converged", None):
             self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
         elif state == "stopped":
             self._stores.cost_bound[job] = bound.stopped().to_state()
@@ -221,6 +231,6 @@ class Advisor:
             return question()
         except Exception as error:
             raise PolicyFailed(
-                f"The policy {self._batch_sizes.name} failed: {type(error).__name__}: {error}",
+                f"The policy {self._name} failed: {type(error).__name__}: {error}",
                 hint="Choose another policy for the job, or correct this one and run `rheostat jobs rebuild`.",
             ) from error

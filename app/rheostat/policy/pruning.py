@@ -51,7 +51,7 @@ def explore(batch_sizes: Sequence[int], default: int, results: Results, rounds: 
     for number in range(rounds):
         good, turn, still_open = _walk_round(candidates, start, results, number)
         if turn is None and not good and number == 0:
-            unfailed = [size for size in candidates if all(converged for _, converged in results.get(size, ()))]
+            unfailed = [size for size in candidates if all(converged for _, converged in results.get(size, ())[:1])]
             smaller = [size for size in unfailed if size < default]
             candidates = tuple(smaller or unfailed)
             if not candidates:

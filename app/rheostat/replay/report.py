@@ -70,10 +70,12 @@ def table(summary: Mapping[str, Any]) -> str:
             left_out = ", ".join(map(str, world["unrecorded_batch_sizes"]))
             notes.append(f"{world['dataset']} on {world['gpu_model']}: no run of {left_out} recorded; left out.")
     plan = summary["plan"]
+    seeds = len(plan["seeds"])
     head = (
         f"Policy {plan['policy']}, eta_knob {plan['eta_knob']:g}, {plan['recurrences']} recurrences, mean over "
-        f"{len(plan['seeds'])} seeds.\nExcess over the oracle after N recurrences; energy, time and cost saved "
-        f"against the default at the highest limit.\n"
+        f"{seeds} seed{'s' if seeds > 1 else ''}.\n"
+        "Excess over the oracle after N recurrences; energy, time and cost saved against the default at the highest "
+        "limit.\n"
     )
     return "\n".join([head, *_aligned(rows), "", *notes, NOTE])
 

@@ -267,7 +267,7 @@ class Client:
 
     def _read(self, answer: type[Answer], content: bytes) -> Answer:
         try:
-            return answer.model_validate_json(content)
+            return answer.model_validate_json(content, extra="ignore")  # a newer server may say more
         except ValidationError as error:
             raise ServerUnreachable(
                 f"{self.base_url} answered with something that is not a {answer.__name__}.", hint=_WHO_IS_THERE
@@ -284,7 +284,7 @@ def _no_answer(request: httpx.Request, error: httpx.RequestError) -> ServerUnrea
 def _error_answer(request: httpx.Request, status: int, content: bytes) -> tuple[RheostatError, bool]:
     """Return the error that an answer stands for, and whether it may pass."""
     try:
-        problem = Problem.model_validate_json(content)
+        problem = Problem.model_validate_json(content, extra="ignore")
     except ValidationError:
         message = f"{request.method} {request.url} was answered with status {status} and no reason."
         return ServerUnreachable(message, hint=_WHO_IS_THERE), status in _GATEWAY_STATUSES

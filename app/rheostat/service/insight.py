@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from rheostat.policy.interface import ArmEstimate, Job
 from rheostat.schemas import (
     Estimate,
@@ -17,6 +15,7 @@ from rheostat.service.context import Service
 from rheostat.service.fold import power_measurement
 from rheostat.service.jobs import require
 from rheostat.service.open_job import OpenJob, wire_gpu
+from rheostat.storage.engine import Transaction
 from rheostat.storage.evidence import PowerMeasurements, Runs
 from rheostat.storage.jobs import Jobs
 from rheostat.storage.records import PlacementRecord, Totals
@@ -31,7 +30,7 @@ def estimates(service: Service, job_id: str) -> Estimates:
         PolicyFailed: The policy raised.
     """
 
-    def work(connection: Connection) -> Estimates:
+    def work(connection: Transaction) -> Estimates:
         job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
         return Estimates(
             job_id=job_id,
@@ -51,7 +50,7 @@ def savings(service: Service, job_id: str) -> Savings:
         JobNotFound: There is no such job.
     """
 
-    def work(connection: Connection) -> Savings:
+    def work(connection: Transaction) -> Savings:
         job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
         return Savings(job_id=job_id, placements=[_placement_savings(job, placement) for placement in job.placements])
 

@@ -4,14 +4,13 @@ import secrets
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection
-
 from rheostat.errors import FieldError, InvalidInput, JobBusy, JobDiffers, JobNotFound
 from rheostat.policy.registry import load_policy
 from rheostat.schemas import JobDetail, JobPage, JobSettings, JobUpdate, Placement
 from rheostat.service.context import Service
 from rheostat.service.fold import rebuild
 from rheostat.service.open_job import OpenJob, wire_gpu
+from rheostat.storage.engine import Transaction
 from rheostat.storage.jobs import Jobs, Placements
 from rheostat.storage.records import JobRecord, PlacementRecord
 from rheostat.storage.trials import Trials
@@ -33,7 +32,7 @@ def register_job(service: Service, job_id: str, settings: JobSettings) -> tuple[
     load_policy(settings.policy)
     wanted = settings.model_dump(mode="json")
 
-    def work(connection: Connection) -> tuple[JobDetail, bool]:
+    def work(connection: Transaction) -> tuple[JobDetail, bool]:
         jobs = Jobs(connection)
         known = jobs.find(job_id, lock=True)
         if known is not None:
@@ -54,7 +53,7 @@ def update_job(service: Service, job_id: str, update: JobUpdate) -> JobDetail:
         InvalidInput: There is no such policy, or a present batch size is missing.
     """
 
-    def work(connection: Connection) -> JobDetail:
+    def work(connection: Transaction) -> JobDetail:
         record = require(Jobs(connection).find(job_id, lock=True), job_id)
         settings = JobSettings.model_validate(record.settings)
         changes = update.model_dump(exclude_unset=True)
@@ -78,7 +77,7 @@ def get_job(service: Service, job_id: str) -> JobDetail:
         JobNotFound: There is no such job.
     """
 
-    def work(connection: Connection) -> JobDetail:
+    def work(connection: Transaction) -> JobDetail:
         record = require(Jobs(connection).find(job_id), job_id)
         return _detail(record, Placements(connection).of_jobs([record.job_pk]))
 
@@ -88,7 +87,7 @@ def get_job(service: Service, job_id: str) -> JobDetail:
 def list_jobs(service: Service, *, cursor: str | None, limit: int) -> JobPage:
     """Return a page of jobs in the order of their ids, those after the cursor."""
 
-    def work(connection: Connection) -> JobPage:
+    def work(connection: Transaction) -> JobPage:
         records = Jobs(connection).page(after=cursor or "", limit=limit + 1)
         page = records[:limit]
         placements = Placements(connection).of_jobs([record.job_pk for record in page])
@@ -108,7 +107,7 @@ def delete_job(service: Service, job_id: str, *, force: bool) -> None:
         JobBusy: Trials are running, and ``force`` is not given.
     """
 
-    def work(connection: Connection) -> None:
+    def work(connection: Transaction) -> None:
         record = require(Jobs(connection).find(job_id, lock=True), job_id)
         now = service.now()
         running = [t for t in Trials(connection).running(record.job_pk) if t.lease_expires_at >= now]
@@ -132,7 +131,7 @@ def rebuild_job(service: Service, job_id: str) -> int:
         JobNotFound: There is no such job.
     """
 
-    def work(connection: Connection) -> int:
+    def work(connection: Transaction) -> int:
         job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
         return sum(rebuild(job, placement) for placement in job.placements)
 

@@ -4,13 +4,12 @@ from dataclasses import replace
 from functools import cached_property
 from math import ceil
 
-from sqlalchemy import Connection
-
 from rheostat.errors import FieldError, NoBatchSizeLeft, NoPowerLimitFits, UnknownBatchSize
 from rheostat.policy.advisor import Advisor, Stores, Target
 from rheostat.policy.interface import Job
 from rheostat.policy.registry import load_policy
 from rheostat.schemas import MAX_POWER_LIMITS, Gpu, JobSettings
+from rheostat.storage.engine import Transaction
 from rheostat.storage.jobs import Jobs, Placements
 from rheostat.storage.policy_states import PARTS, PolicyStates
 from rheostat.storage.records import JobRecord, PlacementRecord
@@ -24,7 +23,7 @@ class OpenJob:
         record: The job's row.
     """
 
-    def __init__(self, connection: Connection, record: JobRecord) -> None:
+    def __init__(self, connection: Transaction, record: JobRecord) -> None:
         self.connection = connection
         self.record = record
         self.settings = JobSettings.model_validate(record.settings)

@@ -1,7 +1,5 @@
 """Power limits: what to train under, and what was measured."""
 
-from sqlalchemy import Connection
-
 from rheostat.errors import Conflict, FieldError, InvalidInput
 from rheostat.policy.interface import Job
 from rheostat.schemas import (
@@ -14,6 +12,7 @@ from rheostat.service.context import Service
 from rheostat.service.fold import learn
 from rheostat.service.jobs import require
 from rheostat.service.open_job import OpenJob, power_limits
+from rheostat.storage.engine import Transaction
 from rheostat.storage.evidence import PowerMeasurements
 from rheostat.storage.jobs import Jobs
 from rheostat.storage.records import PowerMeasurementRecord
@@ -29,7 +28,7 @@ def predict_power_limit(service: Service, job_id: str, request: PredictPowerLimi
         PolicyFailed: The policy raised.
     """
 
-    def work(connection: Connection) -> PowerLimitAnswer:
+    def work(connection: Transaction) -> PowerLimitAnswer:
         job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
         job.check_batch_size(request.batch_size)
         placement = job.find(request.gpu)
@@ -53,7 +52,7 @@ def observe_power_limit(service: Service, job_id: str, request: ObservePowerLimi
         PolicyFailed: The policy raised.
     """
 
-    def work(connection: Connection) -> PowerLimitAnswer:
+    def work(connection: Transaction) -> PowerLimitAnswer:
         job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
         job.check_batch_size(request.batch_size)
         _check_limits(request)

@@ -4,8 +4,6 @@ from dataclasses import replace
 from math import sqrt
 from uuid import uuid4
 
-from sqlalchemy import Connection
-
 from rheostat.errors import FieldError, KeyReused
 from rheostat.policy.interface import Situation
 from rheostat.schemas import JobSettings, PredictRequest, Trial
@@ -13,6 +11,7 @@ from rheostat.service.context import Service
 from rheostat.service.jobs import require
 from rheostat.service.open_job import OpenJob
 from rheostat.service.trials import trial_fields
+from rheostat.storage.engine import Transaction
 from rheostat.storage.jobs import Jobs
 from rheostat.storage.records import PlacementRecord, TrialRecord
 from rheostat.storage.trials import Trials
@@ -31,7 +30,7 @@ def predict(service: Service, job_id: str, request: PredictRequest, idempotency_
         PolicyFailed: The policy raised or answered nonsense.
     """
 
-    def work(connection: Connection) -> Trial:
+    def work(connection: Transaction) -> Trial:
         job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
         if idempotency_key is not None:
             known = Trials(connection).find_by_key(job.record.job_pk, idempotency_key)

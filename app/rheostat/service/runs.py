@@ -2,14 +2,13 @@
 
 from uuid import uuid4
 
-from sqlalchemy import Connection
-
 from rheostat.errors import FieldError, KeyReused
 from rheostat.schemas import ObserveRunAnswer, ObserveRunRequest
 from rheostat.service.context import Service
 from rheostat.service.fold import learn, run_cost
 from rheostat.service.jobs import require
 from rheostat.service.open_job import OpenJob
+from rheostat.storage.engine import Transaction
 from rheostat.storage.evidence import Runs
 from rheostat.storage.jobs import Jobs
 from rheostat.storage.records import PlacementRecord, RunRecord
@@ -27,7 +26,7 @@ def observe_run(
         KeyReused: The key belongs to another run.
     """
 
-    def work(connection: Connection) -> ObserveRunAnswer:
+    def work(connection: Transaction) -> ObserveRunAnswer:
         job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
         job.check_batch_size(request.batch_size)
         placement = job.enter(request.gpu)

@@ -5,8 +5,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
-
 from rheostat.errors import FieldError, InvalidInput, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
 from rheostat.schemas import (
@@ -21,6 +19,7 @@ from rheostat.service.context import Service
 from rheostat.service.fold import learn
 from rheostat.service.jobs import require
 from rheostat.service.open_job import OpenJob, wire_gpu
+from rheostat.storage.engine import Transaction
 from rheostat.storage.jobs import Jobs, Placements
 from rheostat.storage.records import JobRecord, ObservationRecord, PlacementRecord, TrialRecord
 from rheostat.storage.trials import Observations, Trials
@@ -43,7 +42,7 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Observe
         InvalidInput: Energy or time is less than at an earlier epoch, or more than at a later one.
     """
 
-    def work(connection: Connection) -> ObserveAnswer:
+    def work(connection: Transaction) -> ObserveAnswer:
         job = OpenJob(connection, _require(Jobs(connection).find_by_trial(trial_id, lock=True), trial_id))
         trial = Trials(connection).find(trial_id)
         assert trial is not None
@@ -74,7 +73,7 @@ def heartbeat(service: Service, trial_id: str) -> HeartbeatAnswer:
         TrialNotFound: There is no such trial.
     """
 
-    def work(connection: Connection) -> HeartbeatAnswer:
+    def work(connection: Transaction) -> HeartbeatAnswer:
         _require(Jobs(connection).find_by_trial(trial_id, lock=True), trial_id)
         trial = Trials(connection).find(trial_id)
         assert trial is not None
@@ -91,7 +90,7 @@ def get_trial(service: Service, trial_id: str) -> TrialDetail:
         TrialNotFound: There is no such trial.
     """
 
-    def work(connection: Connection) -> TrialDetail:
+    def work(connection: Transaction) -> TrialDetail:
         job = OpenJob(connection, _require(Jobs(connection).find_by_trial(trial_id), trial_id))
         trial = Trials(connection).find(trial_id)
         assert trial is not None
@@ -109,7 +108,7 @@ def list_trials(
         JobNotFound: There is no such job.
     """
 
-    def work(connection: Connection) -> TrialPage:
+    def work(connection: Transaction) -> TrialPage:
         job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
         now = service.now()
         trials = Trials(connection).page(job.record.job_pk, state=state, now=now, before=cursor, limit=limit + 1)
@@ -171,7 +170,7 @@ def _answer(observation: ObservationRecord) -> ObserveAnswer:
     )
 
 
-def _earlier_report(connection: Connection, trial: TrialRecord, request: ObserveRequest) -> ObservationRecord | None:
+def _earlier_report(connection: Transaction, trial: TrialRecord, request: ObserveRequest) -> ObservationRecord | None:
     """Return the report of the same epoch; the usual report, of an epoch that is new, costs no query."""
     closing = request.outcome is not None
     if not closing and (trial.epochs is None or request.epoch > trial.epochs):
@@ -193,7 +192,7 @@ def _check_same(known: ObservationRecord, request: ObserveRequest) -> None:
         )
 
 
-def _check_cumulative(connection: Connection, trial: TrialRecord, request: ObserveRequest) -> None:
+def _check_cumulative(connection: Transaction, trial: TrialRecord, request: ObserveRequest) -> None:
     if trial.epochs is None or request.epoch >= trial.epochs:
         before: TrialRecord | ObservationRecord | None = trial
         after = None
@@ -303,7 +302,7 @@ def _observation(
     )
 
 
-def _renew_lease(service: Service, connection: Connection, trial: TrialRecord) -> TrialRecord:
+def _renew_lease(service: Service, connection: Transaction, trial: TrialRecord) -> TrialRecord:
     """Give an open trial a new lease; one that was given up for lost runs again."""
     if trial.state not in _OPEN:
         return trial

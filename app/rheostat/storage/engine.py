@@ -8,7 +8,7 @@ refused in the middle) and reader connections beside it (WAL). PostgreSQL has on
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -50,6 +50,9 @@ NETWORK_FILE_SYSTEMS = frozenset(
 _RACES = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
 _LOCK_NOT_AVAILABLE = "55P03"
 _NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703"}
+
+Transaction: TypeAlias = Connection
+"""What work is given: an open transaction, which the services pass on to the repositories."""
 
 T = TypeVar("T")
 

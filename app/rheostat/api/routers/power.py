@@ -11,16 +11,12 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/power", tags=["power limits"])
 
 
 @router.post("/predict", responses=responses(404, 409))
-def predict_power_limit(
-    service: TheService, job_id: JobIdPath, request: PredictPowerLimitRequest
-) -> PowerLimitAnswer:
+def predict_power_limit(service: TheService, job_id: JobIdPath, request: PredictPowerLimitRequest) -> PowerLimitAnswer:
     """Ask for the best power limit of a batch size, or what to measure first."""
     return use_cases.predict_power_limit(service, job_id, request)
 
 
 @router.post("/observe", responses=responses(404, 409))
-def observe_power_limit(
-    service: TheService, job_id: JobIdPath, request: ObservePowerLimitRequest
-) -> PowerLimitAnswer:
+def observe_power_limit(service: TheService, job_id: JobIdPath, request: ObservePowerLimitRequest) -> PowerLimitAnswer:
     """Report measured power limits; the answer is the best one, or what to measure next."""
     return use_cases.observe_power_limit(service, job_id, request)

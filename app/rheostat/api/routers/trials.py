@@ -55,9 +55,7 @@ def list_trials(
     job_id: JobIdPath,
     state: Annotated[TrialState | None, Query(description="Only trials in this state.")] = None,
     limit: Limit = 50,
-    cursor: Annotated[
-        int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")
-    ] = None,
+    cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")] = None,
 ) -> TrialPage:
     """List a job's trials, newest first."""
     return use_cases.list_trials(service, job_id, state=state, cursor=cursor, limit=limit)

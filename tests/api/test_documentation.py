@@ -1,0 +1,51 @@
+"""The OpenAPI document and its page."""
+
+import re
+
+import httpx
+
+OPERATIONS = {
+    "register_job",
+    "update_job",
+    "list_jobs",
+    "get_job",
+    "delete_job",
+    "predict",
+    "observe",
+    "observe_run",
+    "predict_power_limit",
+    "observe_power_limit",
+    "heartbeat",
+    "get_trial",
+    "list_trials",
+    "estimates",
+    "savings",
+    "healthz",
+    "readyz",
+}
+
+
+def test_operations_have_the_names_of_the_client(http: httpx.Client) -> None:
+    paths = http.get("/openapi.json").json()["paths"]
+    assert {operation["operationId"] for path in paths.values() for operation in path.values()} == OPERATIONS
+
+
+def test_errors_are_documented_as_problems(http: httpx.Client) -> None:
+    for path in http.get("/openapi.json").json()["paths"].values():
+        for operation in path.values():
+            for status, answer in operation["responses"].items():
+                if status.startswith(("4", "5")):
+                    assert list(answer["content"]) == ["application/problem+json"]
+
+
+def test_the_page_needs_no_other_host(http: httpx.Client) -> None:
+    page = http.get("/docs").text
+    linked = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert linked
+    for address in linked:
+        assert address.startswith("/"), address
+        assert http.get(address).status_code == 200
+
+
+def test_health_and_readiness(http: httpx.Client) -> None:
+    assert http.get("/healthz").json() == http.get("/readyz").json() == {"status": "ok"}

@@ -1,0 +1,122 @@
+"""Every error is a problem that names what is wrong and what to do."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.serving import SETTINGS, V100
+
+JOB = "/v1/jobs/hostile"
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status
+    assert body["code"]
+    assert isinstance(body["retryable"], bool)
+    for leak in ("Traceback", "SELECT", "INSERT", ".py", "sqlalchemy"):
+        assert leak not in answer.text
+    return body
+
+
+def fields(body: dict[str, Any]) -> set[str]:
+    return {field["field"] for field in body["fields"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"batch_sizes": []}, "batch_sizes"),
+        ({"batch_sizes": [32, 32]}, "batch_sizes"),
+        ({"batch_sizes": [32, -8]}, "batch_sizes.1"),
+        ({"batch_sizes": [32, 0]}, "batch_sizes.1"),
+        ({"batch_sizes": ["8", 32]}, "batch_sizes.0"),
+        ({"batch_sizes": [True, 32]}, "batch_sizes.0"),
+        ({"batch_sizes": [8.5, 32]}, "batch_sizes.0"),
+        ({"batch_sizes": list(range(1, 100))}, "batch_sizes"),
+        ({"default_batch_size": 33}, "body"),
+        ({"default_batch_size": 10**30}, "default_batch_size"),
+        ({"eta_knob": 1.5}, "eta_knob"),
+        ({"eta_knob": "0.5"}, "eta_knob"),
+        ({"beta_knob": 0.5}, "beta_knob"),
+        ({"max_epochs": None}, "max_epochs"),
+        ({"target": {"metric": "a\u0000b", "value": 1.0, "direction": "maximize"}}, "target.metric"),
+        ({"target": {"metric": "x" * 1000, "value": 1.0, "direction": "maximize"}}, "target.metric"),
+        ({"target": {"metric": "x", "value": 1.0, "direction": "up"}}, "target.direction"),
+        ({"policy": "nobodys"}, "policy"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_bad_field_is_named(http: httpx.Client, change: dict[str, Any], field: str) -> None:
+    body = problem(http.put(JOB, json=SETTINGS | change), 422)
+    assert field in fields(body)
+    assert problem(http.get(JOB), 404)["code"] == "job_not_found"
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e400", "1e308"])
+def test_numbers_that_are_not_finite_or_not_sane_are_refused(http: httpx.Client, literal: str) -> None:
+    trial = http.post("/v1/jobs/nightly/predict", json={"gpu": V100}).json()
+    answer = http.post(
+        f"/v1/trials/{trial['trial_id']}/observe",
+        content=f'{{"epoch": 1, "energy_joules": {literal}}}',
+        headers={"content-type": "application/json"},
+    )
+    assert fields(problem(answer, 422)) == {"energy_joules"}
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"{", 422, "invalid_input"),
+        (b"", 422, "invalid_input"),
+        (b"null", 422, "invalid_input"),
+        (b"\x80\x81", 400, "malformed_request"),
+        (b"[" * 100_000, 400, "malformed_request"),
+        (
+            b'{"gpu": {"model": "\\ud800", "min_power_limit_watts": 1, "max_power_limit_watts": 2}}',
+            422,
+            "invalid_input",
+        ),
+        (b"1" * 5_000, 400, "malformed_request"),
+        (b'"' + b"x" * 10_000_000 + b'"', 413, "body_too_large"),
+    ],
+)
+def test_a_body_that_is_no_request_is_a_problem(http: httpx.Client, content: bytes, status: int, code: str) -> None:
+    headers = {"content-type": "application/json"}
+    assert problem(http.post("/v1/jobs/nightly/predict", content=content, headers=headers), status)["code"] == code
+
+
+def test_a_large_body_of_undeclared_length_is_refused_too(http: httpx.Client) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield from (b"x" * 100_000 for _ in range(20))
+
+    headers = {"content-type": "application/json"}
+    answer = http.post("/v1/jobs/nightly/predict", content=chunks(), headers=headers)
+    assert problem(answer, 413)["code"] == "body_too_large"
+
+
+def test_a_forgotten_content_type_is_told(http: httpx.Client) -> None:
+    answer = http.post("/v1/jobs/nightly/predict", content=json.dumps({"gpu": V100}))
+    assert "Content-Type: application/json" in problem(answer, 422)["hint"]
+
+
+def test_an_unknown_route_and_a_wrong_method_are_problems(http: httpx.Client) -> None:
+    assert problem(http.get("/v2/jobs"), 404)["code"] == "no_such_route"
+    answer = http.post("/v1/jobs/nightly")
+    assert problem(answer, 405)["code"] == "method_not_allowed"
+    assert answer.headers["allow"] == "DELETE, GET, PATCH, PUT"
+
+
+@pytest.mark.parametrize("job_id", ["x" * 129, "-x", "a%00b", "a%20b", "%ED%A0%80"])
+def test_an_id_that_no_job_can_have_is_refused(http: httpx.Client, job_id: str) -> None:
+    assert fields(problem(http.put(f"/v1/jobs/{job_id}", json=SETTINGS), 422)) == {"job_id"}
+
+
+def test_a_conflict_shows_what_differs(http: httpx.Client) -> None:
+    body = problem(http.put("/v1/jobs/nightly", json=SETTINGS | {"max_epochs": 11}), 409)
+    assert (body["code"], fields(body)) == ("job_differs", {"max_epochs"})

@@ -1,0 +1,82 @@
+"""The real server in a process of its own, on any database, for suites that speak HTTP to it."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import httpx
+
+V100 = {"model": "V100", "count": 1, "min_power_limit_watts": 100, "max_power_limit_watts": 250}
+SETTINGS: dict[str, Any] = {
+    "batch_sizes": [8, 16, 32, 64, 128],
+    "default_batch_size": 32,
+    "target": {"metric": "accuracy", "value": 0.9, "direction": "maximize"},
+    "max_epochs": 10,
+    "eta_knob": 1.0,
+    "seed": 1,
+}
+
+
+class Serving:
+    """`rheostat serve` over a database; it may be killed and started again."""
+
+    def __init__(self, database_url: str, log: Path) -> None:
+        self._database_url = database_url
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = httpx.Client()
+
+    def start(self) -> None:
+        """Start on a free port and return once it listens."""
+        command = [sys.executable, "-m", "rheostat", "serve", "--port", "0", "--database-url", self._database_url]
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        give_up_at = monotonic() + 30
+        while (line := re.search(r"listens on (http://[\d.:]+)\n", self.log())) is None:
+            assert self._process.poll() is None, self.log()
+            assert monotonic() < give_up_at, self.log()
+            sleep(0.02)
+        self.client.close()
+        self.client = httpx.Client(base_url=line[1], timeout=30, trust_env=False)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def kill(self) -> None:
+        """End it by SIGKILL, as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> int:
+        """End it by SIGTERM and return its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(30)
+
+    def close(self) -> None:
+        self.client.close()
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+@contextmanager
+def serving(database_url: str, log: Path) -> Iterator[Serving]:
+    """Serve a database for the length of a block."""
+    server = Serving(database_url, log)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+def migrate(database_url: str) -> None:
+    """Bring a database to the schema that the server wants, as an operator would."""
+    command = [sys.executable, "-m", "rheostat", "db", "upgrade", "--database-url", database_url]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)

@@ -1,0 +1,69 @@
+"""What the README says is what happens: each of its commands is run."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from rheostat.api.settings import Settings
+from tests.serving import serving
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def _block(language: str, start: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    (block,) = [block for block in blocks if start in block]
+    return str(block)
+
+
+def test_the_curl_commands_run_from_register_to_savings(tmp_path: Path) -> None:
+    script = _block("sh", "curl")
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
+        here = script.replace("http://127.0.0.1:8420", str(server.client.base_url).rstrip("/"))
+        run = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", here], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert run.returncode == 0, run.stderr
+        assert '"action":"stop"' in run.stdout
+        assert run.stdout.count('"job_id":"nightly-finetune"') >= 3
+
+
+def test_the_trainer_loop_runs_as_it_stands(tmp_path: Path) -> None:
+    parts = """
+        def build(batch_size): return None, None
+        def train_one_epoch(model, loader): pass
+        def evaluate(model): return 0.97
+        def joules_so_far(): return 1000.0
+        """
+    program = textwrap.dedent(parts) + _block("python", "client.trial") + "\nprint(trial.trial_id, trial.batch_size)"
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
+        environment = {**os.environ, "RHEOSTAT_URL": str(server.client.base_url)}
+        run = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert run.returncode == 0, run.stderr
+        trial_id, batch_size = run.stdout.split()
+        assert batch_size == "64"
+        assert server.client.get(f"/v1/trials/{trial_id}").json()["state"] == "converged"
+
+
+@pytest.mark.parametrize("command", re.findall(r"^rheostat (\w+)", README, re.MULTILINE))
+def test_the_commands_exist(command: str) -> None:
+    run = [sys.executable, "-m", "rheostat", command, "--help"]
+    subprocess.run(run, check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("target", re.findall(r"^make (\w+)", README, re.MULTILINE))
+def test_the_targets_exist(target: str) -> None:
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+
+def test_every_setting_of_the_server_is_in_the_table() -> None:
+    for name in Settings.model_fields:
+        assert f"`RHEOSTAT_{name.upper()}`" in README
