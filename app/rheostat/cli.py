@@ -18,7 +18,7 @@ DatabaseUrl = Annotated[
     str | None,
     typer.Option(
         envvar="RHEOSTAT_DATABASE_URL",
-        help="SQLite or PostgreSQL. [default: an SQLite file in your state directory]",
+        help="SQLite or PostgreSQL. (Default: an SQLite file in your state directory.)",
         show_default=False,
     ),
 ]
@@ -57,8 +57,10 @@ def main() -> None:
 @app.command()
 def serve(
     database_url: DatabaseUrl = None,
-    host: Annotated[str | None, typer.Option(help="Loopback address. [default: 127.0.0.1]", show_default=False)] = None,
-    port: Annotated[int | None, typer.Option(help="0: any free one. [default: 8420]", show_default=False)] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Loopback address. (Default: 127.0.0.1.)", show_default=False)
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="0: any free one. (Default: 8420.)", show_default=False)] = None,
 ) -> None:
     """Run the server; every option is also an environment variable, as RHEOSTAT_PORT."""
     from rheostat.api.server import serve as run

@@ -75,7 +75,7 @@ def test_what_the_trainer_says_of_the_end_comes_first(outcome: Outcome) -> None:
 def test_a_run_is_stopped_once_it_cannot_be_worth_it() -> None:
     made = advisor()
     made.conclude(a_job(), "converged", batch_size=32, cost=100.0)
-    assert assess(made, ACCURACY, metric=0.5, cost=200.0).state == "running"
+    assert assess(made, ACCURACY, metric=0.5, cost=100.0).state == "running"
     assert assess(made, ACCURACY, metric=0.5, cost=201.0).state == "stopped"
     assert assess(made, ACCURACY, metric=0.5).state == "running"
     assert assess(made, ACCURACY, metric=0.95, cost=1e9).state == "converged"

@@ -74,15 +74,25 @@ def test_else_the_nearest_permitted_batch_size_is(permitted: tuple[int, ...], ne
 
 
 @pytest.mark.parametrize(
-    ("cost", "bound", "stops"),
-    [(99.0, 100.0, False), (100.0, 100.0, False), (101.0, 100.0, True), (None, 100.0, False), (1e9, None, False)],
+    ("epoch", "cost", "bound", "why"),
+    [
+        (4.0, 80.0, 100.0, None),
+        (4.0, 81.0, 100.0, "81 J, would with one more epoch pass 100 J, 2 times the lowest"),
+        (4.0, 101.0, 100.0, "101 J, passed 100 J, 2 times the lowest"),
+        (0.1, 50.0, 100.0, None),
+        (0.1, 51.0, 100.0, "51 J, would"),
+        (0.0, 101.0, 100.0, "101 J, passed"),
+        (3.0, 3 * 0.1, 4 * 0.1, None),
+        (4.0, None, 100.0, None),
+        (4.0, 1e9, None, None),
+    ],
 )
-def test_a_running_trial_is_stopped_once_its_cost_has_passed_the_bound(
-    cost: float | None, bound: float | None, stops: bool
+def test_a_running_trial_is_stopped_before_it_passes_the_bound(
+    epoch: float, cost: float | None, bound: float | None, why: str | None
 ) -> None:
-    reason = Fixed({}).review(a_job(), Progress(32, 1.0, 0.5, cost, bound))
-    assert (reason is not None) == stops
-    assert reason is None or "101 J, passed 100 J, 2 times the lowest" in reason
+    reason = Fixed({}).review(a_job(), Progress(32, epoch, 0.5, cost, bound))
+    assert (reason is None) == (why is None)
+    assert reason is None or why is None or why in reason
 
 
 @pytest.mark.parametrize("converged", [True, False, None])

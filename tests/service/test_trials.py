@@ -56,12 +56,19 @@ def test_a_job_without_a_target_converges_by_running_its_epochs(service: Service
 def test_a_trial_is_stopped_when_its_cost_passes_beta_times_the_lowest(service: Service) -> None:
     register(service, eta_knob=1.0, beta_knob=2.0)
     converge(service, predict(service), 100.0)
-    trial = predict(service)
-    assert report(service, trial, 1, metric=0.1, energy_joules=190.0).action == "continue"
-    stopped = report(service, trial, 2, metric=0.2, energy_joules=210.0)
+    stopped = report(service, predict(service), 1, metric=0.1, energy_joules=210.0)
     assert (stopped.state, stopped.action) == ("stopped", "stop")
-    assert "210 J" in stopped.reason
-    assert "200 J" in stopped.reason
+    assert "210 J, passed 200 J" in stopped.reason
+
+
+def test_a_trial_is_stopped_before_the_epoch_that_would_pass_the_bound(service: Service) -> None:
+    register(service, eta_knob=1.0, beta_knob=2.0)
+    converge(service, predict(service), 100.0)
+    trial = predict(service)
+    assert report(service, trial, 1, metric=0.1, energy_joules=70.0).action == "continue"
+    stopped = report(service, trial, 2, metric=0.2, energy_joules=140.0)
+    assert stopped.action == "stop"
+    assert "one more epoch" in stopped.reason
 
 
 def test_without_a_beta_knob_nothing_is_stopped(service: Service) -> None:
