@@ -1,0 +1,48 @@
+"""The commands that look into a database without a server."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.serving import SETTINGS, V100, serving
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rheostat", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A database with one job that has run once."""
+    url = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    with serving(url, tmp_path / "log") as server:
+        server.client.put("/v1/jobs/nightly", json=SETTINGS).raise_for_status()
+        run = {"batch_size": 32, "gpu": V100, "energy_joules": 100.0, "time_seconds": 1.0, "converged": True}
+        server.client.post("/v1/jobs/nightly/observe", json=run).raise_for_status()
+    return url
+
+
+def test_jobs_are_listed_shown_and_rebuilt(url: str) -> None:
+    assert _run("jobs", "list", "--database-url", url).stdout == "nightly\t0 trials\tpolicy zeus\n"
+    shown = json.loads(_run("jobs", "show", "nightly", "--database-url", url).stdout)
+    assert shown["savings"]["placements"][0]["energy_joules"]["actual"] == 100.0
+    assert "rebuilt from 1 observations" in _run("jobs", "rebuild", "nightly", "--database-url", url).stdout
+
+
+def test_a_job_that_is_not_there_is_an_error_in_words(url: str) -> None:
+    missing = _run("jobs", "show", "weekly", "--database-url", url)
+    assert missing.returncode == 1
+    assert "no job 'weekly'" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+
+def test_the_schema_is_upgraded_and_its_status_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    before = _run("db", "status", "--database-url", url)
+    assert (before.returncode, "schema: empty" in before.stdout) == (1, True)
+    assert _run("db", "upgrade", "--database-url", url).stdout.startswith("schema: empty -> ")
+    assert _run("db", "status", "--database-url", url).returncode == 0
