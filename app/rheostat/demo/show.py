@@ -76,7 +76,7 @@ def _run(console: Console, client: Client, recurrences: int, seed: int) -> list[
 def table(pairs: Sequence[Pair]) -> Table:
     """Return all recurrences, each against its baseline."""
     grid = Table(title="Each recurrence against the default at full power (simulated GPU)")
-    for heading in ("run", "batch size", "watts", "tries", "joules", "default", "seconds", "default", "cost"):
+    for heading in ("run", "batch", "watts", "tries", "joules", "default", "seconds", "default", "cost"):
         grid.add_column(heading, justify="right")
     for number, (ours, always) in enumerate(pairs, start=1):
         grid.add_row(
@@ -117,7 +117,7 @@ def _saved(pairs: Sequence[Pair]) -> str:
     words = []
     for name, figure in (("energy", "energy_joules"), ("time", "time_seconds"), ("cost", "cost_joules")):
         saved = saved_percent(pairs, figure)
-        words.append(f"{abs(saved):.1f} % {'less' if saved >= 0 else 'MORE'} {name}")
+        words.append(f"{abs(saved):.1f} % {'less' if round(saved, 1) >= 0 else 'MORE'} {name}")
     return ", ".join(words) + "."
 
 

@@ -1,4 +1,4 @@
-"""One job on one GPU model and count, as the policy sees it."""
+"""A job opened in a transaction: what every use case works on."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -69,8 +69,27 @@ class OpenJob:
         return placement
 
     def view(self, placement: PlacementRecord, gpu: Gpu | None = None) -> Job:
-        """Return a placement as the policy sees it, from a node whose GPU may allow fewer limits."""
-        return view(self.record, self.settings, placement, gpu)
+        """Return a placement as the policy sees it, from a node whose GPU may allow fewer limits.
+
+        Costs are priced with the maximum power limit that the placement was first seen with, so that all runs of
+        it compare; the limits to choose from are those of the node that asks.
+        """
+        settings = self.settings
+        return Job(
+            job_id=self.record.job_id,
+            gpu_model=placement.gpu_model,
+            gpu_count=placement.gpu_count,
+            default_batch_size=settings.default_batch_size,
+            max_power_watts=float(placement.max_power_limit_watts * placement.gpu_count),
+            power_limits_watts=power_limits(settings, gpu or wire_gpu(placement)),
+            max_epochs=settings.max_epochs,
+            eta_knob=settings.eta_knob,
+            beta_knob=settings.beta_knob,
+            max_slowdown=settings.max_slowdown,
+            window_size=settings.window_size,
+            seed=self.record.seed,
+            trial_number=self.record.next_trial_number,
+        )
 
     def target(self) -> Target | None:
         """Return the job's target."""
@@ -127,30 +146,6 @@ class OpenJob:
     def _save_counters(self, record: JobRecord) -> None:
         self.record = record
         Jobs(self.connection).save_counters(record)
-
-
-def view(record: JobRecord, settings: JobSettings, placement: PlacementRecord, gpu: Gpu | None = None) -> Job:
-    """Return a placement as the policy sees it.
-
-    Costs are priced with the maximum power limit that the placement was first seen with, so that all runs of
-    it compare; the limits to choose from are those of the node that asks.
-    """
-    node = gpu or wire_gpu(placement)
-    return Job(
-        job_id=record.job_id,
-        gpu_model=placement.gpu_model,
-        gpu_count=placement.gpu_count,
-        default_batch_size=settings.default_batch_size,
-        max_power_watts=float(placement.max_power_limit_watts * placement.gpu_count),
-        power_limits_watts=power_limits(settings, node),
-        max_epochs=settings.max_epochs,
-        eta_knob=settings.eta_knob,
-        beta_knob=settings.beta_knob,
-        max_slowdown=settings.max_slowdown,
-        window_size=settings.window_size,
-        seed=record.seed,
-        trial_number=record.next_trial_number,
-    )
 
 
 def wire_gpu(placement: PlacementRecord) -> Gpu:
