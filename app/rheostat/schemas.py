@@ -7,7 +7,16 @@ every list and string has a bound. Units stand in the names; times are RFC 3339 
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
@@ -45,6 +54,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 # Beyond these no run goes, and sums of a hundred thousand of them stay exact enough to compare.
 Joules = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
+PositiveJoules = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=1e10, allow_inf_nan=False)]
 Epoch = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Metric = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
 EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -112,11 +123,13 @@ class JobSettings(Body):
     seed: Seed | None = Field(None, description="Seed of all draws; null: the server picks.")
     learning_rate: LearningRate | None = Field(None, description="Answer `predict` with a learning rate, too.")
 
-    @model_validator(mode="after")
-    def _default_is_a_candidate(self) -> Self:
-        if self.default_batch_size not in self.batch_sizes:
-            raise ValueError(f"default_batch_size {self.default_batch_size} must be one of batch_sizes")
-        return self
+    @field_validator("default_batch_size")
+    @classmethod
+    def _is_a_candidate(cls, default: int, info: ValidationInfo) -> int:
+        candidates = info.data.get("batch_sizes")
+        if candidates is not None and default not in candidates:
+            raise ValueError(f"must be one of batch_sizes, {candidates}")
+        return default
 
 
 class JobUpdate(Body):
@@ -146,11 +159,13 @@ class Gpu(Body):
     min_power_limit_watts: Watts = Field(description="Lowest limit of one GPU.")
     max_power_limit_watts: Watts = Field(description="Highest limit of one GPU.")
 
-    @model_validator(mode="after")
-    def _range_is_a_range(self) -> Self:
-        if self.min_power_limit_watts > self.max_power_limit_watts:
-            raise ValueError("min_power_limit_watts must not exceed max_power_limit_watts")
-        return self
+    @field_validator("max_power_limit_watts")
+    @classmethod
+    def _is_not_under_the_lowest(cls, highest: int, info: ValidationInfo) -> int:
+        lowest = info.data.get("min_power_limit_watts")
+        if lowest is not None and highest < lowest:
+            raise ValueError(f"must not be less than min_power_limit_watts, {lowest}")
+        return highest
 
 
 class Placement(Body):
@@ -257,9 +272,9 @@ class ObserveRunRequest(Body):
 
     batch_size: BatchSize
     gpu: Gpu
-    cost: Joules | None = Field(None, description="In joules, when energy and time are not known apart.")
-    energy_joules: Joules | None = None
-    time_seconds: Seconds | None = None
+    cost: PositiveJoules | None = Field(None, description="In joules, when energy and time are not known apart.")
+    energy_joules: PositiveJoules | None = None
+    time_seconds: PositiveSeconds | None = None
     converged: bool | None = Field(None, description="Whether it reached the target; null: nobody knows.")
 
     @model_validator(mode="after")
@@ -288,13 +303,11 @@ class PowerLimitMeasurement(Body):
     """One limit, measured over some steps of training, or its epoch cost."""
 
     power_limit_watts: Watts
-    time_seconds: Annotated[float, Field(gt=0, le=1e10, allow_inf_nan=False)] | None = None
-    energy_joules: Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)] | None = None
+    time_seconds: PositiveSeconds | None = None
+    energy_joules: PositiveJoules | None = None
     steps: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
     steps_per_epoch: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
-    cost: Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)] | None = Field(
-        None, description="Cost of one epoch in joules, instead of the other figures."
-    )
+    cost: PositiveJoules | None = Field(None, description="Cost of one epoch in joules, instead of the other figures.")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

@@ -39,7 +39,7 @@ def fields(body: dict[str, Any]) -> set[str]:
         ({"batch_sizes": [True, 32]}, "batch_sizes.0"),
         ({"batch_sizes": [8.5, 32]}, "batch_sizes.0"),
         ({"batch_sizes": list(range(1, 100))}, "batch_sizes"),
-        ({"default_batch_size": 33}, "body"),
+        ({"default_batch_size": 33}, "default_batch_size"),
         ({"default_batch_size": 10**30}, "default_batch_size"),
         ({"eta_knob": 1.5}, "eta_knob"),
         ({"eta_knob": "0.5"}, "eta_knob"),

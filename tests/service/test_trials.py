@@ -223,6 +223,13 @@ def test_a_run_of_unknown_cost_converges_but_teaches_nothing(service: Service) -
     assert _runs(service, 32) == 0
 
 
+def test_a_run_that_is_said_to_have_cost_nothing_teaches_nothing(service: Service) -> None:
+    register(service)
+    report(service, predict(service), 1, metric=0.95, energy_joules=0.0, time_seconds=0.0)
+    assert _runs(service, 32) == 0
+    assert report(service, predict(service), 1, metric=0.1, energy_joules=1e6).action == "continue"
+
+
 def test_one_tiny_run_does_not_stop_all_later_ones_for_good(service: Service) -> None:
     register(service, eta_knob=1.0)
     converge(service, predict(service), 0.001)

@@ -187,7 +187,7 @@ class Advisor:
 
         A run that its trainer ended as failed or out of memory may have cost next to nothing; it is charged at
         least what the bound would have let it spend, so that failing early does not look cheap. A cancelled
-        run, and one that converged at an unknown cost, teach nothing.
+        run, and one that converged at an unknown cost or at none, teach nothing.
 
         Args:
             job: The placement that ran.
@@ -204,7 +204,7 @@ class Advisor:
         bound = self._bound(job)
         if state in ("oom", "failed"):
             cost = max(cost or 0.0, bound.failure_charge(job))
-        if cost is None:
+        if cost is None or (cost == 0.0 and state in ("converged", None)):
             return
         if state in ("converged", None):
             self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
