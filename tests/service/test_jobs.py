@@ -150,7 +150,7 @@ def test_a_job_whose_trials_are_all_over_or_lost_is_deleted(service: Service, cl
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["converge", "fail", "oom", "cancel", "stop", "run", "measure"]),
+        st.sampled_from(["converge", "late", "fail", "oom", "cancel", "stop", "run", "measure"]),
         st.sampled_from([V100, A40]),
         st.floats(1.0, 1e6),
     ),
@@ -180,8 +180,10 @@ def _take(service: Service, kind: str, gpu: Gpu, figure: float) -> None:
         measure(service, 16, gpu, w100=figure)
     else:
         trial = predict(service, gpu)
-        if kind == "converge":
+        if kind in ("converge", "late"):
             converge(service, trial, figure)
+            if kind == "late":
+                report(service, trial, 2, energy_joules=2 * figure, time_seconds=figure)
         elif kind == "stop":
             report(service, trial, 1, metric=0.1, energy_joules=figure, time_seconds=figure)
         else:

@@ -216,9 +216,13 @@ def _check_cumulative(connection: Transaction, trial: TrialRecord, request: Obse
 
 
 def _with_report(trial: TrialRecord, request: ObserveRequest) -> TrialRecord:
-    """Return the trial with the report's figures; what a report leaves out, and a late one, changes nothing."""
-    latest = trial.epochs is None or request.epoch >= trial.epochs
-    if not latest:
+    """Return the trial with the report's figures.
+
+    A report of an earlier epoch changes nothing, nor does one after the end: what was learnt from the trial stays
+    what its figures say.
+    """
+    late = trial.epochs is not None and request.epoch < trial.epochs
+    if late or trial.state not in _OPEN:
         return trial
     return replace(
         trial,
