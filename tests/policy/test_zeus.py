@@ -163,6 +163,17 @@ def test_one_lucky_run_does_not_decide_for_good_on_a_gpu_that_cannot_run_all_bat
     assert chosen[-20:].count(8) > 10
 
 
+def test_it_starts_over_too_when_all_that_fits_the_gpu_has_failed() -> None:
+    policy = optimizer()
+    policy.observe(a_job(), 32, 0.0, converged=False)
+    chosen = []
+    for number in range(2, 20):
+        at = a_job(trial_number=number)
+        chosen.append(policy.choose(at, Situation((8, 16))).batch_size)
+        policy.observe(at, chosen[-1], {8: 100.0, 16: 150.0}[chosen[-1]], converged=number > 3)
+    assert chosen[-1] == 8
+
+
 results = st.lists(
     st.tuples(st.floats(0, 1e15), st.sampled_from([True, True, True, False, None]), st.integers(0, 4)),
     max_size=40,

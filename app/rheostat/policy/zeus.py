@@ -70,9 +70,10 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         A result without a verdict (None) counts as converged: somebody ran the job to its end.
         """
         state = self.store[job]
-        key = str(batch_size)
-        known = state["results"].get(key, [])
-        results = state["results"]
+        key, results = str(batch_size), state["results"]
+        if key in results and not any(good for known in results.values() for _, good in known):
+            results = {}  # tried again though it failed: nothing else fits this GPU, so exploration starts over
+        known = results.get(key, [])
         if len(known) < self.pruning_rounds:
             results = {**results, key: [*known, [cost, converged is not False]]}
         arm = _arms(state).get(batch_size, ArmCosts()).add(cost, job.window_size)
