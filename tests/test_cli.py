@@ -27,7 +27,7 @@ def url(tmp_path: Path) -> str:
 
 
 def test_jobs_are_listed_shown_and_rebuilt(url: str) -> None:
-    assert _run("jobs", "list", "--database-url", url).stdout == "nightly\t0 trials\tpolicy zeus\n"
+    assert _run("jobs", "list", "--database-url", url).stdout == "nightly\t0 trials\tpolicy rheostat\n"
     shown = json.loads(_run("jobs", "show", "nightly", "--database-url", url).stdout)
     assert shown["savings"]["placements"][0]["energy_joules"]["actual"] == 100.0
     assert "rebuilt from 1 observations" in _run("jobs", "rebuild", "nightly", "--database-url", url).stdout

@@ -118,7 +118,7 @@ class JobSettings(Body):
     max_slowdown: MaxSlowdown | None = Field(
         None, description="Longest epoch allowed, as a multiple of the fastest power limit's; null: any."
     )
-    policy: Name = Field("zeus", description="Name of the policy that decides.")
+    policy: Name = Field("rheostat", description="Name of the policy that decides.")
     window_size: WindowSize = Field(0, description="How many latest runs of an arm count; 0: all.")
     seed: Seed | None = Field(None, description="Seed of all draws; null: the server picks.")
     learning_rate: LearningRate | None = Field(None, description="Answer `predict` with a learning rate, too.")
@@ -138,7 +138,7 @@ class JobUpdate(Body):
     eta_knob: EtaKnob = Field(0.5, description="Past runs are priced anew with it.")
     beta_knob: BetaKnob | None = None
     max_slowdown: MaxSlowdown | None = None
-    policy: Name = "zeus"
+    policy: Name = "rheostat"
     window_size: WindowSize = 0
     batch_sizes: BatchSizes | None = Field(None, description="All present batch sizes and the new ones.")
 
@@ -341,8 +341,15 @@ class Estimate(Body):
     batch_size: int
     runs: int
     cost: float | None = Field(description="Expected cost of a run in joules; null: unknown.")
-    cost_low: float | None = Field(description="Lower end of the 95 % interval.")
-    cost_high: float | None = Field(description="Upper end of the 95 % interval.")
+    cost_low: float | None = Field(description="Lower end of its 95 % interval.")
+    cost_high: float | None = Field(description="Upper end of its 95 % interval.")
+    epochs: float | None = Field(description="Expected epochs to the target; null: the policy does not tell.")
+    epochs_low: float | None = Field(description="Lower end of its 95 % interval.")
+    epochs_high: float | None = Field(description="Upper end of its 95 % interval.")
+    epoch_cost: float | None = Field(description="Expected cost of an epoch in joules, at the best power limit.")
+    epoch_cost_low: float | None = Field(description="Lower end of its 95 % interval.")
+    epoch_cost_high: float | None = Field(description="Upper end of its 95 % interval.")
+    probability_best: float | None = Field(description="How likely it is the cheapest; null: the policy does not tell.")
     power_limit_watts: int | None = Field(description="Best limit; null: not measured.")
     status: str
 

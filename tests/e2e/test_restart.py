@@ -32,10 +32,11 @@ def _prepare(database_url: str) -> str:
     return database_url
 
 
-def test_decisions_go_on_as_if_the_server_had_never_been_killed(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", ["rheostat", "zeus"])
+def test_decisions_go_on_as_if_the_server_had_never_been_killed(database_url: str, tmp_path: Path, policy: str) -> None:
     with serving(_prepare(database_url), tmp_path / "log") as server:
         for job in ("whole", "broken"):
-            server.client.put(f"/v1/jobs/{job}", json=SETTINGS).raise_for_status()
+            server.client.put(f"/v1/jobs/{job}", json=SETTINGS | {"policy": policy}).raise_for_status()
         whole = [_recur(server.client, "whole") for _ in range(20)]
         broken: list[tuple[int, int, str]] = []
         for _ in range(20):
@@ -46,7 +47,7 @@ def test_decisions_go_on_as_if_the_server_had_never_been_killed(database_url: st
         assert broken == whole
         trials = server.client.get("/v1/jobs/broken/trials", params={"limit": 200}).json()["trials"]
         assert [(trial["number"], trial["batch_size"], trial["state"]) for trial in reversed(trials)] == whole
-        assert {state for _, _, state in whole} == {"converged", "stopped"}
+        assert len({size for _, size, _ in whole}) > 1
 
 
 def test_a_server_that_is_told_to_stop_stops_cleanly(tmp_path: Path) -> None:

@@ -9,9 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rheostat.errors import PolicyFailed
-from rheostat.policy.advisor import Advisor, Outcome, Stores, Target, TrialState, Verdict
+from rheostat.policy.advisor import Advisor, Outcome, Stores, Verdict
 from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.interface import BatchSizeOptimizer, Choice, Job, Policy, PowerLimitOptimizer, Progress, Situation
+from rheostat.policy.interface import (
+    BatchSizeOptimizer,
+    Choice,
+    Job,
+    Policy,
+    PowerLimitOptimizer,
+    Progress,
+    Situation,
+    TrialState,
+)
+from rheostat.policy.learning_curve import Target
 from rheostat.policy.zeus import POLICY, JustInTimePowerLimit
 from tests.policy.examples import Fixed, JsonStore, a_job
 
@@ -39,8 +49,8 @@ def assess(
     cost: float | None = None,
     outcome: Outcome | None = None,
 ) -> Verdict:
-    job = a_job(max_epochs=10)
-    return made.assess(job, target, batch_size=32, epoch=epoch, metric=metric, cost=cost, outcome=outcome)
+    job = a_job(max_epochs=10, target=target)
+    return made.assess(job, batch_size=32, epoch=epoch, metric=metric, cost=cost, outcome=outcome)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +102,7 @@ def test_the_bound_follows_the_knob_of_the_moment() -> None:
 def test_a_converged_run_teaches_its_cost() -> None:
     made = advisor()
     made.conclude(a_job(), "converged", batch_size=32, cost=100.0)
-    assert {arm.batch_size: arm.cost for arm in made.estimates(a_job())}[32] == 100.0
+    assert {arm.batch_size: arm.cost.mean for arm in made.estimates(a_job())}[32] == 100.0
 
 
 @pytest.mark.parametrize(
@@ -113,7 +123,7 @@ def test_failing_early_does_not_look_cheap(state: TrialState, cost: float | None
     made = advisor()
     made.conclude(a_job(), "converged", batch_size=32, cost=100.0)
     made.conclude(a_job(), state, batch_size=64, cost=cost)
-    assert {arm.batch_size: arm.cost for arm in made.estimates(a_job())}[64] == charged
+    assert {arm.batch_size: arm.cost.mean for arm in made.estimates(a_job())}[64] == charged
     assert made.cost_bound(a_job()) == 200.0
 
 
@@ -122,7 +132,7 @@ def test_failing_early_does_not_look_cheap_where_only_runs_of_unknown_verdict_ar
     made.conclude(a_job(), None, batch_size=32, cost=100.0)
     made.conclude(a_job(), None, batch_size=32, cost=100.0)
     made.conclude(a_job(), "failed", batch_size=32, cost=None)
-    cost = {arm.batch_size: arm.cost for arm in made.estimates(a_job())}[32]
+    cost = {arm.batch_size: arm.cost.mean for arm in made.estimates(a_job())}[32]
     assert cost is not None
     assert cost >= 100.0
 
@@ -131,7 +141,7 @@ def test_a_run_of_unknown_verdict_counts_as_converged() -> None:
     made = advisor()
     made.conclude(a_job(), None, batch_size=32, cost=100.0)
     assert made.cost_bound(a_job()) == 200.0
-    assert {arm.batch_size: arm.cost for arm in made.estimates(a_job())}[32] == 100.0
+    assert {arm.batch_size: arm.cost.mean for arm in made.estimates(a_job())}[32] == 100.0
 
 
 @given(st.integers(0, 60), st.sampled_from([0.0, 0.001, 1000.0]))
@@ -140,13 +150,13 @@ def test_one_absurd_report_does_not_keep_the_placement_from_converging(at: int, 
     states = []
     random = np.random.default_rng(at)
     for number in range(1, 91):
-        job = a_job(trial_number=number, max_epochs=10)
+        job = a_job(trial_number=number, max_epochs=10, target=ACCURACY)
         size = made.choose(job, Situation(SIZES)).batch_size
         cost = {8: 100.0, 16: 110.0, 32: 120.0, 64: 130.0}[size] * random.uniform(0.95, 1.05)
         state: TrialState = "converged"
         if number - 1 == at:
             cost *= factor
-        elif made.assess(job, ACCURACY, batch_size=size, epoch=5.0, metric=0.5, cost=cost).state == "stopped":
+        elif made.assess(job, batch_size=size, epoch=5.0, metric=0.5, cost=cost).state == "stopped":
             state = "stopped"
         made.conclude(job, state, batch_size=size, cost=cost)
         states.append(state)

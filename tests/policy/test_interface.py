@@ -11,6 +11,7 @@ from rheostat.policy.interface import (
     Progress,
     Result,
     Situation,
+    TrialState,
 )
 from tests.policy.examples import Fixed, a_job
 
@@ -95,11 +96,13 @@ def test_a_running_trial_is_stopped_before_it_passes_the_bound(
     assert reason is None or why is None or why in reason
 
 
-@pytest.mark.parametrize("converged", [True, False, None])
-def test_a_finished_run_is_observed(converged: bool | None) -> None:
+@pytest.mark.parametrize(
+    ("state", "converged"), [("converged", True), ("stopped", False), ("oom", False), (None, None)]
+)
+def test_a_finished_run_is_observed(state: TrialState | None, converged: bool | None) -> None:
     policy = Fixed({})
     policy.register_job(a_job(), [32])
-    policy.conclude(a_job(), Result(32, 100.0, converged, epochs=3.0))
+    policy.conclude(a_job(), Result(32, 100.0, state, epochs=3.0))
     assert policy.store[a_job()]["observed"] == [[32, 100.0, converged]]
 
 

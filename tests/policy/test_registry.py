@@ -95,7 +95,7 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(site_packages: Site
     with pytest.raises(InvalidInput, match="no policy 'nonesuch'") as caught:
         load_policy("nonesuch")
     assert [field.field for field in caught.value.fields] == ["policy"]
-    assert "another, zeus" in caught.value.fields[0].message
+    assert "another, rheostat, zeus" in caught.value.fields[0].message
     assert GROUP in caught.value.hint
 
 

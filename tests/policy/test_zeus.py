@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.interface import Choice, Job, Situation, State
+from rheostat.policy.interface import UNKNOWN, Choice, Job, Situation, State
 from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 from tests.policy.examples import JsonStore, a_job
 
@@ -208,16 +208,16 @@ def test_a_decision_after_many_trials_reads_no_more_than_after_few() -> None:
 
 def test_estimates_tell_what_is_believed_of_each_arm() -> None:
     policy = optimizer()
-    assert {(arm.runs, arm.cost, arm.status) for arm in policy.estimates(a_job())} == {(0, None, "open")}
+    assert {(arm.runs, arm.cost, arm.status) for arm in policy.estimates(a_job())} == {(0, UNKNOWN, "open")}
     live(policy, steady(DEARER_WITH_SIZE, failing=(64,)), 200)
     arms = {arm.batch_size: arm for arm in policy.estimates(a_job())}
     assert sum(arm.runs for arm in arms.values()) == 200
     assert (arms[64].status, arms[8].status) == ("pruned", "sampled")
-    assert (arms[64].runs, arms[64].cost_low) == (1, None)
-    assert arms[8].cost == pytest.approx(100.0, rel=0.01)
-    assert arms[8].cost_low is not None
-    assert arms[8].cost_high is not None
-    assert arms[8].cost_low < 100.0 < arms[8].cost_high
+    assert (arms[64].runs, arms[64].cost.low) == (1, None)
+    assert arms[8].cost.mean == pytest.approx(100.0, rel=0.01)
+    assert arms[8].cost.low is not None
+    assert arms[8].cost.high is not None
+    assert arms[8].cost.low < 100.0 < arms[8].cost.high
 
 
 def test_the_interval_holds_the_expected_cost_about_95_times_in_100() -> None:
@@ -227,9 +227,9 @@ def test_the_interval_holds_the_expected_cost_about_95_times_in_100() -> None:
         for cost in np.random.default_rng(repetition).normal(100.0, 10.0, 30):
             policy.observe(a_job(), 32, float(cost), converged=True)
         (arm,) = policy.estimates(a_job())
-        assert arm.cost_low is not None
-        assert arm.cost_high is not None
-        held += arm.cost_low <= 100.0 <= arm.cost_high
+        assert arm.cost.low is not None
+        assert arm.cost.high is not None
+        held += arm.cost.low <= 100.0 <= arm.cost.high
     assert 0.90 < held / 400 < 0.98
 
 

@@ -9,6 +9,7 @@ import pytest
 from rheostat.errors import InvalidInput
 from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.interface import Choice, Job, Policy, Progress, Result, Situation
+from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 from rheostat.replay.backend import InProcess, Report, Slice
 from rheostat.replay.run import Outcome, Plan, replay_worlds
@@ -102,7 +103,10 @@ def test_a_trial_ends_at_its_target_and_the_policy_learns_from_it() -> None:
     answer = backend.observe(launch, Report(2, 0.7, 200.0, 4.0))
     assert (answer.state, answer.action) == ("converged", "stop")
     cost = 0.5 * 200.0 + 0.5 * 250.0 * 4.0
-    assert seen[-1] == ("conclude", Result(32, cost, converged=True, epochs=2.0))
+    assert seen[-1] == (
+        "conclude",
+        Result(32, cost, "converged", epochs=2.0, curve=LearningCurve(((1.0, 0.5), (2.0, 0.7)), 2.0)),
+    )
 
 
 def test_a_trial_fails_at_its_last_epoch() -> None:

@@ -31,7 +31,7 @@ def run(directory: Path, *options: str, gpus: tuple[str, ...] = ("t4",)) -> str:
 
 def test_it_tells_excess_and_savings_in_a_table(tmp_path: Path) -> None:
     lines = run(tmp_path, *JOB).splitlines()
-    assert lines[0] == "Policy zeus, eta_knob 0.5, 20 recurrences, mean over 2 seeds."
+    assert lines[0] == "Policy rheostat, eta_knob 0.5, 20 recurrences, mean over 2 seeds."
     (heading,) = [line for line in lines if line.startswith("workload")]
     assert heading.split()[4:] == ["at", "10", "at", "20", "energy", "time", "cost"]
 
@@ -57,7 +57,7 @@ def test_json_on_standard_output_is_all_that_is_there(tmp_path: Path) -> None:
 def test_files_get_the_same_figures_and_every_trial(tmp_path: Path) -> None:
     figures, trials = tmp_path / "figures.json", tmp_path / "trials.jsonl"
     output = run(tmp_path, *JOB, "--json", str(figures), "--decisions", str(trials))
-    assert output.startswith("Policy zeus")
+    assert output.startswith("Policy rheostat")
     lines = [json.loads(line) for line in trials.read_text().splitlines()]
     seeds = json.loads(figures.read_text())["worlds"][0]["seeds"]
     assert len(lines) == sum(seed["trials"] for seed in seeds)

@@ -113,7 +113,10 @@ def test_a_default_that_never_converges_leaves_nothing_to_compare_with(tmp_path:
 def test_the_metric_is_the_best_level_reached_and_never_beyond_the_target(tmp_path: Path) -> None:
     run = a_world(tmp_path).runs[32][0]
     assert [run.metric_at(epoch) for epoch in (1, 3, 4, 9)] == [0.5, 0.5, 0.7, 0.7]
-    assert a_world(tmp_path).runs[16][0].metric_at(1) is None
+
+
+def test_before_the_first_level_something_worse_is_reported(tmp_path: Path) -> None:
+    assert a_world(tmp_path).runs[16][0].metric_at(1) == pytest.approx(0.3)
 
 
 def falling(directory: Path) -> tuple[TrainTrace, PowerTrace]:
@@ -125,7 +128,7 @@ def falling(directory: Path) -> tuple[TrainTrace, PowerTrace]:
 def test_where_lower_is_better_the_metric_is_the_lowest_level_reached(tmp_path: Path) -> None:
     train, power = falling(tmp_path)
     run = build_world(train, power, WORKLOAD, JobChoice(40.0, "minimize", 10, 32)).runs[32][0]
-    assert [run.metric_at(epoch) for epoch in (1, 2, 4, 5, 9)] == [None, 60.0, 60.0, 40.0, 40.0]
+    assert [run.metric_at(epoch) for epoch in (1, 2, 4, 5, 9)] == [80.0, 60.0, 60.0, 40.0, 40.0]
     assert run.epochs_to_target == 5
 
 

@@ -37,13 +37,17 @@ class Clock:
 
 
 def settings(**changes: Any) -> JobSettings:
-    """Return a job of five batch sizes around 32 that is to reach 0.9 within 10 epochs, but for the changes."""
+    """Return a job of five batch sizes around 32 that is to reach 0.9 within 10 epochs, but for the changes.
+
+    Its policy is the baseline, whose decisions are few words to foretell.
+    """
     usual: dict[str, Any] = {
         "batch_sizes": [8, 16, 32, 64, 128],
         "default_batch_size": 32,
         "target": {"metric": "accuracy", "value": 0.9, "direction": "maximize"},
         "max_epochs": 10,
         "seed": 1,
+        "policy": "zeus",
     }
     return JobSettings.model_validate(usual | changes)
 

@@ -74,11 +74,11 @@ def test_an_sqlite_file_with_data_is_copied_before_it_is_upgraded(
     upgrade(database)
     status = schema_status(database)
     monkeypatch.setattr(
-        "rheostat.storage.migrations.schema_status", lambda _: type(status)(status.current, "0002", known=True)
+        "rheostat.storage.migrations.schema_status", lambda _: type(status)(status.current, "9998", known=True)
     )
     upgrade(database)
     database.close()
-    (backup,) = tmp_path.glob("rheostat.db.0001.*.backup")
+    (backup,) = tmp_path.glob("rheostat.db.0002.*.backup")
     copy = Database(f"sqlite:///{backup}")
     assert copy.read(lambda connection: inspect(connection).has_table("jobs"))
     copy.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from rheostat.errors import PolicyFailed
+from rheostat.errors import NoBatchSizeLeft, PolicyFailed
 from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.cost_bound import CostBound
 from rheostat.policy.interface import (
@@ -20,34 +20,14 @@ from rheostat.policy.interface import (
     Result,
     Situation,
     StateStore,
+    TrialState,
 )
-
-TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancelled", "abandoned"]
-"""States of a trial: it runs, and then ends in one of the others."""
+from rheostat.policy.learning_curve import NO_CURVE, LearningCurve
 
 Outcome = Literal["failed", "oom", "cancelled"]
 """How a trainer may end a run by itself."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The metric value that a run is to reach.
-
-    Attributes:
-        metric: Its name.
-        value: The value to reach.
-        maximize: Whether higher is better.
-    """
-
-    metric: str
-    value: float
-    maximize: bool
-
-    def reached(self, metric: float) -> bool:
-        """Return whether a value is at least as good as the target."""
-        return metric >= self.value if self.maximize else metric <= self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +71,7 @@ class Advisor:
         self._name = policy.batch_size.__name__
         self._batch_sizes = self._ask(lambda: policy.batch_size(stores.batch_size))
         self._power_limits = self._ask(lambda: policy.power_limit(stores.power_limit))
+        self._batch_sizes.power_limits = self._power_limits
         self._name = self._ask(lambda: self._batch_sizes.name)
 
     def register(self, job: Job, batch_sizes: Sequence[int]) -> None:
@@ -106,6 +87,7 @@ class Advisor:
 
         Raises:
             PolicyFailed: The policy raised, or chose what is not permitted.
+            NoBatchSizeLeft: The policy has nothing left to try.
         """
         choice = self._ask(lambda: self._batch_sizes.choose(job, situation))
         if choice.batch_size not in situation.permitted:
@@ -146,13 +128,13 @@ class Advisor:
     def assess(
         self,
         job: Job,
-        target: Target | None,
         *,
         batch_size: int,
         epoch: float,
         metric: float | None,
         cost: float | None,
         outcome: Outcome | None = None,
+        curve: LearningCurve = NO_CURVE,
     ) -> Verdict:
         """Return what a report makes of a running trial.
 
@@ -164,13 +146,14 @@ class Advisor:
         """
         if outcome is not None:
             return Verdict(outcome, f"the trainer reported {outcome}")
+        target = job.target
         if target is not None and metric is not None and target.reached(metric):
             return Verdict("converged", f"{target.metric} {metric:g} reached the target {target.value:g}")
         if epoch >= job.max_epochs:
             if target is None:
                 return Verdict("converged", f"ran its {job.max_epochs} epochs")
             return Verdict("failed", f"{target.metric} did not reach {target.value:g} in {job.max_epochs} epochs")
-        progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job))
+        progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve)
         stop = self._ask(lambda: self._batch_sizes.review(job, progress))
         return Verdict("running", "not at the target yet") if stop is None else Verdict("stopped", stop)
 
@@ -182,6 +165,7 @@ class Advisor:
         batch_size: int,
         cost: float | None,
         epochs: float | None = None,
+        curve: LearningCurve = NO_CURVE,
     ) -> None:
         """Learn from a run that is over.
 
@@ -195,6 +179,7 @@ class Advisor:
             batch_size: What it trained with.
             cost: Its cost in joules, or None when unknown.
             epochs: Epochs that it ran, where known.
+            curve: Its evaluations, where known.
 
         Raises:
             PolicyFailed: The policy raised.
@@ -210,8 +195,7 @@ class Advisor:
             self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
         elif state == "stopped":
             self._stores.cost_bound[job] = bound.stopped().to_state()
-        converged = None if state is None else state == "converged"
-        self._ask(lambda: self._batch_sizes.conclude(job, Result(batch_size, cost, converged, epochs)))
+        self._ask(lambda: self._batch_sizes.conclude(job, Result(batch_size, cost, state, epochs, curve)))
 
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return what the policy believes of each arm.
@@ -229,6 +213,8 @@ class Advisor:
         """Call into the policy; whatever it raises names it."""
         try:
             return question()
+        except NoBatchSizeLeft:
+            raise
         except Exception as error:
             raise PolicyFailed(
                 f"The policy {self._name} failed: {type(error).__name__}: {error}",

@@ -61,12 +61,14 @@ class PowerMeasurement:
         cost: Cost of one epoch in joules.
         time_seconds: Time of one epoch; None when only the cost was reported.
         energy_joules: Energy of one epoch over all GPUs; None when only the cost was reported.
+        of_an_epoch: Whether the figures are of an epoch; False: of a step.
     """
 
     power_limit_watts: int
     cost: float
     time_seconds: float | None = None
     energy_joules: float | None = None
+    of_an_epoch: bool = True
 
 
 Aim = Callable[[PowerMeasurement], float]

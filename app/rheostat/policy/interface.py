@@ -27,15 +27,19 @@ change what later decisions depend on.
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from rheostat.policy.cost import PowerMeasurement, known_cost
+from rheostat.policy.learning_curve import NO_CURVE, LearningCurve, Target
 
 _ROUNDING = 1.0 + 1e-9  # a run of just as many epochs as the bound allows is not stopped by its last digit
 
 State: TypeAlias = dict[str, Any]
+
+TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancelled", "abandoned"]
+"""States of a trial: it runs, and then ends in one of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Job:
         default_batch_size: What the user would have trained with.
         max_power_watts: Highest power limit of one GPU times ``gpu_count``.
         power_limits_watts: Limits of one GPU to choose from, highest first.
+        target: What a run must reach; None: it has converged when it has run ``max_epochs``.
         max_epochs: A run that has not reached its target by then has failed.
         eta_knob: Weight of energy against time in the cost, 0 to 1.
         beta_knob: A run is stopped when its cost passes this multiple of the lowest; None: never.
@@ -67,6 +72,7 @@ class Job:
     default_batch_size: int = field(compare=False)
     max_power_watts: float = field(compare=False)
     power_limits_watts: tuple[int, ...] = field(compare=False, default=())
+    target: Target | None = field(compare=False, default=None)
     max_epochs: int = field(compare=False, default=100)
     eta_knob: float = field(compare=False, default=0.5)
     beta_knob: float | None = field(compare=False, default=2.0)
@@ -95,13 +101,11 @@ class Situation:
     Attributes:
         permitted: Batch sizes that may be chosen now, ascending: those that the GPU's memory is not known to
             refuse. Never empty.
-        pending: Batch sizes of the trials that run at this moment, one entry a trial.
-        placements: The other placements of the job; ``store`` holds what is known of each.
+        pending: Batch sizes of the placement's trials that run at this moment, one entry a trial.
     """
 
     permitted: tuple[int, ...]
     pending: tuple[int, ...] = ()
-    placements: tuple[Job, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ class Progress:
         metric: Value of the target metric; None when this report brought none.
         cost: Cost so far in joules; None when neither energy nor time is known.
         cost_bound: ``beta_knob`` times the lowest cost so far; None when there is no bound.
+        curve: Its evaluations so far, this one among them.
     """
 
     batch_size: int
@@ -129,6 +134,7 @@ class Progress:
     metric: float | None
     cost: float | None
     cost_bound: float | None
+    curve: LearningCurve = NO_CURVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +144,33 @@ class Result:
     Attributes:
         batch_size: What it trained with.
         cost: What it cost in joules.
-        converged: Whether it reached the target; None when nobody knows.
+        state: How it ended; None when nobody knows whether it converged.
         epochs: Epochs that it ran; None when only the whole run's cost was reported.
+        curve: Its evaluations.
     """
 
     batch_size: int
     cost: float
-    converged: bool | None
+    state: TrialState | None
     epochs: float | None = None
+    curve: LearningCurve = NO_CURVE
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether it reached the target; None when nobody knows."""
+        return None if self.state is None else self.state == "converged"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure that is believed, with its 95 % interval; None for what is not known."""
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+UNKNOWN = Estimate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +180,20 @@ class ArmEstimate:
     Attributes:
         batch_size: The arm.
         runs: How many runs of it were observed.
-        cost: Expected cost in joules; None when nothing is known.
-        cost_low: Lower end of the 95 % interval of the expected cost.
-        cost_high: Upper end of it.
         status: The arm's standing in words.
+        cost: Expected cost of a run in joules.
+        epochs: Expected epochs to the target.
+        epoch_cost: Expected cost of an epoch in joules, at the best power limit.
+        probability_best: How likely it is the cheapest of all arms.
     """
 
     batch_size: int
     runs: int
-    cost: float | None
-    cost_low: float | None
-    cost_high: float | None
     status: str
+    cost: Estimate = UNKNOWN
+    epochs: Estimate = UNKNOWN
+    epoch_cost: Estimate = UNKNOWN
+    probability_best: float | None = None
 
 
 class BatchSizeOptimizer(ABC):
@@ -174,7 +201,10 @@ class BatchSizeOptimizer(ABC):
 
     Attributes:
         store: Where the state of each job is kept.
+        power_limits: The optimizer of power limits beside it, whose measurements it may read; None: there is none.
     """
+
+    power_limits: "PowerLimitOptimizer | None" = None
 
     def __init__(self, store: StateStore) -> None:
         self.store = store
@@ -210,6 +240,8 @@ class BatchSizeOptimizer(ABC):
 
     def choose(self, job: Job, situation: Situation) -> Choice:
         """Return the batch size of a trial in its situation, with the reason in words.
+
+        An optimizer that has nothing left to try raises :class:`rheostat.errors.NoBatchSizeLeft`.
 
         The default asks :meth:`predict`, and where that batch size is not permitted takes the nearest that is.
         """
@@ -283,6 +315,10 @@ class PowerLimitOptimizer(ABC):
     def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
         """Learn from a measurement with its time and energy. The default calls :meth:`observe`."""
         self.observe(job, batch_size, measurement.power_limit_watts, measurement.cost)
+
+    def measurements(self, job: Job, batch_size: int) -> tuple[PowerMeasurement, ...]:
+        """Return the latest measurement of each limit of a batch size; the default has none to tell."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 
 GROUP = "rheostat.policies"
 
-DEFAULT_POLICY = "zeus"
+DEFAULT_POLICY = "rheostat"
 
 
 def policy_names() -> tuple[str, ...]:

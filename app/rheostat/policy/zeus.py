@@ -11,6 +11,7 @@ from rheostat.policy.interface import (
     ArmEstimate,
     BatchSizeOptimizer,
     Choice,
+    Estimate,
     Job,
     Policy,
     PowerLimitOptimizer,
@@ -131,11 +132,11 @@ def _status(size: int, walk: Walk) -> str:
 
 def _estimate(size: int, arm: ArmCosts, status: str) -> ArmEstimate:
     if arm.count == 0:
-        return ArmEstimate(size, 0, None, None, None, status)
+        return ArmEstimate(size, 0, status)
     if arm.count == 1:
-        return ArmEstimate(size, 1, arm.mean, None, None, status)
+        return ArmEstimate(size, 1, status, Estimate(arm.mean))
     margin = NORMAL_95 * arm.standard_error
-    return ArmEstimate(size, arm.count, arm.mean, arm.mean - margin, arm.mean + margin, status)
+    return ArmEstimate(size, arm.count, status, Estimate(arm.mean, arm.mean - margin, arm.mean + margin))
 
 
 class JustInTimePowerLimit(PowerLimitOptimizer):
@@ -178,6 +179,10 @@ class JustInTimePowerLimit(PowerLimitOptimizer):
         """Return the permitted limits without a measurement, highest first."""
         measured = self._measured(job, batch_size)
         return tuple(limit for limit in job.power_limits_watts if limit not in measured)
+
+    def measurements(self, job: Job, batch_size: int) -> tuple[PowerMeasurement, ...]:
+        """Return what was measured of a batch size, each limit's latest."""
+        return tuple(self._measured(job, batch_size).values())
 
     def _measured(self, job: Job, batch_size: int) -> dict[int, PowerMeasurement]:
         limits = self.store.get(job, {}).get(str(batch_size), {})

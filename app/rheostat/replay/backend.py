@@ -10,9 +10,10 @@ from typing import Protocol
 from uuid import uuid4
 
 from rheostat.errors import InvalidInput
-from rheostat.policy.advisor import Advisor, PowerAdvice, Stores, Target, TrialState
+from rheostat.policy.advisor import Advisor, PowerAdvice, Stores
 from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.interface import Job, Policy, Situation
+from rheostat.policy.interface import Job, Policy, Situation, TrialState
+from rheostat.policy.learning_curve import LearningCurve, Target
 from rheostat.schemas import (
     Action,
     Gpu,
@@ -104,9 +105,9 @@ class InProcess:
         assert settings.seed is not None
         assert settings.power_limits_watts is not None
         target = settings.target
-        self._target = Target(target.metric, target.value, target.direction == "maximize")
         self._permitted = tuple(settings.batch_sizes)
         self._running: dict[int, int] = {}
+        self._curves: dict[int, LearningCurve] = {}
         # As in the service, trial_number is always that of the next launch, whatever is asked.
         self._job = Job(
             job_id="replay",
@@ -115,6 +116,7 @@ class InProcess:
             default_batch_size=settings.default_batch_size,
             max_power_watts=float(gpu.max_power_limit_watts * gpu.count),
             power_limits_watts=tuple(reversed(settings.power_limits_watts)),
+            target=Target(target.metric, target.value, target.direction == "maximize"),
             max_epochs=settings.max_epochs,
             eta_knob=settings.eta_knob,
             beta_knob=settings.beta_knob,
@@ -132,6 +134,7 @@ class InProcess:
         power = self._advisor.power(self._job, batch_size)
         number = self._job.trial_number
         self._running[number] = batch_size
+        self._curves[number] = LearningCurve()
         self._job = replace(self._job, trial_number=number + 1)
         return Launch(str(number), number, batch_size, power)
 
@@ -148,19 +151,26 @@ class InProcess:
     def observe(self, launch: Launch, report: Report) -> Answer:
         """Assess an epoch; conclude the trial when that ends it."""
         cost = self._job.cost(report.energy_joules, report.time_seconds)
+        curve = self._curves[launch.number].add(float(report.epoch), report.metric, self._job.target)
         verdict = self._advisor.assess(
             self._job,
-            self._target,
             batch_size=launch.batch_size,
             epoch=float(report.epoch),
             metric=report.metric,
             cost=cost,
+            curve=curve,
         )
         if verdict.state == "running":
+            self._curves[launch.number] = curve
             return Answer("running", "continue")
-        del self._running[launch.number]
+        del self._running[launch.number], self._curves[launch.number]
         self._advisor.conclude(
-            self._job, verdict.state, batch_size=launch.batch_size, cost=cost, epochs=float(report.epoch)
+            self._job,
+            verdict.state,
+            batch_size=launch.batch_size,
+            cost=cost,
+            epochs=float(report.epoch),
+            curve=curve,
         )
         return Answer(verdict.state, "stop")
 

@@ -46,7 +46,7 @@ def replay(
     beta_knob: Annotated[
         float, typer.Option(min=0, help="Stop a run at this multiple of the lowest cost; 0: never.")
     ] = 2.0,
-    policy: Annotated[str, typer.Option(help="Name of the policy that decides.")] = "zeus",
+    policy: Annotated[str, typer.Option(help="Name of the policy that decides.")] = "rheostat",
     recurrences: Annotated[int, typer.Option(min=1, help="How often each job recurs.")] = 100,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to average over.")] = 10,
     first_seed: Annotated[int, typer.Option(min=0, help="The first of them; the others follow.")] = 0,

@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 
 from rheostat.errors import PolicyFailed
-from rheostat.policy.advisor import TrialState
+from rheostat.policy.interface import TrialState
 from rheostat.replay.backend import Backend, Launch, Report, Slice
 from rheostat.replay.traces import EpochFigures
 from rheostat.replay.world import RecordedRun, World

@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Literal
 
 from rheostat.errors import InvalidInput
-from rheostat.policy.advisor import Target
 from rheostat.policy.cost import run_cost
+from rheostat.policy.learning_curve import Target
 from rheostat.replay.traces import EpochFigures, LearningCurve, PowerTrace, TrainTrace, Workload
 
 Direction = Literal["maximize", "minimize"]
@@ -50,14 +50,16 @@ class RecordedRun:
     Attributes:
         levels: Epoch and metric level of each step on the way to the target, both from the first to the last.
         epochs_to_target: When it reached the target; None: it never did.
+        start: What is reported before the first level: something worse, for what it was is not recorded.
     """
 
     levels: tuple[tuple[int, float], ...] = ()
     epochs_to_target: int | None = None
+    start: float | None = None
 
     def metric_at(self, epoch: int) -> float | None:
-        """Return the best recorded level that was reached by then, or None before the first."""
-        best = None
+        """Return the best recorded level that was reached by then."""
+        best = self.start
         for reached, level in self.levels:
             if reached > epoch:
                 break
@@ -286,7 +288,8 @@ def _seen(train: TrainTrace, workload: Workload, batch_size: int, curve: Learnin
             )
     way = levels[: levels.index(target.value) + 1]
     reached = tuple((epoch, level) for level in way if (epoch := curve.epoch_of_level[level]) is not None)
-    return RecordedRun(reached, curve.epoch_of_level[target.value])
+    start = way[0] - (way[1] - way[0]) if len(way) > 1 else None
+    return RecordedRun(reached, curve.epoch_of_level[target.value], start)
 
 
 def listed(values: Iterable[object]) -> str:

@@ -5,6 +5,7 @@ import logging
 from rheostat.errors import PolicyFailed
 from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.interface import Job
+from rheostat.policy.learning_curve import LearningCurve
 from rheostat.service.open_job import OpenJob
 from rheostat.storage.evidence import PowerMeasurements, Runs
 from rheostat.storage.records import PlacementRecord, PowerMeasurementRecord, RunRecord, TrialRecord
@@ -38,6 +39,7 @@ def fold(job: OpenJob, placement: PlacementRecord, evidence: Evidence) -> None:
             batch_size=evidence.batch_size,
             cost=view.cost(evidence.energy_joules, evidence.time_seconds),
             epochs=evidence.epochs,
+            curve=LearningCurve.from_state(evidence.curve),
         )
 
 
@@ -53,8 +55,10 @@ def learn(job: OpenJob, placement: PlacementRecord, evidence: Evidence) -> None:
         _log.exception("job %s: run `rheostat jobs rebuild` when the policy is mended", job.record.job_id)
 
 
-def rebuild(job: OpenJob, placement: PlacementRecord) -> int:
-    """Derive the state of a placement from all of its evidence, in order, and save it.
+def rebuild(job: OpenJob) -> int:
+    """Derive the state of all placements from their evidence, in the job's order, and save it.
+
+    One after the other would not do: what a placement learns may depend on what the others knew by then.
 
     Returns:
         How many pieces of evidence there were.
@@ -62,16 +66,16 @@ def rebuild(job: OpenJob, placement: PlacementRecord) -> int:
     Raises:
         PolicyFailed: The policy raised.
     """
-    view = job.view(placement)
-    job.states.clear(view)
-    job.advisor.register(view, job.settings.batch_sizes)
-    evidence: list[Evidence] = [
-        *Trials(job.connection).concluded(placement.placement_pk),
-        *Runs(job.connection).of_placement(placement.placement_pk),
-        *PowerMeasurements(job.connection).of_placement(placement.placement_pk),
-    ]
+    evidence: list[Evidence] = []
+    for placement in job.placements:
+        view, pk = job.view(placement), placement.placement_pk
+        job.states.clear(view)
+        job.advisor.register(view, job.settings.batch_sizes)
+        evidence += Trials(job.connection).concluded(pk)
+        evidence += Runs(job.connection).of_placement(pk)
+        evidence += PowerMeasurements(job.connection).of_placement(pk)
     for piece in sorted(evidence, key=lambda piece: piece.sequence or 0):
-        fold(job, placement, piece)
+        fold(job, job.placement(piece.placement_pk), piece)
     job.states.save()
     return len(evidence)
 
@@ -87,7 +91,7 @@ def power_measurement(view: Job, record: PowerMeasurementRecord) -> PowerMeasure
     energy, seconds = record.energy_joules * factor, record.time_seconds * factor
     cost = view.cost(energy, seconds)
     assert cost is not None
-    return PowerMeasurement(record.power_limit_watts, cost, seconds, energy)
+    return PowerMeasurement(record.power_limit_watts, cost, seconds, energy, record.steps_per_epoch is not None)
 
 
 def run_cost(view: Job, record: RunRecord) -> float:

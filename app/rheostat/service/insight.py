@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rheostat.policy import interface as policy
 from rheostat.policy.interface import ArmEstimate, Job
 from rheostat.schemas import (
     Estimate,
@@ -63,20 +64,25 @@ def _arms(job: OpenJob, placement: PlacementRecord) -> list[Estimate]:
     oom = placement.smallest_oom_batch_size
     arms = []
     for size in job.settings.batch_sizes:
-        arm = told.get(size, ArmEstimate(size, 0, None, None, None, "the policy tells nothing of it"))
+        arm = told.get(size, ArmEstimate(size, 0, "the policy tells nothing of it"))
         closed = oom is not None and size >= oom
         arms.append(
             Estimate(
                 batch_size=size,
                 runs=arm.runs,
-                cost=arm.cost,
-                cost_low=arm.cost_low,
-                cost_high=arm.cost_high,
+                **_interval("cost", arm.cost),
+                **_interval("epochs", arm.epochs),
+                **_interval("epoch_cost", arm.epoch_cost),
+                probability_best=0.0 if closed else arm.probability_best,
                 power_limit_watts=job.advisor.power(view, size).power_limit_watts,
                 status=f"closed: {oom} ran out of memory" if closed else arm.status,
             )
         )
     return arms
+
+
+def _interval(name: str, estimate: policy.Estimate) -> dict[str, float | None]:
+    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
 @dataclass(frozen=True, slots=True)

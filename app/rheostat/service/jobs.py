@@ -63,8 +63,7 @@ def update_job(service: Service, job_id: str, update: JobUpdate) -> JobDetail:
         Jobs(connection).save_settings(record.job_pk, changed.model_dump(mode="json"), service.now())
         record = require(Jobs(connection).find(job_id), job_id)
         job = OpenJob(connection, record)
-        for placement in job.placements:
-            rebuild(job, placement)
+        rebuild(job)
         return _detail(record, job.placements)
 
     return service.database.write(work)
@@ -133,7 +132,7 @@ def rebuild_job(service: Service, job_id: str) -> int:
 
     def work(connection: Transaction) -> int:
         job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
-        return sum(rebuild(job, placement) for placement in job.placements)
+        return rebuild(job)
 
     return service.database.write(work)
 

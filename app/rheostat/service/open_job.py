@@ -5,8 +5,9 @@ from functools import cached_property
 from math import ceil
 
 from rheostat.errors import FieldError, NoBatchSizeLeft, NoPowerLimitFits, UnknownBatchSize
-from rheostat.policy.advisor import Advisor, Stores, Target
+from rheostat.policy.advisor import Advisor, Stores
 from rheostat.policy.interface import Job
+from rheostat.policy.learning_curve import Target
 from rheostat.policy.registry import load_policy
 from rheostat.schemas import MAX_POWER_LIMITS, Gpu, JobSettings
 from rheostat.storage.engine import Transaction
@@ -82,6 +83,7 @@ class OpenJob:
             default_batch_size=settings.default_batch_size,
             max_power_watts=float(placement.max_power_limit_watts * placement.gpu_count),
             power_limits_watts=power_limits(settings, gpu or wire_gpu(placement)),
+            target=self.target(),
             max_epochs=settings.max_epochs,
             eta_knob=settings.eta_knob,
             beta_knob=settings.beta_knob,

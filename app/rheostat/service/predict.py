@@ -59,7 +59,6 @@ def _choose(service: Service, job: OpenJob, placement: PlacementRecord, request:
             for trial in running
             if trial.lease_expires_at >= now and trial.placement_pk == placement.placement_pk
         ),
-        placements=tuple(job.view(other) for other in job.placements if other != placement),
     )
     choice = job.advisor.choose(view, situation)
     power = job.advisor.power(view, choice.batch_size)
@@ -81,6 +80,7 @@ def _choose(service: Service, job: OpenJob, placement: PlacementRecord, request:
         metric=None,
         energy_joules=None,
         time_seconds=None,
+        curve=None,
         sequence=None,
         created_at=now,
         lease_expires_at=now + service.lease,

@@ -7,6 +7,7 @@ from typing import Any
 
 from rheostat.errors import FieldError, InvalidInput, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
+from rheostat.policy.learning_curve import LearningCurve, Target
 from rheostat.schemas import (
     HeartbeatAnswer,
     ObserveAnswer,
@@ -54,7 +55,7 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Observe
         _check_cumulative(connection, trial, request)
         now = service.now()
         placement = job.placement(trial.placement_pk)
-        reported = _with_report(trial, request)
+        reported = _with_report(job.target(), trial, request)
         verdict = _verdict(job, placement, reported, request)
         saved = _save(service, job, reported, verdict, now)
         if saved.sequence is not None and trial.sequence is None:
@@ -215,7 +216,7 @@ def _check_cumulative(connection: Transaction, trial: TrialRecord, request: Obse
         )
 
 
-def _with_report(trial: TrialRecord, request: ObserveRequest) -> TrialRecord:
+def _with_report(target: Target | None, trial: TrialRecord, request: ObserveRequest) -> TrialRecord:
     """Return the trial with the report's figures.
 
     A report of an earlier epoch changes nothing, nor does one after the end: what was learnt from the trial stays
@@ -230,6 +231,7 @@ def _with_report(trial: TrialRecord, request: ObserveRequest) -> TrialRecord:
         metric=trial.metric if request.metric is None else request.metric,
         energy_joules=trial.energy_joules if request.energy_joules is None else request.energy_joules,
         time_seconds=trial.time_seconds if request.time_seconds is None else request.time_seconds,
+        curve=LearningCurve.from_state(trial.curve).add(request.epoch, request.metric, target).to_state(),
     )
 
 
@@ -240,12 +242,12 @@ def _verdict(job: OpenJob, placement: PlacementRecord, trial: TrialRecord, reque
     try:
         return job.advisor.assess(
             view,
-            job.target(),
             batch_size=trial.batch_size,
             epoch=request.epoch,
             metric=request.metric,
             cost=view.cost(trial.energy_joules, trial.time_seconds),
             outcome=request.outcome,
+            curve=LearningCurve.from_state(trial.curve),
         )
     except PolicyFailed as failure:
         _log.exception("trial %s goes on", trial.trial_id)

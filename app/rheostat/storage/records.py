@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rheostat.policy.advisor import Outcome, TrialState
+from rheostat.policy.advisor import Outcome
+from rheostat.policy.interface import TrialState
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ class PlacementRecord:
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """A trial; ``sequence`` is its place among the job's conclusions, None while it has none."""
+    """A trial.
+
+    ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
+    :class:`rheostat.policy.learning_curve.LearningCurve` as plain JSON, None before its first evaluation.
+    """
 
     trial_id: str
     job_pk: int
@@ -56,6 +61,7 @@ class TrialRecord:
     metric: float | None
     energy_joules: float | None
     time_seconds: float | None
+    curve: dict[str, Any] | None
     sequence: int | None
     created_at: datetime
     lease_expires_at: datetime

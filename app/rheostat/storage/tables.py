@@ -119,6 +119,7 @@ trials = Table(
     Column("metric", Double),
     Column("energy_joules", Double),
     Column("time_seconds", Double),
+    Column("curve", JSON(none_as_null=True)),
     Column("sequence", BigInteger),
     Column("created_at", UtcDateTime, nullable=False),
     Column("lease_expires_at", UtcDateTime, nullable=False),

@@ -17,6 +17,7 @@ _CHANGING = (
     "metric",
     "energy_joules",
     "time_seconds",
+    "curve",
     "sequence",
     "lease_expires_at",
     "ended_at",

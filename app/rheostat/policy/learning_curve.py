@@ -1,0 +1,75 @@
+"""How a run approaches its target: what must be remembered of its evaluations while it trains."""
+
+from dataclasses import dataclass
+from typing import Any
+
+MOST_POINTS = 64
+"""A curve with more points than that is thinned: a run may be evaluated many thousand times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The metric value that a run is to reach.
+
+    Attributes:
+        metric: Its name.
+        value: The value to reach.
+        maximize: Whether higher is better.
+    """
+
+    metric: str
+    value: float
+    maximize: bool
+
+    def reached(self, metric: float) -> bool:
+        """Return whether a value is at least as good as the target."""
+        return not self.is_better(self.value, metric)
+
+    def is_better(self, metric: float, other: float) -> bool:
+        """Return whether one value is strictly better than another."""
+        return metric > other if self.maximize else metric < other
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """The best metric of a run by epoch, from evaluations that come every epoch, less often, or more often.
+
+    Attributes:
+        points: Epoch and metric of each evaluation that was better than all before it, in order.
+        epoch: When the latest evaluation was, better or not; 0 before the first.
+        gap: Epochs between the latest two evaluations: how exactly the curve tells when something was reached.
+    """
+
+    points: tuple[tuple[float, float], ...] = ()
+    epoch: float = 0.0
+    gap: float = 1.0
+
+    def add(self, epoch: float, metric: float | None, target: Target | None) -> "LearningCurve":
+        """Return the curve with another evaluation; one without a metric, or of an earlier epoch, adds nothing."""
+        if metric is None or target is None or epoch <= self.epoch:
+            return self
+        points = self.points
+        if not points or target.is_better(metric, points[-1][1]):
+            points = (*points, (epoch, metric))
+        if len(points) > MOST_POINTS:
+            points = points[::2]
+        return LearningCurve(points, epoch, epoch - self.epoch)
+
+    def reached(self, level: float, target: Target) -> float | None:
+        """Return the epoch of the first evaluation that was as good as a level, or None when none was."""
+        return next((epoch for epoch, metric in self.points if not target.is_better(level, metric)), None)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any] | None) -> "LearningCurve":
+        """Return the curve that :meth:`to_state` wrote; of a run that has none an empty one."""
+        if state is None:
+            return cls()
+        return cls(tuple((epoch, metric) for epoch, metric in state["points"]), state["epoch"], state["gap"])
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the curve as plain JSON."""
+        return {"points": [list(point) for point in self.points], "epoch": self.epoch, "gap": self.gap}
+
+
+NO_CURVE = LearningCurve()
+"""Of a run that was not evaluated yet, or of which nobody told."""

@@ -1,0 +1,106 @@
+"""Learning from a run that is over: pure functions from what was known and the result to new evidence."""
+
+from dataclasses import dataclass, replace
+
+from rheostat.policy.interface import Result
+from rheostat.policy.recommender import closing, curves, drift, stopping
+from rheostat.policy.recommender.belief import Belief
+from rheostat.policy.recommender.doubt import admit
+from rheostat.policy.recommender.evidence import Arm, Evidence, safe_log
+from rheostat.policy.recommender.knowledge import Knowledge
+
+_SHORTEST = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a run taught.
+
+    Attributes:
+        evidence: The placement's, with the run.
+        outdated: Variance from run to run at which all earlier evidence of the job is to be discounted; None: it is
+            not out of date.
+    """
+
+    evidence: Evidence
+    outdated: float | None = None
+
+
+def learn(known: Knowledge, result: Result) -> Lesson:
+    """Return what a run taught; one without a verdict counts as converged: somebody ran the job to its end."""
+    arm = known.own.arms[result.batch_size]
+    evidence = known.own.with_arm(result.batch_size, replace(arm, runs=arm.runs + 1))
+    if result.state == "oom":
+        return Lesson(evidence)
+    if result.converged is False:
+        return _learn_failure(known, evidence, result)
+    evidence = replace(evidence, learned=evidence.learned + 1, fruitless={})
+    if result.epochs is None:
+        return Lesson(_with_whole_cost(known, evidence, result))
+    return _learn_success(known, evidence, result, result.epochs)
+
+
+def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Evidence:
+    arm, belief = evidence.arms[result.batch_size], known.belief
+    expected = None
+    if belief is not None:
+        at = known.grid.index(result.batch_size)
+        expected = float(belief.log_cost[at]), float(belief.log_cost_variance[at]) + belief.noise
+    costs = admit(arm.whole_costs, safe_log(result.cost), expected, known.job.window_size)
+    return evidence.with_arm(result.batch_size, replace(arm, whole_costs=costs))
+
+
+def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs: float) -> Lesson:
+    size, target, log_epochs = result.batch_size, known.job.target, safe_log(epochs)
+    lesson, expected = Lesson(evidence), None
+    if known.belief is not None:
+        run = known.belief.run(size)
+        expected = run.mean, run.variance
+        lesson = _follow_drift(known, known.belief, evidence, size, (log_epochs - run.mean) / run.variance**0.5)
+    arm = lesson.evidence.arms[size]
+    arm = replace(arm, epochs=admit(arm.epochs, log_epochs, expected, known.job.window_size))
+    arm = arm.with_epoch_cost(safe_log(result.cost / max(epochs, _SHORTEST)))
+    evidence = lesson.evidence
+    if target is not None and arm.epochs.doubted is None:
+        evidence = replace(evidence, levels=known.pooled.levels or curves.choose_levels(result.curve, target))
+        arm = curves.with_curve(arm, result.curve, log_epochs, evidence.levels, target)
+    return replace(lesson, evidence=evidence.with_arm(size, arm))
+
+
+def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Lesson:
+    size, belief = result.batch_size, known.belief
+    fruitless = {**evidence.fruitless, size: evidence.fruitless.get(size, 0) + 1}
+    lesson = Lesson(replace(evidence, fruitless=fruitless))
+    if belief is not None and result.epochs:
+        run = belief.run(size)
+        so_far = stopping.not_yet(run, result.epochs, result.curve.gap)
+        off = max((so_far.mean - run.mean) / run.variance**0.5, 0.0)
+        lesson = _follow_drift(known, belief, lesson.evidence, size, off)
+    arm = _with_failure(known, lesson.evidence.arms[size], result)
+    if result.state == "stopped" and result.epochs:
+        arm = arm.with_epoch_cost(safe_log(result.cost / result.epochs))
+    if belief is not None and result.epochs:
+        by_curve = known.by_curve(belief, size, result.curve)
+        site = stopping.site(belief.run(size), by_curve, belief.noise, result.epochs, result.curve.gap)
+        arm = replace(arm, site=site if site[0] >= arm.site[0] else arm.site)
+    return replace(lesson, evidence=lesson.evidence.with_arm(size, arm))
+
+
+def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
+    """Return an arm whose run did not converge, with what that does to its standing."""
+    bar = None if known.belief is None else known.belief.bar
+    score = 1.0 if result.state == "failed" else 0.0
+    if result.state == "stopped" and bar is not None and known.job.beta_knob is not None:
+        score = closing.stop_score(result.cost, bar, known.job.beta_knob)
+    share = 0.0 if bar is None else result.cost / bar
+    return replace(arm, stops=arm.stops + 1, failures=arm.failures + score, stop_share=max(arm.stop_share, share))
+
+
+def _follow_drift(known: Knowledge, belief: Belief, evidence: Evidence, size: int, deviation: float) -> Lesson:
+    """Return the evidence after a run that was off by so many deviations; only arms that converged before count."""
+    if not belief.converged[known.grid.index(size)]:
+        return Lesson(evidence)
+    evidence = replace(evidence, drift=drift.follow(evidence.drift, deviation))
+    if not drift.is_alarm(evidence.drift):
+        return Lesson(evidence)
+    return Lesson(drift.discount(evidence, belief.noise), belief.noise)

@@ -1,0 +1,93 @@
+"""The recommender as a policy: its state goes in and out here, and what it decides is decided elsewhere."""
+
+import numpy as np
+
+from rheostat.policy.interface import (
+    ArmEstimate,
+    BatchSizeOptimizer,
+    Choice,
+    Job,
+    Policy,
+    Progress,
+    Result,
+    Situation,
+    TrialState,
+)
+from rheostat.policy.recommender import choosing, drift, learning, reviewing, words
+from rheostat.policy.recommender.belief import Belief
+from rheostat.policy.recommender.evidence import Arm, Evidence
+from rheostat.policy.recommender.knowledge import Knowledge, gather, siblings
+from rheostat.policy.recommender.power_sweep import PowerSweep
+
+DRAWS_FOR_CHANCES = 4000
+
+
+class Recommender(BatchSizeOptimizer):
+    """Gaussian beliefs of epochs and epoch costs, a knowledge gradient to choose, learning curves to stop.
+
+    State: :class:`rheostat.policy.recommender.evidence.Evidence`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name ``rheostat``."""
+        return "rheostat"
+
+    def register_job(self, job: Job, batch_sizes: list[int]) -> None:
+        """Start without any evidence."""
+        self.store[job] = Evidence({size: Arm() for size in sorted(batch_sizes)}).to_state()
+
+    def predict(self, job: Job) -> int:
+        """Return the batch size for a trial that runs alone on a GPU that fits them all."""
+        known = self._gather(job)
+        return choosing.choose(known, Situation(known.grid.batch_sizes)).batch_size
+
+    def choose(self, job: Job, situation: Situation) -> Choice:
+        """Run the best known batch size, or one that is worth trying; before any success the default."""
+        return choosing.choose(self._gather(job), situation)
+
+    def review(self, job: Job, progress: Progress) -> str | None:
+        """Stop a run that passes its cost bound, or whose learning curve says that it is not worth its cost."""
+        return reviewing.review(self._gather(job), progress)
+
+    def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
+        """Learn what a whole run cost."""
+        states: dict[bool | None, TrialState | None] = {True: "converged", False: "failed", None: None}
+        self.conclude(job, Result(batch_size, cost, states[converged]))
+
+    def conclude(self, job: Job, result: Result) -> None:
+        """Learn from a run that is over; when it shows that the data have changed, discount all placements' past."""
+        lesson = learning.learn(self._gather(job), result)
+        self.store[job] = lesson.evidence.to_state()
+        if lesson.outdated is not None:
+            for other in siblings(self.store, job):
+                evidence = Evidence.from_state(self.store[other])
+                self.store[other] = drift.discount(evidence, lesson.outdated).to_state()
+
+    def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
+        """Return what is believed of each arm."""
+        known = self._gather(job)
+        chances = {} if known.belief is None else _chances(known, known.belief)
+        return tuple(words.arm_estimate(known, size, chances.get(size)) for size in known.grid.batch_sizes)
+
+    def _gather(self, job: Job) -> Knowledge:
+        return gather(self.store, self.power_limits, job)
+
+
+def _chances(known: Knowledge, belief: Belief) -> dict[int, float]:
+    """Return how likely each arm is the cheapest, over fixed joint draws; a closed one is not."""
+    sizes = known.grid.batch_sizes
+    draws = np.random.default_rng(0).multivariate_normal(
+        belief.log_cost,
+        belief.epochs.covariance + belief.epoch_costs.covariance,
+        size=DRAWS_FOR_CHANCES,
+        method="eigh",
+        check_valid="ignore",
+    )
+    draws[:, [size in known.closed for size in sizes]] = np.inf
+    wins = np.bincount(draws.argmin(axis=1), minlength=len(sizes))
+    return {size: float(count) / DRAWS_FOR_CHANCES for size, count in zip(sizes, wins, strict=True)}
+
+
+POLICY = Policy(batch_size=Recommender, power_limit=PowerSweep)
+"""The entry point ``rheostat`` of the group ``rheostat.policies``."""

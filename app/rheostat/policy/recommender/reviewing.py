@@ -1,0 +1,57 @@
+"""Reviewing a running trial: whether it goes on, and why not."""
+
+from math import exp
+
+from rheostat.policy.interface import Progress
+from rheostat.policy.recommender import stopping
+from rheostat.policy.recommender.belief import Belief
+from rheostat.policy.recommender.knowledge import Knowledge
+from rheostat.policy.recommender.stopping import Bound
+
+
+def review(known: Knowledge, progress: Progress) -> str | None:
+    """Return why a running trial should be stopped, or None to let it go on.
+
+    Before anything has converged nothing is stopped, nor after many runs in a row that did not converge.
+    """
+    belief = known.belief
+    if belief is None or known.is_safe_mode or progress.epoch <= 0:
+        return None
+    bound = _bound(known, belief, progress)
+    if bound is None or progress.cost is None:
+        return None
+    if stopping.passes(bound, progress.cost, progress.curve.gap):
+        return (
+            f"its cost, {progress.cost:.4g} J, would by the next evaluation pass {bound.cap:.4g} J; "
+            f"a run of the best known batch size is expected to cost {bound.bar:.4g} J"
+        )
+    return _hopeless(known, belief, progress, bound)
+
+
+def _bound(known: Knowledge, belief: Belief, progress: Progress) -> Bound | None:
+    """Return what the run is measured by, or None when nothing is known to measure it by."""
+    beta_knob = known.job.beta_knob
+    if belief.bar is None or beta_knob is None or progress.cost is None:
+        return None
+    epoch_cost = known.epoch_cost_joules(progress.batch_size) or progress.cost / progress.epoch
+    if epoch_cost <= 0:
+        return None
+    converged = bool(belief.converged[known.grid.index(progress.batch_size)])
+    return stopping.cost_bound(
+        belief.bar, epoch_cost, beta_knob, belief.run(progress.batch_size), converged_before=converged
+    )
+
+
+def _hopeless(known: Knowledge, belief: Belief, progress: Progress, bound: Bound) -> str | None:
+    arm, curve = known.own.arms[progress.batch_size], progress.curve
+    committed = arm.stops > 0 and arm.stop_share < stopping.COMMITTED_BELOW
+    if committed or curve.epoch <= 0 or belief.converged[known.grid.index(progress.batch_size)]:
+        return None
+    expectation = known.by_curve(belief, progress.batch_size, curve)
+    if not stopping.is_hopeless(expectation, curve, bound):
+        return None
+    return (
+        f"after {curve.epoch:g} epochs its learning curve promises about {exp(expectation.mean):.3g} to the target; "
+        f"a run of the best known batch size is expected to cost {bound.bar:.4g} J, "
+        f"as much as {bound.bar / bound.epoch_cost:.3g} epochs of this one"
+    )
