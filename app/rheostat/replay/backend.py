@@ -5,6 +5,7 @@ counts the trials, knows which of them run, and lets the advisor register, choos
 in the service's order.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import uuid4
@@ -98,14 +99,25 @@ class InProcess:
         policy: The pair of optimizers.
         settings: What the job is registered with: a target, a seed and power limits among it.
         gpu: What it runs on.
+        batch_sizes: Those that the GPU can run; None: all of the job's.
+        beside: The same job on another GPU, whose knowledge it shares.
     """
 
-    def __init__(self, policy: Policy, settings: JobSettings, gpu: Gpu) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        settings: JobSettings,
+        gpu: Gpu,
+        *,
+        batch_sizes: Sequence[int] | None = None,
+        beside: "InProcess | None" = None,
+    ) -> None:
         assert settings.target is not None
         assert settings.seed is not None
         assert settings.power_limits_watts is not None
         target = settings.target
-        self._permitted = tuple(settings.batch_sizes)
+        lowest, highest = gpu.min_power_limit_watts, gpu.max_power_limit_watts
+        self._permitted = tuple(settings.batch_sizes if batch_sizes is None else batch_sizes)
         self._running: dict[int, int] = {}
         self._curves: dict[int, LearningCurve] = {}
         # As in the service, trial_number is always that of the next launch, whatever is asked.
@@ -115,7 +127,9 @@ class InProcess:
             gpu_count=gpu.count,
             default_batch_size=settings.default_batch_size,
             max_power_watts=float(gpu.max_power_limit_watts * gpu.count),
-            power_limits_watts=tuple(reversed(settings.power_limits_watts)),
+            power_limits_watts=tuple(
+                watts for watts in reversed(settings.power_limits_watts) if lowest <= watts <= highest
+            ),
             target=Target(target.metric, target.value, target.direction == "maximize"),
             max_epochs=settings.max_epochs,
             eta_knob=settings.eta_knob,
@@ -124,8 +138,8 @@ class InProcess:
             window_size=settings.window_size,
             seed=settings.seed,
         )
-        self._advisor = Advisor(policy, Stores({}, {}, {}))
-        self._advisor.register(self._job, self._permitted)
+        self._advisor: Advisor = Advisor(policy, Stores({}, {}, {})) if beside is None else beside._advisor
+        self._advisor.register(self._job, settings.batch_sizes)
 
     def predict(self) -> Launch:
         """Launch a trial."""

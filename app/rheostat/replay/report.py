@@ -77,7 +77,7 @@ def table(summary: Mapping[str, Any]) -> str:
         "Excess over the oracle after N recurrences; energy, time and cost saved against the default at the highest "
         "limit.\n"
     )
-    return "\n".join([head, *_aligned(rows), "", *notes, NOTE])
+    return "\n".join([head, *aligned(rows, words=3), "", *notes, NOTE])
 
 
 def _world(plan: Plan, world: World, outcomes: Sequence[Outcome]) -> Figures:
@@ -131,10 +131,9 @@ def _seed(plan: Plan, outcome: Outcome, oracle: Expectation, baseline: Expectati
     }
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows in columns: words to the left, figures to the right."""
+def aligned(rows: Sequence[Sequence[str]], *, words: int) -> list[str]:
+    """Return rows in columns: the first ones are words, to the left, the others figures, to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    words = 3
     return [
         "  ".join(
             cell.ljust(width) if at < words else cell.rjust(width)

@@ -106,13 +106,18 @@ def made_up_job_id(world: World, seed: int, suffix: str) -> str:
 
 
 def _backend(world: World, plan: Plan, seed: int, client: Client | None, job_id: str | None) -> Backend:
-    settings, gpu = _job(world, plan, seed)
+    settings, gpu = job_of(world, plan, seed)
     if client is None or job_id is None:
         return InProcess(load_policy(plan.policy), settings, gpu)
     return Server(client, job_id, settings, gpu)
 
 
-def _job(world: World, plan: Plan, seed: int) -> tuple[JobSettings, Gpu]:
+def job_of(world: World, plan: Plan, seed: int) -> tuple[JobSettings, Gpu]:
+    """Return what a world's job is registered with, and what it runs on.
+
+    Raises:
+        InvalidInput: The world makes no job that the server would take.
+    """
     try:
         settings = JobSettings(
             batch_sizes=list(world.batch_sizes),

@@ -1,0 +1,89 @@
+"""The command ``python -m benchmarks.decisions``."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.decisions import scenarios
+from benchmarks.decisions.scenarios import CHECKPOINTS, Game
+from benchmarks.decisions.synthetic import synthetic_worlds
+from benchmarks.decisions.worlds import recorded_worlds
+from rheostat import __version__
+from rheostat.replay.report import NOTE, aligned
+
+POLICIES = ("rheostat", "zeus")
+ETAS = (0.0, 0.25, 0.75, 1.0)
+
+
+def main(
+    *,
+    traces: Annotated[
+        Path | None, typer.Option(help="Folder with recorded traces; without it only made-up worlds.")
+    ] = None,
+    synthetic: Annotated[int, typer.Option(min=0, help="How many made-up worlds.")] = 24,
+    first_world: Annotated[int, typer.Option(min=0, help="Number of the first of them.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="How often each job is played.")] = 10,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    policy: Annotated[list[str] | None, typer.Option(help="Policies to compare. Repeatable.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only the jobs that recur one at a time.")] = False,
+    processes: Annotated[int | None, typer.Option(min=1, help="How many at once. (Default: one a core.)")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """Play recurring jobs under several policies, and print their mean excess cost over the oracle."""
+    policies = tuple(policy or POLICIES)
+    games = games_of("made up", synthetic_worlds(synthetic, first_world), policies, quick=quick) if synthetic else []
+    if traces is not None:
+        games = games_of("recorded", recorded_worlds(traces), policies, quick=quick) + games
+    played = play_all(games, range(first_seed, first_seed + seeds), processes)
+    typer.echo(table(played))
+    typer.echo(NOTE)
+    if json_file is not None:
+        content = {"note": NOTE, "version": __version__, "seeds": seeds, "first_seed": first_seed, "games": played}
+        json_file.write_text(f"{json.dumps(content, indent=1)}\n", encoding="utf-8")
+
+
+def games_of(heading: str, worlds: Sequence[Any], policies: Sequence[str], *, quick: bool) -> list[Game]:
+    """Return all that is played on some worlds."""
+    games = scenarios.one_at_a_time(worlds, policies, heading)
+    if not quick:
+        games += scenarios.together(worlds, policies, heading, 4)
+        games += scenarios.drift(worlds, policies, heading)
+        games += scenarios.transfer(worlds, policies, heading)
+        games += scenarios.eta_sweep(worlds, policies, heading, ETAS)
+    return games
+
+
+def play_all(games: Sequence[Game], seeds: Sequence[int], processes: int | None = None) -> list[dict[str, Any]]:
+    """Play every game with every seed; return one entry a game."""
+    with ProcessPoolExecutor(processes) as pool:
+        tasks = [[pool.submit(game.play, seed) for seed in seeds] for game in games]
+        return [
+            {
+                "scenario": game.scenario,
+                "player": game.player,
+                "workload": str(game.world.workload),
+                "gpu_model": game.world.gpu_model,
+                "excess": {str(n): [task.result()[n] for task in row] for n in CHECKPOINTS},
+            }
+            for game, row in zip(games, tasks, strict=True)
+        ]
+
+
+def table(played: Sequence[dict[str, Any]]) -> str:
+    """Return the mean excess of each scenario and player over worlds and seeds, and its worst world at the end."""
+    rows = [["scenario", "player", "worlds", *(f"at {n}" for n in CHECKPOINTS), "worst"]]
+    for scenario, player in dict.fromkeys((game["scenario"], game["player"]) for game in played):
+        games = [game for game in played if (game["scenario"], game["player"]) == (scenario, player)]
+        means = {n: [fmean(game["excess"][str(n)]) for game in games] for n in CHECKPOINTS}
+        figures = [f"{fmean(means[n]):.3f}" for n in CHECKPOINTS]
+        rows.append([scenario, player, str(len(games)), *figures, f"{max(means[CHECKPOINTS[-1]]):.3f}"])
+    return "\n".join(aligned(rows, words=2))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,58 @@
+"""What no policy can beat: one that knows the best choice in advance, and one that finds it after a single run."""
+
+from rheostat.policy.advisor import PowerAdvice
+from rheostat.replay.backend import Answer, Launch, Report, Slice
+from rheostat.replay.world import World
+
+
+class Oracle:
+    """A :class:`rheostat.replay.backend.Backend` that runs the best expected choice from the first trial on.
+
+    Args:
+        world: Where.
+        eta_knob: Weight of energy against time.
+        first_at_default: Whether, until one has converged, trials run the default and sweep all power limits: the
+            floor of what a policy can do that knows nothing before.
+    """
+
+    def __init__(self, world: World, eta_knob: float, *, first_at_default: bool = False) -> None:
+        self._world = world
+        self._eta_knob = eta_knob
+        self._learning = first_at_default
+        self._swept: list[int] = []
+        self._launched = 0
+
+    def predict(self) -> Launch:
+        """Launch a trial."""
+        self._launched += 1
+        world = self._world
+        if not self._learning:
+            best = world.oracle(self._eta_knob)
+            return Launch(str(self._launched), self._launched, best.batch_size, PowerAdvice(best.power_limit_watts))
+        power = PowerAdvice(None, world.power_limits_watts) if not self._swept else PowerAdvice(self._best_limit())
+        return Launch(str(self._launched), self._launched, world.default_batch_size, power)
+
+    def observe_power_limit(self, launch: Launch, measured: Slice) -> PowerAdvice:
+        """Take a measured limit; once all are measured, advise the best."""
+        self._swept.append(measured.power_limit_watts)
+        left = tuple(watts for watts in launch.power.profile_power_limits_watts if watts not in self._swept)
+        return PowerAdvice(None, left) if left else PowerAdvice(self._best_limit())
+
+    def observe(self, launch: Launch, report: Report) -> Answer:
+        """Let the trial run to its target or its last epoch."""
+        metric, target = report.metric, self._world.target
+        if metric is not None and target.reached(metric):
+            self._learning = False
+            return Answer("converged", "stop")
+        if report.epoch >= self._world.max_epochs:
+            return Answer("failed", "stop")
+        return Answer("running", "continue")
+
+    def _best_limit(self) -> int:
+        figures = self._world.figures[self._world.default_batch_size]
+        return min(
+            self._world.power_limits_watts,
+            key=lambda watts: self._world.cost(
+                figures[watts].energy_joules, figures[watts].time_seconds, self._eta_knob
+            ),
+        )

@@ -1,0 +1,134 @@
+"""What is played: a job that recurs in a world, in one of several ways."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, permutations
+
+from benchmarks.decisions.reference import Oracle
+from rheostat.policy.registry import load_policy
+from rheostat.replay.backend import Backend, InProcess
+from rheostat.replay.run import Plan, job_of
+from rheostat.replay.simulator import TrialRecord, replay_job
+from rheostat.replay.world import RecordedRun, World
+
+CHECKPOINTS = (10, 20, 50, 100)
+REFERENCES = ("oracle", "floor")
+
+DRIFT_AFTER = 50
+DRIFT_FACTOR = 2
+"""From then on every batch size below the default needs so many times the epochs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """One job played under one policy.
+
+    Attributes:
+        scenario: Its heading.
+        player: Name of a policy, or one of :data:`REFERENCES`.
+        world: Where it is measured.
+        eta_knob: Weight of energy against time.
+        concurrency: So many recurrences are launched together.
+        recurrences: How many are measured.
+        before: Where it has recurred before that: the same world before a drift, or the same workload on another GPU.
+    """
+
+    scenario: str
+    player: str
+    world: World
+    eta_knob: float = 0.5
+    concurrency: int = 1
+    recurrences: int = CHECKPOINTS[-1]
+    before: World | None = None
+
+    def play(self, seed: int) -> dict[int, float]:
+        """Return the excess cost over the oracle by number of recurrences."""
+        trials = replay_job(
+            self.world, self._backend(seed), seed=seed, recurrences=self.recurrences, concurrency=self.concurrency
+        )
+        return self._excess(trials)
+
+    def _backend(self, seed: int) -> Backend:
+        if self.player in REFERENCES:
+            return Oracle(self.world, self.eta_knob, first_at_default=self.player == "floor")
+        plan = Plan(self.player, self.eta_knob, 2.0, self.recurrences, (seed,), self.concurrency)
+        settings, gpu = job_of(self.world, plan, seed)
+        policy = load_policy(self.player)
+        if self.before is None:
+            return InProcess(policy, settings, gpu)
+        old_settings, old_gpu = job_of(self.before, plan, seed)
+        sizes = sorted({*settings.batch_sizes, *old_settings.batch_sizes})
+        limits = sorted({*(settings.power_limits_watts or ()), *(old_settings.power_limits_watts or ())})
+        shared = settings.model_copy(update={"batch_sizes": sizes, "power_limits_watts": limits})
+        earlier = InProcess(policy, shared, old_gpu, batch_sizes=self.before.batch_sizes)
+        replay_job(self.before, earlier, seed=seed + 10_000, recurrences=DRIFT_AFTER)
+        if old_gpu == gpu:
+            return earlier
+        return InProcess(policy, shared, gpu, batch_sizes=self.world.batch_sizes, beside=earlier)
+
+    def _excess(self, trials: Sequence[TrialRecord]) -> dict[int, float]:
+        costs = [0.0] * self.recurrences
+        for trial in trials:
+            costs[trial.recurrence - 1] += self.world.cost(trial.energy_joules, trial.time_seconds, self.eta_knob)
+        total, oracle = list(accumulate(costs)), self.world.oracle(self.eta_knob).cost
+        return {n: total[n - 1] / (n * oracle) - 1.0 for n in CHECKPOINTS if n <= self.recurrences}
+
+
+def one_at_a_time(worlds: Sequence[World], policies: Sequence[str], heading: str) -> list[Game]:
+    """Return a job on every world, from nothing, with the references beside the policies."""
+    players = (*policies, *reversed(REFERENCES))
+    return [Game(f"{heading}, one at a time", player, world) for player in players for world in worlds]
+
+
+def together(worlds: Sequence[World], policies: Sequence[str], heading: str, concurrency: int) -> list[Game]:
+    """Return jobs of which several recurrences are launched together."""
+    title = f"{heading}, {concurrency} in flight"
+    players = (*policies, "floor")
+    return [Game(title, player, world, concurrency=concurrency) for player in players for world in worlds]
+
+
+def eta_sweep(worlds: Sequence[World], policies: Sequence[str], heading: str, etas: Sequence[float]) -> list[Game]:
+    """Return jobs that weigh energy against time in other ways."""
+    return [
+        Game(f"{heading}, eta_knob {eta:g}", player, world, eta_knob=eta)
+        for eta in etas
+        for player in policies
+        for world in worlds
+    ]
+
+
+def drift(worlds: Sequence[World], policies: Sequence[str], heading: str) -> list[Game]:
+    """Return jobs whose small batch sizes have just come to need more epochs."""
+    title = f"{heading}, after a drift"
+    pairs = [(world, drifted(world)) for world in worlds]
+    return [Game(title, player, new, before=old) for player in policies for old, new in pairs if _is_solvable(new)]
+
+
+def transfer(worlds: Sequence[World], policies: Sequence[str], heading: str) -> list[Game]:
+    """Return jobs that have recurred on another GPU before."""
+    title = f"{heading}, warm from another GPU"
+    pairs = [
+        (old, new)
+        for old, new in permutations(worlds, 2)
+        if old.workload == new.workload and old.gpu_model != new.gpu_model
+    ]
+    return [Game(title, player, new, before=old) for player in policies for old, new in pairs]
+
+
+def drifted(world: World) -> World:
+    """Return the world after its data have changed: batch sizes below the default need more epochs."""
+    runs = {
+        size: tuple(_slower(run, world.max_epochs) for run in runs) if size < world.default_batch_size else runs
+        for size, runs in world.runs.items()
+    }
+    return replace(world, runs=runs)
+
+
+def _slower(run: RecordedRun, max_epochs: int) -> RecordedRun:
+    levels = tuple((DRIFT_FACTOR * epoch, level) for epoch, level in run.levels if DRIFT_FACTOR * epoch <= max_epochs)
+    done = None if run.epochs_to_target is None else DRIFT_FACTOR * run.epochs_to_target
+    return RecordedRun(levels, None if done is None or done > max_epochs else done, run.start)
+
+
+def _is_solvable(world: World) -> bool:
+    return any(run.epochs_to_target is not None for runs in world.runs.values() for run in runs)
