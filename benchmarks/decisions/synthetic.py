@@ -68,7 +68,7 @@ def _runs(
     for at, size in enumerate(sizes):
         distance = at - default
         usual = at_default * np.exp(slope * distance + bend * distance**2 / 2 + random.normal(0, 0.05))
-        fails = 1.0 if not lowest <= at < highest else flakiness * (abs(distance) > 1)
+        fails = 1.0 if not lowest <= at < highest else flakiness * (at in (lowest, highest - 1))
         epochs = [usual * np.exp(random.normal(0, noise)) for _ in range(RUNS_PER_BATCH_SIZE)]
         runs[size] = tuple(_run(n, max_epochs, steps, bow, fails=random.random() < fails) for n in epochs)
     return runs

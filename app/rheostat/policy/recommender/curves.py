@@ -97,6 +97,8 @@ def expect(
         shares: The :func:`reference` of the run's arm.
         target: Says which metric is better.
     """
+    if curve.epoch <= 0:
+        return prior
     mean, variance = prior.mean, prior.variance
     passed = [curve.reached(level, target) for level in levels]
     last = max((at for at, epoch in enumerate(passed) if epoch is not None), default=-1)

@@ -73,7 +73,7 @@ class Knowledge:
     def by_curve(self, belief: Belief, batch_size: int, curve: LearningCurve) -> Expectation:
         """Return what a run's evaluations make of its expected log epochs."""
         prior = belief.run(batch_size)
-        if self.job.target is None or not self.pooled.levels or curve.epoch <= 0:
+        if self.job.target is None:
             return prior
         shares = curves.reference(self.grid, self.pooled.arms, batch_size, self.pooled.levels)
         return curves.expect(

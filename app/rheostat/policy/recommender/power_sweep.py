@@ -44,7 +44,8 @@ class PowerSweep(PowerLimitOptimizer):
         """Return the best limit once its sweep is done, else None."""
         sweep = self._sweep(job, batch_size)
         permitted = [m for m in _measured(sweep) if m.power_limit_watts in job.power_limits_watts]
-        if not permitted or not (sweep["done"] or not self.plan(job, batch_size)):
+        of_the_sweep = not set(sweep.get("planned", ())).isdisjoint(job.power_limits_watts)
+        if not permitted or (self.plan(job, batch_size) and not (of_the_sweep and sweep["done"])):
             return None
         return select(_believable(permitted), max_slowdown=job.max_slowdown).power_limit_watts
 

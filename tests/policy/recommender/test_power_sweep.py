@@ -1,0 +1,89 @@
+"""As few power limits as the last sweep allows, and the best of them."""
+
+import pytest
+
+from rheostat.policy.cost import PowerMeasurement
+from rheostat.policy.interface import Job
+from rheostat.policy.recommender.power_sweep import PowerSweep
+from tests.policy.examples import JsonStore, a_job
+
+LIMITS = (300, 275, 250, 225, 200, 175, 150, 125, 100)
+COSTS = {300: 120, 275: 112, 250: 106, 225: 101, 200: 100, 175: 104, 150: 112, 125: 135, 100: 180}
+
+
+def a_sweep(**changes: float) -> tuple[PowerSweep, Job]:
+    return PowerSweep(JsonStore()), a_job(power_limits_watts=LIMITS, **changes)
+
+
+def measure_all(
+    sweep: PowerSweep, job: Job, batch_size: int, costs: dict[int, float], times: dict[int, float] | None = None
+) -> list[int]:
+    """Measure what is asked for until a limit is advised; return what was measured."""
+    measured: list[int] = []
+    while sweep.predict(job, batch_size) is None:
+        limit = sweep.plan(job, batch_size)[0]
+        time = None if times is None else times[limit]
+        sweep.measure(job, batch_size, PowerMeasurement(limit, float(costs[limit]), time))
+        measured.append(limit)
+    return measured
+
+
+def test_the_first_sweep_goes_down_until_the_cost_has_clearly_risen() -> None:
+    sweep, job = a_sweep()
+    assert sweep.plan(job, 32) == LIMITS
+    assert measure_all(sweep, job, 32, COSTS) == [300, 275, 250, 225, 200, 175, 150, 125]
+    assert sweep.predict(job, 32) == 200
+    assert sweep.plan(job, 32) == (100,)
+
+
+def test_a_second_batch_size_measures_only_what_was_good_at_the_first() -> None:
+    sweep, job = a_sweep()
+    steep = {limit: 100.0 + abs(limit - 200) for limit in LIMITS}
+    measure_all(sweep, job, 32, steep)
+    assert sweep.plan(job, 64) == (225, 200, 175)
+    assert measure_all(sweep, job, 64, steep | {225: 90.0}) == [225, 200, 175]
+    assert sweep.predict(job, 64) == 225
+
+
+def test_the_nearest_batch_size_tells_what_was_good() -> None:
+    sweep, job = a_sweep()
+    measure_all(sweep, job, 8, {limit: 100.0 + abs(limit - 150) for limit in LIMITS})
+    for limit in LIMITS:
+        sweep.measure(job, 512, PowerMeasurement(limit, 100.0 + abs(limit - 275)))
+    assert sweep.plan(job, 16) == (175, 150, 125)
+    assert sweep.plan(job, 256) == (300, 275, 250)
+
+
+def test_the_cheapest_limit_that_keeps_the_slowdown_wins_and_slower_ones_are_not_measured() -> None:
+    sweep, job = a_sweep(max_slowdown=1.1)
+    times = {limit: 10.0 * (300 / limit) ** 0.5 for limit in LIMITS}
+    assert measure_all(sweep, job, 32, {limit: float(limit) for limit in LIMITS}, times) == [300, 275, 250, 225]
+    assert sweep.predict(job, 32) == 250
+    assert sweep.plan(job, 64)[0] == 300
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_an_absurd_measurement_is_not_believed(factor: float) -> None:
+    sweep, job = a_sweep()
+    for limit in LIMITS:
+        sweep.measure(job, 32, PowerMeasurement(limit, COSTS[limit] * (factor if limit == 275 else 1.0)))
+    assert sweep.predict(job, 32) == 200
+    assert 275 not in {m.power_limit_watts for m in sweep.measurements(job, 32)}
+
+
+def test_a_node_that_allows_other_limits_measures_some_of_its_own() -> None:
+    sweep, job = a_sweep()
+    measure_all(sweep, job, 32, COSTS)
+    narrow = a_job(power_limits_watts=(280, 230))
+    assert sweep.predict(narrow, 32) is None
+    assert measure_all(sweep, narrow, 32, {280: 110.0, 230: 102.0})
+    assert sweep.predict(narrow, 32) == 230
+    capped = a_job(power_limits_watts=(150, 125))
+    assert sweep.predict(capped, 32) == 150
+
+
+def test_a_repeated_measurement_replaces_the_first() -> None:
+    sweep, job = a_sweep()
+    for cost in (5.0, 7.0):
+        sweep.observe(job, 32, 300, cost)
+    assert [(m.power_limit_watts, m.cost) for m in sweep.measurements(job, 32)] == [(300, 7.0)]
