@@ -11,32 +11,41 @@ USUAL = (log(20.0), 0.02)
 
 
 def test_what_was_expected_is_believed_at_once() -> None:
-    assert admit(Tally(), log(25.0), USUAL, 0).count == 1.0
-    assert admit(Tally(), log(0.001), None, 0).count == 1.0
+    assert admit(Tally(), log(25.0), USUAL, 0) == (Tally().add(log(25.0)), False)
+    assert admit(Tally(), log(0.001), None, 0)[0].count == 1.0
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
 def test_one_absurd_run_changes_nothing(factor: float) -> None:
     believed = Tally().add(log(20.0)).add(log(21.0))
-    after = admit(believed, log(20.0 * factor), USUAL, 0)
-    assert (after.count, after.total) == (believed.count, believed.total)
+    after, overturned = admit(believed, log(20.0 * factor), USUAL, 0)
+    assert (after.count, after.total, overturned) == (believed.count, believed.total, False)
 
 
 def test_two_that_agree_replace_what_was_believed() -> None:
-    tally = Tally().add(log(20.0))
-    for epochs in (200.0, 220.0):
-        tally = admit(tally, log(epochs), USUAL, 0)
+    tally = Tally().add(log(20.0)).add(log(20.0))
+    tally, first = admit(tally, log(200.0), USUAL, 0)
+    tally, second = admit(tally, log(220.0), USUAL, 0)
+    assert (first, second) == (False, True)
     assert tally.count == 2.0
     assert tally.total / tally.count == pytest.approx(log(210.0), abs=0.01)
     assert tally.doubted is None
 
 
 def test_two_that_disagree_do_not_confirm_each_other() -> None:
-    tally = Tally().add(log(20.0))
+    tally = Tally().add(log(20.0)).add(log(20.0))
     for epochs in (20_000.0, 0.02, 20_000.0):
-        tally = admit(tally, log(epochs), USUAL, 0)
-    assert tally.count == 1.0
+        tally, _ = admit(tally, log(epochs), USUAL, 0)
+    assert (tally.count, tally.total) == (2.0, 2.0 * log(20.0))
+
+
+@pytest.mark.parametrize(("first", "second"), [(20.0, 0.02), (0.02, 20.0)])
+def test_of_two_single_runs_the_dearer_is_believed_until_a_third_decides(first: float, second: float) -> None:
+    tally, overturned = admit(Tally().add(log(first)), log(second), (log(first), 0.02), 0)
+    assert (tally.count, tally.total, overturned) == (1.0, log(20.0), second == 20.0)
+    tally, _ = admit(tally, log(21.0), USUAL, 0)
+    assert tally.count == 2.0
 
 
 def test_a_far_value_is_believed_where_little_is_known() -> None:
-    assert admit(Tally(), log(200.0), (log(20.0), 1.0), 0).count == 1.0
+    assert admit(Tally(), log(200.0), (log(20.0), 1.0), 0)[0].count == 1.0

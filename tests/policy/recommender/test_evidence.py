@@ -35,19 +35,16 @@ def test_evidence_survives_json(given_values: list[float]) -> None:
     tally = Tally()
     for value in given_values:
         tally = tally.add(value, 3)
-    arm = Arm(3, tally, tally, (1.0, 2.0), 0.5, 2, 0.3, (1.0, 2.0), ((0.5, 1), (0.0, 0)))
+    arm = Arm(3, tally, tally, (1.0, 2.0), 2, 30.0, (7.0,), (1.0, 2.0), ((0.5, 1), (0.0, 0)))
     evidence = Evidence({8: Arm(), 16: arm}, (0.5, 0.7), (1.0, 0.0), 4, {16: 2})
     assert Evidence.from_state(json.loads(json.dumps(evidence.to_state()))) == evidence
 
 
-def test_the_usual_epoch_cost_is_that_of_most_runs_and_of_two_the_higher() -> None:
-    assert Arm().epoch_cost is None
-    arm = Arm().with_epoch_cost(1.0)
-    assert arm.with_epoch_cost(8.0).epoch_cost == 8.0
-    assert arm.with_epoch_cost(8.0).with_epoch_cost(1.1).epoch_cost == 1.1
-    for _ in range(9):
-        arm = arm.with_epoch_cost(2.0)
-    assert len(arm.epoch_costs) == 5
+def test_only_the_latest_epoch_costs_and_stops_are_kept() -> None:
+    arm = Arm()
+    for number in range(9):
+        arm = arm.with_epoch_cost(float(number)).with_stop(float(number))
+    assert arm.epoch_costs == arm.stop_costs == (4.0, 5.0, 6.0, 7.0, 8.0)
 
 
 def test_what_was_said_of_one_arm_leaves_the_others_alone() -> None:

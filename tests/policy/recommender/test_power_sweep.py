@@ -1,5 +1,7 @@
 """As few power limits as the last sweep allows, and the best of them."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from rheostat.policy.cost import PowerMeasurement
@@ -16,7 +18,7 @@ def a_sweep(**changes: float) -> tuple[PowerSweep, Job]:
 
 
 def measure_all(
-    sweep: PowerSweep, job: Job, batch_size: int, costs: dict[int, float], times: dict[int, float] | None = None
+    sweep: PowerSweep, job: Job, batch_size: int, costs: Mapping[int, float], times: Mapping[int, float] | None = None
 ) -> list[int]:
     """Measure what is asked for until a limit is advised; return what was measured."""
     measured: list[int] = []

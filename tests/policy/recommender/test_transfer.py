@@ -17,11 +17,11 @@ def test_alone_a_placement_knows_what_it_knows() -> None:
 
 
 def test_epochs_carry_over_up_to_a_few_runs_and_costs_do_not() -> None:
-    theirs = Arm(epochs=tally(*[2.0] * 50), whole_costs=tally(9.0), epoch_costs=(9.0,), failures=1.0)
+    theirs = Arm(epochs=tally(*[2.0] * 50), whole_costs=tally(9.0), epoch_costs=(9.0,), failures=1)
     pooled = pool(Evidence({8: Arm(epochs=tally(3.0))}), [Evidence({8: theirs})]).arms[8]
     assert pooled.epochs.count == 1.0 + MOST_RUNS
     assert pooled.epochs.total == 3.0 + 2.0 * MOST_RUNS
-    assert (pooled.whole_costs.count, pooled.epoch_costs, pooled.failures) == (0.0, (), 0.0)
+    assert (pooled.whole_costs.count, pooled.epoch_costs, pooled.failures) == (0.0, (), 0)
 
 
 def test_batch_sizes_that_only_one_of_them_has_are_no_hindrance() -> None:

@@ -20,24 +20,10 @@ from rheostat.policy.recommender.epochs import Posterior
 from rheostat.policy.recommender.evidence import Evidence, Tally
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
+from rheostat.policy.recommender.prices import Prices
 
 _FIXED_NOISE = 1e-4
 _KNOWN = 1e-9
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What is known of epoch costs on a placement.
-
-    Attributes:
-        log_costs: Log of the epoch cost of each arm in joules; NaN where it is not known.
-        expected_share: Expected share of an epoch's cost that shrinks with its steps.
-        shape: What another placement believes of each arm's log epoch cost; None: there is none.
-    """
-
-    log_costs: Array
-    expected_share: float = 0.5
-    shape: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +38,7 @@ class Belief:
         converged: Which arms have converged, here or on another placement.
         measured: Which arms' epoch cost is known here.
         weights: How many converged runs each arm's belief rests on.
+        lost_epochs: Epochs that an arm loses on failures for each success; see :attr:`log_cost`.
     """
 
     grid: Grid
@@ -61,11 +48,12 @@ class Belief:
     converged: np.ndarray
     measured: np.ndarray
     weights: Array
+    lost_epochs: Array
 
     @cached_property
     def log_cost(self) -> Array:
-        """Expected log cost of a run, ``h``."""
-        cost: Array = self.epochs.mean + self.epoch_costs.mean
+        """Expected log cost of a success, ``h = f + g + log(1 + lost / exp(f))``: failures are paid for, too."""
+        cost: Array = self.epochs.mean + self.epoch_costs.mean + np.log1p(self.lost_epochs / np.exp(self.epochs.mean))
         return cost
 
     @cached_property
@@ -119,6 +107,7 @@ def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief 
     if not converged.any():
         return None
     weights = np.array([arm.converged for arm in arms])
+    lost = np.array([arm.lost_epochs / (arm.epochs.count + 1.0) if arm.converged else 0.0 for arm in arms])
     measured = ~np.isnan(prices.log_costs)
     run_epochs, whole = [arm.epochs for arm in arms], [arm.whole_costs for arm in arms]
     if not measured.any() and any(tally.count for tally in whole):
@@ -127,7 +116,7 @@ def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief 
     if job.target is None and not any(tally.count for tally in whole):
         fixed = np.full(len(grid), log(job.max_epochs))
         certain = Posterior(fixed, np.zeros((len(grid), len(grid))))
-        return Belief(grid, certain, costs, _FIXED_NOISE, converged, measured, weights)
+        return Belief(grid, certain, costs, _FIXED_NOISE, converged, measured, weights, lost)
     noise = epochs.seed_noise(*_columns([*run_epochs, *whole]))
     counts, totals, _ = _columns(run_epochs)
     site_precision, site_weighted = np.array([arm.site for arm in arms]).T
@@ -143,7 +132,7 @@ def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief 
         precision,
         weighted,
     )
-    return Belief(grid, belief, costs, noise, converged, measured, weights)
+    return Belief(grid, belief, costs, noise, converged, measured, weights, lost)
 
 
 def _on_whole_costs(
@@ -161,7 +150,7 @@ def _on_whole_costs(
         weighted,
     )
     nothing = Posterior(np.zeros(len(grid)), np.zeros((len(grid), len(grid))))
-    return Belief(grid, belief, nothing, noise, converged, converged, weights)
+    return Belief(grid, belief, nothing, noise, converged, converged, weights, np.zeros(len(grid)))
 
 
 def _anchored(mean: Array, grid: Grid, converged: np.ndarray, precision: Array, weighted: Array) -> Array:

@@ -27,6 +27,8 @@ def choose(known: Knowledge, situation: Situation) -> Choice:
         return _first(known.job, situation, known.closed)
     if known.is_safe_mode:
         return _safe(known, belief, permitted)
+    if not belief.measured.any():
+        return _elsewhere(belief, permitted)
     for size in situation.pending:
         belief = belief.foresee(known.grid.index(size))
     return _weigh(known, belief, permitted)
@@ -43,7 +45,7 @@ def _weigh(known: Knowledge, belief: Belief, permitted: np.ndarray) -> Choice:
         best,
         allowed=allowed if len(fruitless) < MOST_EXPLORED else np.zeros_like(allowed),
         open_arms=open_arms,
-        stopped_before=np.array([known.own.arms[size].stops > 0 for size in sizes]),
+        stopped_before=np.array([bool(known.own.arms[size].stop_costs) for size in sizes]),
         learned=known.own.learned,
         beta_knob=known.job.beta_knob,
     )
@@ -72,6 +74,13 @@ def _first(job: Job, situation: Situation, closed: dict[int, str]) -> Choice:
     failed = ", ".join(str(other) for other in situation.permitted if other in closed)
     why = f"did not converge: {failed}" if failed else f"the default {default} does not fit"
     return Choice(size, f"nothing has converged yet ({why}); smaller batch sizes are tried first, then larger ones")
+
+
+def _elsewhere(belief: Belief, permitted: np.ndarray) -> Choice:
+    """Choose while no epoch cost is known for sure, as for the first run on a further GPU."""
+    best = belief.best(belief.converged & permitted)
+    assert best is not None
+    return Choice(belief.grid.batch_sizes[best], "the best known, for what an epoch costs on this GPU is not known yet")
 
 
 def _safe(known: Knowledge, belief: Belief, permitted: np.ndarray) -> Choice:

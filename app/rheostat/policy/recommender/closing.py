@@ -4,7 +4,11 @@ Every run of an arm that did not converge adds to its score: a failure counts in
 stopped near the cost bound; one that was stopped halfway counts half, an early stop nothing. An arm that never
 converged is closed from a score of 1 on. Convergence fails at the ends of the range, not in its middle: when such an
 arm lies outside of those that converged, everything beyond it is closed, too.
+
+Stops are judged by what is believed today: those that a false bar had caused close nothing once it is corrected.
 """
+
+from dataclasses import replace
 
 from rheostat.policy.recommender.evidence import Arm, Evidence
 
@@ -17,30 +21,34 @@ HALFWAY = 0.35
 """Share of the best arm's cost from which a stop counts half."""
 
 
-def stop_score(cost: float, bar: float, beta_knob: float) -> float:
-    """Return what a stopped run adds to its arm's score.
+def score(arm: Arm, bar: float | None, beta_knob: float | None) -> float:
+    """Return how much speaks against an arm.
 
     Args:
-        cost: What it cost in joules.
-        bar: C0, the expected cost of the best known arm in joules.
-        beta_knob: The cost bound in units of C0.
+        arm: What was seen of it.
+        bar: C0, the expected cost of the best known arm in joules; None: unknown.
+        beta_knob: The cost bound in units of C0; None: no run is stopped.
     """
-    if cost >= NEAR_THE_BOUND * beta_knob * bar:
-        return 1.0
-    return 0.5 if cost >= HALFWAY * bar else 0.0
+    if bar is None or beta_knob is None:
+        return float(arm.failures)
+    near = NEAR_THE_BOUND * beta_knob * bar
+    return arm.failures + sum(1.0 if cost >= near else 0.5 for cost in arm.stop_costs if cost >= HALFWAY * bar)
 
 
-def closed(evidence: Evidence) -> dict[int, str]:
+def closed(evidence: Evidence, bar: float | None, beta_knob: float | None) -> dict[int, str]:
     """Return the closed batch sizes, each with the reason.
 
     Args:
         evidence: Of the placement, pooled with what the others know of convergence.
+        bar: As for :func:`score`.
+        beta_knob: As for :func:`score`.
     """
     sizes = list(evidence.arms)
     converged = [size for size in sizes if evidence.arms[size].converged > 0]
     reasons: dict[int, str] = {}
     for size in sizes:
-        if not _is_hopeless(evidence.arms[size]):
+        arm = evidence.arms[size]
+        if arm.converged > 0 or score(arm, bar, beta_knob) < CLOSED_FROM:
             continue
         reasons[size] = "closed: its runs did not converge"
         beyond: list[int] = []
@@ -53,5 +61,7 @@ def closed(evidence: Evidence) -> dict[int, str]:
     return reasons
 
 
-def _is_hopeless(arm: Arm) -> bool:
-    return arm.converged == 0 and arm.failures >= CLOSED_FROM
+def reopened(evidence: Evidence) -> Evidence:
+    """Return the evidence without anything that was ruled out: it was judged by what turned out false."""
+    arms = {size: replace(arm, site=(0.0, 0.0), failures=0, stop_costs=()) for size, arm in evidence.arms.items()}
+    return replace(evidence, arms=arms)

@@ -17,7 +17,7 @@ from rheostat.policy.recommender.normal import truncated_above
 MOST_LEVELS = 24
 FEWEST_LEVELS = 2
 
-REFERENCE_DEVIATION = 0.35
+REFERENCE_DEVIATION = 0.30
 """Standard deviation of a run's way from the reference, as a share of the reference's logarithm."""
 
 FORGETTING = 0.5
@@ -86,7 +86,7 @@ def expect(
     """Return what a running run's curve makes of its expected log epochs, but for its not having converged yet.
 
     The last level that it passed, at epoch ``t``, observes them as ``log t - ref`` with the variance
-    ``(0.35 ref)^2 + (half a gap / t)^2 + noise``. The next level, not passed by now, bounds them from below: a
+    ``(0.30 ref)^2 + (half a gap / t)^2 + noise``. The next level, not passed by now, bounds them from below: a
     truncation, matched by its moments.
 
     Args:

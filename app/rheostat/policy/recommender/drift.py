@@ -7,7 +7,8 @@ date. It then keeps its mean, but only the weight of one observation with a stan
 
 from dataclasses import replace
 
-from rheostat.policy.recommender.evidence import Arm, Evidence, Tally
+from rheostat.policy.recommender import closing
+from rheostat.policy.recommender.evidence import Evidence, Tally
 
 SLACK = 1.0
 ALARM = 8.0
@@ -35,20 +36,17 @@ def discount(evidence: Evidence, noise: float) -> Evidence:
         evidence: Of a placement.
         noise: Variance of the log epochs from run to run.
     """
-    arms = {size: _discounted(arm, noise / OUTDATED_DEVIATION**2) for size, arm in evidence.arms.items()}
-    return replace(evidence, arms=arms, drift=(0.0, 0.0), learned=0)
-
-
-def _discounted(arm: Arm, weight: float) -> Arm:
-    return replace(
-        arm,
-        epochs=_outweighed(arm.epochs, weight),
-        whole_costs=_outweighed(arm.whole_costs, weight),
-        site=(0.0, 0.0),
-        failures=0.0,
-        stops=0,
-        stop_share=0.0,
-    )
+    weight = noise / OUTDATED_DEVIATION**2
+    arms = {
+        size: replace(
+            arm,
+            epochs=_outweighed(arm.epochs, weight),
+            whole_costs=_outweighed(arm.whole_costs, weight),
+            lost_epochs=0.0,
+        )
+        for size, arm in evidence.arms.items()
+    }
+    return replace(closing.reopened(replace(evidence, arms=arms)), drift=(0.0, 0.0), learned=0)
 
 
 def _outweighed(tally: Tally, weight: float) -> Tally:

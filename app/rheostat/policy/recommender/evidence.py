@@ -5,12 +5,11 @@ Everything that it believes is worked out anew from these; their size does not g
 
 from dataclasses import asdict, dataclass, field, replace
 from math import log
-from statistics import median_high
 
 from rheostat.policy.interface import State
 
-EPOCH_COSTS_KEPT = 5
-"""Latest runs of an arm whose cost per epoch is kept."""
+LATEST_KEPT = 5
+"""Latest runs of an arm whose cost per epoch is kept, and latest stops whose cost is."""
 
 _SMALLEST, _LARGEST = 1e-6, 1e18
 
@@ -65,9 +64,9 @@ class Arm:
         epochs: Of the log epochs of converged runs.
         whole_costs: Of the log cost of converged runs whose epochs nobody told.
         site: Precision, and precision times mean, of what a stopped run told of the log epochs.
-        failures: Score of runs that did not converge; see :mod:`.closing`.
-        stops: Runs that were stopped or failed.
-        stop_share: Largest cost of those, as a share of the best arm's.
+        failures: Runs that failed.
+        lost_epochs: Epochs of runs that did not converge although the arm had, or that ran all of ``max_epochs``.
+        stop_costs: Costs in joules of the latest runs that were stopped.
         epoch_costs: Log of the mean cost per epoch of the latest runs, oldest first.
         curve: Per metric level sum and count of log(epoch at the level / epochs to the target).
     """
@@ -76,9 +75,9 @@ class Arm:
     epochs: Tally = Tally()
     whole_costs: Tally = Tally()
     site: tuple[float, float] = (0.0, 0.0)
-    failures: float = 0.0
-    stops: int = 0
-    stop_share: float = 0.0
+    failures: int = 0
+    lost_epochs: float = 0.0
+    stop_costs: tuple[float, ...] = ()
     epoch_costs: tuple[float, ...] = ()
     curve: tuple[tuple[float, int], ...] = ()
 
@@ -87,14 +86,13 @@ class Arm:
         """Converged runs, discounted ones by their weight."""
         return self.epochs.count + self.whole_costs.count
 
-    @property
-    def epoch_cost(self) -> float | None:
-        """Log of the usual cost per epoch, the upper median of the latest runs; None: no run told."""
-        return median_high(self.epoch_costs) if self.epoch_costs else None
-
     def with_epoch_cost(self, log_cost: float) -> "Arm":
         """Return the arm after a run told its mean cost per epoch."""
-        return replace(self, epoch_costs=(*self.epoch_costs, log_cost)[-EPOCH_COSTS_KEPT:])
+        return replace(self, epoch_costs=(*self.epoch_costs, log_cost)[-LATEST_KEPT:])
+
+    def with_stop(self, cost: float) -> "Arm":
+        """Return the arm after a run was stopped at a cost in joules."""
+        return replace(self, stop_costs=(*self.stop_costs, cost)[-LATEST_KEPT:])
 
     @classmethod
     def from_state(cls, state: State) -> "Arm":
@@ -105,6 +103,7 @@ class Arm:
                 "epochs": _tally(state["epochs"]),
                 "whole_costs": _tally(state["whole_costs"]),
                 "site": (state["site"][0], state["site"][1]),
+                "stop_costs": tuple(state["stop_costs"]),
                 "epoch_costs": tuple(state["epoch_costs"]),
                 "curve": tuple((total, count) for total, count in state["curve"]),
             }

@@ -6,16 +6,15 @@ from math import exp
 
 import numpy as np
 
-from rheostat.policy.cost import select
-from rheostat.policy.interface import Job, PowerLimitOptimizer, StateStore
+from rheostat.policy.interface import Job, PowerLimitOptimizer, Result, StateStore
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.recommender import closing, curves, epoch_cost, transfer
-from rheostat.policy.recommender.belief import Belief, Prices, believe
+from rheostat.policy.recommender.belief import Belief, believe
 from rheostat.policy.recommender.curves import Expectation
-from rheostat.policy.recommender.doubt import DOUBTFUL
+from rheostat.policy.recommender.doubt import is_doubtful
 from rheostat.policy.recommender.evidence import Evidence, safe_log
 from rheostat.policy.recommender.grid import Grid
-from rheostat.policy.recommender.normal import Array
+from rheostat.policy.recommender.prices import Prices, gather_prices
 
 SAFE_AFTER = 5
 """After so many runs in a row that did not converge none is stopped until one does."""
@@ -53,7 +52,7 @@ class Knowledge:
     @cached_property
     def closed(self) -> dict[int, str]:
         """The closed batch sizes, each with the reason."""
-        return closing.closed(self.pooled)
+        return closing.closed(self.pooled, None if self.belief is None else self.belief.bar, self.job.beta_knob)
 
     @property
     def fruitless(self) -> int:
@@ -69,6 +68,16 @@ class Knowledge:
         """Return the known cost of an epoch, or None."""
         log_cost = self.prices.log_costs[self.grid.index(batch_size)]
         return None if np.isnan(log_cost) else exp(log_cost)
+
+    def believable_cost(self, result: Result) -> float:
+        """Return what a run cost in joules, or what its epochs usually cost if the two contradict and that is less.
+
+        An arm is not to be given up for a figure that may be off by a thousand.
+        """
+        if self.belief is None or self.belief.bar is None or not result.epochs:
+            return result.cost
+        usual = exp(self.belief.epoch_costs.mean[self.grid.index(result.batch_size)]) * result.epochs
+        return min(result.cost, usual) if is_doubtful(safe_log(result.cost), (safe_log(usual), 0.0)) else result.cost
 
     def by_curve(self, belief: Belief, batch_size: int, curve: LearningCurve) -> Expectation:
         """Return what a run's evaluations make of its expected log epochs."""
@@ -95,34 +104,13 @@ def gather(store: StateStore, power_limits: PowerLimitOptimizer | None, job: Job
     grid = Grid(tuple(own.arms), job.default_batch_size)
     shape = None
     for other, evidence in others.items():
-        theirs = _log_costs(power_limits, other, grid, evidence)
-        if np.count_nonzero(~np.isnan(theirs)) >= FEWEST_FOR_A_SHAPE:
-            shape = epoch_cost.posterior(grid, theirs, _expected_share(power_limits, other), None).mean
+        theirs = gather_prices(power_limits, other, grid, evidence.arms, None)
+        if theirs.known >= FEWEST_FOR_A_SHAPE:
+            shape = epoch_cost.posterior(grid, theirs.log_costs, theirs.expected_share, None).mean
             break
-    prices = Prices(_log_costs(power_limits, job, grid, own), _expected_share(power_limits, job), shape)
-    return Knowledge(job, own, pooled, prices)
+    return Knowledge(job, own, pooled, gather_prices(power_limits, job, grid, own.arms, shape))
 
 
 def siblings(store: StateStore, job: Job) -> list[Job]:
     """Return the job's other placements."""
     return [other for other in store if other.job_id == job.job_id and other != job]
-
-
-def _expected_share(power_limits: PowerLimitOptimizer | None, job: Job) -> float:
-    measurements = () if power_limits is None else power_limits.measurements(job, job.default_batch_size)
-    return epoch_cost.step_bound_share(measurements, job.max_power_watts, job.gpu_count)
-
-
-def _log_costs(power_limits: PowerLimitOptimizer | None, job: Job, grid: Grid, evidence: Evidence) -> Array:
-    """Return the log epoch cost of each arm, as measured at its best limit or as its runs tell; NaN if neither."""
-    costs = np.full(len(grid), np.nan)
-    for at, size in enumerate(grid.batch_sizes):
-        arm = evidence.arms[size]
-        told, runs = arm.epoch_cost, len(arm.epoch_costs)
-        measured = () if power_limits is None else power_limits.measurements(job, size)
-        of_epochs = [measurement for measurement in measured if measurement.of_an_epoch]
-        if of_epochs:
-            costs[at] = safe_log(select(of_epochs, max_slowdown=job.max_slowdown).cost)
-        if told is not None and (not of_epochs or (runs > 1 and abs(told - costs[at]) > DOUBTFUL)):
-            costs[at] = told
-    return costs

@@ -46,8 +46,9 @@ def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Ev
     if belief is not None:
         at = known.grid.index(result.batch_size)
         expected = float(belief.log_cost[at]), float(belief.log_cost_variance[at]) + belief.noise
-    costs = admit(arm.whole_costs, safe_log(result.cost), expected, known.job.window_size)
-    return evidence.with_arm(result.batch_size, replace(arm, whole_costs=costs))
+    costs, overturned = admit(arm.whole_costs, safe_log(result.cost), expected, known.job.window_size)
+    evidence = closing.reopened(evidence) if overturned else evidence
+    return evidence.with_arm(result.batch_size, replace(evidence.arms[result.batch_size], whole_costs=costs))
 
 
 def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs: float) -> Lesson:
@@ -57,11 +58,10 @@ def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs:
         run = known.belief.run(size)
         expected = run.mean, run.variance
         lesson = _follow_drift(known, known.belief, evidence, size, (log_epochs - run.mean) / run.variance**0.5)
-    arm = lesson.evidence.arms[size]
-    arm = replace(arm, epochs=admit(arm.epochs, log_epochs, expected, known.job.window_size))
-    arm = arm.with_epoch_cost(safe_log(result.cost / max(epochs, _SHORTEST)))
-    evidence = lesson.evidence
-    if target is not None and arm.epochs.doubted is None:
+    tally, overturned = admit(lesson.evidence.arms[size].epochs, log_epochs, expected, known.job.window_size)
+    evidence = closing.reopened(lesson.evidence) if overturned else lesson.evidence
+    arm = replace(evidence.arms[size], epochs=tally).with_epoch_cost(safe_log(result.cost / max(epochs, _SHORTEST)))
+    if target is not None and tally.doubted is None:
         evidence = replace(evidence, levels=known.pooled.levels or curves.choose_levels(result.curve, target))
         arm = curves.with_curve(arm, result.curve, log_epochs, evidence.levels, target)
     return replace(lesson, evidence=evidence.with_arm(size, arm))
@@ -77,6 +77,9 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Less
         off = max((so_far.mean - run.mean) / run.variance**0.5, 0.0)
         lesson = _follow_drift(known, belief, lesson.evidence, size, off)
     arm = _with_failure(known, lesson.evidence.arms[size], result)
+    converged_before = belief is not None and belief.converged[known.grid.index(size)]
+    if result.epochs and (converged_before or result.epochs >= known.job.max_epochs):
+        arm = replace(arm, lost_epochs=arm.lost_epochs + min(result.epochs, known.job.max_epochs))
     if result.state == "stopped" and result.epochs:
         arm = arm.with_epoch_cost(safe_log(result.cost / result.epochs))
     if belief is not None and result.epochs:
@@ -88,12 +91,9 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Less
 
 def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
     """Return an arm whose run did not converge, with what that does to its standing."""
-    bar = None if known.belief is None else known.belief.bar
-    score = 1.0 if result.state == "failed" else 0.0
-    if result.state == "stopped" and bar is not None and known.job.beta_knob is not None:
-        score = closing.stop_score(result.cost, bar, known.job.beta_knob)
-    share = 0.0 if bar is None else result.cost / bar
-    return replace(arm, stops=arm.stops + 1, failures=arm.failures + score, stop_share=max(arm.stop_share, share))
+    if result.state == "stopped":
+        return arm.with_stop(known.believable_cost(result))
+    return replace(arm, failures=arm.failures + 1)
 
 
 def _follow_drift(known: Knowledge, belief: Belief, evidence: Evidence, size: int, deviation: float) -> Lesson:

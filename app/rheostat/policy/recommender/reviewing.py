@@ -5,6 +5,8 @@ from math import exp
 from rheostat.policy.interface import Progress
 from rheostat.policy.recommender import stopping
 from rheostat.policy.recommender.belief import Belief
+from rheostat.policy.recommender.doubt import is_doubtful
+from rheostat.policy.recommender.evidence import safe_log
 from rheostat.policy.recommender.knowledge import Knowledge
 from rheostat.policy.recommender.stopping import Bound
 
@@ -33,10 +35,15 @@ def _bound(known: Knowledge, belief: Belief, progress: Progress) -> Bound | None
     beta_knob = known.job.beta_knob
     if belief.bar is None or beta_knob is None or progress.cost is None:
         return None
-    epoch_cost = known.epoch_cost_joules(progress.batch_size) or progress.cost / progress.epoch
-    if epoch_cost <= 0:
+    if progress.cost <= 0:
         return None
-    converged = bool(belief.converged[known.grid.index(progress.batch_size)])
+    epoch_cost, known_cost = progress.cost / progress.epoch, known.epoch_cost_joules(progress.batch_size)
+    if known_cost is not None and not is_doubtful(safe_log(known_cost), (safe_log(epoch_cost), 0.0)):
+        epoch_cost = known_cost
+    at = known.grid.index(progress.batch_size)
+    if at == belief.best(belief.converged) and belief.weights[at] <= 1.0:
+        return None  # the bar is its own single run, which this one confirms or refutes
+    converged = bool(belief.converged[at])
     return stopping.cost_bound(
         belief.bar, epoch_cost, beta_knob, belief.run(progress.batch_size), converged_before=converged
     )
@@ -44,7 +51,7 @@ def _bound(known: Knowledge, belief: Belief, progress: Progress) -> Bound | None
 
 def _hopeless(known: Knowledge, belief: Belief, progress: Progress, bound: Bound) -> str | None:
     arm, curve = known.own.arms[progress.batch_size], progress.curve
-    committed = arm.stops > 0 and arm.stop_share < stopping.COMMITTED_BELOW
+    committed = bool(arm.stop_costs) and max(arm.stop_costs) < stopping.COMMITTED_BELOW * bound.bar
     if committed or curve.epoch <= 0 or belief.converged[known.grid.index(progress.batch_size)]:
         return None
     expectation = known.by_curve(belief, progress.batch_size, curve)

@@ -67,4 +67,4 @@ def _status(belief: Belief, arm: Arm, at: int) -> str:
     if best is not None and belief.converged[at]:
         above = exp(belief.log_cost[at] - belief.log_cost[best]) - 1.0
         return "best known" if at == best else f"converged, {100.0 * above:.0f} % above the best known"
-    return f"stopped {arm.stops} times, never converged" if arm.stops else "not tried yet"
+    return f"stopped {len(arm.stop_costs)} times, never converged" if arm.stop_costs else "not tried yet"
