@@ -74,6 +74,15 @@ def test_trials_in_flight_are_not_tried_twice() -> None:
     assert trainer.choose(first, first) != first
 
 
+def test_first_runs_that_start_together_begin_with_the_defaults_neighbours() -> None:
+    trainer = Trainer()
+    chosen: list[int] = []
+    for _ in range(6):
+        chosen.append(trainer.choose(*chosen))
+    assert chosen == [32, 16, 64, 8, 32, 32]
+    assert "a neighbour of the default" in reason(trainer, 32)
+
+
 def test_a_first_run_that_fails_is_followed_by_smaller_batch_sizes_and_then_by_larger_ones() -> None:
     trainer = Trainer(epochs={128: 20})
     tried = []

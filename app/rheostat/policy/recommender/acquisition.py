@@ -20,7 +20,7 @@ from rheostat.policy.recommender.normal import Array, halton_normals
 
 DRAWS = halton_normals(96)
 
-HORIZON = 20.0
+HORIZON = 25.0
 """Future runs that profit from what is learnt, at the start ..."""
 
 HORIZON_GROWTH = 0.5

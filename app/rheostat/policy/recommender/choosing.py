@@ -56,11 +56,19 @@ def _weigh(known: Knowledge, belief: Belief, permitted: np.ndarray) -> Choice:
 
 
 def _first(job: Job, situation: Situation, closed: dict[int, str]) -> Choice:
-    """Choose while nothing has converged: the default, then ever smaller batch sizes, then larger ones."""
+    """Choose while nothing has converged: the default, then ever smaller batch sizes, then larger ones.
+
+    Trials that start together begin with the default's neighbours: at that one a second run would teach little more,
+    and as soon as one has converged the others are judged by it.
+    """
     default = job.default_batch_size
-    smaller = [size for size in reversed(situation.permitted) if size <= default]
-    larger = [size for size in situation.permitted if size > default]
-    size = next((size for size in (*smaller, *larger) if size not in closed), None)
+    smaller = [size for size in reversed(situation.permitted) if size <= default and size not in closed]
+    larger = [size for size in situation.permitted if size > default and size not in closed]
+    size = next(iter((*smaller, *larger)), None)
+    if size is not None and size in situation.pending:
+        beside = [other for other in (*smaller[1:2], *larger[:1], *smaller[2:3]) if other not in situation.pending]
+        if beside:
+            return Choice(beside[0], f"nothing has converged yet and {size} runs already: a neighbour of the default")
     if size is None:
         tried = ", ".join(map(str, situation.permitted))
         raise NoBatchSizeLeft(

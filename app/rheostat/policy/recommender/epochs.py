@@ -4,7 +4,7 @@
 octaves from the default::
 
     mean    anchor + 0.20 d + 0.08 bend(d)
-    kernel  1 + 0.40^2 d d' + 0.06^2 bend bend' + 0.20^2 exp(-((x - x') / 1.5)^2 / 2) + 0.05^2 [same arm]
+    kernel  1 + 0.50^2 d d' + 0.06^2 bend bend' + 0.20^2 exp(-((x - x') / 1.5)^2 / 2) + 0.05^2 [same arm]
 
 The mean says that larger batches need more epochs, the more so the larger they are; the kernel says how much jobs
 differ in that. The constants were fitted on published training traces (those of Zeus, NSDI 2023).
@@ -17,7 +17,7 @@ import numpy as np
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
 
-SLOPE_MEAN, SLOPE_DEVIATION = 0.20, 0.40
+SLOPE_MEAN, SLOPE_DEVIATION = 0.20, 0.50
 BEND_MEAN, BEND_DEVIATION = 0.08, 0.06
 LEVEL_DEVIATION = 1.0
 SMOOTH_DEVIATION, SMOOTH_OCTAVES = 0.20, 1.5
