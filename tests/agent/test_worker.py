@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
@@ -41,7 +43,8 @@ def test_a_hung_task_ends_the_waiting_and_what_waits_behind_it_is_dropped(worker
     go, done = threading.Event(), []
     hung = worker.submit(go.wait)
     behind = worker.submit(lambda: done.append("too late"))
-    for future in (hung, behind):
+    futures: list[Future[Any]] = [hung, behind]
+    for future in futures:
         with pytest.raises(GpuUnavailable, match="GPU-1 does not answer"):
             worker.wait(future, monotonic() + 0.05)
     assert worker.busy_seconds > 0.05

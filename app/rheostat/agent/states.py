@@ -4,7 +4,7 @@
 
     FREE -> HELD -> INTENT -> SET -> VERIFIED -> RESTORING -> FREE
                       ^-----------------'           |  (a lease that lives on: HELD)
-    SUSPENDED       the GPU is lost or quiesced: not touched until it is back
+    SUSPENDED       not looked at yet, lost or quiesced: not touched until it is back
     FOREIGN         somebody else has set another limit: reported, never overwritten
     RESTORE_FAILED  the limit found could not be put back: tried for ever
 """
@@ -32,7 +32,7 @@ class State(StrEnum):
 # From SUSPENDED a GPU comes back to where the ledger and its limit say that it stands; INTENT falls back to HELD or
 # VERIFIED when the driver refused; HELD is where a living lease is left when its limit was put back.
 _NEXT: Mapping[State, frozenset[State]] = {
-    State.FREE: frozenset({State.HELD, State.RESTORING, State.VERIFIED, State.SUSPENDED}),
+    State.FREE: frozenset({State.HELD, State.SUSPENDED}),
     State.HELD: frozenset({State.INTENT, State.FREE, State.SUSPENDED}),
     State.INTENT: frozenset({State.SET, State.HELD, State.VERIFIED, State.FOREIGN, State.RESTORING, State.SUSPENDED}),
     State.SET: frozenset({State.VERIFIED, State.FOREIGN, State.RESTORING, State.SUSPENDED}),

@@ -60,22 +60,24 @@ class Worker:
         self._tasks.put(run)
         return future
 
-    def wait(self, future: "Future[T]", deadline: float) -> T:
+    def wait(self, future: "Future[T]", deadline: float, *, drop: bool = True) -> T:
         """Give the result of a task.
 
         Args:
             future: The task.
             deadline: Until when to wait, on the monotonic clock.
+            drop: Whether the task is not to be done any more when it has not begun by then.
 
         Raises:
-            GpuUnavailable: When there is none by then; the task is dropped unless it has begun.
+            GpuUnavailable: When there is none by then.
         """
         try:
             return future.result(max(0.0, deadline - monotonic()))
         except TimeoutError:
             if future.done() and not future.cancelled():
                 return future.result()
-            future.cancel()
+            if drop:
+                future.cancel()
             raise GpuUnavailable(
                 f"GPU {self._name} does not answer.", hint="It may hang in the driver; see `rheostat agent status`."
             ) from None
