@@ -5,9 +5,9 @@ with energy are nanoseconds on CLOCK_MONOTONIC, which all processes of a node sh
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from rheostat.schemas import Body, JobId, Joules, TrialId, Whole
 
@@ -148,3 +148,17 @@ class AgentHealth(Body):
 
     status: Literal["ok", "not_ready"]
     problems: list[str]
+
+
+class EnergyQuery(Body):
+    """The query of `GET /v1/energy`."""
+
+    gpu: Annotated[list[Uuid], Field(max_length=MAX_GPUS)] | None = Field(None, description="None: all. Repeatable.")
+    since_ns: MomentNs | None = Field(None, description="None: only the count at the end is wanted.")
+    until_ns: MomentNs | None = Field(None, description="None: now; the answer waits for the next tick.")
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if self.since_ns is not None and self.until_ns is not None and self.since_ns > self.until_ns:
+            raise ValueError("until_ns must not be before since_ns")
+        return self

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -94,6 +95,7 @@ class Ledger:
         """
         try:
             self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _check_owner(self._directory)
             lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigurationError(f"The ledger cannot be kept in {self._directory}: {error}.") from None
@@ -157,6 +159,10 @@ class Ledger:
             entries[entry.uuid] = entry
         return entries
 
+    def has_entries(self) -> bool:
+        """Whether there is anything to put back."""
+        return any(self._directory.glob("*.json"))
+
     def _path(self, uuid: str) -> Path:
         if _UUID.fullmatch(uuid) is None:
             raise LedgerFailed(f"{uuid!r} does not look like the UUID of a GPU.")
@@ -168,6 +174,15 @@ class Ledger:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _check_owner(directory: Path) -> None:
+    """Refuse a directory that somebody else could write to: what is in it is done with root's rights."""
+    status = directory.stat()
+    if status.st_uid not in {0, os.geteuid()} or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError(
+            f"Others can write to the ledger's directory {directory}.", hint="Give it to root alone."
+        )
 
 
 def _parse(text: str) -> tuple[Entry, str]:

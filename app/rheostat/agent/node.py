@@ -266,7 +266,7 @@ class Node:
     def close(self) -> bool:
         """End all leases and let go of the driver; tells whether every limit is back."""
         give_up_at = monotonic() + self._deadline_seconds
-        self._end_all([(lease.terms.lease_id, "ends: the agent stops") for lease in self._leases.all()], wait_seconds=1)
+        self.end_all()
         while self._left() and monotonic() < give_up_at:
             sleep(0.02)
         left = self._left()
@@ -275,6 +275,12 @@ class Node:
         if not left:
             self._driver.close()
         return not left
+
+    def end_all(self) -> None:
+        """End all leases."""
+        self._end_all(
+            [(lease.terms.lease_id, "ends: the agent ends all") for lease in self._leases.all()], wait_seconds=1
+        )
 
     def _end_all(self, ended: list[tuple[str, str]], wait_seconds: float) -> None:
         threads = [threading.Thread(target=self.end, args=pair, daemon=True) for pair in ended]
