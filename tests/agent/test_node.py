@@ -334,3 +334,17 @@ def test_a_new_agent_goes_on_from_what_the_last_one_noted(
         node.set_power_limit("f00d", 160_000)
         node.end("f00d", "ends")
         assert fake.gpus[0].limit_watts == 280
+
+
+def test_a_gpu_that_is_not_there_at_the_start_is_restored_when_it_comes(fake: FakeNvml, bench: Bench) -> None:
+    bench.node.close()
+    terms = Terms("f00d", Owner(2**22, 1, 0), 60.0)
+    bench.ledger.write(Entry(fake.gpus[0].uuid, 280_000, (200_000,), terms))
+    fake.gpus[0].limit_watts = 200
+    fake.gpus[0].lose()
+    node = bench.start()
+    assert [view.description.uuid for view in node.views()] == [fake.gpus[1].uuid]
+    assert any("still to be restored" in problem for problem in node.problems())
+    fake.gpus[0].heal()
+    eventually(lambda: fake.gpus[0].limit_watts == 280)
+    eventually(lambda: node.problems() == [])

@@ -90,6 +90,8 @@ class _World(ctypes.Structure):
         ("die_at", ctypes.c_int64),
         ("die_self", ctypes.c_int32),
         ("die_pid", ctypes.c_int32),
+        ("foreign_at", ctypes.c_int64),
+        ("foreign_mw", ctypes.c_uint32),
         ("gpus", _Gpu * _MAX_GPUS),
     )
 
@@ -233,6 +235,14 @@ class FakeNvml:
         A step is a read or a change of a limit, or a write, rename or removal of a file in the ledger.
         """
         self.world.steps, self.world.die_self, self.world.die_pid, self.world.die_at = 0, agent, trainer_pid, step
+
+    def foreign_at(self, step: int, limit_watts: float) -> None:
+        """Let somebody else set the first GPU's limit at a step; call it before `die_at`.
+
+        It never comes between a read and a change of the limit: NVML has no compare-and-set, so that nobody could
+        notice it there.
+        """
+        self.world.foreign_at, self.world.foreign_mw = step, int(limit_watts * 1000)
 
     def reload_driver(self) -> None:
         """Let every call answer that library and driver do not match, as after an upgrade underneath."""

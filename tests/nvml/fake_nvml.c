@@ -133,11 +133,16 @@ double fake_work(int index) {
 }
 
 /* One step of the protocol under test is about to be taken: whoever is to die before it dies now. */
-static void step(void) {
+static void step(int before_set) {
     if (!getenv("FAKE_NVML_VICTIM")) return;
     if (!world && fake_open(getenv("FAKE_NVML_STATE"))) return;
     lock_world();
     int due = ++world->steps == world->die_at;
+    if (world->foreign_mw && world->steps >= world->foreign_at && !before_set) {
+        integrate(&world->gpus[0]);
+        world->gpus[0].limit_mw = world->foreign_mw;
+        world->foreign_mw = 0;
+    }
     unlock_world();
     if (!due) return;
     if (world->die_pid) kill(world->die_pid, SIGKILL);
@@ -146,17 +151,17 @@ static void step(void) {
 
 /* What makes a ledger durable counts as a step, too, when this library is preloaded. */
 int fsync(int file) {
-    step();
+    step(0);
     return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(file);
 }
 
 int rename(const char *from, const char *to) {
-    step();
+    step(0);
     return ((int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename"))(from, to);
 }
 
 int unlink(const char *path) {
-    step();
+    step(0);
     return ((int (*)(const char *))dlsym(RTLD_NEXT, "unlink"))(path);
 }
 
@@ -174,7 +179,7 @@ static int random_fault(void) {
 static int enter(struct gpu *gpu, enum call call) {
     if (!initialised) return UNINITIALIZED;
     if (world->driver_reloaded) return LIB_RM_VERSION_MISMATCH;
-    if (call == GET_LIMIT || call == SET_LIMIT) step();
+    if (call == GET_LIMIT || call == SET_LIMIT) step(call == SET_LIMIT);
     struct fault *fault = &gpu->faults[call];
     lock_world();
     gpu->calls[call]++;

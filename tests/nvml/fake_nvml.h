@@ -74,6 +74,8 @@ struct world {
     int64_t die_at;  /* before that step ... */
     int32_t die_self; /* ... the process kills itself, if set, */
     int32_t die_pid; /* ... and this one before, if not 0 */
+    int64_t foreign_at;  /* at that step somebody else sets a limit on the first GPU; never between a read and a set, */
+    uint32_t foreign_mw; /* since NVML has no compare-and-set that could notice it */
     struct gpu gpus[MAX_GPUS];
     pthread_mutex_t lock;
 };

@@ -11,12 +11,19 @@ from rheostat.errors import ServerRefused, ServerUnreachable
 _PATIENCE_SECONDS = 30.0
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket.
+
+    Args:
+        path: Where the socket is.
+    """
+
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=_PATIENCE_SECONDS)
         self._path = path
 
     def connect(self) -> None:
+        """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
@@ -29,7 +36,7 @@ def ask(path: Path, method: str, target: str, body: object = None) -> Any:
         ServerUnreachable: When no agent answers there.
         ServerRefused: When it refuses.
     """
-    connection = _UnixConnection(path)
+    connection = UnixConnection(path)
     try:
         connection.request(method, target, None if body is None else json.dumps(body))
         response = connection.getresponse()

@@ -78,7 +78,7 @@ class Driver(Protocol):
     """All GPUs of a node."""
 
     def open(self) -> list[Device]:
-        """Begin to use the GPUs.
+        """Begin to use the GPUs, or look again which of them are there.
 
         Raises:
             AgentError: As `Device` says; the driver is closed then.

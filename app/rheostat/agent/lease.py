@@ -86,6 +86,17 @@ class Leases:
                 raise LeaseNotFound(f"There is no lease {lease_id}.", hint="It was ended, or lapsed: make a new one.")
             return self._by_id[lease_id]
 
+    def join(self, lease_id: str, uuid: str) -> None:
+        """Let a lease have one more GPU.
+
+        Raises:
+            LeaseNotFound: When there is none of that id.
+        """
+        lease = self.get(lease_id)
+        with self._lock:
+            lease.uuids = (*lease.uuids, uuid)
+            self._by_uuid[uuid] = lease
+
     def of(self, uuid: str) -> Lease | None:
         """Give the lease that has a GPU."""
         with self._lock:

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from time import monotonic, sleep
 from typing import TypeVar
@@ -20,7 +21,7 @@ from rheostat.agent.site import Site
 from rheostat.agent.states import State
 from rheostat.agent.views import Applied, View
 from rheostat.agent.worker import Worker
-from rheostat.errors import AgentError, DriverReloaded, GpuNotFound, GpuUnavailable
+from rheostat.errors import AgentError, DriverReloaded, GpuNotFound, GpuUnavailable, LeaseNotFound
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 DEADLINE_SECONDS = 5.0
 # A thread that has been at one thing for so long hangs.
 HUNG_SECONDS = 2.0
+_MISSING_SECONDS = 2.0
 
 
 class _Gpu:
@@ -67,7 +69,7 @@ class Node:
         self._leases = Leases()
         self._deaths = Deaths()
         self._gpus: dict[str, _Gpu] = {}
-        self._missing: tuple[str, ...] = ()
+        self._entries: dict[str, Entry] = {}
         self._quiesced = False
         self._switching = threading.Lock()
 
@@ -78,27 +80,49 @@ class Node:
             AgentError: When the driver cannot be used.
         """
         devices = self._driver.open()
-        entries = self._ledger.read()
-        self._missing = tuple(sorted(set(entries) - {device.description.uuid for device in devices}))
-        for uuid in self._missing:
+        self._entries = self._ledger.read()
+        self._take(devices, self._readopt({device.description.uuid for device in devices}))
+        for uuid in self._missing():
             logger.error("GPU %s, whose limit is to be restored, is not there", uuid)
-        living = self._readopt(entries, {device.description.uuid for device in devices})
-        futures = []
-        for device in devices:
-            uuid = device.description.uuid
-            guard = Guard(
-                device, self._ledger, self._site, self._on_reload, entry=entries.get(uuid), terms=living.get(uuid)
-            )
-            gpu = self._gpus[uuid] = _Gpu(guard, uuid)
-            futures.append((gpu, gpu.worker.submit(guard.begin)))
-        self._settle(futures)
+        threading.Thread(target=self._look_for_missing, name="missing GPUs", daemon=True).start()
 
-    def _readopt(self, entries: Mapping[str, Entry], uuids: set[str]) -> dict[str, Terms]:
+    def _take(self, devices: Iterable[Device], living: Mapping[str, Terms]) -> None:
+        """Take over GPUs that were not there before, with the leases that go on."""
+        new = {device.description.uuid: device for device in devices}
+        taken = {}
+        for uuid, device in new.items():
+            entry = self._entries.get(uuid)
+            guard = Guard(device, self._ledger, self._site, self._on_reload, entry=entry, terms=living.get(uuid))
+            taken[uuid] = _Gpu(guard, uuid)
+        self._gpus = {**self._gpus, **taken}
+        self._settle([(gpu, gpu.worker.submit(gpu.guard.begin)) for gpu in taken.values()])
+
+    def _missing(self) -> set[str]:
+        """Give the GPUs whose limit is to be restored but that have not been there since the start."""
+        return set(self._entries) - set(self._gpus)
+
+    def _look_for_missing(self) -> None:
+        """A GPU that did not answer at the start may do so later; on a thread of its own, since it may hang."""
+        while self._missing():
+            sleep(_MISSING_SECONDS)
+            with self._switching:
+                if self._quiesced:
+                    continue
+                try:
+                    devices = self._driver.open()
+                except AgentError as error:
+                    logger.warning("the missing GPUs cannot be looked for: %s", error)
+                    continue
+                missing = self._missing()
+                found = [device for device in devices if device.description.uuid in missing]
+                self._take(found, self._rejoin({device.description.uuid for device in found}))
+
+    def _readopt(self, uuids: set[str]) -> dict[str, Terms]:
         """Go on with the leases whose owners live."""
         living: dict[str, Terms] = {}
         by_terms: dict[Terms, list[str]] = {}
-        for uuid in uuids & set(entries):
-            by_terms.setdefault(entries[uuid].terms, []).append(uuid)
+        for uuid in uuids & set(self._entries):
+            by_terms.setdefault(self._entries[uuid].terms, []).append(uuid)
         for terms, held in by_terms.items():
             if (descriptor := reopen_owner(terms.owner)) is None:
                 logger.info("%s has ended while no agent ran", holder(terms))
@@ -107,6 +131,16 @@ class Node:
             self._deaths.watch(descriptor, terms.lease_id)
             living.update(dict.fromkeys(held, terms))
         return living
+
+    def _rejoin(self, uuids: set[str]) -> dict[str, Terms]:
+        """Give GPUs that come late back to the leases that have gone on without them."""
+        joined = {}
+        for uuid in uuids:
+            with suppress(LeaseNotFound):
+                terms = self._entries[uuid].terms
+                self._leases.join(terms.lease_id, uuid)
+                joined[uuid] = terms
+        return joined
 
     def views(self) -> list[View]:
         """Give how every GPU stands, without asking the driver."""
@@ -126,7 +160,7 @@ class Node:
 
     def problems(self) -> list[str]:
         """Give all that keeps the node from its duty, in words."""
-        told = [f"GPU {uuid} is not there, and its limit is still to be restored." for uuid in self._missing]
+        told = [f"GPU {uuid} is not there, and its limit is still to be restored." for uuid in self._missing()]
         if not self._driver.may_set_limits():
             told.append("The agent may not change power limits: it needs root or CAP_SYS_ADMIN.")
         if self._quiesced:
@@ -251,7 +285,6 @@ class Node:
             if not self._quiesced:
                 return
             devices: dict[str, Device] = {device.description.uuid: device for device in self._driver.open()}
-            self._missing = tuple(sorted(set(self._gpus) - set(devices)))
             self._quiesced = False
             back = [(self._gpus[uuid], device) for uuid, device in devices.items() if uuid in self._gpus]
             self._settle([(gpu, gpu.worker.submit(partial(gpu.guard.resume, device))) for gpu, device in back])

@@ -114,9 +114,14 @@ class NvmlDevice:
 class NvmlDriver:
     """The GPUs that NVML shows."""
 
+    def __init__(self) -> None:
+        self._is_open = False
+
     def open(self) -> list[Device]:
-        """See `Driver`; a GPU that does not answer now is left out until the driver is opened again."""
-        _call(pynvml.nvmlInit)
+        """See `Driver`; a GPU that does not answer now is left out, and may be there at the next call."""
+        if not self._is_open:
+            _call(pynvml.nvmlInit)
+            self._is_open = True
         try:
             found = [_open(index) for index in range(_call(pynvml.nvmlDeviceGetCount))]
         except AgentError:
@@ -126,8 +131,10 @@ class NvmlDriver:
 
     def close(self) -> None:
         """See `Driver`."""
-        with suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
+        if self._is_open:
+            self._is_open = False
+            with suppress(pynvml.NVMLError):
+                pynvml.nvmlShutdown()
 
     def may_set_limits(self) -> bool:
         """Whether this process has CAP_SYS_ADMIN; the driver has the last word."""
