@@ -130,6 +130,19 @@ def test_nothing_is_changed_that_could_not_be_noted_first(bench: Bench, monkeypa
     assert bench.fake.gpus[0].sets_watts() == []
 
 
+def test_a_lease_may_go_back_up_to_the_limit_found_and_still_knows_it_from_a_foreign_one(bench: Bench) -> None:
+    bench.fake.gpus[0].limit_watts = 250
+    lease = bench.lease()
+    bench.node.set_power_limit(lease, 200_000)
+    bench.node.set_power_limit(lease, 300_000)
+    sleep(1.5)
+    assert (bench.limits()[0], bench.state()) == (250, State.VERIFIED)
+    bench.node.set_power_limit(lease, 200_000)
+    bench.fake.gpus[0].limit_watts = 250
+    eventually(lambda: bench.state() is State.FOREIGN)
+    assert bench.fake.gpus[0].sets_watts() == [200, 250, 200]
+
+
 def test_a_limit_above_the_one_found_or_the_sites_is_cut(bench: Bench) -> None:
     bench.fake.gpus[0].limit_watts = 250
     applied = bench.node.set_power_limit(bench.lease(0, 1), 300_000)

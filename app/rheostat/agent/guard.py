@@ -13,7 +13,7 @@ from rheostat.agent.devices import Device
 from rheostat.agent.energy import EnergyMeter
 from rheostat.agent.ledger import Entry, Ledger, Terms
 from rheostat.agent.site import Site
-from rheostat.agent.states import State, Verdict, close, effective_limit, judge, move
+from rheostat.agent.states import State, Verdict, close, effective_limit, is_ours, judge, move
 from rheostat.agent.views import Applied, View
 from rheostat.errors import (
     AgentError,
@@ -189,7 +189,7 @@ class Guard:
         current = self._read()
         self._enforced = self._read_enforced()
         if self._state is State.VERIFIED and self._entry is not None:
-            if judge(current, self._entry.found_milliwatts, self._entry.ours_milliwatts) is not Verdict.OURS:
+            if not is_ours(current, self._entry.ours_milliwatts):
                 self._foreign(current)
         elif self._entry is not None:
             self._forget()  # the ledger could not be written when the limit was found to be foreign
@@ -229,7 +229,7 @@ class Guard:
             return
         try:
             current = self._read()
-            if judge(current, entry.found_milliwatts, entry.ours_milliwatts) is Verdict.FOREIGN:
+            if not is_ours(current, entry.ours_milliwatts):
                 self._foreign(current)
                 return
             if self._state is State.VERIFIED:

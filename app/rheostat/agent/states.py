@@ -72,11 +72,19 @@ def close(one_milliwatts: int, other_milliwatts: int) -> bool:
     return abs(one_milliwatts - other_milliwatts) < _ROUNDING_MILLIWATTS
 
 
+def is_ours(current_milliwatts: int, ours_milliwatts: Sequence[int]) -> bool:
+    """Whether a limit is one of those that we set."""
+    return any(close(current_milliwatts, limit) for limit in ours_milliwatts)
+
+
 def judge(current_milliwatts: int, found_milliwatts: int, ours_milliwatts: Sequence[int]) -> Verdict:
-    """Tell whose limit it is; the exact matches come first, for limits that differ by less than the rounding."""
+    """Tell what is to be put back: nothing, where the limit found is there or one that is neither.
+
+    The exact match comes first, for limits that differ by less than the rounding.
+    """
     if current_milliwatts == found_milliwatts:
         return Verdict.FOUND
-    if any(close(current_milliwatts, limit) for limit in ours_milliwatts):
+    if is_ours(current_milliwatts, ours_milliwatts):
         return Verdict.OURS
     return Verdict.FOUND if close(current_milliwatts, found_milliwatts) else Verdict.FOREIGN
 
