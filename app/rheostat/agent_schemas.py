@@ -132,7 +132,7 @@ class GpuUsage(Body):
     source: Literal["counter", "power_samples"]
     resolution_seconds: float | None
     unknown_because: str | None
-    throttle_reasons: list[Literal["power_cap", "thermal", "hardware"]]
+    throttle_reasons: list[Literal["power_cap", "thermal", "hardware"]] | None
 
 
 class EnergyAnswer(Body):

@@ -9,7 +9,7 @@ import pytest
 from rheostat.agent.devices import Device
 from rheostat.agent.energy import EnergyMeter
 from rheostat.agent.nvml import NvmlDriver
-from tests.nvml.fake import Call, FakeNvml
+from tests.nvml.fake import NOT_SUPPORTED, Call, FakeNvml
 
 SECOND = 1_000_000_000
 
@@ -115,9 +115,10 @@ def test_a_counter_that_starts_over_begins_a_new_series(follow: Callable[[], Fol
 def test_a_meter_that_cannot_read_for_a_while_does_not_guess(follow: Callable[[], Followed], fake: FakeNvml) -> None:
     meter = follow().meter
     sleep(0.3)
-    fake.gpus[0].state.tick_cells = 250
+    fake.gpus[0].state.tick_cells = 2**40
     since_ns = monotonic_ns() + SECOND // 2
-    sleep(3)
+    sleep(2)
+    fake.gpus[0].state.tick_cells = 10
     usage = meter.usage(since_ns, since_ns + SECOND // 10, wait_seconds=3)
     assert usage.energy_joules is None
     assert usage.unknown_because is not None
@@ -138,4 +139,28 @@ def test_reasons_for_a_slow_clock_are_told_with_the_window(follow: Callable[[], 
     fake.gpus[0].state.temperature_celsius = 99
     sleep(0.3)
     usage = meter.usage(monotonic_ns() - SECOND // 5, monotonic_ns(), wait_seconds=1)
+    assert usage.throttle_reasons is not None
     assert "thermal" in usage.throttle_reasons
+
+
+def test_reasons_that_a_gpu_does_not_tell_are_unknown_and_its_counter_is_still_used(
+    follow: Callable[[], Followed], fake: FakeNvml
+) -> None:
+    fake.gpus[0].fail(Call.GET_REASONS, NOT_SUPPORTED)
+    meter = follow().meter
+    sleep(0.4)
+    usage = meter.usage(monotonic_ns() - SECOND // 5, monotonic_ns(), wait_seconds=1)
+    assert (usage.throttle_reasons, usage.source) == (None, "counter")
+    assert usage.energy_joules is not None
+
+
+def test_energy_is_known_from_the_first_moment_on(follow: Callable[[], Followed], fake: FakeNvml) -> None:
+    gpu = fake.gpus[0]
+    gpu.load(0.8)
+    sleep(0.3)
+    meter = follow().meter
+    sleep(0.01)
+    since_ns, before = monotonic_ns(), gpu.energy_joules()
+    sleep(2)
+    until_ns, truth = monotonic_ns(), gpu.energy_joules() - before
+    assert meter.usage(since_ns, until_ns, wait_seconds=1).energy_joules == pytest.approx(truth, rel=0.015)

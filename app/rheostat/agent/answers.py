@@ -80,5 +80,5 @@ def usage_answer(uuid: str, usage: Usage) -> GpuUsage:
         source=usage.source,
         resolution_seconds=usage.resolution_seconds,
         unknown_because=usage.unknown_because,
-        throttle_reasons=sorted(usage.throttle_reasons),
+        throttle_reasons=None if usage.throttle_reasons is None else sorted(usage.throttle_reasons),
     )

@@ -45,7 +45,7 @@ class Usage:
         source: Where the figures come from.
         resolution_seconds: How far apart the readings around the window's edges are.
         unknown_because: Why there is no figure.
-        throttle_reasons: All that were seen in the window.
+        throttle_reasons: All that were seen in the window; None: the GPU does not tell.
     """
 
     energy_joules: float | None
@@ -54,7 +54,7 @@ class Usage:
     source: Source
     resolution_seconds: float | None
     unknown_because: str | None
-    throttle_reasons: frozenset[ThrottleReason]
+    throttle_reasons: frozenset[ThrottleReason] | None
 
 
 class EnergyMeter:
@@ -70,17 +70,25 @@ class EnergyMeter:
         self._clock_ns = clock_ns
         self._moved = threading.Condition()
         self._source: Source = "counter"
+        # The counter goes on while nobody looks, and from one agent to the next.
+        self._series = "counter"
+        self._tells_reasons = True
         self._reset()
 
-    def _reset(self) -> None:
+    def _begin_series(self) -> None:
         """Begin a new count: what was before cannot be joined to what follows."""
-        self._series = f"{self._clock_ns():x}"
+        with self._moved:
+            self._series = f"{self._source}-{self._clock_ns():x}"
+            self._reset()
+
+    def _reset(self) -> None:
         self._times_ns: list[int] = []
         self._joules: list[float] = []
         self._reasons: deque[tuple[int, frozenset[ThrottleReason]]] = deque(maxlen=_KEPT_POINTS)
         self._distances_ns: deque[int] = deque(maxlen=9)
         self._last_read: tuple[int, float] | None = None
         self._last_tick_ns: int | None = None
+        self._before_first: float | None = None
 
     def pause(self) -> None:
         """Forget what was read: it will not be followed without a break."""
@@ -100,9 +108,7 @@ class EnergyMeter:
             try:
                 return self._poll_counter()
             except GpuUnsupported:
-                with self._moved:
-                    self._source = "power_samples"
-                    self._reset()
+                self._source = "power_samples"
         return self._poll_power()
 
     def _poll_counter(self) -> float:
@@ -113,7 +119,7 @@ class EnergyMeter:
         if last is None:
             return _LOOK_SECONDS
         if joules < last[1]:
-            self.pause()
+            self._begin_series()
             return _LOOK_SECONDS
         if joules == last[1]:
             return _LOOK_SECONDS
@@ -121,17 +127,30 @@ class EnergyMeter:
         usual_ns = median(self._distances_ns) if len(self._distances_ns) >= _KNOWN_DISTANCES else None
         if self._last_tick_ns is not None:
             self._distances_ns.append(tick_ns - self._last_tick_ns)
+        elif len(self._times_ns) == 0:
+            self._before_first = last[1]
         self._last_tick_ns = tick_ns
         if now_ns - last[0] <= _LATE_SECONDS * _SECOND:
             self._note(tick_ns, joules)
+            self._note_tick_before_first()
         return _LOOK_SECONDS if usual_ns is None else max(_LOOK_SECONDS, _QUIET_PART * usual_ns / _SECOND)
+
+    def _note_tick_before_first(self) -> None:
+        """Place the tick before the first one that was seen, so that energy is known from the first reading on."""
+        if self._before_first is None or not len(self._distances_ns) == 1 == len(self._times_ns) - 1:
+            return
+        with self._moved:
+            self._times_ns.insert(0, self._times_ns[0] - self._distances_ns[0])
+            self._joules.insert(0, self._before_first)
+            self._before_first = None
+            self._moved.notify_all()
 
     def _poll_power(self) -> float:
         watts = self._device.power_milliwatts() / 1000
         now_ns = self._clock_ns()
         last, self._last_read = self._last_read, (now_ns, watts)
         if last is None or now_ns - last[0] > _GAP_SECONDS * _SECOND:
-            self.pause()
+            self._begin_series()
             self._last_read = (now_ns, watts)
             self._note(now_ns, 0.0)
         else:
@@ -140,7 +159,7 @@ class EnergyMeter:
         return _SAMPLE_SECONDS
 
     def _note(self, time_ns: int, joules: float) -> None:
-        reasons = self._device.throttle_reasons()
+        reasons = self._read_reasons()
         with self._moved:
             self._times_ns.append(time_ns)
             self._joules.append(joules)
@@ -148,6 +167,13 @@ class EnergyMeter:
             if len(self._times_ns) > 2 * _KEPT_POINTS:
                 del self._times_ns[:-_KEPT_POINTS], self._joules[:-_KEPT_POINTS]
             self._moved.notify_all()
+
+    def _read_reasons(self) -> frozenset[ThrottleReason]:
+        try:
+            return self._device.throttle_reasons() if self._tells_reasons else frozenset()
+        except GpuUnsupported:
+            self._tells_reasons = False
+            return frozenset()
 
     def usage(self, since_ns: int | None, until_ns: int, wait_seconds: float = 0.0) -> Usage:
         """Tell what was used in a window.
@@ -158,7 +184,7 @@ class EnergyMeter:
             wait_seconds: How long to wait for the first reading after its end.
         """
         with self._moved:
-            self._moved.wait_for(lambda: bool(self._times_ns) and self._times_ns[-1] >= until_ns, wait_seconds)
+            self._moved.wait_for(lambda: len(self._times_ns) > 1 and self._times_ns[-1] >= until_ns, wait_seconds)
             begin = None if since_ns is None else self._at(since_ns)
             end = self._at(until_ns)
             why = next((found for found in (begin, end) if isinstance(found, str)), None)
@@ -175,7 +201,7 @@ class EnergyMeter:
                 source=self._source,
                 resolution_seconds=max((edge[1] for edge in edges), default=None),
                 unknown_because=why,
-                throttle_reasons=frozenset().union(*seen),
+                throttle_reasons=frozenset().union(*seen) if self._tells_reasons else None,
             )
 
     def _at(self, time_ns: int) -> tuple[float, float] | str:
