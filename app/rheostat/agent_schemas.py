@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rheostat.schemas import Body, JobId, Joules, TrialId, Whole
+from rheostat.schemas import BatchSize, Body, JobId, Joules, Seconds, TrialId, Whole
 
 MAX_GPUS = 64
 HEARTBEAT_SECONDS = 15.0
@@ -141,6 +141,23 @@ class EnergyAnswer(Body):
     since_ns: int | None
     until_ns: int
     gpus: list[GpuUsage]
+
+
+class SimulatedSteps(Body):
+    """The body of `POST /v1/simulated-steps`: what a trainer would do on the GPU, done at once."""
+
+    gpu: Uuid
+    batch_size: BatchSize
+    steps: Annotated[int, Field(ge=1, le=1_000_000_000), Whole]
+
+
+class SimulatedUsage(Body):
+    """The answer: what the steps took under the limit in force."""
+
+    gpu: str
+    power_limit_watts: float
+    time_seconds: Seconds
+    energy_joules: Joules
 
 
 class AgentHealth(Body):

@@ -15,7 +15,9 @@ from time import monotonic_ns, sleep
 
 import pytest
 
+from rheostat.agent.client import ask
 from rheostat.agent.daemon import EXIT_START_ANEW
+from rheostat.agent.simulated import step_seconds
 from rheostat.errors import ServerRefused
 from tests.agent.agents import Agent, Trainer, eventually, raw
 from tests.nvml.fake import Call, FakeNvml
@@ -195,6 +197,11 @@ def test_a_request_that_is_wrong_is_told_what_is_wrong(agent: Agent, request_byt
     assert re.match(told, answer, re.DOTALL), answer
 
 
+def test_real_gpus_take_no_simulated_steps(agent: Agent) -> None:
+    with pytest.raises(ServerRefused, match="are real"):
+        agent.ask("POST", "/v1/simulated-steps", {"gpu": agent.fake.gpus[0].uuid, "batch_size": 1, "steps": 1})
+
+
 def test_a_lease_cannot_be_tied_to_a_process_that_is_not_there(agent: Agent) -> None:
     with pytest.raises(ServerRefused, match="There is no process"):
         agent.ask("POST", "/v1/leases", {"gpus": [agent.fake.gpus[0].uuid], "pid": 2**22})
@@ -322,6 +329,15 @@ def test_a_simulated_node_needs_no_gpu_and_no_group(directory: Path) -> None:
                 check=False,
             )
             assert status.stdout.count("250 W") == 2
+            path = directory / "agent.sock"
+            gpu = ask(path, "GET", "/v1/gpus")["gpus"][0]["gpu"]
+            lease = ask(path, "POST", "/v1/leases", {"gpus": [gpu], "pid": os.getpid()})["lease_id"]
+            ask(path, "PUT", f"/v1/leases/{lease}/power-limit", {"power_limit_watts": 125})
+            done = ask(path, "POST", "/v1/simulated-steps", {"gpu": gpu, "batch_size": 64, "steps": 1000})
+            assert done["power_limit_watts"] == 125
+            assert done["time_seconds"] == pytest.approx(1000 * step_seconds(64, 125))
+            ask(path, "DELETE", f"/v1/leases/{lease}")
+            assert ask(path, "GET", "/v1/gpus")["gpus"][0]["power_limit_watts"] == 250
         finally:
             process.terminate()
 

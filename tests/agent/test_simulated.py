@@ -2,7 +2,7 @@
 
 import pytest
 
-from rheostat.agent.simulated import IDLE_WATTS, SimulatedDevice, SimulatedDriver, step_watts
+from rheostat.agent.simulated import IDLE_WATTS, SimulatedDevice, SimulatedDriver, step_seconds, step_watts
 from rheostat.errors import GpuCallFailed
 
 
@@ -67,3 +67,13 @@ def test_energy_is_continuous_over_many_changes(gpu: SimulatedDevice, clock: Clo
         clock.seconds += 0.07
         expected += 0.07 * step_watts(samples, 250)
     assert gpu.energy_joules() - before == pytest.approx(expected)
+
+
+def test_steps_can_be_run_at_once_in_the_time_that_they_would_take(gpu: SimulatedDevice, clock: Clock) -> None:
+    gpu.set_power_limit_milliwatts(150_000)
+    before = gpu.energy_joules()
+    seconds, joules = gpu.step(128, 1000)
+    assert seconds == pytest.approx(1000 * step_seconds(128, 150))
+    assert joules == pytest.approx(seconds * step_watts(128, 150)) == gpu.energy_joules() - before
+    clock.seconds += 2
+    assert gpu.energy_joules() - before == pytest.approx(joules + 2 * IDLE_WATTS)

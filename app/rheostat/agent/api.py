@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from rheostat.agent.answers import gpu_answer, grant_answer, limit_answer, usage_answer
 from rheostat.agent.node import Node
 from rheostat.agent.peer import Peer, open_owner, peer_of
+from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
 from rheostat.agent_schemas import (
     AgentHealth,
@@ -34,6 +35,8 @@ from rheostat.agent_schemas import (
     NodeGpus,
     PowerLimitAnswer,
     PowerLimitRequest,
+    SimulatedSteps,
+    SimulatedUsage,
 )
 from rheostat.errors import (
     AgentError,
@@ -84,9 +87,11 @@ class Api:
         node: The GPUs.
         site: Who may do what.
         group: The number of the group whose members may use the agent.
+        simulation: The GPUs, when they are simulated.
     """
 
-    def __init__(self, node: Node, site: Site, group: int) -> None:
+    def __init__(self, node: Node, site: Site, group: int, simulation: SimulatedDriver | None = None) -> None:
+        self._simulation = simulation
         self._node = node
         self._site = site
         self._group = group
@@ -164,6 +169,18 @@ class Api:
         self._node.resume()
         return self.gpus(request)
 
+    def simulate_steps(self, request: "Request") -> Answer:
+        """`POST /v1/simulated-steps`; on simulated GPUs alone."""
+        body = request.read(SimulatedSteps)
+        if self._simulation is None:
+            raise NotFound("The GPUs of this agent are real.", hint="Start one with --simulate.")
+        device = self._simulation.device(body.gpu)
+        seconds, joules = device.step(body.batch_size, body.steps)
+        limit_watts = device.power_limit_milliwatts() / 1000
+        return HTTPStatus.OK, SimulatedUsage(
+            gpu=body.gpu, power_limit_watts=limit_watts, time_seconds=seconds, energy_joules=joules
+        )
+
     def health(self, _request: "Request") -> Answer:
         """`GET /healthz`: the agent answers; what is wrong with GPUs is told, and does not make it unhealthy."""
         return HTTPStatus.OK, AgentHealth(status="ok", problems=self._node.problems())
@@ -197,6 +214,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
     ("GET", re.compile("/v1/energy"), Api.energy),
     ("POST", re.compile("/v1/quiesce"), Api.quiesce),
     ("POST", re.compile("/v1/resume"), Api.resume),
+    ("POST", re.compile("/v1/simulated-steps"), Api.simulate_steps),
     ("GET", re.compile("/healthz"), Api.health),
     ("GET", re.compile("/readyz"), Api.readiness),
 ]

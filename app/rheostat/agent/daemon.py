@@ -14,6 +14,7 @@ from rheostat.agent.metrics import MetricsServer
 from rheostat.agent.node import Node
 from rheostat.agent.notify import Notifier
 from rheostat.agent.peer import group_id
+from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
 from rheostat.errors import ConfigurationError, DriverReloaded
 
@@ -77,6 +78,7 @@ class _Daemon:
         self._notifier = Notifier()
         self._node = Node(driver, ledger, settings.site, self._on_reload)
         self._group = group
+        self._simulation = driver if isinstance(driver, SimulatedDriver) else None
 
     def _on_reload(self, error: DriverReloaded) -> None:
         self._reloaded = error
@@ -87,7 +89,8 @@ class _Daemon:
             signal.signal(number, lambda *_: self._stop.set())
         self._node.start()
         path = socket_path(self._settings.runtime_directory)
-        server = UnixServer(path, self._group, Api(self._node, self._settings.site, self._group))
+        api = Api(self._node, self._settings.site, self._group, self._simulation)
+        server = UnixServer(path, self._group, api)
         if self._settings.metrics_port is not None:
             metrics = MetricsServer(self._settings.metrics_port, self._node)
             threading.Thread(target=metrics.serve_forever, name="metrics", daemon=True).start()

@@ -20,7 +20,7 @@ from math import floor, hypot
 from time import monotonic
 
 from rheostat.agent.devices import Device, GpuDescription, ThrottleReason
-from rheostat.errors import GpuCallFailed
+from rheostat.errors import GpuCallFailed, GpuNotFound
 
 LATENCY_SECONDS = 0.037
 WORK_SECONDS_PER_SAMPLE = 0.00015
@@ -69,17 +69,34 @@ class SimulatedDevice:
             default_power_limit_milliwatts=MAX_POWER_LIMIT_WATTS * 1000,
         )
         self._clock = clock
+        self._ahead_seconds = 0.0
         self._lock = threading.Lock()
         self._limit_milliwatts = self.description.default_power_limit_milliwatts
         self._samples = 0
         # Since when what power is drawn, and the energy until then; the last one holds still.
-        self._spans: deque[tuple[float, float, float]] = deque([(clock(), IDLE_WATTS, 0.0)])
+        self._spans: deque[tuple[float, float, float]] = deque([(self._now(), IDLE_WATTS, 0.0)])
 
     def train(self, samples: int) -> None:
         """Train from now on with steps over so many samples; 0: stand idle."""
         with self._lock:
             self._samples = samples
             self._change()
+
+    def step(self, samples: int, steps: int) -> tuple[float, float]:
+        """Run steps over so many samples at once; the GPU's time is ahead by what they take from then on.
+
+        Returns:
+            Their time in seconds and their energy in joules.
+        """
+        with self._lock:
+            limit_watts = self._limit_milliwatts / 1000
+            seconds, before = steps * step_seconds(samples, limit_watts), self._samples
+            self._samples = samples
+            self._change()
+            self._ahead_seconds += seconds
+            self._samples = before
+            self._change()
+            return seconds, seconds * step_watts(samples, limit_watts)
 
     def power_limit_milliwatts(self) -> int:
         """See `Device`."""
@@ -101,17 +118,17 @@ class SimulatedDevice:
     def energy_millijoules(self) -> int:
         """See `Device`."""
         with self._lock:
-            return int(1000 * self._joules_at(floor(self._clock() / _TICK_SECONDS) * _TICK_SECONDS))
+            return int(1000 * self._joules_at(floor(self._now() / _TICK_SECONDS) * _TICK_SECONDS))
 
     def energy_joules(self) -> float:
         """The truth, to this moment, which the counter shows late."""
         with self._lock:
-            return self._joules_at(self._clock())
+            return self._joules_at(self._now())
 
     def power_milliwatts(self) -> int:
         """See `Device`."""
         with self._lock:
-            now = self._clock()
+            now = self._now()
             joules = self._joules_at(now) - self._joules_at(now - _AVERAGED_SECONDS)
             return int(1000 * joules / _AVERAGED_SECONDS)
 
@@ -124,8 +141,11 @@ class SimulatedDevice:
         """See `Device`; nothing runs on it."""
         return ()
 
+    def _now(self) -> float:
+        return self._clock() + self._ahead_seconds
+
     def _change(self) -> None:
-        now = self._clock()
+        now = self._now()
         watts = step_watts(self._samples, self._limit_milliwatts / 1000) if self._samples else IDLE_WATTS
         self._spans.append((now, watts, self._joules_at(now)))
         while len(self._spans) > 1 and self._spans[1][0] < now - 2 * _AVERAGED_SECONDS:
@@ -150,6 +170,17 @@ class SimulatedDriver:
     def open(self) -> list[Device]:
         """See `Driver`."""
         return list(self.devices)
+
+    def device(self, uuid: str) -> SimulatedDevice:
+        """Give a GPU.
+
+        Raises:
+            GpuNotFound: When there is none of that UUID.
+        """
+        for device in self.devices:
+            if device.description.uuid == uuid:
+                return device
+        raise GpuNotFound(f"There is no simulated GPU {uuid!r}.")
 
     def close(self) -> None:
         """See `Driver`."""
