@@ -1,6 +1,7 @@
 """A GPU through the real pynvml over the fake library."""
 
 from collections.abc import Iterator
+from time import sleep
 
 import pytest
 
@@ -92,3 +93,14 @@ def test_a_gpu_that_is_lost_does_not_keep_the_others_from_opening(driver: NvmlDr
     fake.gpus[0].lose()
     fake.gpus[1].fail(Call.GET_NAME, UNKNOWN, times=2)
     assert [device.description.uuid for device in driver.open()] == [fake.gpus[1].uuid]
+
+
+def test_a_gpu_that_hangs_does_not_keep_the_others_from_opening_and_is_there_when_it_answers(fake: FakeNvml) -> None:
+    driver = NvmlDriver(open_seconds=0.2)
+    fake.gpus[0].hang(Call.GET_UUID)
+    for _ in range(2):
+        assert [device.description.uuid for device in driver.open()] == [fake.gpus[1].uuid]
+    fake.gpus[0].heal()
+    sleep(0.1)
+    assert len(driver.open()) == 2
+    driver.close()

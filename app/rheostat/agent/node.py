@@ -3,9 +3,9 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic, sleep
 from typing import TypeVar
@@ -105,17 +105,17 @@ class Node:
         """A GPU that did not answer at the start may do so later; on a thread of its own, since it may hang."""
         while self._missing():
             sleep(_MISSING_SECONDS)
-            with self._switching:
-                if self._quiesced:
-                    continue
-                try:
-                    devices = self._driver.open()
-                except AgentError as error:
-                    logger.warning("the missing GPUs cannot be looked for: %s", error)
-                    continue
-                missing = self._missing()
-                found = [device for device in devices if device.description.uuid in missing]
-                self._take(found, self._rejoin({device.description.uuid for device in found}))
+            try:
+                with self._switch():
+                    if not self._quiesced:
+                        self._take_missing()
+            except AgentError as error:
+                logger.warning("the missing GPUs cannot be looked for: %s", error)
+
+    def _take_missing(self) -> None:
+        missing = self._missing()
+        found = [device for device in self._driver.open() if device.description.uuid in missing]
+        self._take(found, self._rejoin({device.description.uuid for device in found}))
 
     def _readopt(self, uuids: set[str]) -> dict[str, Terms]:
         """Go on with the leases whose owners live."""
@@ -262,7 +262,7 @@ class Node:
 
     def quiesce(self) -> None:
         """Put back what was found and let go of the driver, so that GPUs can be reset. Leases stay."""
-        with self._switching:
+        with self._switch():
             if self._quiesced:
                 return
             self._quiesced = True
@@ -281,13 +281,23 @@ class Node:
         Raises:
             AgentError: When the driver cannot be used; the GPUs stay let go of.
         """
-        with self._switching:
+        with self._switch():
             if not self._quiesced:
                 return
             devices: dict[str, Device] = {device.description.uuid: device for device in self._driver.open()}
             self._quiesced = False
             back = [(self._gpus[uuid], device) for uuid, device in devices.items() if uuid in self._gpus]
             self._settle([(gpu, gpu.worker.submit(partial(gpu.guard.resume, device))) for gpu, device in back])
+
+    @contextmanager
+    def _switch(self) -> Iterator[None]:
+        """Be the only one who opens or closes the driver."""
+        if not self._switching.acquire(timeout=2 * self._deadline_seconds):
+            raise GpuUnavailable("The driver is being opened or closed, and hangs.")
+        try:
+            yield
+        finally:
+            self._switching.release()
 
     def attend(self, seconds: float) -> None:
         """End the leases whose owners die, in the moment when they do, and those that lapse; returns after a while."""

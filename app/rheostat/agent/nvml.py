@@ -4,9 +4,11 @@ Limits are set by the first version of the call: pynvml's `_v2` does not look at
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pynvml
@@ -112,10 +114,16 @@ class NvmlDevice:
 
 
 class NvmlDriver:
-    """The GPUs that NVML shows."""
+    """The GPUs that NVML shows.
 
-    def __init__(self) -> None:
+    Args:
+        open_seconds: How long a GPU may take to answer when it is opened.
+    """
+
+    def __init__(self, open_seconds: float = 5.0) -> None:
+        self._open_seconds = open_seconds
         self._is_open = False
+        self._openings: dict[int, _Opening] = {}
 
     def open(self) -> list[Device]:
         """See `Driver`; a GPU that does not answer now is left out, and may be there at the next call."""
@@ -123,7 +131,14 @@ class NvmlDriver:
             _call(pynvml.nvmlInit)
             self._is_open = True
         try:
-            found = [_open(index) for index in range(_call(pynvml.nvmlDeviceGetCount))]
+            indices = range(_call(pynvml.nvmlDeviceGetCount))
+            # One that still hangs from the last time is waited for, not asked again.
+            self._openings = {
+                index: opening if (opening := self._openings.get(index)) and opening.is_alive() else _Opening(index)
+                for index in indices
+            }
+            deadline = monotonic() + self._open_seconds
+            found = [self._openings[index].device(deadline) for index in indices]
         except AgentError:
             self.close()
             raise
@@ -144,12 +159,38 @@ class NvmlDriver:
         return False
 
 
-def _open(index: int) -> Device | None:
-    for _ in range(_TRIES_TO_OPEN):
-        try:
-            return NvmlDevice(index)
-        except DriverReloaded:
-            raise
-        except AgentError as error:
-            logger.warning("GPU %d does not answer: %s", index, error)
-    return None
+class _Opening(threading.Thread):
+    """Opens one GPU on a thread of its own, so that one that hangs keeps no other from opening."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(name=f"open GPU {index}", daemon=True)
+        self._index = index
+        self._device: Device | None = None
+        self._reloaded: DriverReloaded | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Try to open it."""
+        for _ in range(_TRIES_TO_OPEN):
+            try:
+                self._device = NvmlDevice(self._index)
+            except DriverReloaded as error:
+                self._reloaded = error
+            except AgentError as error:
+                logger.warning("GPU %d does not answer: %s", self._index, error)
+                continue
+            return
+
+    def device(self, deadline: float) -> Device | None:
+        """Give the GPU; None when it does not answer by then, on the monotonic clock.
+
+        Raises:
+            DriverReloaded: When the driver was replaced underneath.
+        """
+        self.join(max(0.0, deadline - monotonic()))
+        if self._reloaded is not None:
+            raise self._reloaded
+        if self.is_alive():
+            logger.error("GPU %d hangs", self._index)
+            return None
+        return self._device
