@@ -13,9 +13,17 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
+import pytest
+
 from rheostat.agent.client import ask
+from rheostat.agent.nvml import NvmlDriver
 from rheostat.errors import ServerUnreachable
 from tests.nvml.fake import FakeNvml
+
+# The agent tells that it is not ready without it, though the fake driver would let it change limits.
+as_privileged = pytest.mark.skipif(
+    not NvmlDriver().may_set_limits(), reason="only a process with CAP_SYS_ADMIN is ready to change power limits"
+)
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10) -> float:

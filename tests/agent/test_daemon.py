@@ -19,7 +19,7 @@ from rheostat.agent.client import ask
 from rheostat.agent.daemon import EXIT_START_ANEW
 from rheostat.agent.simulated import step_seconds
 from rheostat.errors import ServerRefused
-from tests.agent.agents import Agent, Trainer, eventually, raw
+from tests.agent.agents import Agent, Trainer, as_privileged, eventually, raw
 from tests.nvml.fake import Call, FakeNvml
 
 NOBODY = pwd.getpwnam("nobody")
@@ -207,6 +207,7 @@ def test_a_lease_cannot_be_tied_to_a_process_that_is_not_there(agent: Agent) -> 
         agent.ask("POST", "/v1/leases", {"gpus": [agent.fake.gpus[0].uuid], "pid": 2**22})
 
 
+@as_privileged
 def test_an_admin_can_reset_a_gpu_while_the_agent_is_quiesced(agent: Agent, trainers: list[Trainer]) -> None:
     trainers.append(Trainer(agent, [200]))
     trainers[0].wait_ready()
@@ -249,6 +250,7 @@ def test_a_second_agent_is_refused(agent: Agent) -> None:
     assert agent.answers()
 
 
+@as_privileged
 def test_status_tells_how_the_gpus_stand(agent: Agent, trainers: list[Trainer]) -> None:
     trainers.append(Trainer(agent, [200]))
     trainers[0].wait_ready()
@@ -276,6 +278,7 @@ def test_recover_puts_back_what_the_dead_left_and_keeps_what_the_living_use(
     assert (agent.fake.gpus[0].limit_watts, agent.entries()) == (300, [])
 
 
+@as_privileged
 @pytest.mark.parametrize("running", [True, False])
 def test_restore_puts_back_all_limits_with_and_without_an_agent(
     agent: Agent, trainers: list[Trainer], *, running: bool

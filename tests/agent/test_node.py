@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -27,6 +27,7 @@ from rheostat.errors import (
     LeaseNotFound,
     LedgerFailed,
 )
+from tests.agent.agents import as_privileged, eventually
 from tests.nvml.fake import GPU_IS_LOST, NO_PERMISSION, UNKNOWN, Call, FakeNvml
 
 
@@ -62,13 +63,6 @@ class Bench:
 
     def limits(self) -> list[float]:
         return [gpu.limit_watts for gpu in self.fake.gpus]
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
-    give_up_at = monotonic() + seconds
-    while not condition():
-        assert monotonic() < give_up_at
-        sleep(0.01)
 
 
 @pytest.fixture
@@ -242,6 +236,7 @@ def test_a_lost_gpu_is_suspended_and_restored_when_it_is_back(bench: Bench) -> N
     assert bench.limits() == [300, 300]
 
 
+@as_privileged
 def test_without_permission_nothing_changes_and_the_node_is_not_ready(bench: Bench) -> None:
     lease = bench.lease()
     bench.fake.gpus[0].fail(Call.SET_LIMIT, NO_PERMISSION)
@@ -266,6 +261,7 @@ def test_a_reloaded_driver_is_passed_on(bench: Bench) -> None:
     eventually(lambda: len(bench.reloads) > 0)
 
 
+@as_privileged
 def test_quiesced_gpus_are_restored_and_not_touched_until_they_are_taken_up_again(bench: Bench) -> None:
     lease = bench.lease()
     bench.node.set_power_limit(lease, 200_000)
@@ -349,6 +345,7 @@ def test_a_new_agent_goes_on_from_what_the_last_one_noted(
         assert fake.gpus[0].limit_watts == 280
 
 
+@as_privileged
 def test_a_gpu_that_is_not_there_at_the_start_is_restored_when_it_comes(fake: FakeNvml, bench: Bench) -> None:
     bench.node.close()
     terms = Terms("f00d", Owner(2**22, 1, 0), 60.0)
