@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.postgres import PostgresServer
 
+pytest_plugins = ["tests.nvml.fixtures"]
+
 # A slow or busy machine is no failure, and a failure shows on every machine.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")

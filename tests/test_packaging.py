@@ -20,6 +20,7 @@ SERVER_SIDE = (
     "platformdirs",
     "psycopg",
     "pydantic_settings",
+    "pynvml",
     "sklearn",
     "sqlalchemy",
     "starlette",
@@ -111,7 +112,7 @@ def test_the_base_install_is_three_packages(metadata: Message) -> None:
 
 
 def test_the_extras_are_those_that_the_documentation_names(metadata: Message) -> None:
-    assert {"server", "replay", "demo", "dev"} <= set(metadata.get_all("Provides-Extra", []))
+    assert {"server", "agent", "replay", "demo", "dev"} <= set(metadata.get_all("Provides-Extra", []))
 
 
 def test_the_baseline_policy_is_offered_by_name(installed: Path) -> None:
@@ -138,7 +139,7 @@ print(rheostat.__file__)
 
 @pytest.mark.parametrize(
     ("command", "extra"),
-    [(["serve"], "server"), (["jobs", "list"], "server"), (["demo"], "demo")],
+    [(["serve"], "server"), (["jobs", "list"], "server"), (["demo"], "demo"), (["agent"], "agent")],
 )
 def test_a_command_that_needs_more_says_what_to_install(installed: Path, command: list[str], extra: str) -> None:
     result = run(installed, f"{BLOCKER}\nimport runpy\nrunpy.run_module('rheostat', run_name='__main__')", *command)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rheostat.agent.command import agent
 from rheostat.demo.command import demo
 from rheostat.errors import RheostatError
 from rheostat.replay.command import replay
@@ -33,10 +34,11 @@ jobs = typer.Typer(help="Look at the jobs in the database.", no_args_is_help=Tru
 database = typer.Typer(help="Look after the database's schema.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(database, name="db")
+app.add_typer(agent, name="agent")
 app.command()(replay)
 app.command()(demo)
 
-_EXTRAS = {"serve": "server", "jobs": "server", "db": "server", "replay": "replay", "demo": "demo"}
+_EXTRAS = {"serve": "server", "jobs": "server", "db": "server", "replay": "replay", "demo": "demo", "agent": "agent"}
 
 
 def main() -> None:

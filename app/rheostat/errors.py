@@ -20,6 +20,18 @@
     │   ├── DatabaseUnavailable   database_unavailable      yes    not reachable, or out of space
     │   ├── DatabaseBusy          database_busy             yes    a lock was not had in time
     │   └── SchemaOutdated        schema_outdated           no     `rheostat db upgrade` is due
+    ├── AgentError                                              the node agent refuses or fails
+    │   ├── GpuNotFound           gpu_not_found             no
+    │   ├── LeaseNotFound         lease_not_found           no     ended, expired, or never made
+    │   ├── GpuHeld               gpu_held                  yes    another lease holds it; the message says whose
+    │   ├── NotAllowed            not_allowed               no     the caller is not among those who may
+    │   ├── GpuReadOnly           gpu_read_only             no     the agent may not change limits there
+    │   ├── ForeignPowerLimit     foreign_power_limit       no     somebody else has set another limit
+    │   ├── GpuUnsupported        gpu_unsupported           no     its power cannot be told or limited as a whole
+    │   ├── GpuUnavailable        gpu_unavailable           yes    lost, hung, quiesced, or its limit not yet restored
+    │   ├── GpuCallFailed         gpu_call_failed           yes    a call to the driver failed
+    │   ├── DriverReloaded        driver_reloaded           yes    the agent must start anew
+    │   └── LedgerFailed          ledger_failed             yes    nothing is changed that could not be noted first
     ├── ConfigurationError        configuration             no     a setting of this process is wrong
     ├── ServerUnreachable         server_unreachable        yes    (client) no answer from the server
     └── ServerRefused             as the server says        as it says (client) an answer that is an error
@@ -171,6 +183,83 @@ class SchemaOutdated(Unavailable):
 
     code = "schema_outdated"
     retryable = False
+
+
+class AgentError(RheostatError):
+    """The node agent refuses, or cannot do what it was asked."""
+
+    code = "agent"
+
+
+class GpuNotFound(AgentError):
+    """The node has no GPU of that UUID."""
+
+    code = "gpu_not_found"
+
+
+class LeaseNotFound(AgentError):
+    """The lease has ended, was let lapse, or never was."""
+
+    code = "lease_not_found"
+
+
+class GpuHeld(AgentError):
+    """Another lease holds the GPU; the message says whose."""
+
+    code = "gpu_held"
+    retryable = True
+
+
+class NotAllowed(AgentError):
+    """The caller is not among those who may do that."""
+
+    code = "not_allowed"
+
+
+class GpuReadOnly(AgentError):
+    """The driver or the site does not let the agent change limits of the GPU."""
+
+    code = "gpu_read_only"
+
+
+class ForeignPowerLimit(AgentError):
+    """Somebody else has set another limit since; it is left as it is."""
+
+    code = "foreign_power_limit"
+
+
+class GpuUnsupported(AgentError):
+    """The GPU cannot do that: it is partitioned, or too old."""
+
+    code = "gpu_unsupported"
+
+
+class GpuUnavailable(AgentError):
+    """The GPU is lost, hung or quiesced, or an earlier limit is still to be restored."""
+
+    code = "gpu_unavailable"
+    retryable = True
+
+
+class GpuCallFailed(AgentError):
+    """A call to the driver failed."""
+
+    code = "gpu_call_failed"
+    retryable = True
+
+
+class DriverReloaded(AgentError):
+    """The driver was replaced underneath the agent, which must start anew."""
+
+    code = "driver_reloaded"
+    retryable = True
+
+
+class LedgerFailed(AgentError):
+    """The ledger could not be written, so that no limit may be changed."""
+
+    code = "ledger_failed"
+    retryable = True
 
 
 class ConfigurationError(RheostatError):

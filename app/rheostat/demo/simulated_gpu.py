@@ -1,28 +1,20 @@
-"""A GPU that is a formula: time and energy of a training step by batch size and power limit.
+"""The node agent's simulated GPU, stepped through at once instead of in its own time."""
 
-A step has a part that no clock shortens (launching kernels, feeding data) and computing, which overlap::
-
-    clock     = min(1, ((power limit - idle) / dynamic) ^ (1/3))    relative; dynamic power goes with its cube
-    computing = samples * work / clock
-    step time = sqrt(latency^2 + computing^2)
-    power     = idle + dynamic * clock^3 * computing / step time
-
-The four constants were fitted to published measurements of ShuffleNetV2 on CIFAR-100 on an NVIDIA V100, batch
-sizes 8 to 2048 under limits of 100 to 250 W (the power trace of You, Chung, Chowdhury: "Zeus: Understanding and
-Optimizing GPU Energy Consumption of DNN Training", NSDI 2023). The formula is typically 5 % off in time and 14 %
-off in power there, at worst 12 % and 38 %: good enough for its shape, not for a figure.
-"""
-
-from math import hypot
-
+from rheostat.agent.simulated import (
+    MAX_POWER_LIMIT_WATTS,
+    MIN_POWER_LIMIT_WATTS,
+    MODEL,
+    step_seconds,
+    step_watts,
+)
 from rheostat.schemas import Gpu
 
-LATENCY_SECONDS = 0.037
-WORK_SECONDS_PER_SAMPLE = 0.00015
-IDLE_WATTS = 36.0
-DYNAMIC_WATTS = 157.0
-
-DESCRIPTION = Gpu(model="Simulated V100", count=1, min_power_limit_watts=100, max_power_limit_watts=250)
+DESCRIPTION = Gpu(
+    model=MODEL,
+    count=1,
+    min_power_limit_watts=MIN_POWER_LIMIT_WATTS,
+    max_power_limit_watts=MAX_POWER_LIMIT_WATTS,
+)
 
 
 class SimulatedGpu:
@@ -41,9 +33,6 @@ class SimulatedGpu:
 
     def step(self, samples: int) -> None:
         """Run one training step over a number of samples."""
-        clock = min(1.0, ((self.power_limit_watts - IDLE_WATTS) / DYNAMIC_WATTS) ** (1 / 3))
-        computing_seconds = samples * WORK_SECONDS_PER_SAMPLE / clock
-        step_seconds = hypot(LATENCY_SECONDS, computing_seconds)
-        power_watts = IDLE_WATTS + DYNAMIC_WATTS * clock**3 * computing_seconds / step_seconds
-        self.time_seconds += step_seconds
-        self.energy_joules += power_watts * step_seconds
+        seconds = step_seconds(samples, self.power_limit_watts)
+        self.time_seconds += seconds
+        self.energy_joules += step_watts(samples, self.power_limit_watts) * seconds

@@ -1,0 +1,119 @@
+"""The agent as a process: starts the node and its socket, tells systemd, and leaves every GPU as it was found."""
+
+import logging
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from rheostat.agent.api import Api, UnixServer
+from rheostat.agent.devices import Driver
+from rheostat.agent.ledger import Ledger
+from rheostat.agent.metrics import MetricsServer
+from rheostat.agent.node import Node
+from rheostat.agent.notify import Notifier
+from rheostat.agent.peer import group_id
+from rheostat.agent.simulated import SimulatedDriver
+from rheostat.agent.site import Site
+from rheostat.errors import ConfigurationError, DriverReloaded
+
+logger = logging.getLogger(__name__)
+
+# sysexits.h, EX_TEMPFAIL: the supervisor starts us anew.
+EXIT_START_ANEW = 75
+_LOOK_SECONDS = 0.25
+
+
+def socket_path(runtime_directory: Path) -> Path:
+    """Give where the socket is."""
+    return runtime_directory / "agent.sock"
+
+
+def ledger_in(runtime_directory: Path) -> Ledger:
+    """Give the ledger; it is lost with the machine's memory, as power limits are."""
+    return Ledger(runtime_directory / "ledger")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the agent runs.
+
+    Attributes:
+        runtime_directory: Where socket and ledger are.
+        site: What the site allows.
+        metrics_port: Where to serve metrics on loopback; None: nowhere.
+        own_group: Whether the agent's own group may use it, instead of the site's; for trying out.
+    """
+
+    runtime_directory: Path
+    site: Site
+    metrics_port: int | None = None
+    own_group: bool = False
+
+
+def run(driver: Driver, settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        RheostatError: When it cannot start.
+    """
+    group = os.getgid() if settings.own_group else group_id(settings.site.group)
+    if group is None:
+        name = settings.site.group
+        raise ConfigurationError(
+            f"There is no group {name!r}, whose members may use the agent.",
+            hint=f"Make it (groupadd --system {name}), or name another in the site file.",
+        )
+    ledger = ledger_in(settings.runtime_directory)
+    with ledger.locked():
+        return _Daemon(driver, ledger, settings, group).run()
+
+
+class _Daemon:
+    def __init__(self, driver: Driver, ledger: Ledger, settings: Settings, group: int) -> None:
+        self._stop = threading.Event()
+        self._reloaded: DriverReloaded | None = None
+        self._settings = settings
+        self._notifier = Notifier()
+        self._node = Node(driver, ledger, settings.site, self._on_reload)
+        self._group = group
+        self._simulation = driver if isinstance(driver, SimulatedDriver) else None
+
+    def _on_reload(self, error: DriverReloaded) -> None:
+        self._reloaded = error
+        self._stop.set()
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._stop.set())
+        self._node.start()
+        path = socket_path(self._settings.runtime_directory)
+        api = Api(self._node, self._settings.site, self._group, self._simulation)
+        server = UnixServer(path, self._group, api)
+        if self._settings.metrics_port is not None:
+            metrics = MetricsServer(self._settings.metrics_port, self._node)
+            threading.Thread(target=metrics.serve_forever, name="metrics", daemon=True).start()
+            logger.info("metrics are at http://127.0.0.1:%d/metrics", metrics.server_port)
+        threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
+        logger.info("listening on %s", path)
+        self._notifier.send("READY=1")
+        self._attend()
+        self._notifier.send("STOPPING=1")
+        server.shutdown()
+        server.server_close()
+        if self._reloaded is not None:
+            logger.error("%s The agent must start anew.", self._reloaded)
+            return EXIT_START_ANEW
+        if not self._node.close():
+            logger.error("not every limit could be put back; run `rheostat agent recover`")
+            return 1
+        return 0
+
+    def _attend(self) -> None:
+        seconds = _LOOK_SECONDS
+        if self._notifier.watchdog_seconds is not None:
+            seconds = min(seconds, self._notifier.watchdog_seconds / 4)
+        while not self._stop.is_set():
+            self._node.attend(seconds)
+            self._notifier.send("WATCHDOG=1")

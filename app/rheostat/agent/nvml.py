@@ -1,0 +1,196 @@
+"""GPUs through NVML. No other file knows it.
+
+Limits are set by the first version of the call: pynvml's `_v2` does not look at its return code.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pynvml
+
+from rheostat.agent.devices import Device, GpuDescription, ThrottleReason
+from rheostat.errors import (
+    AgentError,
+    DriverReloaded,
+    GpuCallFailed,
+    GpuReadOnly,
+    GpuUnavailable,
+    GpuUnsupported,
+)
+
+# Bit of linux/capability.h that the driver asks for before it changes a limit.
+_CAP_SYS_ADMIN = 21
+
+_ERRORS: dict[int, type[AgentError]] = {
+    pynvml.NVML_ERROR_GPU_IS_LOST: GpuUnavailable,
+    pynvml.NVML_ERROR_RESET_REQUIRED: GpuUnavailable,
+    pynvml.NVML_ERROR_NO_PERMISSION: GpuReadOnly,
+    pynvml.NVML_ERROR_NOT_SUPPORTED: GpuUnsupported,
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: GpuUnsupported,
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: DriverReloaded,
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: DriverReloaded,
+    pynvml.NVML_ERROR_UNINITIALIZED: DriverReloaded,
+}
+
+_REASONS: dict[int, ThrottleReason] = {
+    pynvml.nvmlClocksThrottleReasonSwPowerCap: "power_cap",
+    pynvml.nvmlClocksThrottleReasonSwThermalSlowdown: "thermal",
+    pynvml.nvmlClocksThrottleReasonHwThermalSlowdown: "thermal",
+    pynvml.nvmlClocksThrottleReasonHwSlowdown: "hardware",
+    pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "hardware",
+}
+
+
+# An error that passes must not leave a GPU out for as long as the agent runs.
+_TRIES_TO_OPEN = 3
+
+logger = logging.getLogger(__name__)
+
+
+def _call(function: Callable[..., Any], *arguments: object) -> Any:
+    """Call NVML; its errors come out as ours."""
+    try:
+        return function(*arguments)
+    except pynvml.NVMLError as error:
+        kind = _ERRORS.get(error.value, GpuCallFailed)
+        raise kind(f"{function.__name__}: {error}.") from None
+
+
+class NvmlDevice:
+    """One GPU behind NVML."""
+
+    def __init__(self, index: int) -> None:
+        self._handle = _call(pynvml.nvmlDeviceGetHandleByIndex, index)
+        lowest, highest = _call(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, self._handle)
+        self.description = GpuDescription(
+            uuid=_call(pynvml.nvmlDeviceGetUUID, self._handle),
+            index=index,
+            name=_call(pynvml.nvmlDeviceGetName, self._handle),
+            min_power_limit_milliwatts=lowest,
+            max_power_limit_milliwatts=highest,
+            default_power_limit_milliwatts=_call(pynvml.nvmlDeviceGetPowerManagementDefaultLimit, self._handle),
+            partitioned=self._partitioned(),
+        )
+
+    def _partitioned(self) -> bool:
+        with suppress(GpuUnsupported):
+            current, _pending = _call(pynvml.nvmlDeviceGetMigMode, self._handle)
+            return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
+        return False
+
+    def power_limit_milliwatts(self) -> int:
+        """See `Device`."""
+        return int(_call(pynvml.nvmlDeviceGetPowerManagementLimit, self._handle))
+
+    def enforced_power_limit_milliwatts(self) -> int:
+        """See `Device`."""
+        return int(_call(pynvml.nvmlDeviceGetEnforcedPowerLimit, self._handle))
+
+    def set_power_limit_milliwatts(self, milliwatts: int) -> None:
+        """See `Device`."""
+        _call(pynvml.nvmlDeviceSetPowerManagementLimit, self._handle, milliwatts)
+
+    def energy_millijoules(self) -> int:
+        """See `Device`; the counter exists from Volta on."""
+        return int(_call(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle))
+
+    def power_milliwatts(self) -> int:
+        """See `Device`."""
+        return int(_call(pynvml.nvmlDeviceGetPowerUsage, self._handle))
+
+    def throttle_reasons(self) -> frozenset[ThrottleReason]:
+        """See `Device`."""
+        bits = _call(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, self._handle)
+        return frozenset(reason for bit, reason in _REASONS.items() if bits & bit)
+
+    def process_ids(self) -> tuple[int, ...]:
+        """See `Device`."""
+        return tuple(process.pid for process in _call(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle))
+
+
+class NvmlDriver:
+    """The GPUs that NVML shows.
+
+    Args:
+        open_seconds: How long a GPU may take to answer when it is opened.
+    """
+
+    def __init__(self, open_seconds: float = 5.0) -> None:
+        self._open_seconds = open_seconds
+        self._is_open = False
+        self._openings: dict[int, _Opening] = {}
+
+    def open(self) -> list[Device]:
+        """See `Driver`; a GPU that does not answer now is left out, and may be there at the next call."""
+        if not self._is_open:
+            _call(pynvml.nvmlInit)
+            self._is_open = True
+        try:
+            indices = range(_call(pynvml.nvmlDeviceGetCount))
+            # One that still hangs from the last time is waited for, not asked again.
+            self._openings = {
+                index: opening if (opening := self._openings.get(index)) and opening.is_alive() else _Opening(index)
+                for index in indices
+            }
+            deadline = monotonic() + self._open_seconds
+            found = [self._openings[index].device(deadline) for index in indices]
+        except AgentError:
+            self.close()
+            raise
+        return [device for device in found if device is not None]
+
+    def close(self) -> None:
+        """See `Driver`."""
+        if self._is_open:
+            self._is_open = False
+            with suppress(pynvml.NVMLError):
+                pynvml.nvmlShutdown()
+
+    def may_set_limits(self) -> bool:
+        """Whether this process has CAP_SYS_ADMIN; the driver has the last word."""
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
+        return False
+
+
+class _Opening(threading.Thread):
+    """Opens one GPU on a thread of its own, so that one that hangs keeps no other from opening."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(name=f"open GPU {index}", daemon=True)
+        self._index = index
+        self._device: Device | None = None
+        self._reloaded: DriverReloaded | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Try to open it."""
+        for _ in range(_TRIES_TO_OPEN):
+            try:
+                self._device = NvmlDevice(self._index)
+            except DriverReloaded as error:
+                self._reloaded = error
+            except AgentError as error:
+                logger.warning("GPU %d does not answer: %s", self._index, error)
+                continue
+            return
+
+    def device(self, deadline: float) -> Device | None:
+        """Give the GPU; None when it does not answer by then, on the monotonic clock.
+
+        Raises:
+            DriverReloaded: When the driver was replaced underneath.
+        """
+        self.join(max(0.0, deadline - monotonic()))
+        if self._reloaded is not None:
+            raise self._reloaded
+        if self.is_alive():
+            logger.error("GPU %d hangs", self._index)
+            return None
+        return self._device

@@ -1,0 +1,136 @@
+"""The site file: what the administrator of a node allows. TOML, root's alone to write.
+
+::
+
+    group = "rheostat"                      # who may use the agent
+
+    [limits]
+    min_watts = 120                         # never lower
+    max_watts = 280                         # never higher
+    may_raise = false                       # true: above the limit found, too, up to max_watts
+
+    [gpus.GPU-6b8cf0c4-0a53-4f0c-9d55-9c1d7b1f4f1a]
+    max_watts = 250                         # of this GPU; min_watts and may_raise likewise
+    users = ["alice"]                       # only they may lease it
+    power_limits = false                    # measured, never limited
+"""
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rheostat.agent.devices import GpuDescription
+from rheostat.agent.states import Bounds
+from rheostat.errors import ConfigurationError, FieldError
+
+DEFAULT_PATH = Path("/etc/rheostat/agent.toml")
+
+_Watts = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+_User = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _Limits(_Table):
+    min_watts: _Watts | None = None
+    max_watts: _Watts | None = None
+    may_raise: bool | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "_Limits":
+        if self.min_watts is not None and self.max_watts is not None and self.min_watts > self.max_watts:
+            raise ValueError(f"min_watts = {self.min_watts:g} is above max_watts = {self.max_watts:g}")
+        return self
+
+
+class _GpuTable(_Limits):
+    users: list[_User] | None = None
+    power_limits: bool = True
+
+
+class Site(_Table):
+    """What the site allows.
+
+    Attributes:
+        group: The group whose members may use the agent.
+        limits: For all GPUs.
+        gpus: For single ones, by UUID.
+    """
+
+    group: Annotated[str, Field(min_length=1, max_length=256)] = "rheostat"
+    limits: _Limits = _Limits()
+    gpus: dict[Annotated[str, Field(pattern=r"^GPU-[0-9A-Za-z-]{1,92}$")], _GpuTable] = {}
+
+    @model_validator(mode="after")
+    def _no_gpu_without_room(self) -> "Site":
+        for uuid, own in self.gpus.items():
+            lowest = own.min_watts or self.limits.min_watts
+            highest = own.max_watts or self.limits.max_watts
+            if lowest is not None and highest is not None and lowest > highest:
+                raise ValueError(f"{uuid} would have a minimum of {lowest:g} W above its maximum of {highest:g} W")
+        return self
+
+    def bounds(self, gpu: GpuDescription) -> Bounds:
+        """Give how far the limit of a GPU may be changed; what is said of it alone comes before what is said of all."""
+        own = self.gpus.get(gpu.uuid, _GpuTable())
+        lowest = own.min_watts or self.limits.min_watts
+        highest = own.max_watts or self.limits.max_watts
+        may_raise = own.may_raise if own.may_raise is not None else self.limits.may_raise
+        return Bounds(
+            driver_min_milliwatts=gpu.min_power_limit_milliwatts,
+            driver_max_milliwatts=gpu.max_power_limit_milliwatts,
+            site_min_milliwatts=None if lowest is None else round(lowest * 1000),
+            site_max_milliwatts=None if highest is None else round(highest * 1000),
+            may_raise=bool(may_raise),
+        )
+
+    def allows_power_limits(self, uuid: str) -> bool:
+        """Whether limits of that GPU may be changed at all."""
+        return uuid not in self.gpus or self.gpus[uuid].power_limits
+
+    def allows_user(self, uuid: str, user: str) -> bool:
+        """Whether a user may lease that GPU."""
+        users = self.gpus[uuid].users if uuid in self.gpus else None
+        return users is None or user in users
+
+
+def load_site(path: Path | None) -> Site:
+    """Read the site file.
+
+    Args:
+        path: Where it is; None: at its usual place, if it is there.
+
+    Raises:
+        ConfigurationError: When it is missing, wrong, or not safe from others; `fields` has every mistake.
+    """
+    if path is None and not DEFAULT_PATH.exists():
+        return Site()
+    path = path or DEFAULT_PATH
+    try:
+        with path.open("rb") as file:
+            _check_owner(path, os.fstat(file.fileno()))
+            return Site.model_validate(tomllib.load(file))
+    except OSError as error:
+        raise ConfigurationError(f"The site file {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The site file {path} is not TOML: {error}.") from None
+    except ValidationError as error:
+        fields = [
+            FieldError(".".join(map(str, mistake["loc"])) or "gpus", mistake["msg"]) for mistake in error.errors()
+        ]
+        told = "\n".join(f"  {field.field}: {field.message}" for field in fields)
+        raise ConfigurationError(f"The site file {path} is wrong:\n{told}", fields=fields) from None
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    """Refuse a file that somebody else could write: it says what runs as root."""
+    if status.st_uid not in {0, os.geteuid()}:
+        raise ConfigurationError(f"The site file {path} belongs to user {status.st_uid}.", hint="Give it to root.")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError(f"The site file {path} can be written by others.", hint=f"Run: chmod go-w {path}")

@@ -1,0 +1,181 @@
+"""The node agent's wire: every body that passes over its Unix socket, shared by agent and client.
+
+Limits are in watts and may have a fraction, as what an administrator has set may have one. Moments that are compared
+with energy are nanoseconds on CLOCK_MONOTONIC, which all processes of a node share (`time.monotonic_ns()`).
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from rheostat.schemas import BatchSize, Body, JobId, Joules, Seconds, TrialId, Whole
+
+MAX_GPUS = 64
+HEARTBEAT_SECONDS = 15.0
+
+Uuid = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,95}$", examples=["GPU-6b8cf0c4-0a53-4f0c-9d55-9c1d7b1f4f1a"])
+]
+LimitWatts = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+TtlSeconds = Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)]
+Pid = Annotated[int, Field(ge=1, le=2**22), Whole]
+MomentNs = Annotated[int, Field(ge=0, le=2**63 - 1)]
+GpuState = Literal["free", "held", "intent", "set", "verified", "restoring", "suspended", "foreign", "restore_failed"]
+
+
+def _distinct(uuids: list[str]) -> list[str]:
+    if len(set(uuids)) != len(uuids):
+        raise ValueError("must not name a GPU twice")
+    return uuids
+
+
+class LeaseRequest(Body):
+    """The body of `POST /v1/leases`."""
+
+    gpus: Annotated[list[Uuid], Field(min_length=1, max_length=MAX_GPUS), AfterValidator(_distinct)]
+    ttl_seconds: TtlSeconds = Field(60.0, description="The lease lapses when it is silent for longer.")
+    job_id: JobId | None = None
+    trial_id: TrialId | None = None
+    pid: Pid | None = Field(
+        None, description="The process whose end ends the lease; null: the one that asks. Another must be yours."
+    )
+
+
+class LeaseGrant(Body):
+    """The answer: a lease, until the process ends or falls silent."""
+
+    lease_id: str
+    gpus: list[str]
+    ttl_seconds: float
+    heartbeat_seconds: float = Field(description="How often to renew it.")
+    expires_at: datetime
+
+
+class PowerLimitRequest(Body):
+    """The body of `PUT /v1/leases/{lease_id}/power-limit`."""
+
+    power_limit_watts: LimitWatts = Field(description="Of each GPU of the lease.")
+
+
+class AppliedLimit(Body):
+    """What a GPU's limit is now."""
+
+    gpu: str
+    requested_watts: float
+    applied_watts: float = Field(description="As read back from the driver.")
+    enforced_watts: float | None = Field(description="What is in force: may be lower, by a limit from elsewhere.")
+    found_watts: float = Field(description="What will be put back.")
+    limited_by: Literal["driver", "site", "found"] | None = Field(description="What the request was cut by.")
+
+
+class PowerLimitAnswer(Body):
+    """The answer: the limits of all GPUs of the lease."""
+
+    gpus: list[AppliedLimit]
+
+
+class Holder(Body):
+    """Who has a GPU."""
+
+    lease_id: str
+    pid: int
+    user: str
+    job_id: str | None
+    trial_id: str | None
+    expires_at: datetime | None
+
+
+class NodeGpu(Body):
+    """How a GPU stands; null is unknown."""
+
+    gpu: str
+    index: int
+    model: str
+    state: GpuState
+    min_power_limit_watts: float
+    max_power_limit_watts: float
+    default_power_limit_watts: float
+    power_limit_watts: float | None
+    enforced_watts: float | None
+    found_watts: float | None = Field(description="What is to be put back; null: nothing of ours is on it.")
+    target_watts: float | None
+    holder: Holder | None
+    answers: bool = Field(description="Whether the driver answers for it.")
+    problem: str | None
+    foreign_changes: int
+
+
+class NodeGpus(Body):
+    """The answer of `GET /v1/gpus`."""
+
+    gpus: list[NodeGpu]
+
+
+class LeaseAnswer(Body):
+    """The answer to a heartbeat and to the end of a lease."""
+
+    lease_id: str
+    expires_at: datetime | None = Field(description="null: it has ended.")
+    gpus: list[NodeGpu]
+
+
+class GpuUsage(Body):
+    """What a GPU used in a window; null is unknown, never zero."""
+
+    gpu: str
+    energy_joules: Joules | None
+    cumulative_joules: Joules | None = Field(
+        description="Energy up to the window's end on a running count; take differences within one series."
+    )
+    series: str
+    source: Literal["counter", "power_samples"]
+    resolution_seconds: float | None
+    unknown_because: str | None
+    throttle_reasons: list[Literal["power_cap", "thermal", "hardware"]] | None
+
+
+class EnergyAnswer(Body):
+    """The answer of `GET /v1/energy`."""
+
+    since_ns: int | None
+    until_ns: int
+    gpus: list[GpuUsage]
+
+
+class SimulatedSteps(Body):
+    """The body of `POST /v1/simulated-steps`: what a trainer would do on the GPU, done at once."""
+
+    gpu: Uuid
+    batch_size: BatchSize
+    steps: Annotated[int, Field(ge=1, le=1_000_000_000), Whole]
+
+
+class SimulatedUsage(Body):
+    """The answer: what the steps took under the limit in force."""
+
+    gpu: str
+    power_limit_watts: float
+    time_seconds: Seconds
+    energy_joules: Joules
+
+
+class AgentHealth(Body):
+    """The answer of `GET /healthz` and `GET /readyz`."""
+
+    status: Literal["ok", "not_ready"]
+    problems: list[str]
+
+
+class EnergyQuery(Body):
+    """The query of `GET /v1/energy`."""
+
+    gpu: Annotated[list[Uuid], Field(max_length=MAX_GPUS)] | None = Field(None, description="None: all. Repeatable.")
+    since_ns: MomentNs | None = Field(None, description="None: only the count at the end is wanted.")
+    until_ns: MomentNs | None = Field(None, description="None: now; the answer waits for the next tick.")
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if self.since_ns is not None and self.until_ns is not None and self.since_ns > self.until_ns:
+            raise ValueError("until_ns must not be before since_ns")
+        return self

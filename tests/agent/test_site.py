@@ -1,0 +1,90 @@
+"""The site file says what is wrong with it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rheostat.agent.devices import GpuDescription
+from rheostat.agent.site import Site, load_site
+from rheostat.errors import ConfigurationError
+
+GPU = GpuDescription("GPU-1", 0, "V100", 100_000, 300_000, 300_000)
+
+
+def site(tmp_path: Path, text: str) -> Site:
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    path.chmod(0o644)
+    return load_site(path)
+
+
+def test_no_file_allows_what_lowers_limits_only() -> None:
+    bounds = Site().bounds(GPU)
+    assert (bounds.site_min_milliwatts, bounds.site_max_milliwatts, bounds.may_raise) == (None, None, False)
+    assert Site().group == "rheostat"
+    assert Site().allows_user("GPU-1", "anyone")
+
+
+def test_what_is_said_of_one_gpu_comes_before_what_is_said_of_all(tmp_path: Path) -> None:
+    text = """
+group = "gpu-users"
+[limits]
+min_watts = 120
+max_watts = 280
+[gpus.GPU-1]
+max_watts = 250.5
+may_raise = true
+users = ["alice"]
+power_limits = false
+"""
+    loaded = site(tmp_path, text)
+    own = loaded.bounds(GPU)
+    assert (own.site_min_milliwatts, own.site_max_milliwatts, own.may_raise) == (120_000, 250_500, True)
+    assert loaded.group == "gpu-users"
+    assert loaded.allows_user("GPU-1", "alice")
+    assert not loaded.allows_user("GPU-1", "bob")
+    assert loaded.allows_user("GPU-2", "bob")
+    assert (loaded.allows_power_limits("GPU-1"), loaded.allows_power_limits("GPU-2")) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[limits]\nmax_wats = 200", "limits.max_wats"),
+        ("[limits]\nmax_watts = '200'", "limits.max_watts"),
+        ("[limits]\nmax_watts = nan", "limits.max_watts"),
+        ("[limits]\nmin_watts = 300\nmax_watts = 200", "min_watts = 300 is above max_watts = 200"),
+        ("[limits]\nmax_watts = 200\n[gpus.GPU-1]\nmin_watts = 250", "GPU-1 would have a minimum"),
+        ("[gpus.gpu0]\nmax_watts = 200", "gpus.gpu0"),
+        ("group = ", "is not TOML"),
+    ],
+)
+def test_each_mistake_is_named(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        site(tmp_path, text)
+    assert told in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        site(tmp_path, "colour = 1\n[limits]\nmin_watts = -1\nmay_raise = 'yes'")
+    assert [field.field for field in caught.value.fields] == ["limits.min_watts", "limits.may_raise", "colour"]
+
+
+def test_a_file_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("")
+    path.chmod(0o666)
+    with pytest.raises(ConfigurationError, match="chmod go-w"):
+        load_site(path)
+    if os.geteuid() == 0:
+        path.chmod(0o644)
+        os.chown(path, 65534, 65534)
+        with pytest.raises(ConfigurationError, match="belongs to user 65534"):
+            load_site(path)
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        load_site(tmp_path / "none.toml")

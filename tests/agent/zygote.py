@@ -1,0 +1,91 @@
+"""Starts agents and trainers by fork from a process that has imported everything, so that hundreds can die in a test.
+
+It reads a line of JSON for each, `{"role": ..., "environment": {...}, ...}`, and answers with the process id.
+"""
+
+import http.client
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rheostat.agent.client import UnixConnection
+from rheostat.agent.daemon import Settings, ledger_in, run
+from rheostat.agent.nvml import NvmlDriver
+from rheostat.agent.recover import recover
+from rheostat.agent.site import Site
+from rheostat.errors import RheostatError
+
+
+def agent(order: dict[str, Any]) -> int:
+    return run(NvmlDriver(), Settings(Path(order["directory"]), Site.model_validate(order["site"]), own_group=True))
+
+
+def recovery(order: dict[str, Any]) -> int:
+    site = Site.model_validate(order["site"])
+    return len(recover(NvmlDriver(), ledger_in(Path(order["directory"])), site, keep_living=False))
+
+
+def trainer(order: dict[str, Any]) -> int:
+    """Lease, set one limit after another, and end the lease; train on without an agent when that one is gone."""
+    try:
+        connection = _connect(order["socket"])
+        lease = _ask(connection, "POST", "/v1/leases", {"gpus": order["gpus"]})
+        for watts in order["limits_watts"]:
+            target = f"/v1/leases/{lease['lease_id']}/power-limit"
+            _ask(connection, "PUT", target, {"power_limit_watts": watts})
+        time.sleep(order["train_seconds"])
+        _ask(connection, "DELETE", f"/v1/leases/{lease['lease_id']}")
+    except KeyError:
+        return 1  # it was refused
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        print("trainer:", repr(error), file=sys.stderr)
+        time.sleep(30)
+    return 0
+
+
+def _connect(path: str) -> UnixConnection:
+    give_up_at = time.monotonic() + 10
+    while True:
+        connection = UnixConnection(Path(path))
+        try:
+            connection.connect()
+        except OSError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.005)
+        else:
+            return connection
+
+
+def _ask(connection: UnixConnection, method: str, target: str, body: object = None) -> Any:
+    connection.request(method, target, None if body is None else json.dumps(body))
+    return json.loads(connection.getresponse().read() or "{}")
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    roles = {"agent": agent, "trainer": trainer, "recovery": recovery}
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.environ.update(order["environment"])
+                logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {order['role']} %(message)s")
+                code = roles[order["role"]](order)
+            except RheostatError as error:
+                print(order["role"], error, file=sys.stderr)
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        print(pid, flush=True)
+
+
+if __name__ == "__main__":
+    main()

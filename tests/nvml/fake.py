@@ -1,0 +1,260 @@
+"""Builds the fake NVML library and steers its GPUs: limits, load, faults, all seen by every process at once."""
+
+import ctypes
+import mmap
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_HERE = Path(__file__).parent
+_MAX_GPUS, _MAX_PROCESSES, _CELLS_PER_SECOND, _MAX_SETS = 8, 8, 100, 256
+
+# Codes of nvml.h.
+NOT_SUPPORTED, NO_PERMISSION, GPU_IS_LOST, RESET_REQUIRED, UNKNOWN = 3, 4, 15, 16, 999
+HW_SLOWDOWN = 0x8
+
+Call = IntEnum(
+    "Call",
+    "GET_HANDLE GET_UUID GET_NAME GET_LIMIT SET_LIMIT GET_CONSTRAINTS GET_DEFAULT GET_ENFORCED GET_ENERGY GET_POWER "
+    "GET_REASONS GET_PROCESSES GET_MIG",
+    start=0,
+)
+"""The NVML calls on a GPU, in the order of fake_nvml.h."""
+
+
+class _Fault(ctypes.Structure):
+    _fields_ = (
+        ("error", ctypes.c_int32),
+        ("skip", ctypes.c_int32),
+        ("count", ctypes.c_int32),
+        ("hang", ctypes.c_int32),
+        ("delay_microseconds", ctypes.c_int64),
+    )
+
+
+class _Gpu(ctypes.Structure):
+    _fields_ = (
+        ("uuid", ctypes.c_char * 96),
+        ("name", ctypes.c_char * 96),
+        ("min_mw", ctypes.c_uint32),
+        ("max_mw", ctypes.c_uint32),
+        ("default_mw", ctypes.c_uint32),
+        ("limit_mw", ctypes.c_uint32),
+        ("enforced_cap_mw", ctypes.c_uint32),
+        ("highest_limit_mw", ctypes.c_uint32),
+        ("broken", ctypes.c_int32),
+        ("mig", ctypes.c_int32),
+        ("without_counter", ctypes.c_int32),
+        ("forced_reasons", ctypes.c_uint32),
+        ("process_count", ctypes.c_uint32),
+        ("processes", ctypes.c_uint32 * _MAX_PROCESSES),
+        ("set_count", ctypes.c_uint32),
+        ("sets_mw", ctypes.c_uint32 * _MAX_SETS),
+        ("tick_cells", ctypes.c_int64),
+        ("tick_phase", ctypes.c_int64),
+        ("cell", ctypes.c_int64),
+        ("load", ctypes.c_double),
+        ("idle_watts", ctypes.c_double),
+        ("dynamic_watts", ctypes.c_double),
+        ("leakage_watts_per_kelvin", ctypes.c_double),
+        ("ambient_celsius", ctypes.c_double),
+        ("kelvin_per_watt", ctypes.c_double),
+        ("thermal_seconds", ctypes.c_double),
+        ("throttle_celsius", ctypes.c_double),
+        ("temperature_celsius", ctypes.c_double),
+        ("energy_joules", ctypes.c_double),
+        ("counter_joules", ctypes.c_double),
+        ("work", ctypes.c_double),
+        ("power_watts", ctypes.c_double),
+        ("powers", ctypes.c_double * _CELLS_PER_SECOND),
+        ("calls", ctypes.c_int64 * len(Call)),
+        ("faults", _Fault * len(Call)),
+    )
+
+
+class _World(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_int64),
+        ("gpu_count", ctypes.c_int32),
+        ("admin_uid", ctypes.c_uint32),
+        ("driver_reloaded", ctypes.c_int32),
+        ("random_faults_per_mille", ctypes.c_int32),
+        ("random_state", ctypes.c_uint64),
+        ("steps", ctypes.c_int64),
+        ("die_at", ctypes.c_int64),
+        ("die_self", ctypes.c_int32),
+        ("die_pid", ctypes.c_int32),
+        ("foreign_at", ctypes.c_int64),
+        ("foreign_mw", ctypes.c_uint32),
+        ("gpus", _Gpu * _MAX_GPUS),
+    )
+
+
+def build(directory: Path) -> Path:
+    """Compile the library; a machine without a compiler skips the tests that need it, and says why.
+
+    Returns:
+        Where the library is.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("The fake NVML needs a C compiler: install one called cc, gcc or clang.")
+    library = directory / "libnvidia-ml.so.1"
+    flags = ["-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1"]
+    command = [compiler, *flags, str(_HERE / "fake_nvml.c"), "-o", str(library), "-lm", "-lpthread", "-ldl"]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert built.returncode == 0, built.stderr
+    return library
+
+
+class FakeGpu:
+    """One GPU of the fake.
+
+    Attributes:
+        index: Its number, as NVML's.
+        uuid: Its UUID.
+    """
+
+    def __init__(self, index: int, state: _Gpu, library: ctypes.CDLL) -> None:
+        self.index = index
+        self.state = state
+        self._library = library
+        self.uuid = f"GPU-{index:08x}-0000-4000-8000-000000000000"
+        state.uuid, state.name = self.uuid.encode(), b"Fake V100"
+        state.min_mw, state.max_mw, state.default_mw, state.limit_mw = 100_000, 300_000, 300_000, 300_000
+        state.mig = -1
+        state.tick_cells, state.tick_phase = 10, 3 * index
+        state.idle_watts, state.dynamic_watts, state.leakage_watts_per_kelvin = 40, 250, 0.1
+        state.ambient_celsius = state.temperature_celsius = 30
+        state.kelvin_per_watt, state.thermal_seconds, state.throttle_celsius = 0.15, 20, 85
+        state.powers = (ctypes.c_double * _CELLS_PER_SECOND)(*[40.0] * _CELLS_PER_SECOND)
+
+    @property
+    def limit_watts(self) -> float:
+        """The limit in force."""
+        return float(self.state.limit_mw) / 1000
+
+    @limit_watts.setter
+    def limit_watts(self, watts: float) -> None:
+        """Set it as an administrator would, past the agent."""
+        self._library.fake_set_limit(self.index, int(watts * 1000))
+
+    @property
+    def highest_watts(self) -> float:
+        """The highest limit that was ever set through NVML."""
+        return float(self.state.highest_limit_mw) / 1000
+
+    def sets_watts(self) -> list[float]:
+        """All limits that were set through NVML, in order."""
+        return [mw / 1000 for mw in self.state.sets_mw[: self.state.set_count]]
+
+    def load(self, load: float) -> None:
+        """Work from now on at this share of what the GPU can do, 0 to 1."""
+        self._library.fake_set_load(self.index, ctypes.c_double(load))
+
+    def energy_joules(self) -> float:
+        """The truth, to this moment; the counter shows it late."""
+        return float(self._library.fake_true_energy_joules(self.index))
+
+    def work(self) -> float:
+        """Work done so far; a GPU at full load and full clock does one unit in a second."""
+        return float(self._library.fake_work(self.index))
+
+    def fail(self, call: Call, error: int, *, times: int = -1, after: int = 0) -> None:
+        """Let a call answer an error: so many times (-1: until told otherwise), after so many that pass."""
+        fault = self.state.faults[call]
+        fault.skip, fault.count, fault.error = after, times, error
+
+    def heal(self) -> None:
+        """End all faults and hangs, and bring a lost GPU back."""
+        ctypes.memset(ctypes.addressof(self.state.faults), 0, ctypes.sizeof(self.state.faults))
+        self.state.broken = 0
+
+    def hang(self, call: Call, *, hangs: bool = True) -> None:
+        """Hold every such call until told otherwise."""
+        self.state.faults[call].hang = hangs
+
+    def slow(self, call: Call, seconds: float) -> None:
+        """Let every such call take so long."""
+        self.state.faults[call].delay_microseconds = int(seconds * 1e6)
+
+    def lose(self, error: int = GPU_IS_LOST) -> None:
+        """Let every call answer that the GPU is gone."""
+        self.state.broken = error
+
+    def run_processes(self, pids: Sequence[int]) -> None:
+        """Let these processes run on it."""
+        self.state.processes = (ctypes.c_uint32 * _MAX_PROCESSES)(*pids)
+        self.state.process_count = len(pids)
+
+
+class FakeNvml:
+    """A node with GPUs, in a file that processes map.
+
+    Attributes:
+        gpus: Its GPUs.
+        path: The file.
+        library: The compiled library.
+    """
+
+    def __init__(self, library: Path, path: Path, gpus: int = 2) -> None:
+        self.library = library
+        self.path = path
+        self._fake = ctypes.CDLL(str(library))
+        self._fake.fake_true_energy_joules.restype = self._fake.fake_work.restype = ctypes.c_double
+        self._fake.fake_world_size.restype = ctypes.c_int64
+        size = self._fake.fake_world_size()
+        path.write_bytes(bytes(size))
+        with path.open("r+b") as file:
+            self._mapping = mmap.mmap(file.fileno(), size)
+        self.world = _World.from_buffer(self._mapping)
+        self.world.size, self.world.gpu_count, self.world.admin_uid = size, gpus, os.geteuid()
+        self.world.random_state = 88172645463325252
+        self._fake.fake_close()
+        assert self._fake.fake_open(str(path).encode()) == 0
+        self.gpus = [FakeGpu(index, self.world.gpus[index], self._fake) for index in range(gpus)]
+        self._fake.fake_create_lock()
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment to see these GPUs."""
+        return {"FAKE_NVML_STATE": str(self.path), "LD_LIBRARY_PATH": str(self.library.parent)}
+
+    def victim_environment(self) -> dict[str, str]:
+        """The same for a process whose steps are counted, and which may die at one: see `die_at`."""
+        return {**self.environment(), "LD_PRELOAD": str(self.library), "FAKE_NVML_VICTIM": "1"}
+
+    def die_at(self, step: int, *, agent: bool, trainer_pid: int = 0) -> None:
+        """Let agent, trainer or both be killed right before the agent's next so many steps are done.
+
+        A step is a read or a change of a limit, or a write, rename or removal of a file in the ledger.
+        """
+        self.world.steps, self.world.die_self, self.world.die_pid, self.world.die_at = 0, agent, trainer_pid, step
+
+    def foreign_at(self, step: int, limit_watts: float) -> None:
+        """Let somebody else set the first GPU's limit at a step; call it before `die_at`.
+
+        It never comes between a read and a change of the limit: NVML has no compare-and-set, so that nobody could
+        notice it there.
+        """
+        self.world.foreign_at, self.world.foreign_mw = step, int(limit_watts * 1000)
+
+    def reload_driver(self) -> None:
+        """Let every call answer that library and driver do not match, as after an upgrade underneath."""
+        self.world.driver_reloaded = 1
+
+    def close(self) -> None:
+        """Let go of the file; the GPUs must not be used any more."""
+        self._fake.fake_close()
+
+
+def pynvml() -> Any:
+    """The real pynvml, which has no types."""
+    import pynvml
+
+    return pynvml

@@ -1,0 +1,168 @@
+"""The fake behaves as NVML does, seen through the real pynvml."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from tests.nvml.fake import HW_SLOWDOWN, NO_PERMISSION, Call, FakeNvml, pynvml
+
+
+@pytest.fixture
+def nvml(fake: FakeNvml) -> Iterator[Any]:
+    """The real pynvml, initialised over the fake."""
+    module = pynvml()
+    module.nvmlInit()
+    assert fake.world.gpu_count == module.nvmlDeviceGetCount()
+    yield module
+    module.nvmlShutdown()
+
+
+def test_a_gpu_says_who_it_is_and_what_it_can(nvml: Any, fake: FakeNvml) -> None:
+    handle = nvml.nvmlDeviceGetHandleByIndex(1)
+    assert nvml.nvmlDeviceGetUUID(handle) == fake.gpus[1].uuid
+    assert nvml.nvmlDeviceGetName(handle) == "Fake V100"
+    assert nvml.nvmlDeviceGetPowerManagementLimitConstraints(handle) == [100_000, 300_000]
+    assert nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle) == 300_000
+    with pytest.raises(nvml.NVMLError_NotSupported):
+        nvml.nvmlDeviceGetMigMode(handle)
+
+
+def test_a_limit_that_one_process_sets_is_seen_by_another(nvml: Any, fake: FakeNvml) -> None:
+    program = """
+import pynvml
+pynvml.nvmlInit()
+pynvml.nvmlDeviceSetPowerManagementLimit(pynvml.nvmlDeviceGetHandleByIndex(0), 175_000)
+"""
+    environment = {**os.environ, **fake.environment()}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=30)
+    assert nvml.nvmlDeviceGetPowerManagementLimit(nvml.nvmlDeviceGetHandleByIndex(0)) == 175_000
+    assert fake.gpus[0].sets_watts() == [175]
+    assert fake.gpus[1].limit_watts == 300
+
+
+def test_a_limit_out_of_range_is_refused(nvml: Any) -> None:
+    with pytest.raises(nvml.NVMLError_InvalidArgument):
+        nvml.nvmlDeviceSetPowerManagementLimit(nvml.nvmlDeviceGetHandleByIndex(0), 99_999)
+
+
+def test_only_the_administrator_may_set_a_limit(nvml: Any, fake: FakeNvml) -> None:
+    fake.world.admin_uid = os.geteuid() + 1
+    with pytest.raises(nvml.NVMLError_NoPermission):
+        nvml.nvmlDeviceSetPowerManagementLimit(nvml.nvmlDeviceGetHandleByIndex(0), 200_000)
+    assert fake.gpus[0].limit_watts == 300
+
+
+def test_the_energy_counter_ticks_about_every_tenth_of_a_second_and_is_true_at_its_ticks(
+    nvml: Any, fake: FakeNvml
+) -> None:
+    handle = nvml.nvmlDeviceGetHandleByIndex(0)
+    fake.gpus[0].load(1)
+    ticks, values, end = [], [nvml.nvmlDeviceGetTotalEnergyConsumption(handle)], monotonic() + 0.65
+    while monotonic() < end:
+        value, truth = nvml.nvmlDeviceGetTotalEnergyConsumption(handle), fake.gpus[0].energy_joules()
+        if value != values[-1]:
+            assert 0 <= truth - value / 1000 < 10  # W over the few ms since the tick
+            ticks.append(monotonic())
+            values.append(value)
+        sleep(0.001)
+    assert 5 <= len(ticks) <= 7
+    assert (ticks[-1] - ticks[0]) / (len(ticks) - 1) == pytest.approx(0.1, rel=0.2)
+
+
+def test_power_usage_is_the_mean_of_the_last_second(nvml: Any, fake: FakeNvml) -> None:
+    handle = nvml.nvmlDeviceGetHandleByIndex(0)
+    idle = nvml.nvmlDeviceGetPowerUsage(handle) / 1000
+    fake.gpus[0].load(1)
+    sleep(0.5)
+    assert nvml.nvmlDeviceGetPowerUsage(handle) / 1000 == pytest.approx((idle + 290) / 2, rel=0.1)
+    sleep(0.6)
+    assert nvml.nvmlDeviceGetPowerUsage(handle) / 1000 == pytest.approx(290, rel=0.02)
+
+
+def test_a_lower_limit_costs_less_throughput_than_it_saves_power(fake: FakeNvml) -> None:
+    fast, slow = fake.gpus
+    slow.limit_watts = 150
+    fast.load(1)
+    slow.load(1)
+    before = [(gpu.work(), gpu.energy_joules()) for gpu in fake.gpus]
+    sleep(0.3)
+    work, energy = zip(
+        *((gpu.work() - was[0], gpu.energy_joules() - was[1]) for gpu, was in zip(fake.gpus, before, strict=True)),
+        strict=True,
+    )
+    assert 1 < work[0] / work[1] < energy[0] / energy[1]
+
+
+def test_a_hot_gpu_slows_down_and_says_so(nvml: Any, fake: FakeNvml) -> None:
+    handle = nvml.nvmlDeviceGetHandleByIndex(0)
+    fake.gpus[0].load(1)
+    fake.gpus[0].state.temperature_celsius = 95
+    fake.gpus[0].state.forced_reasons = HW_SLOWDOWN
+    reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
+    assert reasons & nvml.nvmlClocksThrottleReasonSwThermalSlowdown
+    assert reasons & nvml.nvmlClocksThrottleReasonHwSlowdown
+
+
+def test_temperature_drifts_with_power(nvml: Any, fake: FakeNvml) -> None:
+    fake.gpus[0].state.thermal_seconds = 0.2
+    fake.gpus[0].load(1)
+    sleep(0.5)
+    nvml.nvmlDeviceGetPowerUsage(nvml.nvmlDeviceGetHandleByIndex(0))
+    assert fake.gpus[0].state.temperature_celsius > 60
+
+
+def test_a_call_fails_as_often_as_it_is_told_to(nvml: Any, fake: FakeNvml) -> None:
+    handle = nvml.nvmlDeviceGetHandleByIndex(0)
+    fake.gpus[0].fail(Call.GET_LIMIT, NO_PERMISSION, times=2, after=1)
+    assert nvml.nvmlDeviceGetPowerManagementLimit(handle) == 300_000
+    for _ in range(2):
+        with pytest.raises(nvml.NVMLError_NoPermission):
+            nvml.nvmlDeviceGetPowerManagementLimit(handle)
+    assert nvml.nvmlDeviceGetPowerManagementLimit(handle) == 300_000
+
+
+def test_a_call_that_hangs_holds_up_neither_the_other_gpu_nor_the_interpreter(nvml: Any, fake: FakeNvml) -> None:
+    hung, other = (nvml.nvmlDeviceGetHandleByIndex(index) for index in range(2))
+    fake.gpus[0].hang(Call.GET_POWER)
+    caller = threading.Thread(target=nvml.nvmlDeviceGetPowerUsage, args=(hung,))
+    caller.start()
+    assert nvml.nvmlDeviceGetPowerUsage(other) > 0
+    assert caller.is_alive()
+    fake.gpus[0].hang(Call.GET_POWER, hangs=False)
+    caller.join(5)
+    assert not caller.is_alive()
+
+
+def test_a_lost_gpu_and_a_reloaded_driver_answer_with_their_own_errors(nvml: Any, fake: FakeNvml) -> None:
+    handle = nvml.nvmlDeviceGetHandleByIndex(0)
+    fake.gpus[0].lose()
+    with pytest.raises(nvml.NVMLError_GpuIsLost):
+        nvml.nvmlDeviceGetPowerManagementLimit(handle)
+    fake.gpus[0].heal()
+    fake.reload_driver()
+    with pytest.raises(nvml.NVMLError_LibRmVersionMismatch):
+        nvml.nvmlDeviceGetPowerManagementLimit(handle)
+    fake.world.driver_reloaded = 0
+
+
+def test_it_lists_the_processes_that_run_on_a_gpu(nvml: Any, fake: FakeNvml) -> None:
+    fake.gpus[1].run_processes([11, 22])
+    assert [
+        process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(nvml.nvmlDeviceGetHandleByIndex(1))
+    ] == [
+        11,
+        22,
+    ]
+    assert nvml.nvmlDeviceGetComputeRunningProcesses(nvml.nvmlDeviceGetHandleByIndex(0)) == []
+
+
+def test_a_counter_that_an_old_gpu_does_not_have_is_not_supported(nvml: Any, fake: FakeNvml) -> None:
+    fake.gpus[0].state.without_counter = 1
+    with pytest.raises(nvml.NVMLError_NotSupported):
+        nvml.nvmlDeviceGetTotalEnergyConsumption(nvml.nvmlDeviceGetHandleByIndex(0))
