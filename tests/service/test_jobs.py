@@ -150,7 +150,7 @@ def test_a_job_whose_trials_are_all_over_or_lost_is_deleted(service: Service, cl
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["converge", "late", "fail", "oom", "cancel", "stop", "run", "measure"]),
+        st.sampled_from(["converge", "slowly", "late", "fail", "oom", "cancel", "stop", "run", "measure"]),
         st.sampled_from([V100, A40]),
         st.floats(1.0, 1e6),
     ),
@@ -159,10 +159,13 @@ steps = st.lists(
 
 
 @hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@pytest.mark.parametrize("policy", ["rheostat", "zeus"])
 @given(steps=steps)
-def test_the_state_is_a_fold_over_the_observations(service: Service, steps: list[tuple[str, Gpu, float]]) -> None:
-    """Whatever happened, deriving the state anew gives what the server holds."""
-    register(service, window_size=3)
+def test_the_state_is_a_fold_over_the_observations(
+    service: Service, policy: str, steps: list[tuple[str, Gpu, float]]
+) -> None:
+    """Whatever happened, and on which GPU, deriving the state anew gives what the server holds."""
+    register(service, window_size=3, policy=policy)
     for kind, gpu, figure in steps:
         with suppress(NoBatchSizeLeft):
             _take(service, kind, gpu, figure)
@@ -180,7 +183,10 @@ def _take(service: Service, kind: str, gpu: Gpu, figure: float) -> None:
         measure(service, 16, gpu, w100=figure)
     else:
         trial = predict(service, gpu)
-        if kind in ("converge", "late"):
+        if kind == "slowly":
+            for epoch, metric in ((1, 0.3), (2, 0.5), (3, 0.7), (4, 0.92)):
+                report(service, trial, epoch, metric=metric, energy_joules=figure * epoch, time_seconds=float(epoch))
+        elif kind in ("converge", "late"):
             converge(service, trial, figure)
             if kind == "late":
                 report(service, trial, 2, energy_joules=2 * figure, time_seconds=figure)
