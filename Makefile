@@ -17,10 +17,10 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test lint build clean
+.PHONY: help demo serve test bench-decisions lint build clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO) ## Retrain a real model through a real server on a simulated GPU; under a minute, no GPU needed
 	@$(IN_VENV) -m rheostat demo
@@ -30,6 +30,9 @@ serve: $(DEMO) ## Run the server on this machine until Ctrl-C
 
 test: $(DEV) ## Run all tests, on SQLite and on a PostgreSQL that they bring along
 	@$(IN_VENV) -m pytest
+
+bench-decisions: $(DEV) ## Compare the policies' decisions with the best possible; TRACES=folder adds recorded worlds
+	@$(IN_VENV) -m benchmarks.decisions $(if $(TRACES),--traces '$(TRACES)') $(BENCH)
 
 lint: $(DEV) ## Check style, types and who imports whom
 	@$(IN_VENV) -m ruff check
