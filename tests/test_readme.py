@@ -59,7 +59,7 @@ def test_the_commands_exist(command: str) -> None:
     subprocess.run(run, check=True, capture_output=True, timeout=60)
 
 
-@pytest.mark.parametrize("target", re.findall(r"^make (\w+)", README, re.MULTILINE))
+@pytest.mark.parametrize("target", re.findall(r"^make ([\w-]+)", README, re.MULTILINE))
 def test_the_targets_exist(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=60)
 
