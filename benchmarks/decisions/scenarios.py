@@ -58,12 +58,16 @@ class Game:
             return InProcess(policy, settings, gpu)
         old_settings, old_gpu = job_of(self.before, plan, seed)
         sizes = sorted({*settings.batch_sizes, *old_settings.batch_sizes})
-        limits = sorted({*(settings.power_limits_watts or ()), *(old_settings.power_limits_watts or ())})
-        shared = settings.model_copy(update={"batch_sizes": sizes, "power_limits_watts": limits})
-        earlier = InProcess(policy, shared, old_gpu, batch_sizes=self.before.batch_sizes)
+        earlier = InProcess(
+            policy,
+            old_settings.model_copy(update={"batch_sizes": sizes}),
+            old_gpu,
+            batch_sizes=self.before.batch_sizes,
+        )
         replay_job(self.before, earlier, seed=seed + 10_000, recurrences=DRIFT_AFTER)
         if old_gpu == gpu:
             return earlier
+        shared = settings.model_copy(update={"batch_sizes": sizes})
         return InProcess(policy, shared, gpu, batch_sizes=self.world.batch_sizes, beside=earlier)
 
     def _excess(self, trials: Sequence[TrialRecord]) -> dict[int, float]:

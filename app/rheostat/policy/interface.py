@@ -90,6 +90,9 @@ class Job:
         return known_cost(energy_joules, time_seconds, eta_knob=self.eta_knob, max_power_watts=self.max_power_watts)
 
 
+STATE_OF_VERDICT: dict[bool | None, TrialState | None] = {True: "converged", False: "failed", None: None}
+"""How a whole run ended, by whether it converged."""
+
 StateStore: TypeAlias = MutableMapping[Job, State]
 """Where an optimizer keeps the state of each job: a dict in tests and replay, rows of a table in the service."""
 

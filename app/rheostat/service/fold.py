@@ -4,7 +4,7 @@ import logging
 
 from rheostat.errors import PolicyFailed
 from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.interface import Job
+from rheostat.policy.interface import STATE_OF_VERDICT, Job
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.service.open_job import OpenJob
 from rheostat.storage.evidence import PowerMeasurements, Runs
@@ -28,7 +28,7 @@ def fold(job: OpenJob, placement: PlacementRecord, evidence: Evidence) -> None:
     elif isinstance(evidence, RunRecord):
         job.advisor.conclude(
             view,
-            {True: "converged", False: "failed", None: None}[evidence.converged],
+            STATE_OF_VERDICT[evidence.converged],
             batch_size=evidence.batch_size,
             cost=run_cost(view, evidence),
         )

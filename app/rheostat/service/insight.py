@@ -62,6 +62,7 @@ def _arms(job: OpenJob, placement: PlacementRecord) -> list[Estimate]:
     view = job.view(placement)
     told = {arm.batch_size: arm for arm in job.advisor.estimates(view)}
     oom = placement.smallest_oom_batch_size
+    chances = [a.probability_best or 0.0 for a in told.values() if oom is None or a.batch_size < oom]
     arms = []
     for size in job.settings.batch_sizes:
         arm = told.get(size, ArmEstimate(size, 0, "the policy tells nothing of it"))
@@ -73,7 +74,9 @@ def _arms(job: OpenJob, placement: PlacementRecord) -> list[Estimate]:
                 **_interval("cost", arm.cost),
                 **_interval("epochs", arm.epochs),
                 **_interval("epoch_cost", arm.epoch_cost),
-                probability_best=0.0 if closed else arm.probability_best,
+                probability_best=None
+                if not sum(chances)
+                else (arm.probability_best or 0.0) * (not closed) / sum(chances),
                 power_limit_watts=job.advisor.power(view, size).power_limit_watts,
                 status=f"closed: {oom} ran out of memory" if closed else arm.status,
             )

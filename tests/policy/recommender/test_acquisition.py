@@ -17,7 +17,7 @@ def belief(means: list[float], deviations: list[float], converged: list[bool]) -
     known = Posterior(np.zeros(3), np.zeros((3, 3)))
     doubt = Posterior(np.log(means), np.diag(np.square(deviations)))
     return Belief(
-        GRID, doubt, known, 0.01, np.array(converged), np.ones(3, dtype=bool), np.ones(3), lost_epochs=np.zeros(3)
+        GRID, doubt, known, 0.01, np.array(converged), np.ones(3, dtype=bool), np.ones(3), lost_joules=np.zeros(3)
     )
 
 

@@ -35,7 +35,7 @@ def test_evidence_survives_json(given_values: list[float]) -> None:
     tally = Tally()
     for value in given_values:
         tally = tally.add(value, 3)
-    arm = Arm(3, tally, tally, (1.0, 2.0), 2, 30.0, (7.0,), (1.0, 2.0), ((0.5, 1), (0.0, 0)))
+    arm = Arm(3, tally, tally, (1.0, 2.0), 2.0, 30.0, (7.0,), (1.0, 2.0), ((0.5, 1), (0.0, 0)))
     evidence = Evidence({8: Arm(), 16: arm}, (0.5, 0.7), (1.0, 0.0), 4, {16: 2})
     assert Evidence.from_state(json.loads(json.dumps(evidence.to_state()))) == evidence
 

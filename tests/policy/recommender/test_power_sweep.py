@@ -73,6 +73,15 @@ def test_an_absurd_measurement_is_not_believed(factor: float) -> None:
     assert 275 not in {m.power_limit_watts for m in sweep.measurements(job, 32)}
 
 
+@pytest.mark.parametrize("max_slowdown", [None, 1.5])
+def test_an_absurd_first_measurement_does_not_end_the_sweep(max_slowdown: float | None) -> None:
+    sweep, job = PowerSweep(JsonStore()), a_job(power_limits_watts=LIMITS, max_slowdown=max_slowdown)
+    falling = {limit: 100.0 + limit / 10 for limit in LIMITS}
+    measured = measure_all(sweep, job, 32, falling | {300: 0.1}, dict.fromkeys(LIMITS, 10.0) | {300: 0.001})
+    assert measured == list(LIMITS)
+    assert sweep.predict(job, 32) == 100
+
+
 def test_a_node_that_allows_other_limits_measures_some_of_its_own() -> None:
     sweep, job = a_sweep()
     measure_all(sweep, job, 32, COSTS)

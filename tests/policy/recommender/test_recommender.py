@@ -80,7 +80,7 @@ def test_first_runs_that_start_together_begin_with_the_defaults_neighbours() -> 
     for _ in range(6):
         chosen.append(trainer.choose(*chosen))
     assert chosen == [32, 16, 64, 8, 32, 32]
-    assert "a neighbour of the default" in reason(trainer, 32)
+    assert "a batch size beside it" in reason(trainer, 32)
 
 
 def test_a_first_run_that_fails_is_followed_by_smaller_batch_sizes_and_then_by_larger_ones() -> None:
@@ -91,13 +91,14 @@ def test_a_first_run_that_fails_is_followed_by_smaller_batch_sizes_and_then_by_l
         trainer.run(tried[-1])
     assert tried == [32, 16, 8, 64, 128]
     assert trainer.trials[-1][2] == "converged"
-    assert trainer.choose() == 128
+    assert trainer.recur(6)[-3:] == [128] * 3
 
 
 def test_when_nothing_is_left_to_try_the_error_says_what_failed_and_what_to_do() -> None:
     trainer = Trainer(epochs={})
-    for _ in SIZES:
+    for _ in range(2 * len(SIZES)):
         trainer.run(trainer.choose())
+    assert [size for size, _, _ in trainer.trials] == [32, 16, 8, 64, 128] * 2
     with pytest.raises(NoBatchSizeLeft, match="no run of 8, 16, 32, 64, 128 reached the target") as caught:
         trainer.choose()
     assert "PATCH batch_sizes" in caught.value.hint
@@ -242,11 +243,80 @@ def test_estimates_tell_epochs_epoch_cost_cost_and_chances() -> None:
 def test_closed_arms_say_why_and_have_no_chance() -> None:
     trainer = Trainer()
     trainer.run(32)
-    trainer.advisor.conclude(trainer.job, "failed", batch_size=64, cost=9000.0, epochs=90.0)
+    trainer.advisor.conclude(trainer.job, "failed", batch_size=64, cost=10_000.0, epochs=100.0)
     arms = {arm.batch_size: arm for arm in trainer.advisor.estimates(trainer.job)}
     assert arms[64].status == "closed: its runs did not converge"
     assert arms[128].status == "closed: 64 did not converge, and it lies beyond"
     assert arms[128].probability_best == 0.0
+
+
+def test_a_crash_of_the_first_run_does_not_close_what_lies_beyond_it() -> None:
+    trainer = Trainer(epochs={8: 40, 16: 30, 32: 18, 64: 14, 128: 10})
+    trainer.advisor.conclude(trainer.job, "failed", batch_size=32, cost=None, epochs=None)
+    assert trainer.choose() == 16
+    assert trainer.recur(30)[-1] == 128
+
+
+def test_a_gpu_that_cannot_run_what_converged_elsewhere_is_not_left_without_a_batch_size() -> None:
+    trainer = Trainer(epochs={8: 90, 16: 80, 32: 70, 64: 20, 128: 18})
+    trainer.run(64)
+    trainer.run(64)
+    ends = [trainer.run(trainer.choose(permitted=(8, 16, 32))) for _ in range(12)]
+    assert ends[-1] == "converged"
+    assert ends.count("stopped") <= 5
+
+
+@pytest.mark.parametrize("epochs", [None, 0.0])
+def test_the_best_batch_size_that_begins_to_crash_is_left(epochs: float | None) -> None:
+    trainer = Trainer()
+    trainer.recur(20)
+    crashed = 0
+    for _ in range(40):
+        if (size := trainer.choose()) == 16:
+            trainer.advisor.conclude(trainer.job, "failed", batch_size=16, cost=None, epochs=epochs)
+            crashed += 1
+        else:
+            trainer.run(size)
+    assert crashed < 15
+    assert trainer.choose() == 32
+
+
+def test_one_failure_after_absurdly_many_epochs_does_not_bend_what_is_believed_of_the_others() -> None:
+    trainer = Trainer()
+    trainer.run(32)
+    trainer.advisor.conclude(trainer.job, "failed", batch_size=16, cost=1000.0, epochs=14_000.0)
+    assert trainer.estimate(64)[0] > 0.5 * trainer.estimate(32)[0]
+
+
+def test_with_a_window_old_failures_are_forgotten() -> None:
+    trainer = Trainer(job=a_job(target=ACCURACY, window_size=3))
+    for _ in range(3):
+        trainer.run(16)
+    trainer.advisor.conclude(trainer.job, "failed", batch_size=16, cost=10_000.0, epochs=100.0)
+    dear = trainer.estimate(16)[0]
+    for _ in range(12):
+        trainer.run(16)
+    assert trainer.estimate(16)[0] < 1600.0 < dear
+
+
+def test_reports_past_the_last_epoch_of_a_job_without_a_target_are_no_drift() -> None:
+    trainer = Trainer(job=a_job(max_epochs=15))
+    for _ in range(12):
+        trainer.advisor.conclude(trainer.job, "converged", batch_size=32, cost=2000.0, epochs=20.0)
+    trainer.advisor.conclude(trainer.job, "converged", batch_size=16, cost=1000.0, epochs=20.0)
+    assert {arm.batch_size: arm.status for arm in trainer.advisor.estimates(trainer.job)}[16] == "best known"
+
+
+def test_on_a_gpu_where_nothing_was_measured_no_cost_is_claimed() -> None:
+    trainer = Trainer()
+    trainer.recur(10)
+    elsewhere = trainer.on(gpu_model="A40")
+    arms = elsewhere.advisor.estimates(elsewhere.job)
+    assert {arm.cost.mean for arm in arms} == {None}
+    assert all(arm.epochs.mean for arm in arms)
+    for size in SIZES:
+        elsewhere.advisor.conclude(elsewhere.job, "converged", batch_size=size, cost=EPOCHS[size] * 70.0)
+    assert elsewhere.estimate(16)[0] == pytest.approx(14 * 70.0, rel=0.1)
 
 
 def test_out_of_memory_teaches_nothing_of_the_epochs() -> None:

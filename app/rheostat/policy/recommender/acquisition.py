@@ -27,10 +27,8 @@ HORIZON_GROWTH = 0.5
 """... and for every run so far: a job that has recurred for long will go on for long (Lindy's law)."""
 
 CAPPED_SHARE = 0.8
-"""What trying an arm that never converged costs at most, in units of C0: the stopping rule ends hopeless runs."""
-
-STOPPED_BEFORE_SHARE = 1.0
-"""The same for an arm that was stopped before: it is watched less closely the second time."""
+"""What trying an arm that never converged costs at most, in units of C0: the stopping rule ends hopeless runs. One
+that was stopped before, and is watched less closely the next time, may cost all that ``beta_knob`` allows."""
 
 CLEARLY_WORSE = 0.3
 """A converged arm that is expected to be worse by more than that (a log) is stopped in time, too."""
@@ -70,8 +68,8 @@ def weigh(
         best: The best known arm.
         allowed: Which arms may run now.
         open_arms: Which arms may run at all: the others are no alternative.
-        stopped_before: Which arms were stopped before without ever having converged.
-        learned: Converged runs so far.
+        stopped_before: Which arms were stopped before.
+        learned: Converged runs of the placement since evidence was last discounted.
         beta_knob: A run is stopped at this multiple of C0; None: never, so that nothing caps its cost.
     """
     relative = np.where(open_arms, belief.log_cost - belief.log_cost[best], _CLOSED)

@@ -38,7 +38,7 @@ class Belief:
         converged: Which arms have converged, here or on another placement.
         measured: Which arms' epoch cost is known here.
         weights: How many converged runs each arm's belief rests on.
-        lost_epochs: Epochs that an arm loses on failures for each success; see :attr:`log_cost`.
+        lost_joules: What an arm loses on failures for each success; see :attr:`log_cost`.
     """
 
     grid: Grid
@@ -48,12 +48,13 @@ class Belief:
     converged: np.ndarray
     measured: np.ndarray
     weights: Array
-    lost_epochs: Array
+    lost_joules: Array
 
     @cached_property
     def log_cost(self) -> Array:
-        """Expected log cost of a success, ``h = f + g + log(1 + lost / exp(f))``: failures are paid for, too."""
-        cost: Array = self.epochs.mean + self.epoch_costs.mean + np.log1p(self.lost_epochs / np.exp(self.epochs.mean))
+        """Expected log cost of a success, ``h = log(exp(f + g) + lost)``: failures are paid for, too."""
+        run = self.epochs.mean + self.epoch_costs.mean
+        cost: Array = np.log(np.exp(run) + self.lost_joules)
         return cost
 
     @cached_property
@@ -107,11 +108,11 @@ def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief 
     if not converged.any():
         return None
     weights = np.array([arm.converged for arm in arms])
-    lost = np.array([arm.lost_epochs / (arm.epochs.count + 1.0) if arm.converged else 0.0 for arm in arms])
+    lost = np.array([arm.lost_joules / (arm.converged + 1.0) if arm.converged else 0.0 for arm in arms])
     measured = ~np.isnan(prices.log_costs)
     run_epochs, whole = [arm.epochs for arm in arms], [arm.whole_costs for arm in arms]
     if not measured.any() and any(tally.count for tally in whole):
-        return _on_whole_costs(grid, whole, prices, converged, weights)
+        return _on_whole_costs(grid, whole, prices, converged, lost)
     costs = epoch_cost.posterior(grid, prices.log_costs, prices.expected_share, prices.shape)
     if job.target is None and not any(tally.count for tally in whole):
         fixed = np.full(len(grid), log(job.max_epochs))
@@ -135,9 +136,7 @@ def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief 
     return Belief(grid, belief, costs, noise, converged, measured, weights, lost)
 
 
-def _on_whole_costs(
-    grid: Grid, whole: Sequence[Tally], prices: Prices, converged: np.ndarray, weights: Array
-) -> Belief:
+def _on_whole_costs(grid: Grid, whole: Sequence[Tally], prices: Prices, converged: np.ndarray, lost: Array) -> Belief:
     """Return the belief where only the cost of whole runs is known: one model of their logarithm."""
     counts, totals, _ = columns = _columns(whole)
     noise = epochs.seed_noise(*columns)
@@ -150,7 +149,7 @@ def _on_whole_costs(
         weighted,
     )
     nothing = Posterior(np.zeros(len(grid)), np.zeros((len(grid), len(grid))))
-    return Belief(grid, belief, nothing, noise, converged, converged, weights, np.zeros(len(grid)))
+    return Belief(grid, belief, nothing, noise, converged, converged, counts, lost)
 
 
 def _anchored(mean: Array, grid: Grid, converged: np.ndarray, precision: Array, weighted: Array) -> Array:

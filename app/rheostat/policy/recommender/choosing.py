@@ -3,9 +3,10 @@
 import numpy as np
 
 from rheostat.errors import NoBatchSizeLeft
-from rheostat.policy.interface import Choice, Job, Situation
+from rheostat.policy.interface import Choice, Situation
 from rheostat.policy.recommender import acquisition, words
 from rheostat.policy.recommender.belief import Belief
+from rheostat.policy.recommender.closing import CLOSED_FROM
 from rheostat.policy.recommender.knowledge import Knowledge
 
 MOST_EXPLORED = 2
@@ -19,31 +20,32 @@ def choose(known: Knowledge, situation: Situation) -> Choice:
     """Return the batch size of a new trial; before any success the default.
 
     Raises:
-        NoBatchSizeLeft: None has converged, and all that are permitted have failed.
+        NoBatchSizeLeft: None that is permitted has converged, and all of them have failed.
     """
-    belief, sizes = known.belief, known.grid.batch_sizes
-    permitted = np.array([size in situation.permitted for size in sizes])
-    if belief is None or not (belief.converged & permitted).any():
-        return _first(known.job, situation, known.closed)
+    permitted = np.array([size in situation.permitted for size in known.grid.batch_sizes])
+    if known.belief is None or not (known.belief.converged & permitted).any():
+        return _first(known, situation)
     if known.is_safe_mode:
-        return _safe(known, belief, permitted)
-    if not belief.measured.any():
-        return _elsewhere(belief, permitted)
-    for size in situation.pending:
-        belief = belief.foresee(known.grid.index(size))
-    return _weigh(known, belief, permitted)
+        return _safe(known, known.belief, permitted)
+    if not known.belief.measured.any():
+        return _elsewhere(known.belief, permitted)
+    return _weigh(known, known.belief, situation, permitted)
 
 
-def _weigh(known: Knowledge, belief: Belief, permitted: np.ndarray) -> Choice:
+def _weigh(known: Knowledge, belief: Belief, situation: Situation, permitted: np.ndarray) -> Choice:
     sizes, fruitless = known.grid.batch_sizes, known.own.fruitless
-    best = belief.best(belief.converged & permitted)
+    foreseen = belief
+    for size in situation.pending:
+        foreseen = foreseen.foresee(known.grid.index(size))
+    best = foreseen.best(belief.converged & permitted)
     assert best is not None
     open_arms = permitted & np.array([size not in known.closed for size in sizes])
     allowed = open_arms & np.array([size not in fruitless for size in sizes])
+    may_explore = len(fruitless) < MOST_EXPLORED
     prospect = acquisition.weigh(
-        belief,
+        foreseen,
         best,
-        allowed=allowed if len(fruitless) < MOST_EXPLORED else np.zeros_like(allowed),
+        allowed=allowed & may_explore,
         open_arms=open_arms,
         stopped_before=np.array([bool(known.own.arms[size].stop_costs) for size in sizes]),
         learned=known.own.learned,
@@ -51,25 +53,21 @@ def _weigh(known: Knowledge, belief: Belief, permitted: np.ndarray) -> Choice:
     )
     arm = int(np.argmax(prospect.score))
     if arm == best:
-        return Choice(sizes[arm], words.best_known(belief, best))
+        return Choice(sizes[arm], words.best_known(belief, best, may_explore=may_explore))
     return Choice(sizes[arm], words.exploration(belief, best, arm, prospect))
 
 
-def _first(job: Job, situation: Situation, closed: dict[int, str]) -> Choice:
-    """Choose while nothing has converged: the default, then ever smaller batch sizes, then larger ones.
+def _first(known: Knowledge, situation: Situation) -> Choice:
+    """Choose while none that is permitted has converged: the default, then ever smaller ones, then larger ones.
 
-    Trials that start together begin with the default's neighbours: at that one a second run would teach little more,
-    and as soon as one has converged the others are judged by it.
+    Then all of them once more, since a run may fail for other reasons than its batch size. Trials that start together
+    begin with the default's neighbours: at that one a second run would teach little more, and as soon as one has
+    converged the others are judged by it.
     """
-    default = job.default_batch_size
-    smaller = [size for size in reversed(situation.permitted) if size <= default and size not in closed]
-    larger = [size for size in situation.permitted if size > default and size not in closed]
-    size = next(iter((*smaller, *larger)), None)
-    if size is not None and size in situation.pending:
-        beside = [other for other in (*smaller[1:2], *larger[:1], *smaller[2:3]) if other not in situation.pending]
-        if beside:
-            return Choice(beside[0], f"nothing has converged yet and {size} runs already: a neighbour of the default")
-    if size is None:
+    job, default = known.job, known.job.default_batch_size
+    in_vain = {size: 2.0 * known.own.arms[size].failures for size in situation.permitted}
+    left = [size for size, failures in in_vain.items() if failures < 2.0 * CLOSED_FROM]
+    if not left:
         tried = ", ".join(map(str, situation.permitted))
         raise NoBatchSizeLeft(
             f"No batch size of {job.job_id} is left to try on {job.gpu_count} x {job.gpu_model}: "
@@ -77,11 +75,18 @@ def _first(job: Job, situation: Situation, closed: dict[int, str]) -> Choice:
             hint="Add other batch sizes (PATCH batch_sizes), or register the job under a new id with an easier target "
             "or more max_epochs.",
         )
-    if size == default:
+    in_vain = {size: in_vain[size] + len(known.own.arms[size].stop_costs) for size in left}
+    fewest = min(in_vain.values())
+    smaller = [size for size in reversed(left) if size <= default and in_vain[size] == fewest]
+    larger = [size for size in left if size > default and in_vain[size] == fewest]
+    size = [*smaller, *larger][0]
+    if size in situation.pending:
+        beside = [other for other in (*smaller[1:2], *larger[:1], *smaller[2:3]) if other not in situation.pending]
+        if beside:
+            return Choice(beside[0], f"nothing has converged yet, and {size} runs already: a batch size beside it")
+    if size == default and fewest == 0:
         return Choice(size, f"the default: nothing has converged yet on {job.gpu_model}")
-    failed = ", ".join(str(other) for other in situation.permitted if other in closed)
-    why = f"did not converge: {failed}" if failed else f"the default {default} does not fit"
-    return Choice(size, f"nothing has converged yet ({why}); smaller batch sizes are tried first, then larger ones")
+    return Choice(size, "nothing that fits has converged yet: the default first, then smaller ones, then larger ones")
 
 
 def _elsewhere(belief: Belief, permitted: np.ndarray) -> Choice:
@@ -92,13 +97,12 @@ def _elsewhere(belief: Belief, permitted: np.ndarray) -> Choice:
 
 
 def _safe(known: Knowledge, belief: Belief, permitted: np.ndarray) -> Choice:
-    """Choose after many runs in vain: the cheapest of those that failed least; it will not be stopped."""
+    """Choose after many runs in vain: the cheapest of those that failed least."""
     sizes, fruitless = known.grid.batch_sizes, known.own.fruitless
     candidates = [
         at for at, size in enumerate(sizes) if permitted[at] and (belief.converged[at] or size not in known.closed)
     ]
     at = min(candidates, key=lambda at: (fruitless.get(sizes[at], 0) // PATIENCE, belief.log_cost[at]))
     return Choice(
-        sizes[at],
-        f"{known.fruitless} runs in a row did not converge: the cheapest of those that failed least, not to be stopped",
+        sizes[at], f"{known.fruitless} runs in a row did not converge: the cheapest of those that failed least"
     )

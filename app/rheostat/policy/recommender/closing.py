@@ -1,7 +1,9 @@
 """Closed arms: batch sizes that are not tried any more, and why.
 
-Every run of an arm that did not converge adds to its score: a failure counts in full, and so does a run that was
-stopped near the cost bound; one that was stopped halfway counts half, an early stop nothing. An arm that never
+Every run of an arm that did not converge adds to its score. A run of all its epochs counts in full, and so does one
+that was stopped near the cost bound; one that was stopped halfway counts half, an early stop nothing. A failure counts
+half, too, when its trainer ended the run before, or when nothing of the job had converged yet: the batch size need not
+be to blame. An arm that never
 converged is closed from a score of 1 on. Convergence fails at the ends of the range, not in its middle: when such an
 arm lies outside of those that converged, everything beyond it is closed, too.
 
@@ -30,7 +32,7 @@ def score(arm: Arm, bar: float | None, beta_knob: float | None) -> float:
         beta_knob: The cost bound in units of C0; None: no run is stopped.
     """
     if bar is None or beta_knob is None:
-        return float(arm.failures)
+        return arm.failures
     near = NEAR_THE_BOUND * beta_knob * bar
     return arm.failures + sum(1.0 if cost >= near else 0.5 for cost in arm.stop_costs if cost >= HALFWAY * bar)
 
@@ -63,5 +65,8 @@ def closed(evidence: Evidence, bar: float | None, beta_knob: float | None) -> di
 
 def reopened(evidence: Evidence) -> Evidence:
     """Return the evidence without anything that was ruled out: it was judged by what turned out false."""
-    arms = {size: replace(arm, site=(0.0, 0.0), failures=0, stop_costs=()) for size, arm in evidence.arms.items()}
+    arms = {
+        size: replace(arm, site=(0.0, 0.0), failures=0.0, lost_joules=0.0, stop_costs=())
+        for size, arm in evidence.arms.items()
+    }
     return replace(evidence, arms=arms)

@@ -38,12 +38,7 @@ def discount(evidence: Evidence, noise: float) -> Evidence:
     """
     weight = noise / OUTDATED_DEVIATION**2
     arms = {
-        size: replace(
-            arm,
-            epochs=_outweighed(arm.epochs, weight),
-            whole_costs=_outweighed(arm.whole_costs, weight),
-            lost_epochs=0.0,
-        )
+        size: replace(arm, epochs=_outweighed(arm.epochs, weight), whole_costs=_outweighed(arm.whole_costs, weight))
         for size, arm in evidence.arms.items()
     }
     return replace(closing.reopened(replace(evidence, arms=arms)), drift=(0.0, 0.0), learned=0)

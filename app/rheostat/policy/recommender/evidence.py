@@ -64,8 +64,8 @@ class Arm:
         epochs: Of the log epochs of converged runs.
         whole_costs: Of the log cost of converged runs whose epochs nobody told.
         site: Precision, and precision times mean, of what a stopped run told of the log epochs.
-        failures: Runs that failed.
-        lost_epochs: Epochs of runs that did not converge although the arm had, or that ran all of ``max_epochs``.
+        failures: Score of the runs that failed; see :mod:`.closing`.
+        lost_joules: Cost of runs that did not converge although the arm had, or that ran all of ``max_epochs``.
         stop_costs: Costs in joules of the latest runs that were stopped.
         epoch_costs: Log of the mean cost per epoch of the latest runs, oldest first.
         curve: Per metric level sum and count of log(epoch at the level / epochs to the target).
@@ -75,8 +75,8 @@ class Arm:
     epochs: Tally = Tally()
     whole_costs: Tally = Tally()
     site: tuple[float, float] = (0.0, 0.0)
-    failures: int = 0
-    lost_epochs: float = 0.0
+    failures: float = 0.0
+    lost_joules: float = 0.0
     stop_costs: tuple[float, ...] = ()
     epoch_costs: tuple[float, ...] = ()
     curve: tuple[tuple[float, int], ...] = ()

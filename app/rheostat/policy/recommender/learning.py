@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from rheostat.policy.interface import Result
 from rheostat.policy.recommender import closing, curves, drift, stopping
 from rheostat.policy.recommender.belief import Belief
-from rheostat.policy.recommender.doubt import admit
+from rheostat.policy.recommender.doubt import admit, is_doubtful
 from rheostat.policy.recommender.evidence import Arm, Evidence, safe_log
 from rheostat.policy.recommender.knowledge import Knowledge
 
@@ -43,12 +43,13 @@ def learn(known: Knowledge, result: Result) -> Lesson:
 def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Evidence:
     arm, belief = evidence.arms[result.batch_size], known.belief
     expected = None
-    if belief is not None:
+    if belief is not None and belief.measured.any():
         at = known.grid.index(result.batch_size)
         expected = float(belief.log_cost[at]), float(belief.log_cost_variance[at]) + belief.noise
     costs, overturned = admit(arm.whole_costs, safe_log(result.cost), expected, known.job.window_size)
     evidence = closing.reopened(evidence) if overturned else evidence
-    return evidence.with_arm(result.batch_size, replace(evidence.arms[result.batch_size], whole_costs=costs))
+    arm = _with_success(known, evidence.arms[result.batch_size])
+    return evidence.with_arm(result.batch_size, replace(arm, whole_costs=costs))
 
 
 def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs: float) -> Lesson:
@@ -60,11 +61,18 @@ def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs:
         lesson = _follow_drift(known, known.belief, evidence, size, (log_epochs - run.mean) / run.variance**0.5)
     tally, overturned = admit(lesson.evidence.arms[size].epochs, log_epochs, expected, known.job.window_size)
     evidence = closing.reopened(lesson.evidence) if overturned else lesson.evidence
-    arm = replace(evidence.arms[size], epochs=tally).with_epoch_cost(safe_log(result.cost / max(epochs, _SHORTEST)))
-    if target is not None and tally.doubted is None:
+    arm = replace(_with_success(known, evidence.arms[size]), epochs=tally)
+    arm = arm.with_epoch_cost(safe_log(result.cost / max(epochs, _SHORTEST)))
+    if target is not None and tally.doubted != log_epochs:
         evidence = replace(evidence, levels=known.pooled.levels or curves.choose_levels(result.curve, target))
         arm = curves.with_curve(arm, result.curve, log_epochs, evidence.levels, target)
     return replace(lesson, evidence=evidence.with_arm(size, arm))
+
+
+def _with_success(known: Knowledge, arm: Arm) -> Arm:
+    """Return an arm whose run converged: with a window, what was lost before it fades as old runs do."""
+    window = known.job.window_size
+    return arm if window == 0 else replace(arm, lost_joules=arm.lost_joules * (1.0 - 1.0 / window))
 
 
 def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Lesson:
@@ -77,28 +85,41 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Less
         off = max((so_far.mean - run.mean) / run.variance**0.5, 0.0)
         lesson = _follow_drift(known, belief, lesson.evidence, size, off)
     arm = _with_failure(known, lesson.evidence.arms[size], result)
-    converged_before = belief is not None and belief.converged[known.grid.index(size)]
-    if result.epochs and (converged_before or result.epochs >= known.job.max_epochs):
-        arm = replace(arm, lost_epochs=arm.lost_epochs + min(result.epochs, known.job.max_epochs))
     if result.state == "stopped" and result.epochs:
         arm = arm.with_epoch_cost(safe_log(result.cost / result.epochs))
-    if belief is not None and result.epochs:
-        by_curve = known.by_curve(belief, size, result.curve)
-        site = stopping.site(belief.run(size), by_curve, belief.noise, result.epochs, result.curve.gap)
-        arm = replace(arm, site=site if site[0] >= arm.site[0] else arm.site)
+    if belief is not None and result.epochs and result.state == "stopped":
+        arm = _with_site(known, belief, arm, result, result.epochs)
     return replace(lesson, evidence=lesson.evidence.with_arm(size, arm))
 
 
 def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
     """Return an arm whose run did not converge, with what that does to its standing."""
+    cost = known.believable_cost(result)
+    ran_out = (result.epochs or 0.0) >= known.job.max_epochs
+    if ran_out or arm.converged:
+        arm = replace(arm, lost_joules=arm.lost_joules + cost)
     if result.state == "stopped":
-        return arm.with_stop(known.believable_cost(result))
-    return replace(arm, failures=arm.failures + 1)
+        return arm.with_stop(cost)
+    whole_run = ran_out or result.epochs is None
+    return replace(arm, failures=arm.failures + (1.0 if whole_run and known.belief is not None else 0.5))
+
+
+def _with_site(known: Knowledge, belief: Belief, arm: Arm, result: Result, epochs: float) -> Arm:
+    """Return an arm with what a stopped run tells of its epochs, unless that is past belief.
+
+    A run that failed tells of convergence, and nothing of how many epochs a converging one needs.
+    """
+    run = belief.run(result.batch_size)
+    by_curve = known.by_curve(belief, result.batch_size, result.curve)
+    site = stopping.site(run, by_curve, belief.noise, min(epochs, known.job.max_epochs), result.curve.gap)
+    if site[0] < arm.site[0] or is_doubtful(site[1] / site[0], (run.mean, run.variance)):
+        return arm
+    return replace(arm, site=site)
 
 
 def _follow_drift(known: Knowledge, belief: Belief, evidence: Evidence, size: int, deviation: float) -> Lesson:
     """Return the evidence after a run that was off by so many deviations; only arms that converged before count."""
-    if not belief.converged[known.grid.index(size)]:
+    if known.job.target is None or not belief.converged[known.grid.index(size)]:
         return Lesson(evidence)
     evidence = replace(evidence, drift=drift.follow(evidence.drift, deviation))
     if not drift.is_alarm(evidence.drift):

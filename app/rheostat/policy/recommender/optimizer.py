@@ -3,6 +3,7 @@
 import numpy as np
 
 from rheostat.policy.interface import (
+    STATE_OF_VERDICT,
     ArmEstimate,
     BatchSizeOptimizer,
     Choice,
@@ -11,7 +12,6 @@ from rheostat.policy.interface import (
     Progress,
     Result,
     Situation,
-    TrialState,
 )
 from rheostat.policy.recommender import choosing, drift, learning, reviewing, words
 from rheostat.policy.recommender.belief import Belief
@@ -52,8 +52,7 @@ class Recommender(BatchSizeOptimizer):
 
     def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
         """Learn what a whole run cost."""
-        states: dict[bool | None, TrialState | None] = {True: "converged", False: "failed", None: None}
-        self.conclude(job, Result(batch_size, cost, states[converged]))
+        self.conclude(job, Result(batch_size, cost, STATE_OF_VERDICT[converged]))
 
     def conclude(self, job: Job, result: Result) -> None:
         """Learn from a run that is over; when it shows that the data have changed, discount all placements' past."""

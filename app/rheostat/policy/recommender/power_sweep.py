@@ -112,9 +112,11 @@ def _believable(measurements: Sequence[PowerMeasurement]) -> list[PowerMeasureme
 
 def _is_done(job: Job, sweep: State) -> bool:
     """Return whether all that was planned is measured, or further down it would only get worse."""
-    measurements = _measured(sweep)
-    if set(sweep["planned"]) <= {m.power_limit_watts for m in measurements}:
+    if set(sweep["planned"]) <= {m.power_limit_watts for m in _measured(sweep)}:
         return True
+    measurements = _believable(_measured(sweep))
+    if len(measurements) < _ENOUGH_FOR_A_MEDIAN:
+        return False
     fastest, last = measurements[0].time_seconds, measurements[-1].time_seconds
     if job.max_slowdown is not None and fastest and last and last > job.max_slowdown * fastest:
         return True

@@ -53,7 +53,9 @@ def gather_prices(
         shape: What another placement believes of each arm's log epoch cost; None: there is none.
     """
     share = _expected_share(power_limits, job)
-    figures = [_figures(_measured(power_limits, job, size), arms[size].epoch_costs) for size in grid.batch_sizes]
+    figures = [
+        _figures(_measured(power_limits, job, size), arms.get(size, Arm()).epoch_costs) for size in grid.batch_sizes
+    ]
     first = np.array([candidates[0] if candidates else np.nan for candidates, _ in figures])
     sure = np.where([is_sure for _, is_sure in figures], first, np.nan)
     log_costs = first.copy()

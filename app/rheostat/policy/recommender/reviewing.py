@@ -22,7 +22,8 @@ def review(known: Knowledge, progress: Progress) -> str | None:
     bound = _bound(known, belief, progress)
     if bound is None or progress.cost is None:
         return None
-    if stopping.passes(bound, progress.cost, progress.curve.gap):
+    left = known.job.max_epochs - progress.epoch
+    if stopping.passes(bound, progress.cost, min(progress.curve.gap, left)):
         return (
             f"its cost, {progress.cost:.4g} J, would by the next evaluation pass {bound.cap:.4g} J; "
             f"a run of the best known batch size is expected to cost {bound.bar:.4g} J"

@@ -28,7 +28,7 @@ KNOWN_DEVIATIONS = 3.0
 """An arm that converged before may run on until this much beyond what it is expected to need."""
 
 COMMITTED_BELOW = 0.35
-"""An arm that was stopped once, and below this share of C0, gets one run that only the cost bound stops."""
+"""An arm that was only ever stopped below this share of C0 gets a run that only the cost bound stops."""
 
 WEAKEST_SITE = 0.25
 """Precision that a stopped run tells with at least."""
@@ -69,10 +69,10 @@ def passes(bound: Bound, cost: float, epochs: float) -> bool:
 def is_hopeless(expectation: Expectation, curve: LearningCurve, bound: Bound) -> bool:
     """Return whether it is cheaper to give a run up now than to let it go on, for how long ever.
 
-    With ``y = log(epochs)`` normal by the learning curve, ``S = P(y > log n)`` and a chance ``pf = q / (q + (1 - q)
-    S)`` that it never converges, each of 8 deadlines costs the epochs until it converges or the deadline comes, and a
-    fresh run at C0 if it did not converge by then; all by the partial expectations of the lognormal. It is stopped
-    when the best of these, less the improvement over C0 that is hoped for, costs more than C0.
+    ``y = log(epochs)`` is normal by the learning curve, ``S = P(y > log(n + gap / 2))``, and the chance that it never
+    converges ``pf = q / (q + (1 - q) S)``. Each of 8 deadlines costs the epochs until it converges or the deadline
+    comes, and a fresh run at C0 if it did not converge by then; all by the partial expectations of the lognormal. It is
+    stopped when the best of these, less the improvement over C0 that is hoped for, costs more than C0.
 
     Args:
         expectation: Of ``y``, but for the run's not having converged yet.

@@ -10,9 +10,10 @@ from rheostat.policy.recommender.knowledge import Knowledge
 from rheostat.policy.recommender.normal import NORMAL_95
 
 
-def best_known(belief: Belief, best: int) -> str:
+def best_known(belief: Belief, best: int, *, may_explore: bool) -> str:
     """Return why the best known arm runs."""
-    return f"the best known: {_expects(belief, best)}, and trying another is not worth what it would cost"
+    why = "trying another is not worth what it would cost" if may_explore else "others were just tried in vain"
+    return f"the best known: {_expects(belief, best)}, and {why}"
 
 
 def exploration(belief: Belief, best: int, arm: int, prospect: Prospect) -> str:
@@ -51,6 +52,9 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
     if belief is None:
         return ArmEstimate(batch_size, arm.runs, closed or "nothing has converged yet")
     at = belief.grid.index(batch_size)
+    if not belief.measured.any():  # without a level only differences between epoch costs mean anything
+        epochs = interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise)
+        return ArmEstimate(batch_size, arm.runs, closed or "what an epoch costs is not known here yet", epochs=epochs)
     return ArmEstimate(
         batch_size,
         arm.runs,
@@ -67,4 +71,6 @@ def _status(belief: Belief, arm: Arm, at: int) -> str:
     if best is not None and belief.converged[at]:
         above = exp(belief.log_cost[at] - belief.log_cost[best]) - 1.0
         return "best known" if at == best else f"converged, {100.0 * above:.0f} % above the best known"
-    return f"stopped {len(arm.stop_costs)} times, never converged" if arm.stop_costs else "not tried yet"
+    if arm.stop_costs:
+        return "stopped, never converged"
+    return "has not converged yet" if arm.runs else "not tried yet"
