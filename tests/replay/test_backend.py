@@ -132,20 +132,24 @@ def replayed(world: World, plan: Plan) -> tuple[Outcome, ...]:
     return tuple(replay_worlds([world], plan))
 
 
-def a_plan(*, concurrency: int = 1, server: str | None = None, job_id: str | None = None) -> Plan:
-    return Plan("zeus", 0.5, 2.0, recurrences=14, seeds=(1,), concurrency=concurrency, server=server, job_id=job_id)
+def a_plan(policy: str = "zeus", *, concurrency: int = 1, server: str | None = None, job_id: str | None = None) -> Plan:
+    return Plan(policy, 0.5, 2.0, recurrences=14, seeds=(1,), concurrency=concurrency, server=server, job_id=job_id)
 
 
+@pytest.mark.parametrize("policy", ["rheostat", "zeus"])
 @pytest.mark.parametrize("concurrency", [1, 3])
-def test_a_server_decides_as_this_process_does(tmp_path: Path, server: ServerProcess, concurrency: int) -> None:
+def test_a_server_decides_as_this_process_does(
+    tmp_path: Path, server: ServerProcess, policy: str, concurrency: int
+) -> None:
     world = a_world(tmp_path)
-    (here,) = replayed(world, a_plan(concurrency=concurrency))
-    (there,) = replayed(world, a_plan(concurrency=concurrency, server=server.url))
+    (here,) = replayed(world, a_plan(policy, concurrency=concurrency))
+    (there,) = replayed(world, a_plan(policy, concurrency=concurrency, server=server.url))
     assert there.trials == here.trials
     assert {trial.state for trial in here.trials} > {"converged"}
 
 
-def test_a_server_that_is_killed_and_started_again_decides_as_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", ["rheostat", "zeus"])
+def test_a_server_that_is_killed_and_started_again_decides_as_before(tmp_path: Path, policy: str) -> None:
     world = a_world(tmp_path)
     with ServerProcess(tmp_path) as server:
         done: list[int] = []
@@ -159,11 +163,11 @@ def test_a_server_that_is_killed_and_started_again_decides_as_before(tmp_path: P
                 restarts.append(restart)
 
         restarts: list[Thread] = []
-        (there,) = replay_worlds([world], a_plan(server=server.url), kill_twice)
+        (there,) = replay_worlds([world], a_plan(policy, server=server.url), kill_twice)
         for restart in restarts:
             restart.join()
     assert len(restarts) == 2
-    (here,) = replayed(world, a_plan())
+    (here,) = replayed(world, a_plan(policy))
     assert there.trials == here.trials
 
 
