@@ -5,11 +5,17 @@ with energy are nanoseconds on CLOCK_MONOTONIC, which all processes of a node sh
 """
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from rheostat.schemas import BatchSize, Body, JobId, Joules, Seconds, TrialId, Whole
+
+DEFAULT_DIRECTORY = Path("/run/rheostat")
+"""Where socket and ledger are, on tmpfs: it is lost in a reboot, as power limits are."""
+DIRECTORY_VARIABLE = "RHEOSTAT_AGENT_DIR"
+SOCKET_NAME = "agent.sock"
 
 MAX_GPUS = 64
 HEARTBEAT_SECONDS = 15.0
@@ -100,6 +106,8 @@ class NodeGpu(Body):
     enforced_watts: float | None
     found_watts: float | None = Field(description="What is to be put back; null: nothing of ours is on it.")
     target_watts: float | None
+    lowest_settable_watts: float = Field(description="What a lease may set, by driver, site and the limit found.")
+    highest_settable_watts: float
     holder: Holder | None
     answers: bool = Field(description="Whether the driver answers for it.")
     problem: str | None

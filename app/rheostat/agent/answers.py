@@ -39,6 +39,8 @@ def gpu_answer(view: View, node: Node) -> NodeGpu:
         enforced_watts=_watts(view.enforced_milliwatts),
         found_watts=_watts(view.found_milliwatts),
         target_watts=_watts(view.target_milliwatts),
+        lowest_settable_watts=view.settable_milliwatts[0] / 1000,
+        highest_settable_watts=view.settable_milliwatts[1] / 1000,
         holder=holder,
         answers=not node.hangs(this.uuid),
         problem=view.problem,

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rheostat.agent_schemas import DEFAULT_DIRECTORY, DIRECTORY_VARIABLE
+
 if TYPE_CHECKING:
     from rheostat.agent.devices import Driver
 
 agent = typer.Typer(help="Run the agent of a GPU node, or look after it.", invoke_without_command=True)
 
 RuntimeDirectory = Annotated[
-    Path, typer.Option(envvar="RHEOSTAT_AGENT_DIR", help="Where the agent's socket and ledger are.")
+    Path, typer.Option(envvar=DIRECTORY_VARIABLE, help="Where the agent's socket and ledger are.")
 ]
 SiteFile = Annotated[
     Path | None,
@@ -25,8 +27,6 @@ Simulate = Annotated[int, typer.Option(min=0, max=64, help="Simulate so many GPU
 MetricsPort = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Serve metrics on this loopback port; 0: any free one.")
 ]
-DEFAULT_DIRECTORY = Path("/run/rheostat")
-"""On tmpfs: it is lost in a reboot, as power limits are."""
 
 
 @agent.callback()

@@ -16,6 +16,7 @@ from rheostat.agent.notify import Notifier
 from rheostat.agent.peer import group_id
 from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
+from rheostat.agent_schemas import SOCKET_NAME
 from rheostat.errors import ConfigurationError, DriverReloaded
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ _LOOK_SECONDS = 0.25
 
 def socket_path(runtime_directory: Path) -> Path:
     """Give where the socket is."""
-    return runtime_directory / "agent.sock"
+    return runtime_directory / SOCKET_NAME
 
 
 def ledger_in(runtime_directory: Path) -> Ledger:

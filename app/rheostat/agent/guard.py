@@ -368,6 +368,7 @@ class Guard:
 
     def _publish(self) -> View:
         entry = self._entry
+        found = entry.found_milliwatts if entry else self._limit
         return View(
             description=self._device.description,
             state=self._state,
@@ -376,9 +377,20 @@ class Guard:
             enforced_milliwatts=self._enforced,
             found_milliwatts=entry.found_milliwatts if entry else None,
             target_milliwatts=entry.ours_milliwatts[-1] if entry else None,
+            settable_milliwatts=self._settable(found),
             problem=self._problem,
             foreign_changes=self._foreign_changes,
             restores=self._restores,
             failures=self._failures,
             read_only=self._read_only,
         )
+
+    def _settable(self, found: int | None) -> tuple[int, int]:
+        gpu = self._device.description
+        found = gpu.max_power_limit_milliwatts if found is None else found
+        if not self._site.allows_power_limits(self._uuid):
+            return found, found
+        bounds = self._site.bounds(gpu)
+        lowest, _ = effective_limit(gpu.min_power_limit_milliwatts, found, bounds)
+        highest, _ = effective_limit(gpu.max_power_limit_milliwatts, found, bounds)
+        return lowest, highest

@@ -19,6 +19,7 @@ class View:
         enforced_milliwatts: The one in force then.
         found_milliwatts: What is to be put back; None: nothing of ours is on it.
         target_milliwatts: What we have set.
+        settable_milliwatts: The lowest and the highest limit that a lease may set.
         problem: What is wrong with it.
         foreign_changes: How often somebody else changed a limit of ours.
         restores: How often a limit was put back.
@@ -33,6 +34,7 @@ class View:
     enforced_milliwatts: int | None
     found_milliwatts: int | None
     target_milliwatts: int | None
+    settable_milliwatts: tuple[int, int]
     problem: str | None
     foreign_changes: int
     restores: int
