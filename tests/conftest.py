@@ -20,6 +20,14 @@ for name in [name for name in os.environ if name.startswith("RHEOSTAT_")]:
     del os.environ[name]
 
 
+@pytest.fixture(autouse=True)
+def spool(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's unsent reports wait: not where the user's do."""
+    directory = tmp_path_factory.mktemp("spool")
+    monkeypatch.setenv("RHEOSTAT_SPOOL_DIR", str(directory))
+    return directory
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL, the same one for the whole session."""

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rheostat.agent.client import UnixConnection
 from rheostat.agent.daemon import Settings, ledger_in, run
 from rheostat.agent.nvml import NvmlDriver
 from rheostat.agent.recover import recover
 from rheostat.agent.site import Site
 from rheostat.errors import RheostatError
+from rheostat.unix_http import UnixConnection
 
 
 def agent(order: dict[str, Any]) -> int:
@@ -51,7 +51,7 @@ def trainer(order: dict[str, Any]) -> int:
 def _connect(path: str) -> UnixConnection:
     give_up_at = time.monotonic() + 10
     while True:
-        connection = UnixConnection(Path(path))
+        connection = UnixConnection(Path(path), 30)
         try:
             connection.connect()
         except OSError:

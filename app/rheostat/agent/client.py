@@ -2,31 +2,13 @@
 
 import http.client
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
 from rheostat.errors import ServerRefused, ServerUnreachable
+from rheostat.unix_http import UnixConnection
 
 _PATIENCE_SECONDS = 30.0
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket.
-
-    Args:
-        path: Where the socket is.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_PATIENCE_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def ask(path: Path, method: str, target: str, body: object = None) -> Any:
@@ -36,7 +18,7 @@ def ask(path: Path, method: str, target: str, body: object = None) -> Any:
         ServerUnreachable: When no agent answers there.
         ServerRefused: When it refuses.
     """
-    connection = UnixConnection(path)
+    connection = UnixConnection(path, _PATIENCE_SECONDS)
     try:
         connection.request(method, target, None if body is None else json.dumps(body))
         response = connection.getresponse()

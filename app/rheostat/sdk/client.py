@@ -1,11 +1,11 @@
 """The client of the server: one method for each operation, by the operation's name."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from ipaddress import ip_address
+from socket import gethostname
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -33,8 +33,10 @@ from rheostat.schemas import (
     TrialPage,
     TrialState,
 )
+from rheostat.sdk.courier import quoted
+from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.transport import Transport
-from rheostat.sdk.trial import RunningTrial
+from rheostat.sdk.trial import Run, RunningTrial
 
 DEFAULT_URL = "http://127.0.0.1:8420"
 
@@ -110,32 +112,36 @@ class Client:
         self,
         job_id: str,
         settings: JobSettings,
-        gpu: Gpu,
+        gpu: Gpu | None = None,
         *,
+        gpus: Sequence[str | int] | None = None,
         node: str | None = None,
         max_batch_size: int | None = None,
         idempotency_key: str | None = None,
+        node_agent: NodeAgent | None = None,
     ) -> RunningTrial:
         """Return the context of one run of a job; see :class:`rheostat.sdk.trial.RunningTrial`.
 
         Args:
             job_id: The job, registered on entry.
             settings: What it asks of Rheostat.
-            gpu: The GPUs of this run.
-            node: Where it runs, for people who read the list of trials.
+            gpu: What the GPUs of this run are; by default what the node's agent says.
+            gpus: UUIDs or numbers of this process's GPUs; by default ``RHEOSTAT_GPUS``, else what PyTorch and CUDA say.
+            node: Where it runs, for people who read the list of trials; by default the host's name.
             max_batch_size: Largest batch size that this node can train with.
             idempotency_key: Names this run, so that a restarted trainer gets the same trial again.
+            node_agent: The node's agent; by default the one in ``RHEOSTAT_AGENT_DIR``, if one is there.
         """
-        request = PredictRequest(gpu=gpu, node=node, max_batch_size=max_batch_size)
-        return RunningTrial(self, job_id, settings, request, idempotency_key)
+        run = Run(gpu, gpus, node or gethostname()[:128] or None, max_batch_size, idempotency_key, node_agent)
+        return RunningTrial(self, job_id, settings, run)
 
     def register_job(self, job_id: str, settings: JobSettings) -> JobDetail:
         """Register a job; the same settings again change nothing."""
-        return self.transport.ask(JobDetail, "PUT", f"/v1/jobs/{_quoted(job_id)}", settings)
+        return self.transport.ask(JobDetail, "PUT", f"/v1/jobs/{quoted(job_id)}", settings)
 
     def update_job(self, job_id: str, update: JobUpdate) -> JobDetail:
         """Change those settings of a job that the update names."""
-        return self.transport.ask(JobDetail, "PATCH", f"/v1/jobs/{_quoted(job_id)}", update)
+        return self.transport.ask(JobDetail, "PATCH", f"/v1/jobs/{quoted(job_id)}", update)
 
     def list_jobs(self, *, limit: int = 50, cursor: str | None = None) -> JobPage:
         """Return a page of jobs, in alphabetical order."""
@@ -143,60 +149,60 @@ class Client:
 
     def get_job(self, job_id: str) -> JobDetail:
         """Return a job."""
-        return self.transport.ask(JobDetail, "GET", f"/v1/jobs/{_quoted(job_id)}")
+        return self.transport.ask(JobDetail, "GET", f"/v1/jobs/{quoted(job_id)}")
 
     def delete_job(self, job_id: str, *, force: bool = False) -> None:
         """Delete a job with all that was learnt of it; `force` also while trials run."""
         parameters = {"force": "true"} if force else {}
-        self.transport.request("DELETE", f"/v1/jobs/{_quoted(job_id)}", parameters=parameters)
+        self.transport.request("DELETE", f"/v1/jobs/{quoted(job_id)}", parameters=parameters)
 
     def predict(self, job_id: str, request: PredictRequest, *, idempotency_key: str | None = None) -> Trial:
         """Start a trial; the same key gives the same trial."""
-        path = f"/v1/jobs/{_quoted(job_id)}/predict"
+        path = f"/v1/jobs/{quoted(job_id)}/predict"
         return self.transport.ask(Trial, "POST", path, request, headers=_key_header(idempotency_key))
 
     def observe(self, trial_id: str, request: ObserveRequest) -> ObserveAnswer:
         """Report an evaluation, or the end of a trial."""
-        return self.transport.ask(ObserveAnswer, "POST", f"/v1/trials/{_quoted(trial_id)}/observe", request)
+        return self.transport.ask(ObserveAnswer, "POST", f"/v1/trials/{quoted(trial_id)}/observe", request)
 
     def observe_run(
         self, job_id: str, request: ObserveRunRequest, *, idempotency_key: str | None = None
     ) -> ObserveRunAnswer:
         """Report a whole run that no `predict` started; the same key records it once."""
-        path = f"/v1/jobs/{_quoted(job_id)}/observe"
+        path = f"/v1/jobs/{quoted(job_id)}/observe"
         return self.transport.ask(ObserveRunAnswer, "POST", path, request, headers=_key_header(idempotency_key))
 
     def predict_power_limit(self, job_id: str, request: PredictPowerLimitRequest) -> PowerLimitAnswer:
         """Return the best power limit for a batch size, or what to measure first."""
-        return self.transport.ask(PowerLimitAnswer, "POST", f"/v1/jobs/{_quoted(job_id)}/power/predict", request)
+        return self.transport.ask(PowerLimitAnswer, "POST", f"/v1/jobs/{quoted(job_id)}/power/predict", request)
 
     def observe_power_limit(self, job_id: str, request: ObservePowerLimitRequest) -> PowerLimitAnswer:
         """Report measured power limits; the answer is that of :meth:`predict_power_limit`."""
-        return self.transport.ask(PowerLimitAnswer, "POST", f"/v1/jobs/{_quoted(job_id)}/power/observe", request)
+        return self.transport.ask(PowerLimitAnswer, "POST", f"/v1/jobs/{quoted(job_id)}/power/observe", request)
 
     def heartbeat(self, trial_id: str) -> HeartbeatAnswer:
         """Keep a trial's lease. Tried once: the next one comes soon."""
-        path = f"/v1/trials/{_quoted(trial_id)}/heartbeat"
+        path = f"/v1/trials/{quoted(trial_id)}/heartbeat"
         return self.transport.ask(HeartbeatAnswer, "POST", path, retry=False)
 
     def get_trial(self, trial_id: str) -> TrialDetail:
         """Return a trial."""
-        return self.transport.ask(TrialDetail, "GET", f"/v1/trials/{_quoted(trial_id)}")
+        return self.transport.ask(TrialDetail, "GET", f"/v1/trials/{quoted(trial_id)}")
 
     def list_trials(
         self, job_id: str, *, state: TrialState | None = None, limit: int = 50, cursor: str | None = None
     ) -> TrialPage:
         """Return a page of a job's trials, newest first."""
         parameters = {"state": state, "limit": limit, "cursor": cursor}
-        return self.transport.ask(TrialPage, "GET", f"/v1/jobs/{_quoted(job_id)}/trials", parameters=parameters)
+        return self.transport.ask(TrialPage, "GET", f"/v1/jobs/{quoted(job_id)}/trials", parameters=parameters)
 
     def estimates(self, job_id: str) -> Estimates:
         """Return what the job's policy believes of each batch size."""
-        return self.transport.ask(Estimates, "GET", f"/v1/jobs/{_quoted(job_id)}/estimates")
+        return self.transport.ask(Estimates, "GET", f"/v1/jobs/{quoted(job_id)}/estimates")
 
     def savings(self, job_id: str) -> Savings:
         """Return what the job saved against always running its default."""
-        return self.transport.ask(Savings, "GET", f"/v1/jobs/{_quoted(job_id)}/savings")
+        return self.transport.ask(Savings, "GET", f"/v1/jobs/{quoted(job_id)}/savings")
 
 
 def _checked(url: str) -> httpx.URL:
@@ -214,10 +220,6 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
 
 
 def _key_header(idempotency_key: str | None) -> dict[str, str]:

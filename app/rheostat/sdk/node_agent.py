@@ -1,6 +1,8 @@
 """The client of the node agent: one method for each of its routes, over its Unix socket."""
 
 import os
+from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,9 +25,31 @@ from rheostat.agent_schemas import (
     SimulatedUsage,
 )
 from rheostat.sdk.transport import Transport
+from rheostat.unix_http import UnixConnection
 
 # The agent itself gives up on a GPU that hangs after 5 s, and undoes the others' limits then.
 _TIMEOUT_SECONDS = 15.0
+_LARGEST_ANSWER_BYTES = 2**20
+
+
+class _UnixTransport(httpx.BaseTransport):
+    """A connection for each request: it is close by, and nothing is left open in a process that forks."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Ask and read the whole answer."""
+        with closing(UnixConnection(self._socket, _TIMEOUT_SECONDS)) as connection:
+            try:
+                target = request.url.raw_path.decode()
+                connection.request(request.method, target, request.read(), dict(request.headers))
+                response = connection.getresponse()
+                return httpx.Response(response.status, content=response.read(_LARGEST_ANSWER_BYTES))
+            except TimeoutError as error:
+                raise httpx.ReadTimeout("the agent takes too long") from error
+            except (OSError, HTTPException) as error:
+                raise httpx.ConnectError(str(error) or type(error).__name__) from error
 
 
 class NodeAgent:
@@ -40,9 +64,7 @@ class NodeAgent:
         self.is_named = socket is not None or directory is not None
         self.socket = Path(directory or DEFAULT_DIRECTORY) / SOCKET_NAME if socket is None else socket
         self._transport = Transport(
-            httpx.Client(
-                base_url="http://agent", timeout=_TIMEOUT_SECONDS, transport=httpx.HTTPTransport(uds=str(self.socket))
-            ),
+            httpx.Client(base_url="http://agent", transport=_UnixTransport(self.socket)),
             timeout_seconds=_TIMEOUT_SECONDS,
             retry_for_seconds=0.0,
             unreachable_hint=f"Is `rheostat agent` running, and is {self.socket} its socket?",

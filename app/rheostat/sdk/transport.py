@@ -61,7 +61,7 @@ class Transport:
         answer: type[Answer],
         method: str,
         path: str,
-        body: Body | None = None,
+        body: Body | bytes | None = None,
         *,
         parameters: Parameters | None = None,
         headers: Mapping[str, str] | None = None,

@@ -1,99 +1,117 @@
 """One run of a job, as its trainer sees it: what to train with, and whether to go on."""
 
 import logging
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from math import isfinite, sqrt
-from threading import Event, Thread
-from time import monotonic
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, SupportsFloat
+from typing import TYPE_CHECKING, Self, SupportsFloat, TypeVar
 
-from pydantic import ValidationError
-
-from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas import (
-    Action,
-    JobSettings,
-    ObserveAnswer,
-    ObservePowerLimitRequest,
-    ObserveRequest,
-    Outcome,
-    PowerLimitMeasurement,
-    PredictRequest,
-    Trial,
-    TrialState,
-)
+from rheostat.errors import ConfigurationError, RheostatError
+from rheostat.schemas import Action, Gpu, JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
+from rheostat.sdk.fallback import default_batch_size, learning_rate
+from rheostat.sdk.gpu_lease import GpuLease
+from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.profiling import Profiler
+from rheostat.sdk.ranks import Ranks, ranks_of_this_run
+from rheostat.sdk.reporter import Reporter
+from rheostat.sdk.step_clock import StepClock
+from rheostat.sdk.survey import Survey, survey
 
 if TYPE_CHECKING:
     from rheostat.sdk.client import Client
 
+T = TypeVar("T")
+
 _log = logging.getLogger("rheostat")
 
-# The server's clock may differ from ours, so a lease that looks long or over is not taken at its word.
-_SHORTEST_HEARTBEAT_SECONDS = 1.0
-_LONGEST_HEARTBEAT_SECONDS = 60.0
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a trainer says of one run; see :meth:`rheostat.sdk.client.Client.trial`."""
+
+    gpu: Gpu | None
+    gpus: Sequence[str | int] | None = None
+    node: str | None = None
+    max_batch_size: int | None = None
+    idempotency_key: str | None = None
+    node_agent: NodeAgent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What rank 0 was told, for all ranks."""
+
+    trial: Trial | None = None
+    mistake: str | None = None
 
 
 class RunningTrial:
     """The context of one run: asks on entry, reports inside, and says at the end how the run ended.
 
-    It fails open. Without a server the run trains with the default batch size and no power limit; a server that
-    is lost on the way neither stops nor delays it. Figures are totals, so the next report that gets through
-    makes up for those that did not.
+    It fails open. Without a server the run trains with the default batch size and no power limit; without an agent
+    no limit is changed and no energy known. A server that is lost on the way neither stops nor delays the run:
+    reports wait on disk, and arrive when it is back.
+
+    Under `torch.distributed` every rank enters the block and makes the same calls; rank 0 asks and reports.
 
     Attributes:
         batch_size: Global batch size to train with.
         learning_rate: Learning rate to train with; None when the job names none.
         power_limit_watts: Limit of each GPU; None when none is known, or there is no server.
-        profile_power_limits_watts: Limits to measure, in order, and to pass to :meth:`measured`.
+        profile_power_limits_watts: Limits to measure, in order, and to pass to :meth:`measured`; :meth:`steps` does
+            that by itself.
         reason: Why this batch size.
         trial_id: The server's name of the trial; None without a server.
 
     Raises:
         ServerRefused: On entry, when the job was registered with other settings, or a setting is wrong.
+        ConfigurationError: On entry, when a GPU that was named is not there, or ranks do not know each other yet.
     """
 
-    def __init__(
-        self,
-        client: "Client",
-        job_id: str,
-        settings: JobSettings,
-        request: PredictRequest,
-        idempotency_key: str | None,
-    ) -> None:
-        self._client = client
+    def __init__(self, client: "Client", job_id: str, settings: JobSettings, run: Run) -> None:
         self._job_id = job_id
-        self._settings = settings
-        self._request = request
-        self._idempotency_key = idempotency_key
-        self.batch_size = _default_batch_size(settings, request.max_batch_size)
-        self.learning_rate = _learning_rate(settings, self.batch_size)
+        self._run = run
+        self.batch_size = default_batch_size(settings, run.max_batch_size)
+        self.learning_rate = learning_rate(settings, self.batch_size)
         self.power_limit_watts: int | None = None
         self.profile_power_limits_watts: tuple[int, ...] = ()
         self.reason = "the default: there was no answer from the server"
         self.trial_id: str | None = None
-        self._latest: ObserveRequest | None = None
-        self._unsent: ObserveRequest | None = None
-        self._state: TrialState = "running"
-        self._own_clock = False
-        self._lost = False
-        self._warned = False
-        self._began_at = monotonic()
-        self._over = Event()
+        self._reporter = Reporter(client, job_id, settings, self.batch_size)
+        self._agent = run.node_agent or NodeAgent()
+        self._clock = StepClock()
+        self._lease: GpuLease | None = None
+        self._has_leases = self._own_meter = False
+        self._profiler: Profiler | None = None
 
     def __enter__(self) -> Self:
-        try:
-            self._client.register_job(self._job_id, self._settings)
-            trial = self._client.predict(self._job_id, self._request, idempotency_key=self._idempotency_key)
-        except RheostatError as error:
-            if isinstance(error, ServerRefused) and _is_users_mistake(error):
-                raise
-            self._warn_once(f"Training starts without the server, with batch size {self.batch_size}", error)
-        else:
-            self._take(trial)
-        self._began_at = monotonic()
+        # One channel for what ranks do when the trainer calls, one for what they do in the background.
+        self._ranks: Ranks = ranks_of_this_run()
+        self._profiling_ranks: Ranks = ranks_of_this_run()
+        self._survey: Survey = survey(self._agent, self._ranks, self._run.gpu, self._run.gpus)
+        mistake: RheostatError | None = None
+        start = _Start()
+        if self._ranks.rank == 0:
+            try:
+                start = _Start(self._ask())
+            except RheostatError as error:
+                mistake, start = error, _Start(mistake=str(error))
+        start = self._ranks.broadcast(start)
+        if start.mistake is not None:
+            raise mistake or ConfigurationError(start.mistake)
+        if start.trial is not None:
+            self._take(start.trial)
+        self._lease_gpus()
+        self._reporter.begin()
         return self
+
+    def _ask(self) -> Trial | None:
+        if self._survey.gpu is None:
+            why = self._survey.problem or ConfigurationError("No GPU is known.", hint="Pass gpu=Gpu(...).")
+            self._reporter.warn_once("Training starts without the server, with the default batch size", why)
+            return None
+        request = PredictRequest(gpu=self._survey.gpu, node=self._run.node, max_batch_size=self._run.max_batch_size)
+        return self._reporter.start(request, self._run.idempotency_key)
 
     def _take(self, trial: Trial) -> None:
         self.trial_id = trial.trial_id
@@ -102,12 +120,80 @@ class RunningTrial:
         self.power_limit_watts = trial.power_limit_watts
         self.profile_power_limits_watts = tuple(trial.profile_power_limits_watts)
         self.reason = trial.reason
-        Thread(
-            target=self._keep_lease,
-            args=(trial.trial_id, trial.lease_expires_at),
-            name=f"rheostat-heartbeat-{trial.trial_id[:8]}",
-            daemon=True,
-        ).start()
+
+    def _lease_gpus(self) -> None:
+        """Lease this node's GPUs, where this rank is the one to do it, and train under the limit that is known."""
+        problem = self._survey.problem
+        if self._survey.gpus:
+            try:
+                self._lease = GpuLease(self._agent, self._survey.gpus, self._job_id, self.trial_id)
+            except RheostatError as error:
+                problem = error
+        if problem is not None:
+            # Where nobody has set up an agent nobody needs to be told that there is none.
+            expected = self._agent.is_named or self._agent.socket.exists()
+            what = "Power limits are left alone and energy is not measured"
+            _log.log(logging.WARNING if expected else logging.INFO, "%s: %s", what, problem)
+        self._has_leases = any(self._ranks.gather(self._lease is not None))
+        if self.power_limit_watts is not None:
+            self.limit_power(self.power_limit_watts)
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train together."""
+        return self._ranks.size
+
+    @property
+    def per_device_batch_size(self) -> int:
+        """The share of the global batch size of this process, with one device each; the first ones have the rest."""
+        share, rest = divmod(self.batch_size, self._ranks.size)
+        return share + (self._ranks.rank < rest)
+
+    @property
+    def energy_source(self) -> str | None:
+        """Where this node's energy comes from, ``counter`` or ``power_samples``; None: it is not measured."""
+        return None if self._lease is None else "counter" if self._lease.has_counters else "power_samples"
+
+    def steps(self, loader: Iterable[T]) -> Iterator[T]:
+        """Pass on what a loader gives, and measure power limits between the steps, if the server wants that.
+
+        An evaluation in the middle of it is noticed and left out.
+        """
+        self.begin_profiling(len(loader) if isinstance(loader, Sized) else None)
+        return self._clock.steps_of(loader)
+
+    def step(self) -> None:
+        """Note the end of a training step, where :meth:`steps` does not fit; after :meth:`begin_profiling`."""
+        self._clock.step()
+
+    def pause(self) -> None:
+        """Note that what follows, up to the next step, is not training."""
+        self._clock.interrupt()
+
+    def begin_profiling(self, steps_per_epoch: int | None) -> None:
+        """Begin to measure power limits between steps; once is enough, and :meth:`steps` does it.
+
+        Args:
+            steps_per_epoch: Steps of an epoch; None when unknown.
+        """
+        limits, self.profile_power_limits_watts = self.profile_power_limits_watts, ()
+        if self._profiler is not None or self.trial_id is None or not self._has_leases:
+            return
+        if not limits and self.power_limit_watts is None:
+            return
+        self._profiler = Profiler(self._clock, self._lease, self._profiling_ranks, self._tell_measured, steps_per_epoch)
+        self._profiler.start(self.power_limit_watts, limits)
+
+    def limit_power(self, power_limit_watts: float) -> bool:
+        """Limit this node's GPUs until the block ends; tells whether the limit is in force."""
+        if self._lease is None:
+            return False
+        try:
+            self._lease.limit(power_limit_watts)
+        except RheostatError as error:
+            self._reporter.warn_once("Training goes on without the power limit", error)
+            return False
+        return True
 
     def report(
         self,
@@ -122,50 +208,38 @@ class RunningTrial:
         Args:
             metric: Value of the target metric. What is not finite is reported as unknown, here and below.
             epoch: Epochs done, fractional inside an epoch; by default one more than last time.
-            energy_joules: Energy of all GPUs since the run began; None when unknown.
+            energy_joules: Energy of all GPUs since the run began; by default what the agents measured, if they did.
             time_seconds: Training time since the run began; by default the time since the block was entered.
         """
-        last_epoch = 0.0 if self._latest is None else self._latest.epoch
-        epoch = last_epoch + 1 if epoch is None else float(epoch)
-        decision = self._decide(float(metric), epoch)
-        self._own_clock = time_seconds is not None
-        try:
-            report = ObserveRequest(
-                epoch=epoch,
-                metric=_known(metric),
-                energy_joules=_known(energy_joules),
-                time_seconds=self._elapsed_seconds() if time_seconds is None else _known(time_seconds),
-            )
-        except ValidationError as error:
-            self._warn_once("A report cannot be sent", error)
-            return decision
-        self._latest = report
-        # While the server is lost only the end of the run is worth waiting for.
-        if self.trial_id is None or (self._lost and decision == "continue"):
-            self._unsent = report
-            return decision
-        answer = self._observe(self.trial_id, report)
-        return decision if answer is None else answer.action
+        self._clock.interrupt()
+        self._own_meter = energy_joules is not None
+        energy = self._measured_joules() if energy_joules is None else energy_joules
+        answer: tuple[Action, int | None] = ("continue", None)
+        if self._ranks.rank == 0:
+            answer = self._reporter.report(metric, epoch, energy, time_seconds)
+        action, limit_watts = self._ranks.broadcast(answer)
+        before, self.power_limit_watts = self.power_limit_watts, limit_watts or self.power_limit_watts
+        is_measuring = self._profiler is not None and self._profiler.is_running
+        if self.power_limit_watts not in (None, before) and not is_measuring:
+            self.limit_power(self.power_limit_watts)
+        return action
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
-        """Report measured power limits and return the limit to train under, or None when none is known yet.
+        """Report power limits that you measured; return the limit to train under, or None when none is known yet.
 
         What is left to measure, if anything, is then in ``profile_power_limits_watts``.
         """
         self.profile_power_limits_watts = ()
-        if self.trial_id is None:
+        if (answer := self._tell_measured(measurements)) is None:
             return None
-        try:
-            request = ObservePowerLimitRequest(
-                batch_size=self.batch_size, gpu=self._request.gpu, measurements=list(measurements)
-            )
-            answer = self._client.observe_power_limit(self._job_id, request)
-        except (RheostatError, ValidationError) as error:
-            self._lose(error)
-            return None
-        self.power_limit_watts = answer.power_limit_watts
         self.profile_power_limits_watts = tuple(answer.profile_power_limits_watts)
-        return self.power_limit_watts
+        return answer.power_limit_watts
+
+    def _tell_measured(self, measurements: Sequence[PowerLimitMeasurement]) -> PowerLimitAnswer | None:
+        answer = self._reporter.measured(measurements)
+        if answer is not None:
+            self.power_limit_watts = answer.power_limit_watts
+        return answer
 
     def __exit__(
         self,
@@ -173,104 +247,28 @@ class RunningTrial:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._over.set()
-        if self.trial_id is None:
-            return
-        if error is None and self._unsent is not None:
-            self._observe(self.trial_id, self._unsent)
-        if self._state == "running" and not self._lost:
-            self._observe(self.trial_id, self._closing(self._outcome(error)))
-
-    def _outcome(self, error: BaseException | None) -> Outcome:
-        if error is None:
-            return "cancelled" if self._latest is None else "failed"
-        return "oom" if _is_out_of_memory(error) else "cancelled"
-
-    def _closing(self, outcome: Outcome) -> ObserveRequest:
-        if self._latest is None:
-            return ObserveRequest(epoch=0.0, time_seconds=self._elapsed_seconds(), outcome=outcome)
-        time_seconds = self._latest.time_seconds if self._own_clock else self._elapsed_seconds()
-        return self._latest.model_copy(update={"metric": None, "time_seconds": time_seconds, "outcome": outcome})
-
-    def _observe(self, trial_id: str, report: ObserveRequest) -> ObserveAnswer | None:
-        """Send a report; None when it did not get through."""
+        energy_joules = None
         try:
-            answer = self._client.observe(trial_id, report)
-        except RheostatError as error:
-            self._unsent = report
-            self._lose(error)
-            return None
-        self._unsent = None
-        self._lost = False
-        self._state = answer.state
-        if answer.power_limit_watts is not None:
-            self.power_limit_watts = answer.power_limit_watts
-        if answer.action == "stop":
-            self._over.set()
-        return answer
+            if self._profiler is not None:
+                self._profiler.close()
+            if self._lease is not None:
+                if self._ranks.size == 1 and not self._own_meter:
+                    energy_joules = self._lease.energy_joules()
+                self._lease.close()  # first of all: nobody shall wait for the GPUs while the server is called
+        finally:
+            if self._ranks.rank == 0:
+                self._reporter.close(error, energy_joules)
+            if self._run.node_agent is None:
+                self._agent.close()
 
-    def _decide(self, metric: float, epoch: float) -> Action:
-        """Return what the target and the number of epochs say, which is all that is known without a server."""
-        target = self._settings.target
-        if target is None:
-            reached = False
-        elif target.direction == "maximize":
-            reached = metric >= target.value
-        else:
-            reached = metric <= target.value
-        return "stop" if reached or epoch >= self._settings.max_epochs else "continue"
-
-    def _elapsed_seconds(self) -> float:
-        return monotonic() - self._began_at
-
-    def _lose(self, error: Exception) -> None:
-        self._lost = True
-        self._warn_once("Training goes on without the server", error)
-
-    def _warn_once(self, what: str, error: Exception) -> None:
-        _log.log(logging.INFO if self._warned else logging.WARNING, "%s: %s", what, error)
-        self._warned = True
-
-    def _keep_lease(self, trial_id: str, lease_expires_at: datetime) -> None:
-        """Send signs of life until the trial is over; one that comes through ends a loss."""
-        while not self._over.wait(_heartbeat_pause(lease_expires_at)):
-            try:
-                lease_expires_at = self._client.heartbeat(trial_id).lease_expires_at
-            except Exception as error:  # whatever it is, training must not feel it
-                _log.debug("No heartbeat: %s", error)
-            else:
-                self._lost = False
-
-
-def _known(figure: SupportsFloat | None) -> float | None:
-    """Return a figure as the wire has it: one that is not finite is not known."""
-    return float(figure) if figure is not None and isfinite(figure) else None
-
-
-def _heartbeat_pause(lease_expires_at: datetime) -> float:
-    left = (lease_expires_at - datetime.now(UTC)).total_seconds()
-    return min(max(left / 3, _SHORTEST_HEARTBEAT_SECONDS), _LONGEST_HEARTBEAT_SECONDS)
-
-
-def _is_users_mistake(error: ServerRefused) -> bool:
-    return error.server_code in ("job_differs", "invalid_input")
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & {"OutOfMemoryError", "MemoryError"}) or "out of memory" in str(error).lower()
-
-
-def _default_batch_size(settings: JobSettings, max_batch_size: int | None) -> int:
-    """Return the default, or the largest batch size that still fits when the default does not."""
-    if max_batch_size is None or settings.default_batch_size <= max_batch_size:
-        return settings.default_batch_size
-    return max((size for size in settings.batch_sizes if size <= max_batch_size), default=max_batch_size)
-
-
-def _learning_rate(settings: JobSettings, batch_size: int) -> float | None:
-    if settings.learning_rate is None:
-        return None
-    ratio = batch_size / settings.default_batch_size
-    scale = {"linear": ratio, "sqrt": sqrt(ratio), "none": 1.0}[settings.learning_rate.scaling]
-    return settings.learning_rate.default * scale
+    def _measured_joules(self) -> float | None:
+        """Return the energy of all nodes since the run began; None when that of one is unknown."""
+        own: float | None = 0.0
+        if self._survey.leads:
+            own = None if self._lease is None else self._lease.energy_joules()
+        total = 0.0
+        for joules in self._ranks.gather(own):
+            if joules is None:
+                return None
+            total += joules
+        return total

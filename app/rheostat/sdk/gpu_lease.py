@@ -1,0 +1,147 @@
+"""The GPUs of this node that a run has leased from the agent: their power limit and their energy."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+
+from rheostat.agent_schemas import HEARTBEAT_SECONDS, GpuUsage, LeaseRequest
+from rheostat.errors import GpuCallFailed, RheostatError, ServerRefused
+from rheostat.sdk.node_agent import NodeAgent
+
+_log = logging.getLogger("rheostat")
+
+# A driver may round a limit, as to whole watts.
+_ROUNDING_WATTS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What GPUs used.
+
+    Attributes:
+        energy_joules: Of all of them; None when that of one is unknown.
+        throttle_reasons: What held the clock of any of them down; None when one does not tell.
+    """
+
+    energy_joules: float | None = 0.0
+    throttle_reasons: frozenset[str] | None = frozenset()
+
+
+def add_up(usages: Iterable[Usage]) -> Usage:
+    """Return what several GPUs, or one in several windows, used together."""
+    total = Usage()
+    for usage in usages:
+        energies = total.energy_joules, usage.energy_joules
+        reasons = total.throttle_reasons, usage.throttle_reasons
+        total = Usage(
+            None if energies[0] is None or energies[1] is None else energies[0] + energies[1],
+            None if reasons[0] is None or reasons[1] is None else reasons[0] | reasons[1],
+        )
+    return total
+
+
+def _counts(usages: Sequence[GpuUsage]) -> dict[str, tuple[str, float] | None]:
+    return {
+        usage.gpu: None if usage.cumulative_joules is None else (usage.series, usage.cumulative_joules)
+        for usage in usages
+    }
+
+
+class GpuLease:
+    """A lease of GPUs, held by a thread until it is closed. The limits found come back then, whatever happens.
+
+    Attributes:
+        gpus: Their UUIDs.
+        has_counters: Whether all of them count their energy; else their power is sampled.
+
+    Args:
+        agent: The node's agent.
+        gpus: UUIDs.
+        job_id: What is trained, for others who want the GPUs.
+        trial_id: In which trial; None without a server.
+
+    Raises:
+        RheostatError: The agent does not answer, or does not grant it.
+    """
+
+    def __init__(self, agent: NodeAgent, gpus: Sequence[str], job_id: str, trial_id: str | None) -> None:
+        self.gpus = list(gpus)
+        self._agent = agent
+        self._request = LeaseRequest(gpus=self.gpus, job_id=job_id, trial_id=trial_id)
+        self._changing = Lock()
+        self._limit_watts: float | None = None
+        grant = agent.lease(self._request)
+        self._lease_id = grant.lease_id
+        usages = agent.energy(self.gpus).gpus
+        self._begun = _counts(usages)
+        self.has_counters = all(usage.source == "counter" for usage in usages)
+        self._over = Event()
+        self._thread = Thread(
+            target=self._keep, args=(grant.heartbeat_seconds,), name="rheostat-gpu-lease", daemon=True
+        )
+        self._thread.start()
+
+    def limit(self, power_limit_watts: float) -> None:
+        """Set the limit of all GPUs, or of none; the same again finds out whether it is still there.
+
+        Raises:
+            RheostatError: It is not in force: refused, set by somebody else since, or cut.
+        """
+        with self._changing:
+            answer = self._agent.set_power_limit(self._lease_id, power_limit_watts)
+            self._limit_watts = power_limit_watts
+        for gpu in answer.gpus:
+            in_force = gpu.applied_watts if gpu.enforced_watts is None else min(gpu.applied_watts, gpu.enforced_watts)
+            if abs(in_force - power_limit_watts) > _ROUNDING_WATTS:
+                why = f" (cut by {gpu.limited_by})" if gpu.limited_by else ""
+                raise GpuCallFailed(
+                    f"GPU {gpu.gpu} is limited to {in_force:g} W{why}, instead of {power_limit_watts:g} W."
+                )
+
+    def usage(self, since_ns: int, until_ns: int) -> Usage:
+        """Return what was used between two moments of :func:`time.monotonic_ns`."""
+        return add_up(
+            Usage(gpu.energy_joules, None if gpu.throttle_reasons is None else frozenset(gpu.throttle_reasons))
+            for gpu in self._agent.energy(self.gpus, since_ns, until_ns).gpus
+        )
+
+    def energy_joules(self) -> float | None:
+        """Return the energy of all GPUs since the lease began; None when it is unknown."""
+        try:
+            now = _counts(self._agent.energy(self.gpus).gpus)
+        except RheostatError as error:
+            _log.info("The energy is unknown: %s", error)
+            return None
+        total = 0.0
+        for uuid, begun in self._begun.items():
+            if begun is None or (count := now.get(uuid)) is None or count[0] != begun[0]:
+                return None
+            total += count[1] - begun[1]
+        return total
+
+    def close(self) -> None:
+        """End the lease. A lease that cannot be ended here lapses."""
+        self._over.set()
+        with self._changing, suppress(RheostatError):
+            self._agent.end_lease(self._lease_id)
+
+    def _keep(self, pause_seconds: float) -> None:
+        while not self._over.wait(min(pause_seconds, HEARTBEAT_SECONDS)):
+            try:
+                self._agent.heartbeat(self._lease_id)
+            except ServerRefused as error:
+                if error.server_code == "lease_not_found":
+                    self._renew()
+            except Exception as error:  # whatever it is, training must not feel it
+                _log.debug("No heartbeat to the agent: %s", error)
+
+    def _renew(self) -> None:
+        """Lease the GPUs again: this process was stopped for so long that the lease has lapsed."""
+        with self._changing, suppress(RheostatError):
+            if self._over.is_set():
+                return
+            self._lease_id = self._agent.lease(self._request).lease_id
+            if self._limit_watts is not None:
+                self._agent.set_power_limit(self._lease_id, self._limit_watts)

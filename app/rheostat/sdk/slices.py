@@ -1,0 +1,143 @@
+"""Finds in the ends of training steps what a power limit is judged by. Pure.
+
+A slice is as short as it is precise. After a limit was set, steps settle first: clocks follow a limit within some
+tenths of a second. Then steps are measured until their mean is known to one percent. What is not training, such as
+an evaluation, cuts a slice into stretches, which are summed up; each lies between the ends of two steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+from statistics import fmean, median, stdev
+
+from rheostat.sdk.step_clock import Record, StepEnd
+
+_SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a slice has settled and when it is long enough.
+
+    Slow steps settle for ``settle_seconds`` and are measured for ``seconds``; where that many seconds would be more
+    than ``settle_steps`` or ``steps``, those are enough, but never less than the lowest times: the counter of a GPU's
+    energy ticks ten times a second, and without a counter its power is averaged over up to a second.
+
+    Attributes:
+        settle_seconds: Time to settle, unless ``settle_steps`` pass earlier.
+        settle_steps: Steps to settle.
+        fewest_settle_steps: Never fewer.
+        shortest_settle_seconds: Never less.
+        seconds: Time to measure, unless ``steps`` pass earlier.
+        steps: Steps to measure.
+        fewest_steps: Never fewer.
+        shortest_seconds: Never less.
+        longest_seconds: When the mean is still not known by then, it is taken as it is.
+        standard_error: How well the mean step time is to be known, relative to it.
+    """
+
+    settle_seconds: float = 2.0
+    settle_steps: int = 5
+    fewest_settle_steps: int = 3
+    shortest_settle_seconds: float = 0.5
+    seconds: float = 5.0
+    steps: int = 15
+    fewest_steps: int = 10
+    shortest_seconds: float = 1.0
+    longest_seconds: float = 20.0
+    standard_error: float = 0.01
+
+    def has_settled(self, steps: int, seconds: float) -> bool:
+        """Whether the limit can be felt by now."""
+        return (
+            steps >= self.fewest_settle_steps
+            and seconds >= self.shortest_settle_seconds
+            and (steps >= self.settle_steps or seconds >= self.settle_seconds)
+        )
+
+    def is_enough(self, intervals_seconds: Sequence[float]) -> bool:
+        """Whether the mean of these step times can be believed."""
+        steps, seconds = len(intervals_seconds), sum(intervals_seconds)
+        if steps < self.fewest_steps or seconds < self.shortest_seconds:
+            return False
+        if steps < self.steps and seconds < self.seconds:
+            return False
+        error = stdev(intervals_seconds) / sqrt(steps) / fmean(intervals_seconds)
+        return error < self.standard_error or seconds >= self.longest_seconds
+
+
+BY_COUNTER = Rules()
+BY_POWER_SAMPLES = Rules(shortest_settle_seconds=2.0, shortest_seconds=5.0)
+
+# Something else than training was done when a step takes so many times the usual time, and so much longer.
+_GAP_TIMES = 5.0
+_GAP_SECONDS = 0.2
+_FEWEST_FOR_A_MEDIAN, _MOST_FOR_A_MEDIAN = 3, 25
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Steps without a break: from the end of ``after_step`` to that of ``last_step``."""
+
+    after_step: int
+    last_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a record holds.
+
+    Attributes:
+        stretches: The steps that count.
+        intervals_seconds: The time of each of them.
+    """
+
+    stretches: tuple[Stretch, ...]
+    intervals_seconds: tuple[float, ...]
+
+    @property
+    def steps(self) -> int:
+        """How many steps count."""
+        return len(self.intervals_seconds)
+
+
+def find_stretches(record: Record, limit_set_ns: int, rules: Rules) -> Found:
+    """Return the steps that count: settled, and apart from what is not training.
+
+    Args:
+        record: Steps and breaks.
+        limit_set_ns: When the limit was in force.
+        rules: When a limit has settled.
+    """
+    stretches, intervals = [], []
+    for run in _runs([end for end in record.ends if end[1] >= limit_set_ns], set(record.breaks)):
+        begun_ns = run[0][1]
+        for settled, (_, end_ns) in enumerate(run):
+            if rules.has_settled(settled, (end_ns - begun_ns) / _SECOND):
+                counting = run[settled:]
+                if len(counting) > 1:
+                    stretches.append(Stretch(counting[0][0], counting[-1][0]))
+                    intervals += [(later[1] - earlier[1]) / _SECOND for earlier, later in pairwise(counting)]
+                break
+    return Found(tuple(stretches), tuple(intervals))
+
+
+def _runs(ends: Sequence[StepEnd], breaks: set[int]) -> list[list[StepEnd]]:
+    """Split steps where one is missing, where something else was done, and where one took much too long."""
+    runs: list[list[StepEnd]] = []
+    usual: list[float] = []
+    for end in ends:
+        last = runs[-1][-1] if runs else None
+        if last is None or end[0] != last[0] + 1 or last[0] in breaks:
+            runs.append([end])
+            continue
+        seconds = (end[1] - last[1]) / _SECOND
+        if len(usual) >= _FEWEST_FOR_A_MEDIAN:
+            middle = median(usual[-_MOST_FOR_A_MEDIAN:])
+            if seconds > max(_GAP_TIMES * middle, middle + _GAP_SECONDS):
+                runs.append([end])
+                continue
+        usual.append(seconds)
+        runs[-1].append(end)
+    return runs

@@ -1,0 +1,65 @@
+"""Notes when training steps end: some hundred nanoseconds a step, and no system call."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from time import monotonic_ns
+from typing import TypeVar
+
+T = TypeVar("T")
+
+StepEnd = tuple[int, int]
+"""The number of a step, counted from 1 over the run, and when it ended, on `time.monotonic_ns`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What was noted since a recording began.
+
+    Attributes:
+        ends: The steps, in order.
+        breaks: Numbers of the steps after which something else was done, as an evaluation.
+    """
+
+    ends: list[StepEnd] = field(default_factory=list)
+    breaks: list[int] = field(default_factory=list)
+
+
+class StepClock:
+    """Counts steps, and notes their ends while somebody records. One thread steps, another one records."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._record: Record | None = None
+
+    def steps_of(self, loader: Iterable[T]) -> Iterator[T]:
+        """Pass on what a loader gives; a step ends when the next batch is asked for."""
+        for batch in loader:
+            yield batch
+            self.step()
+        self.interrupt()
+
+    def step(self) -> None:
+        """Note the end of a step."""
+        self.steps += 1
+        record = self._record
+        if record is not None:
+            record.ends.append((self.steps, monotonic_ns()))
+
+    def interrupt(self) -> None:
+        """Note that what follows is not training."""
+        record = self._record
+        if record is not None:
+            record.breaks.append(self.steps)
+
+    def record(self) -> None:
+        """Begin a recording, in place of an earlier one."""
+        self._record = Record()
+
+    def stop(self) -> None:
+        """Stop recording."""
+        self._record = None
+
+    def recorded(self) -> Record:
+        """Return a copy of what was noted up to now."""
+        record = self._record
+        return Record() if record is None else Record(record.ends[:], record.breaks[:])
