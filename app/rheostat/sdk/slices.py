@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 
 from rheostat.sdk.step_clock import Record, StepEnd
 
@@ -38,11 +38,11 @@ class Rules:
     """
 
     settle_seconds: float = 2.0
-    settle_steps: int = 5
+    settle_steps: int = 4
     fewest_settle_steps: int = 3
-    shortest_settle_seconds: float = 0.5
+    shortest_settle_seconds: float = 0.4
     seconds: float = 5.0
-    steps: int = 15
+    steps: int = 12
     fewest_steps: int = 10
     shortest_seconds: float = 1.0
     longest_seconds: float = 20.0
@@ -63,8 +63,20 @@ class Rules:
             return False
         if steps < self.steps and seconds < self.seconds:
             return False
-        error = stdev(intervals_seconds) / sqrt(steps) / fmean(intervals_seconds)
-        return error < self.standard_error or seconds >= self.longest_seconds
+        return _standard_error(intervals_seconds) < self.standard_error or seconds >= self.longest_seconds
+
+
+def _standard_error(intervals_seconds: Sequence[float]) -> float:
+    """Return the standard error of the mean step time, relative to it.
+
+    A step that is noticed late makes the next one look short, which the mean does not suffer from: the correlation
+    of neighbours counts (variance of the mean of a moving average of order one), down to what the edges contribute.
+    """
+    mean, count = fmean(intervals_seconds), len(intervals_seconds)
+    off = [interval - mean for interval in intervals_seconds]
+    variance = sum(one * one for one in off) / (count - 1)
+    neighbours = sum(one * other for one, other in pairwise(off)) / (count - 1)
+    return sqrt(max(variance + 2 * neighbours, variance / count) / count) / mean
 
 
 BY_COUNTER = Rules()
