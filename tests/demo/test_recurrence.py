@@ -3,12 +3,13 @@ from collections.abc import Iterator
 import pytest
 
 from rheostat.demo.digits import BATCH_SIZES, MAX_EPOCHS, job_settings
+from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.demo.recurrence import JOB_ID, Recurrence, Workshop
-from rheostat.demo.server import demo_server
 from rheostat.demo.simulated_gpu import DESCRIPTION
 from rheostat.errors import ServerUnreachable
 from rheostat.schemas import PredictPowerLimitRequest
 from rheostat.sdk import Client
+from rheostat.sdk.node_agent import NodeAgent
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +19,15 @@ def client() -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def recurrences(client: Client) -> list[Recurrence]:
+def agent() -> Iterator[NodeAgent]:
+    with demo_agent() as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def recurrences(client: Client, agent: NodeAgent) -> list[Recurrence]:
     """The first four recurrences of a job."""
-    workshop = Workshop(client, 1, lambda *_: None)
+    workshop = Workshop(client, agent, 1, lambda *_: None)
     return [workshop.with_rheostat(number) for number in range(1, 5)]
 
 
@@ -50,28 +57,36 @@ def test_power_limits_are_measured_in_the_first_run_of_a_batch_size(
         assert answer.power_limit_watts == recurrence.power_limit_watts
 
 
-def test_the_baseline_is_the_same_run_every_time_and_the_server_hears_nothing_of_it(client: Client) -> None:
+def test_the_baseline_is_the_same_run_every_time_and_the_server_hears_nothing_of_it(
+    client: Client, agent: NodeAgent
+) -> None:
     before = len(client.list_trials(JOB_ID).trials)
-    first, again = (Workshop(client, 1, lambda *_: None).as_always(3) for _ in range(2))
+    first, again = (Workshop(client, agent, 1, lambda *_: None).as_always(3) for _ in range(2))
     assert first == again
     assert (first.batch_size, first.power_limit_watts) == (32, 250)
     assert len(client.list_trials(JOB_ID).trials) == before
 
 
-def test_a_watcher_sees_every_epoch(client: Client) -> None:
+def test_a_watcher_sees_every_epoch(client: Client, agent: NodeAgent) -> None:
     seen: list[tuple[int, int, int, float]] = []
-    Workshop(client, 2, lambda *epoch: seen.append(epoch)).as_always(1)
+    Workshop(client, agent, 2, lambda *epoch: seen.append(epoch)).as_always(1)
     assert [epoch for _, _, epoch, _ in seen] == list(range(1, len(seen) + 1))
     assert len(seen) <= MAX_EPOCHS
     assert {batch_size for batch_size, *_ in seen} <= set(BATCH_SIZES)
 
 
-def test_a_server_that_went_away_ends_the_demo_rather_than_faking_it(client: Client) -> None:
+def test_a_server_that_went_away_ends_the_demo_rather_than_faking_it(agent: NodeAgent) -> None:
     with (
         Client("http://127.0.0.1:1", retry_for_seconds=0.0) as lost,
         pytest.raises(ServerUnreachable, match="does not answer"),
     ):
-        Workshop(lost, 1, lambda *_: None).with_rheostat(1)
+        Workshop(lost, agent, 1, lambda *_: None).with_rheostat(1)
+
+
+def test_the_agent_has_put_back_every_limit(agent: NodeAgent, recurrences: list[Recurrence]) -> None:
+    assert any(recurrence.power_limit_watts < 250 for recurrence in recurrences)
+    (gpu,) = agent.gpus()
+    assert (gpu.state, gpu.power_limit_watts) == ("free", 250)
 
 
 def test_cost_weighs_energy_and_time_as_the_job_says() -> None:

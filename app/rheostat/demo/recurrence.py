@@ -20,6 +20,7 @@ from rheostat.demo.simulated_gpu import DESCRIPTION, SimulatedGpu
 from rheostat.errors import RheostatError, ServerUnreachable
 from rheostat.schemas import PowerLimitMeasurement
 from rheostat.sdk import Client, RunningTrial
+from rheostat.sdk.node_agent import NodeAgent
 
 JOB_ID = "demo"
 
@@ -71,13 +72,15 @@ class Workshop:
 
     Args:
         client: Talks to the demo's server.
+        agent: Talks to the demo's node agent, whose GPU is simulated.
         seed: With the number of the recurrence and of the try it gives each run its own initial weights and
             shuffles; a recurrence and its baseline have the same.
         watch: Is told of every epoch.
     """
 
-    def __init__(self, client: Client, seed: int, watch: Watch) -> None:
+    def __init__(self, client: Client, agent: NodeAgent, seed: int, watch: Watch) -> None:
         self._client = client
+        self._agent = agent
         self._seed = seed
         self._watch = watch
         self._settings = job_settings(seed)
@@ -94,7 +97,7 @@ class Workshop:
     def _until_converged(self, number: int, attempt: Attempt) -> Recurrence:
         energy_joules = time_seconds = 0.0
         for tries in range(1, _MOST_TRIES + 1):
-            gpu = SimulatedGpu()
+            gpu = SimulatedGpu(self._agent)
             run = attempt(gpu, np.random.RandomState([self._seed, number, tries]))
             energy_joules += gpu.energy_joules
             time_seconds += gpu.time_seconds
@@ -103,13 +106,13 @@ class Workshop:
         raise RheostatError(f"Recurrence {number} did not reach its target in {_MOST_TRIES} tries.")
 
     def _try_with_rheostat(self, gpu: SimulatedGpu, random: np.random.RandomState) -> Try:
-        with self._client.trial(JOB_ID, self._settings, DESCRIPTION) as trial:
+        with self._client.trial(JOB_ID, self._settings, node_agent=self._agent) as trial:
             if trial.trial_id is None or trial.learning_rate is None:
                 raise ServerUnreachable("The demo's server does not answer any more.")
             network = Network(self._digits, trial.batch_size, trial.learning_rate, random)
-            limits = _measured_limits(trial, gpu, network.steps_per_epoch)
+            slices = _slices(trial, gpu, network.steps_per_epoch)
             accuracy = 0.0
-            for accuracy in self._epochs(network, gpu, limits):
+            for accuracy in self._epochs(network, gpu, slices):
                 decision = trial.report(accuracy, energy_joules=gpu.energy_joules, time_seconds=gpu.time_seconds)
                 if decision == "stop":
                     break
@@ -117,27 +120,35 @@ class Workshop:
 
     def _try_as_always(self, gpu: SimulatedGpu, random: np.random.RandomState) -> Try:
         network = Network(self._digits, DEFAULT_BATCH_SIZE, DEFAULT_LEARNING_RATE, random)
-        epochs = self._epochs(network, gpu, repeat(DESCRIPTION.max_power_limit_watts))
+        epochs = self._epochs(network, gpu, repeat(network.steps_per_epoch))
         return Try(DEFAULT_BATCH_SIZE, any(accuracy >= TARGET_ACCURACY for accuracy in epochs))
 
-    def _epochs(self, network: Network, gpu: SimulatedGpu, limits: Iterator[int]) -> Iterator[float]:
-        """Train, each step under the next power limit, and give the accuracy after every epoch."""
+    def _epochs(self, network: Network, gpu: SimulatedGpu, slices: Iterator[int]) -> Iterator[float]:
+        """Train, slice after slice of so many steps, and give the accuracy after every epoch."""
+        of_slice = 0
         for epoch in range(1, MAX_EPOCHS + 1):
             accuracy = network.train_one_epoch()
-            for _ in range(network.steps_per_epoch):
-                gpu.power_limit_watts = next(limits)
-                gpu.step(network.batch_size)
+            of_epoch = network.steps_per_epoch
+            while of_epoch:
+                of_slice = of_slice or next(slices)
+                steps = min(of_epoch, of_slice)
+                gpu.run(network.batch_size, steps)
+                of_epoch, of_slice = of_epoch - steps, of_slice - steps
             self._watch(network.batch_size, gpu.power_limit_watts, epoch, accuracy)
             yield accuracy
 
 
-def _measured_limits(trial: RunningTrial, gpu: SimulatedGpu, steps_per_epoch: int) -> Iterator[int]:
-    """Give the power limit of every step: first those to be measured, an equal share of an epoch each."""
+def _slices(trial: RunningTrial, gpu: SimulatedGpu, steps_per_epoch: int) -> Iterator[int]:
+    """Set the limit of the next steps and give their number: first the limits to be measured, then the best one.
+
+    A trainer on a real GPU would only say `trial.steps(loader)`; here time is simulated, too.
+    """
     steps = max(1, steps_per_epoch // max(1, len(trial.profile_power_limits_watts)))
     while trial.profile_power_limits_watts:
         limit = trial.profile_power_limits_watts[0]
+        trial.limit_power(limit)
         energy_before, time_before = gpu.energy_joules, gpu.time_seconds
-        yield from repeat(limit, steps)
+        yield steps
         trial.measured(
             [
                 PowerLimitMeasurement(
@@ -149,4 +160,5 @@ def _measured_limits(trial: RunningTrial, gpu: SimulatedGpu, steps_per_epoch: in
                 )
             ]
         )
-    yield from repeat(trial.power_limit_watts or DESCRIPTION.max_power_limit_watts)
+    trial.limit_power(trial.power_limit_watts or DESCRIPTION.max_power_limit_watts)
+    yield from repeat(steps_per_epoch)

@@ -1,8 +1,9 @@
 """What the demo shows: progress, one table, and what to do next."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 from rich.console import Console
@@ -10,8 +11,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rheostat.demo.digits import DEFAULT_BATCH_SIZE, TARGET_ACCURACY
-from rheostat.demo.recurrence import Recurrence, Workshop
-from rheostat.demo.server import demo_server
+from rheostat.demo.processes import demo_agent, demo_server
+from rheostat.demo.recurrence import Recurrence, Watch, Workshop
 from rheostat.demo.simulated_gpu import DESCRIPTION
 from rheostat.sdk import Client
 
@@ -42,16 +43,22 @@ def show(recurrences: int, seed: int) -> None:
     console.print(
         f"A network that reads handwritten digits is retrained {recurrences} times to {TARGET_ACCURACY:.0%} "
         f"accuracy: with Rheostat, and as always (batch size {DEFAULT_BATCH_SIZE}, "
-        f"{DESCRIPTION.max_power_limit_watts} W). Training is real, over HTTP through a real server.\n"
+        f"{DESCRIPTION.max_power_limit_watts} W). Training is real, through a real server and a real node agent.\n"
         "[bold]The GPU is simulated[/bold], after published measurements of a V100: no joule was measured.\n"
     )
     # Matrices this small are multiplied faster by one thread than by several.
-    with _terminated_by_exception(), threadpool_limits(1), demo_server() as url, Client(url, token="") as client:
-        pairs = _run(console, client, recurrences, seed)
+    with (
+        _terminated_by_exception(),
+        threadpool_limits(1),
+        demo_server() as url,
+        demo_agent() as agent,
+        Client(url, token="") as client,
+    ):
+        pairs = _run(console, partial(Workshop, client, agent, seed), recurrences)
     console.print(table(pairs), summary(pairs), _NEXT, sep="\n\n", end="")
 
 
-def _run(console: Console, client: Client, recurrences: int, seed: int) -> list[Pair]:
+def _run(console: Console, open_workshop: Callable[[Watch], Workshop], recurrences: int) -> list[Pair]:
     pairs: list[Pair] = []
     with console.status("") as status:
 
@@ -61,7 +68,7 @@ def _run(console: Console, client: Client, recurrences: int, seed: int) -> list[
                 f"epoch {epoch}, accuracy {accuracy:.1%}"
             )
 
-        workshop = Workshop(client, seed, watch)
+        workshop = open_workshop(watch)
         for number in range(1, recurrences + 1):
             ours = workshop.with_rheostat(number)
             pairs.append((ours, workshop.as_always(number)))

@@ -1,13 +1,9 @@
-"""The node agent's simulated GPU, stepped through at once instead of in its own time."""
+"""The simulated GPU of the demo's agent, stepped through at once instead of in its own time."""
 
-from rheostat.agent.simulated import (
-    MAX_POWER_LIMIT_WATTS,
-    MIN_POWER_LIMIT_WATTS,
-    MODEL,
-    step_seconds,
-    step_watts,
-)
+from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS, MIN_POWER_LIMIT_WATTS, MODEL
+from rheostat.agent_schemas import SimulatedSteps
 from rheostat.schemas import Gpu
+from rheostat.sdk.node_agent import NodeAgent
 
 DESCRIPTION = Gpu(
     model=MODEL,
@@ -18,21 +14,27 @@ DESCRIPTION = Gpu(
 
 
 class SimulatedGpu:
-    """Counts the time and the energy of the steps that are run on it.
+    """Counts the time and the energy of the steps that are run on it, under whatever limit the agent has set.
 
     Attributes:
-        power_limit_watts: The limit in force; the highest at first.
+        power_limit_watts: The limit in force at the latest steps.
         time_seconds: Simulated time of all steps so far.
         energy_joules: Simulated energy of all steps so far.
+
+    Args:
+        agent: The agent; its first GPU is the one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, agent: NodeAgent) -> None:
+        self._agent = agent
+        self._gpu = agent.gpus()[0].gpu
         self.power_limit_watts = DESCRIPTION.max_power_limit_watts
         self.time_seconds = 0.0
         self.energy_joules = 0.0
 
-    def step(self, samples: int) -> None:
-        """Run one training step over a number of samples."""
-        seconds = step_seconds(samples, self.power_limit_watts)
-        self.time_seconds += seconds
-        self.energy_joules += step_watts(samples, self.power_limit_watts) * seconds
+    def run(self, samples: int, steps: int) -> None:
+        """Run training steps over so many samples each."""
+        usage = self._agent.simulate_steps(SimulatedSteps(gpu=self._gpu, batch_size=samples, steps=steps))
+        self.power_limit_watts = round(usage.power_limit_watts)
+        self.time_seconds += usage.time_seconds
+        self.energy_joules += usage.energy_joules

@@ -6,8 +6,8 @@ from time import monotonic
 import httpx
 import pytest
 
-from rheostat.demo import server
-from rheostat.demo.server import demo_server
+from rheostat.demo import processes
+from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.errors import RheostatError
 from tests.demo.leftovers import processes_naming
 
@@ -55,7 +55,7 @@ def test_a_server_that_does_not_start_tells_why(
 def test_a_server_that_says_nothing_is_given_up(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_START_SECONDS", 0.3)
+    monkeypatch.setattr(processes, "_START_SECONDS", 0.3)
     pretend_server(tmp_path, "exec sleep 60", monkeypatch)
     began = monotonic()
     with pytest.raises(RheostatError, match="did not start"), demo_server():
@@ -66,9 +66,25 @@ def test_a_server_that_says_nothing_is_given_up(
 def test_a_server_that_ignores_its_termination_is_killed(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_STOP_SECONDS", 0.3)
+    monkeypatch.setattr(processes, "_STOP_SECONDS", 0.3)
     script = "trap '' TERM; echo 'Rheostat listens on http://127.0.0.1:1'; while :; do sleep 0.1; done"
     pretend_server(tmp_path, script, monkeypatch)
     with demo_server() as url:
         assert url == "http://127.0.0.1:1"
     assert not processes_naming(temporary)
+
+
+def test_an_agent_has_one_simulated_gpu_and_leaves_nothing_behind(temporary: Path) -> None:
+    with demo_agent() as agent:
+        assert [gpu.model for gpu in agent.gpus()] == ["Simulated V100"]
+        assert processes_naming(temporary)
+    assert not processes_naming(temporary)
+    assert list(temporary.iterdir()) == []
+
+
+def test_an_agent_that_does_not_start_tells_why(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_server(tmp_path, "echo 'no such option' >&2; exit 2", monkeypatch)
+    with pytest.raises(RheostatError, match=r"agent did not start.\nno such option"), demo_agent():
+        pytest.fail("there is no agent")

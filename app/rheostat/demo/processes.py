@@ -1,0 +1,105 @@
+"""A server and an agent for the demo alone: their own processes, their own files, gone afterwards."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
+
+from rheostat.errors import RheostatError, ServerUnreachable
+from rheostat.sdk.node_agent import NodeAgent
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+
+
+@contextmanager
+def demo_server() -> Iterator[str]:
+    """Run a server with an empty database in a temporary directory, and give its address.
+
+    Raises:
+        RheostatError: It did not start; the message has what it wrote to its standard error.
+    """
+    with _directory() as directory:
+        database = f"sqlite:///{directory / 'demo.db'}"
+        with _process(directory, "serve", "--port", "0", "--database-url", database) as process:
+            _wait(process, directory, lambda: _listens_on(directory) is not None, "server")
+            yield _listens_on(directory) or ""
+
+
+@contextmanager
+def demo_agent() -> Iterator[NodeAgent]:
+    """Run an agent with one simulated GPU in a temporary directory.
+
+    Raises:
+        RheostatError: It did not start; the message has what it wrote to its standard error.
+    """
+    with _directory() as directory, NodeAgent(directory / "agent.sock") as agent:
+        arguments = ("agent", "run", "--simulate", "1", "--runtime-dir", str(directory))
+        with _process(directory, *arguments) as process:
+            _wait(process, directory, lambda: _answers(agent), "agent")
+            yield agent
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="rheostat-demo-") as directory:
+        yield Path(directory)
+
+
+@contextmanager
+def _process(directory: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    with (directory / "stdout").open("wb") as stdout, (directory / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", "rheostat", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            # The settings of a server or an agent that you run elsewhere are not meant for these.
+            env={name: value for name, value in os.environ.items() if not name.startswith("RHEOSTAT_")},
+            # Ctrl-C reaches the demo alone, which can then still tell the server.
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _wait(process: "subprocess.Popen[bytes]", directory: Path, has_begun: Callable[[], bool], what: str) -> None:
+    give_up_at = monotonic() + _START_SECONDS
+    while monotonic() < give_up_at:
+        exited = process.poll() is not None
+        if has_begun():
+            return
+        if exited:
+            break
+        sleep(0.05)
+    raise RheostatError(f"The demo's {what} did not start.\n{(directory / 'stderr').read_text().strip()}")
+
+
+def _listens_on(directory: Path) -> str | None:
+    line = re.match(r"Rheostat listens on (\S+)\n", (directory / "stdout").read_text())
+    return None if line is None else line[1]
+
+
+def _answers(agent: NodeAgent) -> bool:
+    try:
+        return len(agent.gpus()) > 0
+    except ServerUnreachable:
+        return False
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        process.terminate()
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        process.kill()
+        process.wait()
