@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
 from rheostat.agent_schemas import HEARTBEAT_SECONDS, GpuUsage, LeaseRequest
-from rheostat.errors import GpuCallFailed, RheostatError, ServerRefused
+from rheostat.errors import RheostatError, ServerRefused
 from rheostat.sdk.node_agent import NodeAgent
 
 _log = logging.getLogger("rheostat")
@@ -83,11 +83,14 @@ class GpuLease:
         )
         self._thread.start()
 
-    def limit(self, power_limit_watts: float) -> None:
+    def limit(self, power_limit_watts: float) -> bool:
         """Set the limit of all GPUs, or of none; the same again finds out whether it is still there.
 
+        Returns:
+            Whether it is in force: the site, the limit found or the board may have cut it.
+
         Raises:
-            RheostatError: It is not in force: refused, set by somebody else since, or cut.
+            RheostatError: It is refused, or somebody else has set another one since.
         """
         with self._changing:
             answer = self._agent.set_power_limit(self._lease_id, power_limit_watts)
@@ -95,10 +98,10 @@ class GpuLease:
         for gpu in answer.gpus:
             in_force = gpu.applied_watts if gpu.enforced_watts is None else min(gpu.applied_watts, gpu.enforced_watts)
             if abs(in_force - power_limit_watts) > _ROUNDING_WATTS:
-                why = f" (cut by {gpu.limited_by})" if gpu.limited_by else ""
-                raise GpuCallFailed(
-                    f"GPU {gpu.gpu} is limited to {in_force:g} W{why}, instead of {power_limit_watts:g} W."
-                )
+                why = f", cut by {gpu.limited_by}" if gpu.limited_by else ""
+                _log.info("GPU %s has %g W instead of %g W%s", gpu.gpu, in_force, power_limit_watts, why)
+                return False
+        return True
 
     def usage(self, since_ns: int, until_ns: int) -> Usage:
         """Return what was used between two moments of :func:`time.monotonic_ns`."""

@@ -48,6 +48,7 @@ class _Said:
     """What a rank answers; one without a lease has no GPUs of its own to tell of."""
 
     problem: str | None = None
+    is_cut: bool = False
     has_counters: bool = True
     time_seconds: float = 0.0
     gpus: int = 0
@@ -192,14 +193,16 @@ class Profiler:
             self.best_watts = watts
 
     def _measure(self, watts: int) -> _Slice | None:
-        """Measure a limit; None when something spoils it again and again.
+        """Measure a limit; None when it cannot be had, or something spoils it again and again.
 
         Raises:
-            RheostatError: It cannot be set, or what was used is unknown.
+            RheostatError: No limit can be set any more, or what was used is unknown.
             _TrialOver: The trial ended meanwhile.
         """
         for _ in range(_TRIES):
             said = self._tell(_SetLimit(watts))
+            if any(one.is_cut for one in said):
+                return None
             counted = all(one.has_counters for one in said)
             self._rules = BY_COUNTER if counted else BY_POWER_SAMPLES
             found = self._enough_steps()
@@ -257,13 +260,10 @@ class Profiler:
             return _Said(problem=str(error))
 
     def _set(self, watts: int) -> _Said:
-        has_counters = True
-        if self._lease is not None:
-            self._lease.limit(watts)
-            has_counters = self._lease.has_counters
+        is_cut = self._lease is not None and not self._lease.limit(watts)
         self._limit_set_ns = monotonic_ns()
         self._clock.record()
-        return _Said(has_counters=has_counters)
+        return _Said(is_cut=is_cut, has_counters=self._lease is None or self._lease.has_counters)
 
     def _look_up(self, command: _Measure) -> _Said:
         """Tell what stretches of steps took on this rank, and that the limit was there to the end."""
@@ -272,7 +272,8 @@ class Profiler:
         if self._lease is None:
             return _Said(time_seconds=time_seconds)
         usage = add_up(self._lease.usage(since, until) for since, until in spans)
-        self._lease.limit(command.watts)
+        if not self._lease.limit(command.watts):
+            raise GpuCallFailed(f"{command.watts} W did not stay in force.")
         return _Said(time_seconds=time_seconds, gpus=len(self._lease.gpus), usage=usage)
 
     def _spans(self, stretches: Sequence[Stretch]) -> list[tuple[int, int]]:

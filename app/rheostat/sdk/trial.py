@@ -189,11 +189,10 @@ class RunningTrial:
         if self._lease is None:
             return False
         try:
-            self._lease.limit(power_limit_watts)
+            return self._lease.limit(power_limit_watts)
         except RheostatError as error:
             self._reporter.warn_once("Training goes on without the power limit", error)
             return False
-        return True
 
     def report(
         self,

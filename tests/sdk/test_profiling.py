@@ -1,0 +1,203 @@
+"""Power limits measured between training steps: the real agent over the fake NVML, and the real server."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from rheostat import Client, JobSettings
+from rheostat.schemas import PredictPowerLimitRequest
+from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.trial import RunningTrial
+from tests.agent.agents import Agent, as_privileged, eventually
+from tests.nvml.fake import HW_SLOWDOWN, FakeNvml
+from tests.sdk.server_process import ServerProcess
+from tests.sdk.training import FakeTraining
+
+pytestmark = as_privileged
+
+TEN_LIMITS = list(range(120, 301, 20))
+JOB_ID = "nightly"
+
+
+def settings(limits_watts: list[int], eta_knob: float = 0.5) -> JobSettings:
+    return JobSettings(
+        batch_sizes=[32, 64],
+        default_batch_size=32,
+        max_epochs=50,
+        power_limits_watts=limits_watts,
+        eta_knob=eta_knob,
+        seed=1,
+    )
+
+
+class Node:
+    """A node with an agent, a server, and a trainer's clients of both."""
+
+    def __init__(self, fake: FakeNvml, directory: Path, stack: ExitStack) -> None:
+        self.gpu = fake.gpus[0]
+        self.agent = stack.enter_context(Agent(fake, directory))
+        self.agent.start()
+        self.server = stack.enter_context(ServerProcess(directory))
+        self.client = stack.enter_context(Client(self.server.url, retry_for_seconds=0.2))
+        self.node_agent = stack.enter_context(NodeAgent(self.agent.socket))
+
+    def trial(self, job: JobSettings) -> RunningTrial:
+        return self.client.trial(JOB_ID, job, node_agent=self.node_agent)
+
+    def measured_watts(self) -> list[int]:
+        """The limits that the server was told of, as the estimates show them: what is still wanted is not among."""
+        trial = self.client.list_trials(JOB_ID).trials[0]
+        question = PredictPowerLimitRequest(batch_size=trial.batch_size, gpu=trial.gpu)
+        left = self.client.predict_power_limit(JOB_ID, question).profile_power_limits_watts
+        job = self.client.get_job(JOB_ID).settings.power_limits_watts or []
+        return sorted(set(job) - set(left), reverse=True)
+
+
+@pytest.fixture
+def node(fake: FakeNvml, tmp_path: Path) -> Iterator[Node]:
+    with ExitStack() as stack:
+        yield Node(fake, tmp_path, stack)
+
+
+def is_measuring(trial: RunningTrial) -> bool:
+    return trial._profiler is not None and trial._profiler.is_running
+
+
+def train_while_measuring(trial: RunningTrial, training: FakeTraining, seconds: float = 60) -> None:
+    give_up_at = monotonic() + seconds
+    for _ in trial.steps(range(100_000)):
+        training.step()
+        assert monotonic() < give_up_at
+        if not is_measuring(trial):
+            return
+
+
+def test_ten_limits_are_measured_in_few_steps_whatever_happens_in_between(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.1)
+    with node.trial(settings(TEN_LIMITS)) as trial:
+        assert trial.profile_power_limits_watts == tuple(sorted(TEN_LIMITS, reverse=True))
+        for number, _ in enumerate(trial.steps(range(10_000))):
+            training.step()
+            if number == 25:
+                training.rest(1.0)
+                trial.report(0.5, epoch=0.1)
+            if number == 60:
+                training.rest(0.7)  # an evaluation that nobody tells us of
+            node.gpu.state.forced_reasons = HW_SLOWDOWN if 40 <= number < 45 else 0
+            if not is_measuring(trial):
+                break
+        # Ten steps of warm-up and forty measured ones for each of ten limits would be 500.
+        assert training.steps < 250
+        assert node.gpu.limit_watts == trial.power_limit_watts
+        costs = training.costs(TEN_LIMITS, 0.5)
+        best = min(TEN_LIMITS, key=costs.__getitem__)
+        assert trial.power_limit_watts is not None
+        assert abs(trial.power_limit_watts - best) <= 20
+    assert node.gpu.limit_watts == 300
+
+
+def test_a_later_recurrence_confirms_one_limit_instead_of_sweeping(node: Node) -> None:
+    job = settings([150, 200, 300], eta_knob=1.0)
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(job) as trial:
+        train_while_measuring(trial, training)
+        best = trial.power_limit_watts
+    assert best is not None
+    sets, steps = len(node.gpu.sets_watts()), training.steps
+    with node.trial(job) as trial:
+        assert trial.power_limit_watts == best == node.gpu.limit_watts
+        train_while_measuring(trial, training)
+        assert trial.power_limit_watts == best == node.gpu.limit_watts
+    assert node.gpu.sets_watts()[sets:] == [best, 300]
+    assert training.steps - steps < steps / 2
+
+
+def test_limits_that_the_gpu_does_not_reach_are_not_tried(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.05, load=0.4)
+    node.gpu.state.dynamic_watts = 200  # it draws some 120 W, and no limit from 240 W up holds it back
+    with node.trial(settings([110, 250, 270, 300])) as trial:
+        train_while_measuring(trial, training)
+        assert node.measured_watts() == [300, 270, 250, 110]
+    assert node.gpu.sets_watts()[0] == 110
+    assert 270 not in node.gpu.sets_watts()
+
+
+def test_a_limit_that_somebody_sets_in_the_middle_is_left_and_training_goes_on(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 300])) as trial:
+        for number, _ in enumerate(trial.steps(range(10_000))):
+            training.step()
+            if number == 10:
+                node.gpu.limit_watts = 180
+            if number > 10 and not is_measuring(trial):
+                break
+        assert node.measured_watts() == []
+        assert trial.report(0.1) == "continue"
+        assert node.gpu.limit_watts == 180
+    assert node.gpu.limit_watts == 180
+
+
+def test_without_the_server_the_sweep_ends_at_the_limit_where_it_began(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 300])) as trial:
+        for _ in trial.steps(range(10_000)):
+            training.step()
+            if node.gpu.limit_watts == 200:
+                node.server.kill()
+                break
+        train_while_measuring(trial, training)
+        assert node.gpu.limit_watts == 300
+        assert trial.report(0.1) == "continue"
+    assert node.gpu.limit_watts == 300
+
+
+def test_the_end_of_a_trial_ends_its_measuring_and_restores_at_once(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 300])) as trial:
+        for _ in trial.steps(range(10_000)):
+            training.step()
+            if node.gpu.limit_watts == 200:
+                break
+        begin = monotonic()
+    assert monotonic() - begin < 5
+    assert node.gpu.limit_watts == 300
+    sleep(0.2)
+    assert node.gpu.limit_watts == 300
+
+
+def test_energy_is_measured_from_the_begin_to_the_last_report(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([300])) as trial:
+        begin = node.gpu.energy_joules()
+        for _ in range(30):
+            training.step()
+        training.rest(0.0)
+        trial.report(0.1)
+        truth = node.gpu.energy_joules() - begin
+        assert trial.energy_source == "counter"
+        told = node.client.get_trial(trial.trial_id or "").energy_joules
+    assert told == pytest.approx(truth, rel=0.03)
+
+
+def test_an_admins_cap_is_kept_and_no_limit_above_it_is_asked_for(node: Node) -> None:
+    node.gpu.limit_watts = 250
+    eventually(lambda: node.node_agent.gpus()[0].highest_settable_watts == 250)
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 250, 300])) as trial:
+        assert trial.profile_power_limits_watts == (250, 150)
+        train_while_measuring(trial, training)
+    assert max(node.gpu.sets_watts()) == 250
+    assert node.gpu.limit_watts == 250
+
+
+def test_a_cap_that_comes_in_the_middle_cuts_the_sweep_and_not_the_training(node: Node) -> None:
+    node.gpu.state.enforced_cap_mw = 220_000
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 250, 300])) as trial:
+        train_while_measuring(trial, training)
+        assert node.measured_watts() == [200, 150]
