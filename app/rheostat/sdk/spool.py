@@ -145,7 +145,7 @@ def waiting(directory: Path) -> list[Waiting]:
     """Return what runs have left, oldest first, those that still write to theirs included."""
     found = []
     for path in sorted(directory.glob("*.jsonl")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, LookupError, TypeError):
             found.append(_read(path))
     return found
 

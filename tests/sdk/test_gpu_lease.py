@@ -1,0 +1,200 @@
+"""A trial's GPUs: the real agent in a process of its own, over the fake NVML."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, monotonic_ns, sleep
+
+import pytest
+
+from rheostat import Client, Gpu, JobSettings
+from rheostat.errors import ConfigurationError, ServerRefused, ServerUnreachable
+from rheostat.sdk import gpu_lease
+from rheostat.sdk.gpu_lease import GpuLease
+from rheostat.sdk.node_agent import NodeAgent
+from tests.agent.agents import Agent, as_privileged, eventually
+from tests.nvml.fake import FakeNvml
+
+pytestmark = as_privileged
+
+SETTINGS = JobSettings(batch_sizes=[32], default_batch_size=32, max_epochs=5)
+NOWHERE = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def agent(fake: FakeNvml, tmp_path: Path) -> Iterator[Agent]:
+    with Agent(fake, tmp_path) as agent:
+        agent.start()
+        yield agent
+
+
+@pytest.fixture
+def node(agent: Agent) -> Iterator[NodeAgent]:
+    with NodeAgent(agent.socket) as node:
+        yield node
+
+
+def test_a_limit_holds_until_the_lease_is_closed(fake: FakeNvml, node: NodeAgent) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    assert lease.limit(150)
+    assert lease.has_counters
+    assert fake.gpus[0].limit_watts == 150
+    assert node.gpus()[0].holder is not None
+    lease.close()
+    assert fake.gpus[0].limit_watts == 300
+    assert fake.gpus[1].sets_watts() == []
+
+
+def test_a_limit_that_is_cut_is_not_in_force(fake: FakeNvml, node: NodeAgent) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    assert lease.limit(300)
+    fake.gpus[0].state.enforced_cap_mw = 200_000
+    assert not lease.limit(250)
+    assert lease.limit(150)
+    lease.close()
+
+
+def test_energy_is_that_of_all_its_gpus(fake: FakeNvml, node: NodeAgent) -> None:
+    lease = GpuLease(node, [gpu.uuid for gpu in fake.gpus], "nightly", None)
+    before = [gpu.energy_joules() for gpu in fake.gpus]
+    since = monotonic_ns()
+    fake.gpus[0].load(1.0)
+    sleep(1.0)
+    fake.gpus[0].load(0.0)
+    used = lease.usage(since, monotonic_ns())
+    total = lease.energy_joules()
+    truth = sum(gpu.energy_joules() - begun for gpu, begun in zip(fake.gpus, before, strict=True))
+    assert used.energy_joules == pytest.approx(truth, rel=0.1)
+    assert total == pytest.approx(truth, rel=0.15)
+    lease.close()
+
+
+def test_energy_of_a_gpu_that_is_lost_is_unknown_not_zero(fake: FakeNvml, node: NodeAgent) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    fake.gpus[0].lose()
+    sleep(0.3)
+    assert lease.energy_joules() is None
+    fake.gpus[0].heal()
+    lease.close()
+
+
+def test_a_lease_that_has_lapsed_is_made_anew_with_its_limit(
+    fake: FakeNvml, node: NodeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_lease, "HEARTBEAT_SECONDS", 0.1)
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    lease.limit(150)
+    holder = node.gpus()[0].holder
+    assert holder is not None
+    node.end_lease(holder.lease_id)  # as it lapses while the process is stopped
+    eventually(lambda: fake.gpus[0].limit_watts == 150)
+    lease.close()
+    assert fake.gpus[0].limit_watts == 300
+
+
+def test_a_lease_outlives_a_restart_of_the_agent(fake: FakeNvml, agent: Agent, node: NodeAgent) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    lease.limit(150)
+    agent.kill()
+    agent.start()
+    assert fake.gpus[0].limit_watts == 150
+    assert lease.limit(200)
+    assert lease.energy_joules() is not None
+    lease.close()
+    assert fake.gpus[0].limit_watts == 300
+
+
+def test_who_holds_a_gpu_is_told_to_the_second_trainer_which_trains_unchanged(
+    fake: FakeNvml, node: NodeAgent, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "other-job", None)
+    with Client(NOWHERE, retry_for_seconds=0) as client, client.trial("nightly", SETTINGS, node_agent=node) as trial:
+        assert trial.energy_source is None
+        assert trial.report(0.5) == "continue"
+        assert not trial.limit_power(150)
+    (warning,) = [record.getMessage() for record in caplog.records if "held by" in record.getMessage()]
+    assert f"process {os.getpid()}" in warning
+    assert "other-job" in warning
+    assert fake.gpus[0].sets_watts() == []
+    with pytest.raises(ServerRefused, match="held by"):
+        GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    lease.close()
+
+
+def test_a_trial_knows_its_gpus_from_the_agent(node: NodeAgent, fake: FakeNvml) -> None:
+    with Client(NOWHERE, retry_for_seconds=0) as client:
+        with client.trial("nightly", SETTINGS, gpus=[1], node_agent=node):
+            assert [gpu.holder is not None for gpu in node.gpus()] == [False, True]
+        with client.trial("nightly", SETTINGS, gpus=[0, 1], node_agent=node) as trial:
+            assert [gpu.holder is not None for gpu in node.gpus()] == [True, True]
+            assert trial._survey.gpu == Gpu(
+                model="Fake V100", count=2, min_power_limit_watts=100, max_power_limit_watts=300
+            )
+        with (
+            pytest.raises(ConfigurationError, match="GPU '7' is not on this node"),
+            client.trial("nightly", SETTINGS, gpus=[7], node_agent=node),
+        ):
+            pytest.fail("training began")
+
+
+def test_without_an_agent_training_runs_unchanged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with (
+        NodeAgent(tmp_path / "agent.sock") as nobody,
+        Client(NOWHERE, retry_for_seconds=0) as client,
+        client.trial("nightly", SETTINGS, node_agent=nobody) as trial,
+    ):
+        for _ in trial.steps(range(3)):
+            pass
+        assert trial.report(0.5) == "continue"
+        assert trial.batch_size == 32
+    assert "energy is not measured" in caplog.text
+    with NodeAgent(tmp_path / "agent.sock") as nobody, pytest.raises(ServerUnreachable, match="agent"):
+        nobody.gpus()
+
+
+def test_an_agent_that_dies_in_the_middle_stops_nothing(fake: FakeNvml, agent: Agent, node: NodeAgent) -> None:
+    with Client(NOWHERE, retry_for_seconds=0) as client, client.trial("nightly", SETTINGS, node_agent=node) as trial:
+        assert trial.limit_power(150)
+        agent.kill()
+        assert trial.report(0.5) == "continue"
+    assert fake.gpus[0].limit_watts == 150
+    assert agent.run("restore").returncode == 0
+    assert fake.gpus[0].limit_watts == 300
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_the_limit_of_a_killed_trainer_is_back_within_a_second_though_a_child_lives_on(
+    fake: FakeNvml, agent: Agent, number: signal.Signals
+) -> None:
+    fake.gpus[0].limit_watts = 250
+    program = f"""
+import os, time
+from rheostat import Client, JobSettings
+settings = JobSettings(batch_sizes=[32], default_batch_size=32, max_epochs=5)
+with Client("{NOWHERE}", retry_for_seconds=0) as client, client.trial("nightly", settings) as trial:
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+    assert trial.limit_power(150)
+    print(child, flush=True)
+    time.sleep(60)
+"""
+    environment = {**os.environ, "RHEOSTAT_AGENT_DIR": str(agent.directory)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True
+    ) as trainer:
+        assert trainer.stdout is not None
+        child = int(trainer.stdout.readline())
+        assert fake.gpus[0].limit_watts == 150
+        trainer.send_signal(number)
+        killed = monotonic()
+        try:
+            eventually(lambda: fake.gpus[0].limit_watts == 250)
+            assert monotonic() - killed < 1
+        finally:
+            os.kill(child, signal.SIGKILL)

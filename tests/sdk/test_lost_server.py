@@ -1,0 +1,159 @@
+"""A server that is down, dies or talks nonsense: training goes on, and every report arrives once when it is back."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from rheostat import Client, Gpu, JobSettings, PowerLimitMeasurement, Target
+from rheostat.errors import ServerUnreachable
+from rheostat.sdk.courier import send_waiting
+from rheostat.sdk.spool import Letter, Outbox, waiting
+from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
+from tests.sdk.server_process import ServerProcess
+
+SETTINGS = JobSettings(
+    batch_sizes=[32, 64, 128],
+    default_batch_size=64,
+    target=Target(metric="accuracy", value=0.9, direction="maximize"),
+    max_epochs=10,
+    seed=1,
+)
+GPU = Gpu(model="Test GPU", min_power_limit_watts=100, max_power_limit_watts=250)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path, lease_seconds=3) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[Client]:
+    with Client(server.url, timeout_seconds=5, retry_for_seconds=0.2) as client:
+        yield client
+
+
+def epochs_told(directory: Path) -> list[float]:
+    """The epochs of all reports that the server holds, in the order in which they came."""
+    database = sqlite3.connect(directory / "rheostat.db")
+    try:
+        return [epoch for (epoch,) in database.execute("SELECT epoch FROM observations ORDER BY observation_pk")]
+    finally:
+        database.close()
+
+
+def test_a_run_that_begins_without_the_server_is_recorded_once_when_it_is_back(
+    server: ServerProcess, client: Client, spool: Path
+) -> None:
+    server.kill()
+    with client.trial("nightly", SETTINGS, GPU) as trial:
+        assert (trial.trial_id, trial.batch_size) == (None, 64)
+        assert trial.report(0.5, energy_joules=100, time_seconds=10) == "continue"
+        assert trial.report(0.95, energy_joules=200, time_seconds=20) == "stop"
+    assert len(waiting(spool)) == 1
+    server.start()
+    assert send_waiting(client.transport, client.base_url, spool) == 0
+    assert send_waiting(client.transport, client.base_url, spool) == 0
+    (placement,) = client.estimates("nightly").placements
+    assert {arm.batch_size: arm.runs for arm in placement.arms} == {32: 0, 64: 1, 128: 0}
+    assert client.savings("nightly").placements[0].energy_joules.actual == 200
+
+
+def test_every_report_of_a_lost_server_arrives_once_and_in_order(
+    server: ServerProcess, client: Client, tmp_path: Path, spool: Path
+) -> None:
+    with client.trial("nightly", SETTINGS, GPU) as trial:
+        trial.report(0.1)
+        server.kill()
+        for metric in (0.2, 0.3, 0.4):
+            assert trial.report(metric) == "continue"
+        assert [len(left.letters) for left in waiting(spool)] == [3]
+        server.start()
+        give_up_at = monotonic() + 15
+        while waiting(spool):
+            assert monotonic() < give_up_at, "no heartbeat has found the server again"
+            sleep(0.05)
+        trial.report(0.95)
+    assert epochs_told(tmp_path) == [1, 2, 3, 4, 5]
+    assert client.list_trials("nightly").trials[0].state == "converged"
+
+
+def test_what_one_run_leaves_the_next_one_sends(
+    server: ServerProcess, client: Client, tmp_path: Path, spool: Path
+) -> None:
+    with client.trial("nightly", SETTINGS, GPU) as trial:
+        trial.report(0.1)
+        server.kill()
+        trial.report(0.95)
+    server.start()
+    with client.trial("nightly", SETTINGS, GPU):
+        give_up_at = monotonic() + 10
+        while waiting(spool):
+            assert monotonic() < give_up_at
+            sleep(0.02)
+    assert epochs_told(tmp_path) == [1, 2, 0]
+    assert [trial.state for trial in client.list_trials("nightly").trials] == ["cancelled", "converged"]
+
+
+def test_a_run_that_failed_without_the_server_says_so_later(server: ServerProcess, client: Client, spool: Path) -> None:
+    def train() -> None:
+        with client.trial("nightly", SETTINGS, GPU) as trial:
+            trial.report(0.1)
+            server.kill()
+            trial.report(0.2)
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        train()
+    server.start()
+    assert send_waiting(client.transport, client.base_url, spool) == 0
+    (trial,) = client.list_trials("nightly").trials
+    assert (trial.state, trial.epochs) == ("oom", 2)
+
+
+def test_a_measured_power_limit_waits_too(server: ServerProcess, client: Client, spool: Path) -> None:
+    with client.trial("nightly", SETTINGS, GPU) as trial:
+        server.kill()
+        assert trial.measured([PowerLimitMeasurement(power_limit_watts=250, cost=100.0)]) is None
+        server.start()
+    assert waiting(spool) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(500, "Internal Server Error"),
+        Reply(200, "<html>Please log in</html>"),
+        Reply(200, {"surprise": True}),
+        Reply(429, "slow down"),
+        Reply(401, "who are you?"),
+        Trouble.RESET,
+    ],
+    ids=["500", "garbage", "other JSON", "429", "401", "reset"],
+)
+def test_nonsense_is_no_answer_and_the_report_stays(answer: Reply | Trouble, spool: Path) -> None:
+    def talk(seen: Seen) -> Reply | Trouble:
+        return answer
+
+    outbox = Outbox("", spool)
+    report = json.dumps({"epoch": 1.0, "metric": 0.5})
+    outbox.add(Letter("POST", f"/v1/trials/{'0' * 32}/observe", report, "ObserveAnswer"))
+    outbox.close()
+    with ScriptedServer(talk) as server, Client(server.url, retry_for_seconds=0.0) as client:
+        assert send_waiting(client.transport, "", spool) == 1
+    assert len(waiting(spool)) == 1
+
+
+def test_letters_for_another_server_are_left_alone(spool: Path) -> None:
+    outbox = Outbox("http://elsewhere:1", spool)
+    outbox.add(Letter("PUT", "/v1/jobs/nightly", "{}", "JobDetail"))
+    outbox.close()
+    with Client("http://127.0.0.1:1", retry_for_seconds=0.0) as client:
+        assert send_waiting(client.transport, client.base_url, spool) == 0
+        assert len(waiting(spool)) == 1
+        with pytest.raises(ServerUnreachable):
+            client.list_jobs()
