@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rheostat.api.settings import Settings
+from rheostat.demo.processes import demo_agent
 from tests.serving import serving
 
 ROOT = Path(__file__).parents[1]
@@ -36,21 +37,27 @@ def test_the_curl_commands_run_from_register_to_savings(tmp_path: Path) -> None:
 
 def test_the_trainer_loop_runs_as_it_stands(tmp_path: Path) -> None:
     parts = """
-        def build(batch_size): return None, None
-        def train_one_epoch(model, loader): pass
+        def build(batch_size): return None, [1, 2, 3]
+        def train_one_step(model, batch): pass
         def evaluate(model): return 0.97
-        def joules_so_far(): return 1000.0
         """
     program = textwrap.dedent(parts) + _block("python", "client.trial") + "\nprint(trial.trial_id, trial.batch_size)"
-    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
-        environment = {**os.environ, "RHEOSTAT_URL": str(server.client.base_url)}
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server, demo_agent() as agent:
+        environment = {
+            **os.environ,
+            "RHEOSTAT_URL": str(server.client.base_url),
+            "RHEOSTAT_AGENT_DIR": str(agent.socket.parent),
+        }
         run = subprocess.run(
             [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
         assert run.returncode == 0, run.stderr
         trial_id, batch_size = run.stdout.split()
         assert batch_size == "64"
-        assert server.client.get(f"/v1/trials/{trial_id}").json()["state"] == "converged"
+        trial = server.client.get(f"/v1/trials/{trial_id}").json()
+        assert trial["state"] == "converged"
+        assert trial["gpu"]["model"] == "Simulated V100"
+        assert trial["energy_joules"] > 0
 
 
 @pytest.mark.parametrize("command", re.findall(r"^rheostat (\w+)", README, re.MULTILINE))

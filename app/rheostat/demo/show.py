@@ -25,11 +25,14 @@ Cost: half the energy, and half the time at {DESCRIPTION.max_power_limit_watts} 
 What to do next:
   rheostat serve       starts a server of your own; then, in your trainer:
 
-  from rheostat import Client, Gpu, JobSettings
+  from rheostat import Client, JobSettings
   with Client() as client:
-      with client.trial("my-job", JobSettings(...), Gpu(...)) as trial:
-          ...                      # train an epoch with trial.batch_size
-          trial.report(accuracy)   # answers "continue" or "stop"
+      with client.trial("my-job", JobSettings(...)) as trial:
+          for batch in trial.steps(loader):   # made with trial.batch_size
+              ...
+          trial.report(accuracy)              # answers "continue" or "stop"
+
+  rheostat agent       as root on each GPU node, sets the power limits and always puts them back.
 """
 
 

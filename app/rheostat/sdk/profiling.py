@@ -199,21 +199,22 @@ class Profiler:
             RheostatError: No limit can be set any more, or what was used is unknown.
             _TrialOver: The trial ended meanwhile.
         """
+        used = Usage()
         for _ in range(_TRIES):
             said = self._tell(_SetLimit(watts))
             if any(one.is_cut for one in said):
                 return None
-            counted = all(one.has_counters for one in said)
-            self._rules = BY_COUNTER if counted else BY_POWER_SAMPLES
+            self._rules = BY_COUNTER if all(one.has_counters for one in said) else BY_POWER_SAMPLES
             found = self._enough_steps()
             said = self._tell(_Measure(watts, found.stretches))
             used = add_up(one.usage for one in said)
-            if spoilt_by := _SPOILT_BY & (used.throttle_reasons or frozenset()):
-                _log.info("%d W is measured again: %s held a GPU down", watts, " and ".join(sorted(spoilt_by)))
-                continue
-            if used.energy_joules is None:
-                raise GpuCallFailed("The energy of the GPUs is unknown.")
-            return self._slice(watts, found, said, used)
+            spoilt_by = _SPOILT_BY & (used.throttle_reasons or frozenset())
+            if used.energy_joules is not None and not spoilt_by:
+                return self._slice(watts, found, said, used)
+            why = " and ".join(sorted(spoilt_by)) or "unknown energy"
+            _log.info("%d W is measured again: %s", watts, why)
+        if used.energy_joules is None:
+            raise GpuCallFailed("The energy of the GPUs is unknown.")
         return None
 
     def _slice(self, watts: int, found: Found, said: Sequence[_Said], used: Usage) -> _Slice:

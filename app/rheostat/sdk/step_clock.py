@@ -33,10 +33,12 @@ class StepClock:
 
     def steps_of(self, loader: Iterable[T]) -> Iterator[T]:
         """Pass on what a loader gives; a step ends when the next batch is asked for."""
-        for batch in loader:
-            yield batch
-            self.step()
-        self.interrupt()
+        try:
+            for batch in loader:
+                yield batch
+                self.step()
+        finally:
+            self.interrupt()
 
     def step(self) -> None:
         """Note the end of a step."""

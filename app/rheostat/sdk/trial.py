@@ -176,11 +176,12 @@ class RunningTrial:
         Args:
             steps_per_epoch: Steps of an epoch; None when unknown.
         """
-        limits, self.profile_power_limits_watts = self.profile_power_limits_watts, ()
+        limits = self.profile_power_limits_watts
         if self._profiler is not None or self.trial_id is None or not self._has_leases:
             return
         if not limits and self.power_limit_watts is None:
             return
+        self.profile_power_limits_watts = ()
         self._profiler = Profiler(self._clock, self._lease, self._profiling_ranks, self._tell_measured, steps_per_epoch)
         self._profiler.start(self.power_limit_watts, limits)
 
