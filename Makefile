@@ -2,6 +2,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# More than cores: half of the tests wait, for a tick, a death or a lease's end. A file's tests stay together, since they
+# share servers.
+TEST_WORKERS ?= 4
 
 IN_VENV := $(VENV)/bin/python
 DEMO := $(VENV)/.installed-demo
@@ -11,7 +14,7 @@ DEV := $(VENV)/.installed-dev
 $(shell [ -x $(IN_VENV) ] || rm -f $(DEMO) $(DEV))
 
 # What the caller set for another environment must not reach this one.
-unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER
 
 .DEFAULT_GOAL := help
@@ -29,7 +32,7 @@ serve: $(DEMO) ## Run the server on this machine until Ctrl-C
 	@$(IN_VENV) -m rheostat serve
 
 test: $(DEV) ## Run all tests, on SQLite and on a PostgreSQL that they bring along
-	@$(IN_VENV) -m pytest
+	@$(IN_VENV) -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
 
 bench-decisions: $(DEV) ## Compare the policies' decisions with the best possible; TRACES=folder adds recorded worlds
 	@$(IN_VENV) -m benchmarks.decisions $(if $(TRACES),--traces '$(TRACES)') $(BENCH)

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -29,6 +31,7 @@ def main(
     first_world: Annotated[int, typer.Option(min=0, help="Number of the first of them.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="How often each job is played.")] = 10,
     first_seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    recurrences: Annotated[int, typer.Option(min=CHECKPOINTS[0], help="How often each job recurs.")] = CHECKPOINTS[-1],
     policy: Annotated[list[str] | None, typer.Option(help="Policies to compare. Repeatable.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only the jobs that recur one at a time.")] = False,
     processes: Annotated[int | None, typer.Option(min=1, help="How many at once. (Default: one a core.)")] = None,
@@ -39,6 +42,7 @@ def main(
     games = games_of("made up", synthetic_worlds(synthetic, first_world), policies, quick=quick) if synthetic else []
     if traces is not None:
         games = games_of("recorded", recorded_worlds(traces), policies, quick=quick) + games
+    games = [replace(game, recurrences=recurrences) for game in games]
     played = play_all(games, range(first_seed, first_seed + seeds), processes)
     typer.echo(table(played))
     typer.echo(NOTE)
@@ -60,7 +64,8 @@ def games_of(heading: str, worlds: Sequence[Any], policies: Sequence[str], *, qu
 
 def play_all(games: Sequence[Game], seeds: Sequence[int], processes: int | None = None) -> list[dict[str, Any]]:
     """Play every game with every seed; return one entry a game."""
-    with ProcessPoolExecutor(processes) as pool:
+    # Not by a plain fork, which is not safe from a process that has threads.
+    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
         tasks = [[pool.submit(game.play, seed) for seed in seeds] for game in games]
         return [
             {
@@ -68,7 +73,7 @@ def play_all(games: Sequence[Game], seeds: Sequence[int], processes: int | None 
                 "player": game.player,
                 "workload": str(game.world.workload),
                 "gpu_model": game.world.gpu_model,
-                "excess": {str(n): [task.result()[n] for task in row] for n in CHECKPOINTS},
+                "excess": {str(n): [task.result()[n] for task in row] for n in game.checkpoints},
             }
             for game, row in zip(games, tasks, strict=True)
         ]
@@ -76,12 +81,13 @@ def play_all(games: Sequence[Game], seeds: Sequence[int], processes: int | None 
 
 def table(played: Sequence[dict[str, Any]]) -> str:
     """Return the mean excess of each scenario and player over worlds and seeds, and its worst world at the end."""
-    rows = [["scenario", "player", "worlds", *(f"at {n}" for n in CHECKPOINTS), "worst"]]
+    checkpoints = sorted({int(n) for game in played for n in game["excess"]})
+    rows = [["scenario", "player", "worlds", *(f"at {n}" for n in checkpoints), "worst"]]
     for scenario, player in dict.fromkeys((game["scenario"], game["player"]) for game in played):
         games = [game for game in played if (game["scenario"], game["player"]) == (scenario, player)]
-        means = {n: [fmean(game["excess"][str(n)]) for game in games] for n in CHECKPOINTS}
-        figures = [f"{fmean(means[n]):.3f}" for n in CHECKPOINTS]
-        rows.append([scenario, player, str(len(games)), *figures, f"{max(means[CHECKPOINTS[-1]]):.3f}"])
+        means = {n: [fmean(game["excess"][str(n)]) for game in games] for n in checkpoints}
+        figures = [f"{fmean(means[n]):.3f}" for n in checkpoints]
+        rows.append([scenario, player, str(len(games)), *figures, f"{max(means[checkpoints[-1]]):.3f}"])
     return "\n".join(aligned(rows, words=2))
 
 

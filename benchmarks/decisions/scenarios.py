@@ -41,6 +41,11 @@ class Game:
     recurrences: int = CHECKPOINTS[-1]
     before: World | None = None
 
+    @property
+    def checkpoints(self) -> list[int]:
+        """The numbers of recurrences at which the excess cost is told."""
+        return [n for n in CHECKPOINTS if n <= self.recurrences]
+
     def play(self, seed: int) -> dict[int, float]:
         """Return the excess cost over the oracle by number of recurrences."""
         trials = replay_job(
@@ -75,7 +80,7 @@ class Game:
         for trial in trials:
             costs[trial.recurrence - 1] += self.world.cost(trial.energy_joules, trial.time_seconds, self.eta_knob)
         total, oracle = list(accumulate(costs)), self.world.oracle(self.eta_knob).cost
-        return {n: total[n - 1] / (n * oracle) - 1.0 for n in CHECKPOINTS if n <= self.recurrences}
+        return {n: total[n - 1] / (n * oracle) - 1.0 for n in self.checkpoints}
 
 
 def one_at_a_time(worlds: Sequence[World], policies: Sequence[str], heading: str) -> list[Game]:

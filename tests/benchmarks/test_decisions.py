@@ -57,7 +57,7 @@ def test_after_a_drift_small_batch_sizes_need_twice_the_epochs() -> None:
 
 
 def test_nothing_beats_the_oracle_and_the_recommender_beats_the_baseline() -> None:
-    games = games_of("made up", WORLDS, ["rheostat", "zeus"], quick=True)
+    games = [replace(game, recurrences=50) for game in games_of("made up", WORLDS, ["rheostat", "zeus"], quick=True)]
     played = play_all(games, [1, 2])
     at_50 = {
         player: fmean(excess for game in played if game["player"] == player for excess in game["excess"]["50"])
@@ -80,8 +80,8 @@ def traces(folder: Path) -> Path:
 def test_a_job_that_was_on_another_gpu_before_starts_warm(tmp_path: Path) -> None:
     cold, warm = [], []
     for game in transfer(recorded_worlds(traces(tmp_path)), ["rheostat"], "recorded"):
-        warm.append(game.play(1)[10])
-        cold.append(Game("cold", "rheostat", game.world).play(1)[10])
+        warm.append(replace(game, recurrences=10).play(1)[10])
+        cold.append(Game("cold", "rheostat", game.world, recurrences=10).play(1)[10])
     assert len(warm) == 2
     assert fmean(warm) <= fmean(cold)
 
@@ -101,7 +101,8 @@ def test_a_folder_without_traces_is_refused(tmp_path: Path) -> None:
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "benchmarks.decisions", "--synthetic", "1", "--seeds", "1", "--json", str(path)]
+    command = [sys.executable, "-m", "benchmarks.decisions", "--synthetic", "1", "--seeds", "1", "--recurrences", "20"]
+    command += ["--json", str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=True)
     assert "made up, 4 in flight" in done.stdout
     assert "not measured joules" in done.stdout
