@@ -249,8 +249,7 @@ def test_random_deaths_faults_and_foreign_limits_leave_no_gpu_behind(node: Node,
         node.fake.world.random_faults_per_mille = chance.choice([0, 20, 100])
         agent, trainer, _ = live_through(node, chance.randrange(1, 70), victim=victim, foreign_at=foreign_at)
         node.fake.world.random_faults_per_mille = 0
-        foreign_came = foreign_at is not None and not node.fake.world.foreign_mw
-        node.fake.world.foreign_mw = 0
+        foreign_came = node.fake.end_foreign() and foreign_at is not None
         expected = (FOREIGN_WATTS if foreign_came else FOUND_WATTS[0], FOUND_WATTS[1])
         if lives(agent):
             kill(trainer)

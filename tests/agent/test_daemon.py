@@ -278,6 +278,20 @@ def test_recover_puts_back_what_the_dead_left_and_keeps_what_the_living_use(
     assert (agent.fake.gpus[0].limit_watts, agent.entries()) == (300, [])
 
 
+def test_recover_tells_of_a_gpu_that_is_not_there_to_be_restored(agent: Agent, trainers: list[Trainer]) -> None:
+    trainers.append(Trainer(agent, [200]))
+    trainers[0].wait_ready()
+    agent.kill()
+    trainers[0].close()
+    agent.fake.gpus[0].lose()
+    recovered = agent.run("recover")
+    assert recovered.returncode == 1
+    assert f"GPU {agent.fake.gpus[0].uuid}, whose limit is to be restored, is not there" in recovered.stderr
+    agent.fake.gpus[0].heal()
+    assert agent.run("recover").returncode == 0
+    assert agent.fake.gpus[0].limit_watts == 300
+
+
 @as_privileged
 @pytest.mark.parametrize("running", [True, False])
 def test_restore_puts_back_all_limits_with_and_without_an_agent(
@@ -314,6 +328,15 @@ def test_metrics_are_served_on_loopback_when_asked_for(fake: FakeNvml, directory
             text = answer.read().decode()
     assert f'rheostat_agent_power_limit_watts{{gpu="{fake.gpus[1].uuid}"}} 300\n' in text
     assert f'rheostat_agent_gpu_state{{gpu="{fake.gpus[0].uuid}",state="free"}} 1\n' in text
+
+
+def test_a_port_that_is_taken_is_told(fake: FakeNvml, directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, Agent(fake, directory) as agent:
+        agent.start("--metrics-port", str(taken.getsockname()[1]), ready=False)
+        assert agent.process is not None
+        assert agent.process.wait(30) == 1
+        assert "Metrics cannot be served on port" in agent.log()
+        assert "Traceback" not in agent.log()
 
 
 def test_a_simulated_node_needs_no_gpu_and_no_group(directory: Path) -> None:

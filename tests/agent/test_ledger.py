@@ -75,6 +75,17 @@ def test_what_nobody_can_read_is_set_aside(ledger: Ledger, tmp_path: Path) -> No
     (tmp_path / "ledger" / "GPU-2.json").write_text("garbage")
     assert ledger.read() == {"GPU-1": ENTRY}
     assert (tmp_path / "ledger" / "GPU-2.unreadable").read_text() == "garbage"
+    assert ledger.unreadable() == ["GPU-2.unreadable"]
+
+
+def test_who_only_looks_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.write(ENTRY)
+    other = json.loads((tmp_path / "ledger" / "GPU-1.json").read_text()) | {"uuid": "GPU-3", "boot_id": "another"}
+    (tmp_path / "ledger" / "GPU-2.json").write_text("garbage")
+    (tmp_path / "ledger" / "GPU-3.json").write_text(json.dumps(other))
+    before = sorted((tmp_path / "ledger").iterdir())
+    assert ledger.peek() == [ENTRY]
+    assert sorted((tmp_path / "ledger").iterdir()) == before
 
 
 def test_entries_do_not_outlive_a_reboot(ledger: Ledger, tmp_path: Path) -> None:

@@ -358,3 +358,30 @@ def test_a_gpu_that_is_not_there_at_the_start_is_restored_when_it_comes(fake: Fa
     fake.gpus[0].heal()
     eventually(lambda: fake.gpus[0].limit_watts == 280)
     eventually(lambda: node.problems() == [])
+
+
+def test_a_limit_that_nobody_can_tell_any_more_is_reported_until_somebody_has_seen_to_it(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.node.close()
+    (tmp_path / "ledger" / f"{bench.fake.gpus[0].uuid}.json").write_text("garbage")
+    assert any("cannot be read" in problem for problem in bench.start().problems())
+    (tmp_path / "ledger" / f"{bench.fake.gpus[0].uuid}.unreadable").unlink()
+    assert not any("cannot be read" in problem for problem in bench.node.problems())
+
+
+def test_a_foreign_limit_is_left_alone_by_quiesce_though_the_ledger_could_not_forget_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_ledger: Ledger, _uuid: str) -> None:
+        raise LedgerFailed("full")
+
+    bench.node.set_power_limit(bench.lease(), 200_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "remove", full)
+        bench.fake.gpus[0].limit_watts = 220
+        eventually(lambda: bench.state() is State.FOREIGN)
+        bench.node.quiesce()
+    bench.node.resume()
+    eventually(lambda: bench.ledger.read() == {})
+    assert bench.limits() == [220, 300]

@@ -244,6 +244,10 @@ class FakeNvml:
         """
         self.world.foreign_at, self.world.foreign_mw = step, int(limit_watts * 1000)
 
+    def end_foreign(self) -> bool:
+        """Nobody sets a limit at a step any more; tells whether somebody has."""
+        return bool(self._fake.fake_end_foreign())
+
     def reload_driver(self) -> None:
         """Let every call answer that library and driver do not match, as after an upgrade underneath."""
         self.world.driver_reloaded = 1

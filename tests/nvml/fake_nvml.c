@@ -114,6 +114,15 @@ void fake_set_limit(int index, uint32_t limit_mw) {
     unlock_world();
 }
 
+/* Nobody sets a limit any more; tells whether somebody has. */
+int fake_end_foreign(void) {
+    lock_world();
+    int came = world->foreign_mw == 0;
+    world->foreign_mw = 0;
+    unlock_world();
+    return came;
+}
+
 double fake_true_energy_joules(int index) {
     double fraction;
     lock_world();
@@ -132,13 +141,18 @@ double fake_work(int index) {
     return work;
 }
 
+/* The GPU that this thread is at: the agent has a thread for each. */
+static __thread const struct gpu *own_gpu;
+
 /* One step of the protocol under test is about to be taken: whoever is to die before it dies now. */
 static void step(int before_set) {
     if (!getenv("FAKE_NVML_VICTIM")) return;
     if (!world && fake_open(getenv("FAKE_NVML_STATE"))) return;
     lock_world();
     int due = ++world->steps == world->die_at;
-    if (world->foreign_mw && world->steps >= world->foreign_at && !before_set) {
+    /* Another GPU's thread must not do it: this one's may be between its last look and its change. */
+    int may_meddle = !before_set && (!own_gpu || own_gpu == &world->gpus[0]);
+    if (world->foreign_mw && world->steps >= world->foreign_at && may_meddle) {
         integrate(&world->gpus[0]);
         world->gpus[0].limit_mw = world->foreign_mw;
         world->foreign_mw = 0;
@@ -179,6 +193,7 @@ static int random_fault(void) {
 static int enter(struct gpu *gpu, enum call call) {
     if (!initialised) return UNINITIALIZED;
     if (world->driver_reloaded) return LIB_RM_VERSION_MISMATCH;
+    own_gpu = gpu;
     if (call == GET_LIMIT || call == SET_LIMIT) step(call == SET_LIMIT);
     struct fault *fault = &gpu->faults[call];
     lock_world();

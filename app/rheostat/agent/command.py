@@ -69,7 +69,7 @@ def status(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY) -> None:
         gpus = ask(socket_path(runtime_dir), "GET", "/v1/gpus")["gpus"]
     except ServerUnreachable as error:
         typer.echo(error.message)
-        for entry in ledger_in(runtime_dir).read().values():
+        for entry in ledger_in(runtime_dir).peek():
             watts = entry.found_milliwatts / 1000
             typer.echo(f"{entry.uuid}\tto be restored to {watts:g} W: rheostat agent recover")
         raise typer.Exit(1) from None

@@ -250,7 +250,7 @@ class Guard:
     def _restore(self) -> None:
         """Put back what was found; never raises."""
         entry = self._entry
-        if entry is None or self._state is State.SUSPENDED:
+        if entry is None or self._state in {State.SUSPENDED, State.FOREIGN}:
             return
         self._go(State.RESTORING)
         try:

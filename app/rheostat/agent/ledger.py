@@ -139,25 +139,40 @@ class Ledger:
             raise LedgerFailed(f"The ledger cannot be written: {error}.") from None
 
     def read(self) -> dict[str, Entry]:
-        """Give all entries by UUID.
+        """Give all entries by UUID; the caller holds the lock.
 
         Entries from before a reboot are removed: limits do not outlive one. What cannot be read is set aside, as
         nobody can tell what it says, and reported.
         """
         entries = {}
-        for path in sorted(self._directory.glob("*.json")):
-            try:
-                entry, boot_id = _parse(path.read_text())
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                logger.error("the ledger's %s cannot be read (%r) and is set aside", path, error)
+        for path, found in self._parsed():
+            if isinstance(found, Exception):
+                logger.error("the ledger's %s cannot be read (%r) and is set aside", path, found)
                 path.rename(path.with_suffix(".unreadable"))
                 continue
+            entry, boot_id = found
             if boot_id != self._boot_id:
                 logger.info("%s: the limit noted before the reboot is gone", entry.uuid)
                 self.remove(entry.uuid)
                 continue
             entries[entry.uuid] = entry
         return entries
+
+    def peek(self) -> list[Entry]:
+        """Give the entries and change nothing: for anybody, while an agent may be at work."""
+        found = [one for _, one in self._parsed() if not isinstance(one, Exception)]
+        return [entry for entry, boot_id in found if boot_id == self._boot_id]
+
+    def _parsed(self) -> Iterator[tuple[Path, tuple[Entry, str] | Exception]]:
+        for path in sorted(self._directory.glob("*.json")):
+            try:
+                yield path, _parse(path.read_text())
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                yield path, error
+
+    def unreadable(self) -> list[str]:
+        """Give the names of the files that were set aside, until somebody has removed them."""
+        return sorted(path.name for path in self._directory.glob("*.unreadable"))
 
     def has_entries(self) -> bool:
         """Whether there is anything to put back."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 from rheostat.agent.node import Node
 from rheostat.agent.states import State
 from rheostat.agent.views import View
+from rheostat.errors import ConfigurationError
 
 _Sample = tuple[str, float]
 
@@ -76,7 +78,15 @@ class MetricsServer(ThreadingHTTPServer):
 
     def __init__(self, port: int, node: Node) -> None:
         self.node = node
-        super().__init__(("127.0.0.1", port), _Handler)
+        try:
+            super().__init__(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            raise ConfigurationError(f"Metrics cannot be served on port {port}: {error.strerror}.") from None
+
+    def server_bind(self) -> None:
+        """Bind without asking the name service who loopback is, as the base class would: it may not answer."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -82,7 +82,7 @@ class Node:
         devices = self._driver.open()
         self._entries = self._ledger.read()
         self._take(devices, self._readopt({device.description.uuid for device in devices}))
-        for uuid in self._missing():
+        for uuid in self.missing():
             logger.error("GPU %s, whose limit is to be restored, is not there", uuid)
         threading.Thread(target=self._look_for_missing, name="missing GPUs", daemon=True).start()
 
@@ -97,13 +97,13 @@ class Node:
         self._gpus = {**self._gpus, **taken}
         self._settle([(gpu, gpu.worker.submit(gpu.guard.begin)) for gpu in taken.values()])
 
-    def _missing(self) -> set[str]:
+    def missing(self) -> set[str]:
         """Give the GPUs whose limit is to be restored but that have not been there since the start."""
         return set(self._entries) - set(self._gpus)
 
     def _look_for_missing(self) -> None:
         """A GPU that did not answer at the start may do so later; on a thread of its own, since it may hang."""
-        while self._missing():
+        while self.missing():
             sleep(_MISSING_SECONDS)
             try:
                 with self._switch():
@@ -113,7 +113,7 @@ class Node:
                 logger.warning("the missing GPUs cannot be looked for: %s", error)
 
     def _take_missing(self) -> None:
-        missing = self._missing()
+        missing = self.missing()
         found = [device for device in self._driver.open() if device.description.uuid in missing]
         self._take(found, self._rejoin({device.description.uuid for device in found}))
 
@@ -160,7 +160,11 @@ class Node:
 
     def problems(self) -> list[str]:
         """Give all that keeps the node from its duty, in words."""
-        told = [f"GPU {uuid} is not there, and its limit is still to be restored." for uuid in self._missing()]
+        told = [f"GPU {uuid} is not there, and its limit is still to be restored." for uuid in self.missing()]
+        told.extend(
+            f"The ledger's {name} cannot be read: what was found there is not known. See to the limit, and remove it."
+            for name in self._ledger.unreadable()
+        )
         if not self._driver.may_set_limits():
             told.append("The agent may not change power limits: it needs root or CAP_SYS_ADMIN.")
         if self._quiesced:

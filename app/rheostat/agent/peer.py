@@ -91,16 +91,25 @@ def open_owner(connection: socket.socket | None, peer: Peer, pid: int | None) ->
     try:
         descriptor = _peer_pidfd(connection, peer) if pid is None else os.pidfd_open(pid)
     except OSError:
-        raise NotAllowed(f"There is no process {pid or peer.pid}.", hint="Inside a container: name none.") from None
+        raise _not_there(peer, pid) from None
     owner = _owner(peer.pid if pid is None else pid)
     # Read while the descriptor shows that the process lives, its number cannot have become another's.
     if owner is None or has_died(descriptor):
         os.close(descriptor)
-        raise NotAllowed(f"The process {pid or peer.pid} has ended.")
+        raise _not_there(peer, pid)
     if pid is not None and peer.uid not in {_ROOT_UID, owner.uid}:
         os.close(descriptor)
         raise NotAllowed(f"The process {pid} is not yours.")
     return owner, descriptor
+
+
+def _not_there(peer: Peer, pid: int | None) -> NotAllowed:
+    if pid is None and peer.pid == 0:
+        return NotAllowed(
+            "The agent cannot see the process that asks: it runs in a PID namespace of its own.",
+            hint="Run the agent in the node's, as with hostPID in Kubernetes.",
+        )
+    return NotAllowed(f"There is no process {pid or peer.pid}.", hint="Inside a container: name none.")
 
 
 def _peer_pidfd(connection: socket.socket | None, peer: Peer) -> int:

@@ -7,7 +7,7 @@ from rheostat.agent.ledger import Ledger
 from rheostat.agent.node import Node
 from rheostat.agent.site import Site
 from rheostat.agent.views import View
-from rheostat.errors import DriverReloaded
+from rheostat.errors import DriverReloaded, GpuUnavailable
 
 _PATIENCE_SECONDS = 10.0
 
@@ -25,7 +25,8 @@ def recover(driver: Driver, ledger: Ledger, site: Site, *, keep_living: bool) ->
         How the GPUs stand that still have a limit of ours.
 
     Raises:
-        RheostatError: When an agent runs, or the driver cannot be used.
+        RheostatError: When an agent runs, the driver cannot be used, or a GPU whose limit is to be put back is not
+            there.
     """
     if not ledger.has_entries():
         return []
@@ -40,8 +41,14 @@ def recover(driver: Driver, ledger: Ledger, site: Site, *, keep_living: bool) ->
             sleep(0.02)
         if reloads:
             raise reloads[0]
+        if missing := node.missing():
+            raise GpuUnavailable(
+                f"GPU {', '.join(sorted(missing))}, whose limit is to be restored, is not there.",
+                hint="It may hang, or be lost: try again when nvidia-smi shows it.",
+            )
         return [view for view in node.views() if view.found_milliwatts is not None]
 
 
 def _unfinished(node: Node) -> bool:
-    return any(view.found_milliwatts is not None and view.terms is None for view in node.views())
+    restoring = any(view.found_milliwatts is not None and view.terms is None for view in node.views())
+    return restoring or bool(node.missing())

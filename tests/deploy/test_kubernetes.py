@@ -1,0 +1,85 @@
+"""The facts of the DaemonSet that the agent's duty hangs on."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import yaml
+
+from rheostat.agent import command, site
+from rheostat.agent.daemon import socket_path
+from tests.agent.agents import Agent
+from tests.nvml.fake import FakeNvml
+
+PATH = Path(__file__).parents[2] / "deploy" / "kubernetes" / "agent-daemonset.yaml"
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, Any]:
+    return {document["kind"]: document for document in yaml.safe_load_all(PATH.read_text())}
+
+
+@pytest.fixture(scope="module")
+def pod(documents: dict[str, Any]) -> dict[str, Any]:
+    template: dict[str, Any] = documents["DaemonSet"]["spec"]["template"]["spec"]
+    return template
+
+
+@pytest.fixture(scope="module")
+def container(pod: dict[str, Any]) -> dict[str, Any]:
+    (only,) = pod["containers"]
+    found: dict[str, Any] = only
+    return found
+
+
+def test_all_of_it_belongs_together(documents: dict[str, Any]) -> None:
+    namespace = documents["Namespace"]["metadata"]["name"]
+    assert {documents[kind]["metadata"]["namespace"] for kind in ("ConfigMap", "DaemonSet")} == {namespace}
+    spec = documents["DaemonSet"]["spec"]
+    assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+
+
+def test_it_sees_the_nodes_processes_and_not_its_network_nor_the_cluster(pod: dict[str, Any]) -> None:
+    assert pod["hostPID"] is True
+    assert pod["automountServiceAccountToken"] is False
+    assert not pod.get("hostNetwork")
+
+
+def test_it_has_the_capabilities_that_it_needs_and_is_not_privileged(container: dict[str, Any]) -> None:
+    context = container["securityContext"]
+    assert (context["runAsUser"], context["privileged"], context["readOnlyRootFilesystem"]) == (0, False, True)
+    assert context["capabilities"] == {"drop": ["ALL"], "add": ["SYS_ADMIN", "CHOWN", "SYS_PTRACE"]}
+
+
+def test_it_takes_no_gpu_away_from_training(container: dict[str, Any]) -> None:
+    asked = {name for kind in container["resources"].values() for name in kind}
+    assert asked <= {"cpu", "memory"}
+
+
+def test_socket_and_ledger_are_on_the_node_where_the_agent_keeps_them(
+    pod: dict[str, Any], container: dict[str, Any]
+) -> None:
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert volumes["runtime"]["hostPath"]["path"] == mounts["runtime"]["mountPath"] == str(command.DEFAULT_DIRECTORY)
+    assert mounts["site"]["mountPath"] == str(site.DEFAULT_PATH.parent)
+
+
+def test_its_site_file_is_one(documents: dict[str, Any]) -> None:
+    site.Site.model_validate(tomllib.loads(documents["ConfigMap"]["data"][site.DEFAULT_PATH.name]))
+
+
+def test_it_is_alive_while_the_agent_answers(container: dict[str, Any], fake: FakeNvml) -> None:
+    _python, *arguments = container["livenessProbe"]["exec"]["command"]
+    with TemporaryDirectory(prefix="rheostat-") as name, Agent(fake, Path(name)) as agent:
+        there, here = str(socket_path(command.DEFAULT_DIRECTORY)), str(agent.socket)
+        assert there in arguments[-1]
+        probe = [sys.executable, *(argument.replace(there, here) for argument in arguments)]
+        agent.start()
+        assert subprocess.run(probe, timeout=60, check=False).returncode == 0
+        agent.kill()
+        assert subprocess.run(probe, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode != 0

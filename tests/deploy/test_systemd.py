@@ -1,0 +1,97 @@
+"""The unit is one that systemd takes, and the agent can do its duty within what the unit leaves it."""
+
+import grp
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from rheostat.agent import command
+from rheostat.agent.daemon import EXIT_START_ANEW
+from tests.agent.agents import Agent, Trainer, as_privileged, eventually
+from tests.nvml.fake import FakeNvml
+
+SYSTEMD = Path(__file__).parents[2] / "deploy" / "systemd"
+INSTALLED = "/opt/rheostat/bin/rheostat"
+HERE = str(Path(sys.executable).parent / "rheostat")
+
+
+def settings(file: str) -> dict[str, str]:
+    text = (SYSTEMD / file).read_text()
+    return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+
+
+@needs("systemd-analyze")
+@pytest.mark.parametrize("with_metrics", [False, True])
+def test_systemd_takes_the_unit(tmp_path: Path, *, with_metrics: bool) -> None:
+    unit = tmp_path / "rheostat-agent.service"
+    unit.write_text((SYSTEMD / unit.name).read_text().replace(INSTALLED, HERE))
+    if with_metrics:
+        (tmp_path / f"{unit.name}.d").mkdir()
+        drop_in = (SYSTEMD / "metrics.conf").read_text().replace(INSTALLED, HERE)
+        (tmp_path / f"{unit.name}.d" / "metrics.conf").write_text(drop_in)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (0, [])
+
+
+@needs("systemd-sysusers")
+def test_the_group_that_the_agent_wants_is_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    done = subprocess.run(
+        ["systemd-sysusers", f"--root={tmp_path}", str(SYSTEMD / "sysusers.conf")], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"systemd-sysusers does not work here: {done.stderr.decode()}")
+    assert re.search(r"^rheostat:", (tmp_path / "etc" / "group").read_text(), re.MULTILINE)
+
+
+def test_the_unit_and_the_agent_mean_the_same() -> None:
+    unit = settings("rheostat-agent.service")
+    assert unit["RestartForceExitStatus"] == str(EXIT_START_ANEW)
+    assert f"/run/{unit['RuntimeDirectory']}" == str(command.DEFAULT_DIRECTORY)
+    for line in (unit["ExecStart"], unit["ExecStopPost"], settings("metrics.conf")["ExecStart"]):
+        asked = [*line.replace(INSTALLED, HERE).split(), "--help"]
+        assert subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+class Confined(Agent):
+    """An agent with the capabilities that the unit leaves it, which gives its socket to a group that it is not in."""
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        kept = settings("rheostat-agent.service")["CapabilityBoundingSet"].lower().split()
+        bounds = ",".join(["-all", *(f"+{capability.removeprefix('cap_')}" for capability in kept)])
+        return ["setpriv", "--no-new-privs", "--bounding-set", bounds, *super().command(name, *arguments)]
+
+
+@needs("setpriv")
+@as_privileged
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give capabilities away")
+def test_the_capabilities_that_the_unit_leaves_are_enough(fake: FakeNvml) -> None:
+    group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid)
+    with TemporaryDirectory(prefix="rheostat-") as name, Confined(fake, Path(name)) as agent:
+        Path(name, "agent.toml").write_text(f'group = "{group.gr_name}"\n')
+        agent.start()
+        assert agent.socket.stat().st_gid == group.gr_gid
+        trainer = Trainer(agent, [200])
+        try:
+            trainer.wait_ready()
+            assert agent.run("status").returncode == 0
+            agent.kill()
+            trainer.kill()
+            eventually(lambda: trainer.process.poll() is not None)
+            assert agent.run("recover").returncode == 0
+            assert fake.gpus[0].limit_watts == 300
+        finally:
+            trainer.close()
