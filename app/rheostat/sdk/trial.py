@@ -15,7 +15,7 @@ from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.step_clock import StepClock
-from rheostat.sdk.survey import Survey, survey
+from rheostat.sdk.survey import NamedGpus, Survey, survey
 
 if TYPE_CHECKING:
     from rheostat.sdk.client import Client
@@ -30,7 +30,7 @@ class Run:
     """What a trainer says of one run; see :meth:`rheostat.sdk.client.Client.trial`."""
 
     gpu: Gpu | None
-    gpus: Sequence[str | int] | None = None
+    gpus: NamedGpus = None
     node: str | None = None
     max_batch_size: int | None = None
     idempotency_key: str | None = None
