@@ -96,6 +96,8 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.process.terminate()  # its command ends with it
+        self.process.join(10)
         self.process.kill()
         self.process.join()
 

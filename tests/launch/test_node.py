@@ -68,17 +68,17 @@ def test_the_best_limit_is_in_force_while_the_command_runs(
     assert trial.energy_joules > 0
 
 
-@pytest.mark.parametrize("gpus", [("--gpus", "0,1"), ("--gpus", "1")])
-def test_the_gpus_that_were_named_are_leased(
-    server: ServerProcess, client: Client, job: str, agent: Agent, gpus: tuple[str, str]
-) -> None:
-    with Run(server.url, job, "echo acc=0.1; exec sleep 60", *OPTIONS, *LIMITS, *gpus) as run:
-        run.until("acc")
-        numbers = [gpu["index"] for gpu in agent.ask("GET", "/v1/gpus")["gpus"] if gpu["holder"] is not None]
-        assert ",".join(map(str, numbers)) == gpus[1]
-        os.kill(run.pid, signal.SIGTERM)
-        assert run.code == 143
-    assert client.list_trials(job).trials[0].gpu.count == len(numbers)
+def test_the_gpus_that_it_trains_on_are_leased(server: ServerProcess, job: str, agent: Agent) -> None:
+    def held() -> list[int]:
+        return [gpu["index"] for gpu in agent.ask("GET", "/v1/gpus")["gpus"] if gpu["holder"] is not None]
+
+    script = "echo count=$RHEOSTAT_PER_DEVICE_BATCH_SIZE; exec sleep 60"
+    for options, visible, leased in ((("--gpus", "1"), "0", [1]), ((), "1,0", [0, 1]), ((), "1,-1,0", [1])):
+        with Run(server.url, job, script, *OPTIONS, *options, environment={"CUDA_VISIBLE_DEVICES": visible}) as run:
+            run.until("\n")
+            assert held() == leased
+            assert run.out == f"count={64 // len(leased)}\n"
+        eventually(lambda: held() == [])
 
 
 def test_killed_outright_it_leaves_the_limit_that_was_found(server: ServerProcess, known: str, agent: Agent) -> None:

@@ -58,7 +58,8 @@ def run(
     gpus: Annotated[
         str | None,
         _hardware(
-            help="Numbers or UUIDs. (Default: RHEOSTAT_GPUS, else the first that CUDA shows.)", show_default=False
+            help="Numbers or UUIDs. (Default: RHEOSTAT_GPUS, else CUDA_VISIBLE_DEVICES, else the first.)",
+            show_default=False,
         ),
     ] = None,
     gpu: Annotated[
@@ -123,7 +124,7 @@ def run(
                 job,
                 settings,
                 described,
-                gpus=None if gpus is None else gpus.split(","),
+                gpus="visible" if gpus is None else gpus.split(","),
                 max_batch_size=max_batch_size,
                 idempotency_key=key,
             )
