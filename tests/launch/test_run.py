@@ -7,6 +7,7 @@ from rheostat import Client
 from rheostat.schemas import TrialDetail
 from tests.agent.agents import eventually
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended
+from tests.sdk.scripted_server import Reply, ScriptedServer
 from tests.sdk.server_process import ServerProcess
 
 # It stays until it is told to go, as a trainer that would train on.
@@ -161,6 +162,13 @@ class TestTheSettings:
 
 
 class TestWithoutAServer:
+    @pytest.mark.parametrize("reply", [Reply(200, "<html>"), Reply(500, "")])
+    def test_one_that_makes_no_sense_does_not_disturb(self, job: str, reply: Reply) -> None:
+        with ScriptedServer(lambda _: reply) as server:
+            run = ended(server.url, job, "echo $1; exit 3", *OPTIONS, arguments=("{batch_size}",))
+        assert (run.code, run.out) == (3, "64\n")
+        assert run.err.count("without the server") == 1
+
     def test_it_trains_with_the_default_and_the_server_hears_later(
         self, server: ServerProcess, client: Client, job: str, spool: Path
     ) -> None:

@@ -26,7 +26,7 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Pla
         with trial:
             _log.info("batch size %d: %s", trial.batch_size, trial.reason)
             values = _values(trial, settings, plan)
-            return Supervisor(trial, settings, plan, values).run(_environment(trial, job_id, values))
+            return Supervisor(trial, settings, plan, values).run(_environment(trial, job_id, plan, values))
     except CommandEnded as ended:
         _log.warning("%s", ended)
         return ended.exit_code
@@ -54,7 +54,7 @@ def _values(trial: RunningTrial, settings: JobSettings, plan: Plan) -> dict[str,
     return values
 
 
-def _environment(trial: RunningTrial, job_id: str, values: Mapping[str, str]) -> dict[str, str]:
+def _environment(trial: RunningTrial, job_id: str, plan: Plan, values: Mapping[str, str]) -> dict[str, str]:
     told = {f"RHEOSTAT_{name.upper()}": values.get(name) for name in NAMES}
     told |= {
         "RHEOSTAT_JOB_ID": job_id,
@@ -62,4 +62,7 @@ def _environment(trial: RunningTrial, job_id: str, values: Mapping[str, str]) ->
         "RHEOSTAT_POWER_LIMIT_WATTS": None if trial.power_limit_watts is None else str(trial.power_limit_watts),
     }
     inherited = {name: value for name, value in os.environ.items() if name not in told}
+    if plan.metric_pattern is not None:
+        # Into a pipe Python writes in blocks, and a metric that comes late cannot end a run in time.
+        inherited.setdefault("PYTHONUNBUFFERED", "1")
     return inherited | {name: value for name, value in told.items() if value is not None}
