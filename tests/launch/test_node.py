@@ -99,7 +99,7 @@ def test_a_limit_is_measured_over_each_epoch_until_the_best_is_known(
     server: ServerProcess, client: Client, job: str, agent: Agent
 ) -> None:
     agent.fake.gpus[0].load(1)
-    script = "for i in 1 2 3 4 5 6; do echo acc=0.$i; sleep 1.1; done; echo acc=0.95; exec sleep 60"
+    script = "for i in 1 2 3 4; do echo acc=0.$i; sleep 1.3; done; echo acc=0.95; exec sleep 60"
     with Run(server.url, job, script, *OPTIONS, *LIMITS) as run:
         assert run.code == 0, run.err
     sets = agent.fake.gpus[0].sets_watts()

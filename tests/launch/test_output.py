@@ -1,7 +1,10 @@
 import os
+import signal
 import subprocess
 import sys
 import termios
+from threading import Thread
+from time import sleep
 
 from rheostat.launch.output import Passage
 
@@ -14,7 +17,7 @@ def passed(ours: int, code: str) -> list[bytes]:
     command = subprocess.Popen([sys.executable, "-c", code], stdout=passage.theirs)
     passage.start()
     assert command.wait() in (0, 1, 120)
-    passage.finish(10)
+    passage.finish()
     return seen
 
 
@@ -48,7 +51,34 @@ def test_the_last_of_it_tells_of_memory() -> None:
     passage = Passage(ours, lambda _: None)
     os.write(passage.theirs, b"RuntimeError: CUDA_ERROR_OUT_OF_MEMORY\n")
     passage.start()
-    passage.finish(10)
+    passage.finish()
     assert passage.tells_of_memory()
     os.close(ours)
     os.close(reads)
+
+
+def test_what_was_left_behind_is_not_waited_for_and_nothing_is_lost_to_a_slow_reader() -> None:
+    reads, ours = os.pipe()
+    passage = Passage(ours, lambda _: None)
+    # The first 64 KiB fill our pipe, so that the rest waits in the command's.
+    command = subprocess.Popen(
+        ["sh", "-c", "sleep 60 & echo $!; head -c 120000 /dev/zero"], stdout=passage.theirs, stdin=subprocess.DEVNULL
+    )
+    passage.start()
+    command.wait()
+    received = bytearray()
+
+    def read_slowly() -> None:
+        sleep(0.2)
+        while chunk := os.read(reads, 1000):
+            received.extend(chunk)
+
+    reader = Thread(target=read_slowly)
+    reader.start()
+    passage.finish()
+    os.close(ours)
+    reader.join()
+    os.close(reads)
+    number, _, rest = bytes(received).partition(b"\n")
+    os.kill(int(number), signal.SIGKILL)
+    assert len(rest) == 120000

@@ -5,6 +5,7 @@ import pytest
 
 from rheostat import Client
 from rheostat.schemas import TrialDetail
+from rheostat.sdk.courier import send_waiting
 from tests.agent.agents import eventually
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended
 from tests.sdk.scripted_server import Reply, ScriptedServer
@@ -181,10 +182,10 @@ class TestWithoutAServer:
         assert [json.loads(letter)["method"] for letter in letters] == ["PUT", "POST"]
         # The server is back, at the address of the one that runs here.
         left.write_text("\n".join([header.replace(away, server.url), *letters, ""]))
-        ended(server.url, f"{job}-other", "echo acc=0.95", *OPTIONS)
+        assert send_waiting(client.transport, server.url, spool) == 0
         assert client.estimates(job).placements[0].arms[1].runs == 1
 
-    def test_one_that_dies_on_the_way_hears_the_rest_from_the_next_run(self, tmp_path: Path, job: str) -> None:
+    def test_one_that_dies_on_the_way_hears_the_rest_later(self, tmp_path: Path, job: str, spool: Path) -> None:
         with ServerProcess(tmp_path) as own, Client(own.url) as client:
             script = f"echo acc=0.1; while [ ! -e {tmp_path}/on ]; do sleep 0.05; done; echo acc=0.2; echo acc=0.95"
             with Run(own.url, job, script, *OPTIONS) as run:
@@ -194,6 +195,6 @@ class TestWithoutAServer:
                 (tmp_path / "on").touch()
                 assert run.code == 0, run.err
             own.start()
-            ended(own.url, f"{job}-other", "echo acc=0.95", *OPTIONS)
+            assert send_waiting(client.transport, own.url, spool) == 0
             trial = trial_of(client, job)
         assert (trial.state, trial.epochs, trial.metric) == ("converged", 3, 0.95)

@@ -72,6 +72,8 @@ class Command:
             os.killpg(self._process.pid, number)
             while monotonic() < give_up_at:
                 sleep(_LOOK_SECONDS)
+                with suppress(ChildProcessError):  # as the first process of a container this one inherits orphans
+                    os.waitpid(-self._process.pid, os.WNOHANG)
                 os.killpg(self._process.pid, 0)
             os.killpg(self._process.pid, signal.SIGKILL)
 

@@ -37,7 +37,7 @@ class Signals:
             signal.SIGWINCH: lambda *_: self._resize(),
         }
         for number, handler in handlers.items():
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 self._before[number] = signal.signal(number, handler)
         return self
 

@@ -27,7 +27,6 @@ STOPPED, NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 124, 126, 127, 128
 """Exit codes, as those of `timeout` and of shells."""
 
 _LOOK_SECONDS = 0.1
-_LAST_BYTES_SECONDS = 1.0
 
 
 class CommandEnded(Exception):
@@ -96,11 +95,19 @@ class Supervisor:
             tail = None if file is None else Tail(file)
             command = self._start(environment)
             signals.begin(command)
-            Thread(target=self._follow, args=(command, tail), name="rheostat-run", daemon=True).start()
+            Thread(target=self._await_end, args=(command,), name="rheostat-run-end", daemon=True).start()
+            follower = Thread(target=self._follow, args=(tail,), name="rheostat-run-metrics", daemon=True)
+            follower.start()
             self._attend(command)
             code = command.reap()
             if self._is_told_to_end or signals.ended_by is not None:
                 command.end_rest(signals.ended_by or self._plan.stop_signal, self._plan.stop_grace_seconds)
+            for output, watch in zip(self._outputs, self._watches, strict=True):
+                output.finish()
+                watch.finish()
+            self._ended.set()
+            follower.join()
+            self._report_last()
         return self._conclude(code, command, signals.ended_by)
 
     def _resize(self) -> None:
@@ -119,32 +126,24 @@ class Supervisor:
             for output in self._outputs:
                 output.start()
 
-    def _follow(self, command: Command, tail: Tail | None) -> None:
-        """Follow the metrics file until the command has ended, in a thread, and then collect what it said last."""
-        waiter = Thread(target=self._await_end, args=(command,), name="rheostat-run-end", daemon=True)
-        waiter.start()
-        settings = self._settings
-        watch = _Watch(FileReader(None if settings.target is None else settings.target.metric), self._events.put)
+    def _follow(self, tail: Tail | None) -> None:
+        """Read the metrics file until all have ended, in a thread."""
+        if tail is None:
+            return
+        target = self._settings.target
+        watch = _Watch(FileReader(None if target is None else target.metric), self._events.put)
         try:
-            while not self._ended.wait(None if tail is None else _LOOK_SECONDS):
-                watch.read([] if tail is None else tail.poll())
-            give_up_at = monotonic() + _LAST_BYTES_SECONDS
-            for output in self._outputs:
-                output.finish(give_up_at - monotonic())
-            for told in self._watches:
-                told.finish()
-            watch.read([] if tail is None else tail.rest())
+            while not self._ended.wait(_LOOK_SECONDS):
+                watch.read(tail.poll())
+            watch.read(tail.rest())
         except OSError as error:
             _log.warning("The metrics file cannot be read any more: %s", error)
-            self._ended.wait()
         finally:
-            if tail is not None:
-                tail.close()
-            self._events.put(None)
+            tail.close()
 
     def _await_end(self, command: Command) -> None:
         command.wait()
-        self._ended.set()
+        self._events.put(None)
 
     def _attend(self, command: Command) -> None:
         """Report what the command tells until it has ended, and end it when it is time."""
@@ -158,6 +157,11 @@ class Supervisor:
             if event is None:
                 return
             self._report(event)
+
+    def _report_last(self) -> None:
+        while not self._events.empty():
+            if (event := self._events.get()) is not None:
+                self._report(event)
 
     def _end(self, command: Command) -> None:
         _, number = self._due.pop(0)
