@@ -1,4 +1,4 @@
-"""The commands that look into a database without a server."""
+"""The commands that look into a database without a server, and at what waits for one."""
 
 import json
 import subprocess
@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rheostat import JobSettings
+from rheostat.schemas import JobDetail
+from rheostat.sdk.courier import letter
+from rheostat.sdk.spool import Outbox
 from tests.serving import SETTINGS, V100, serving
 
 
@@ -46,3 +50,19 @@ def test_the_schema_is_upgraded_and_its_status_told(tmp_path: Path) -> None:
     assert (before.returncode, "schema: empty" in before.stdout) == (1, True)
     assert _run("db", "upgrade", "--database-url", url).stdout.startswith("schema: empty -> ")
     assert _run("db", "status", "--database-url", url).returncode == 0
+
+
+def test_what_waits_for_a_server_is_listed_and_sent(tmp_path: Path, spool: Path) -> None:
+    job = JobSettings(batch_sizes=[32], default_batch_size=32, max_epochs=10)
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
+        here, away = str(server.client.base_url).rstrip("/"), "http://127.0.0.1:9"
+        for url in (here, away):
+            outbox = Outbox(url, spool)
+            outbox.add(letter("PUT", "/v1/jobs/nightly", job, JobDetail))
+            outbox.close()
+        listed = _run("spool", "list").stdout.splitlines()
+        assert sorted(line.split("\t", 1)[1] for line in listed) == sorted(f"1 reports\t{url}" for url in (here, away))
+        sent = _run("spool", "send", "--server", here)
+        assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, f"1 of 1 reports were sent to {here}")
+        assert f"--server {away}" in sent.stdout
+        assert server.client.get("/v1/jobs/nightly").status_code == 200

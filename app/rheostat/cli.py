@@ -10,6 +10,7 @@ import typer
 from rheostat.agent.command import agent
 from rheostat.demo.command import demo
 from rheostat.errors import RheostatError
+from rheostat.launch.command import run
 from rheostat.replay.command import replay
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ DatabaseUrl = Annotated[
     ),
 ]
 
+ServerUrl = Annotated[
+    str | None,
+    typer.Option("--server", envvar="RHEOSTAT_URL", help="(Default: http://127.0.0.1:8420.)", show_default=False),
+]
+
 app = typer.Typer(
     help="The same model for less energy and time, run after run.",
     no_args_is_help=True,
@@ -32,11 +38,15 @@ app = typer.Typer(
 )
 jobs = typer.Typer(help="Look at the jobs in the database.", no_args_is_help=True)
 database = typer.Typer(help="Look after the database's schema.", no_args_is_help=True)
+spool = typer.Typer(help="Look after reports that wait for a server on this machine.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
+app.add_typer(spool, name="spool")
 app.add_typer(database, name="db")
 app.add_typer(agent, name="agent")
 app.command()(replay)
 app.command()(demo)
+# What follows the command's name is the command's own.
+app.command(context_settings={"allow_interspersed_args": False})(run)
 
 _EXTRAS = {"serve": "server", "jobs": "server", "db": "server", "replay": "replay", "demo": "demo", "agent": "agent"}
 
@@ -134,6 +144,32 @@ def database_status(database_url: DatabaseUrl = None) -> None:
         typer.echo(f"schema: {status.current or 'empty'}; this version works with {status.head}")
         if not status.at_head:
             raise typer.Exit(1)
+
+
+@spool.command("list")
+def list_spool() -> None:
+    """List what waits: its file, how many reports, and the server that they are for."""
+    from rheostat.sdk.spool import spool_directory, waiting
+
+    for left in waiting(spool_directory()):
+        typer.echo(f"{left.path}\t{len(left.letters)} reports\t{left.url}")
+
+
+@spool.command("send")
+def send_spool(server: ServerUrl = None) -> None:
+    """Send now what waits for the server; exits with 1 if something still waits for it."""
+    from rheostat.sdk.client import Client
+    from rheostat.sdk.courier import send_waiting
+    from rheostat.sdk.spool import spool_directory, waiting
+
+    directory = spool_directory()
+    with Client(server) as client:
+        before = sum(len(left.letters) for left in waiting(directory) if left.url == client.base_url)
+        after = send_waiting(client.transport, client.base_url, directory)
+        typer.echo(f"{before - after} of {before} reports were sent to {client.base_url}")
+        for url in sorted({left.url for left in waiting(directory)} - {client.base_url}):
+            typer.echo(f"others wait for another server: rheostat spool send --server {url}")
+    raise typer.Exit(1 if after else 0)
 
 
 @contextmanager

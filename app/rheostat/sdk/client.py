@@ -1,7 +1,6 @@
 """The client of the server: one method for each operation, by the operation's name."""
 
 import os
-from collections.abc import Sequence
 from ipaddress import ip_address
 from socket import gethostname
 from types import TracebackType
@@ -35,6 +34,7 @@ from rheostat.schemas import (
 )
 from rheostat.sdk.courier import quoted
 from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.survey import NamedGpus
 from rheostat.sdk.transport import Transport
 from rheostat.sdk.trial import Run, RunningTrial
 
@@ -114,7 +114,7 @@ class Client:
         settings: JobSettings,
         gpu: Gpu | None = None,
         *,
-        gpus: Sequence[str | int] | None = None,
+        gpus: NamedGpus = None,
         node: str | None = None,
         max_batch_size: int | None = None,
         idempotency_key: str | None = None,
@@ -126,7 +126,8 @@ class Client:
             job_id: The job, registered on entry.
             settings: What it asks of Rheostat.
             gpu: What the GPUs of this run are; by default what the node's agent says.
-            gpus: UUIDs or numbers of this process's GPUs; by default ``RHEOSTAT_GPUS``, else what PyTorch and CUDA say.
+            gpus: UUIDs or numbers of this process's GPUs; by default ``RHEOSTAT_GPUS``, else what PyTorch and CUDA say:
+                one of them, or with ``"visible"`` all that ``CUDA_VISIBLE_DEVICES`` names.
             node: Where it runs, for people who read the list of trials; by default the host's name.
             max_batch_size: Largest batch size that this node can train with.
             idempotency_key: Names this run, so that a restarted trainer gets the same trial again.

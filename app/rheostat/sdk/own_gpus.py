@@ -17,7 +17,7 @@ def own_gpus(
     gpus: Sequence[NodeGpu],
     *,
     named: Sequence[str | int] | None = None,
-    count: int = 1,
+    count: int | None = 1,
     local_rank: int | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> list[NodeGpu]:
@@ -29,7 +29,7 @@ def own_gpus(
     Args:
         gpus: All GPUs of the node.
         named: UUIDs (or their beginnings) and numbers; by default those in ``RHEOSTAT_GPUS``, if it is set.
-        count: How many this process uses when it runs alone.
+        count: How many this process uses when it runs alone; None: all that CUDA is told to show, else one.
         local_rank: Its place among the processes of its run on this node, which use one GPU each; None: it runs alone.
         environment: The environment variables.
 
@@ -45,6 +45,8 @@ def own_gpus(
         return [_find(gpus, uuid)]
     visible = _visible(gpus, environment)
     if local_rank is None:
+        if count is None:
+            count = len(visible) if _VISIBLE_VARIABLE in environment else 1
         return visible[:count]
     # A launcher may let every process see its own GPU alone, or all of them.
     return visible if len(visible) == 1 else visible[local_rank : local_rank + 1]

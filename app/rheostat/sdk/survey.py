@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 from socket import gethostname
+from typing import Literal
 
 from rheostat.agent_schemas import NodeGpu
 from rheostat.errors import ConfigurationError, RheostatError
@@ -11,6 +12,9 @@ from rheostat.schemas import Gpu
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.own_gpus import own_gpus
 from rheostat.sdk.ranks import Ranks
+
+NamedGpus = Sequence[str | int] | Literal["visible"] | None
+"""The GPUs of a process; "visible": all that CUDA is told to show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +41,14 @@ class _Found:
     mistake: str | None = None
 
 
-def survey(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, named: Sequence[str | int] | None) -> Survey:
+def survey(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, gpus: NamedGpus) -> Survey:
     """Find out which GPUs the run has; every rank must ask.
 
     Args:
         agent: Of this node.
         ranks: The processes of the run.
         gpu: What the user says of the GPUs; None: what the agents say.
-        named: The GPUs of this process, when the user names them.
+        gpus: Those of this process, when the user names them.
 
     Raises:
         ConfigurationError: A GPU that was named is not there.
@@ -55,11 +59,12 @@ def survey(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, named: Sequence[str 
     mates = [rank for rank, other in enumerate(hosts) if other == host]
     found = _Found(host)
     problem: RheostatError | None = None
+    named, alone = (None, None) if gpus == "visible" else (gpus, 1)
     try:
         own = own_gpus(
             agent.gpus(),
             named=named,
-            count=1 if gpu is None else gpu.count,
+            count=alone if gpu is None else gpu.count,
             local_rank=None if ranks.size == 1 else mates.index(ranks.rank),
         )
         found = _Found(host, tuple(own))

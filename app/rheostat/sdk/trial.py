@@ -15,7 +15,7 @@ from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.step_clock import StepClock
-from rheostat.sdk.survey import Survey, survey
+from rheostat.sdk.survey import NamedGpus, Survey, survey
 
 if TYPE_CHECKING:
     from rheostat.sdk.client import Client
@@ -30,7 +30,7 @@ class Run:
     """What a trainer says of one run; see :meth:`rheostat.sdk.client.Client.trial`."""
 
     gpu: Gpu | None
-    gpus: Sequence[str | int] | None = None
+    gpus: NamedGpus = None
     node: str | None = None
     max_batch_size: int | None = None
     idempotency_key: str | None = None
@@ -150,6 +150,11 @@ class RunningTrial:
         return share + (self._ranks.rank < rest)
 
     @property
+    def gpu_count(self) -> int:
+        """How many GPUs train together; one where nobody knows them."""
+        return 1 if self._survey.gpu is None else self._survey.gpu.count
+
+    @property
     def energy_source(self) -> str | None:
         """Where this node's energy comes from, ``counter`` or ``power_samples``; None: it is not measured."""
         return None if self._lease is None else "counter" if self._lease.has_counters else "power_samples"
@@ -213,7 +218,7 @@ class RunningTrial:
         """
         self._clock.interrupt()
         self._own_meter = energy_joules is not None
-        energy = self._measured_joules() if energy_joules is None else energy_joules
+        energy = self.energy_joules() if energy_joules is None else energy_joules
         answer: tuple[Action, int | None] = ("continue", None)
         if self._ranks.rank == 0:
             answer = self._reporter.report(metric, epoch, energy, time_seconds)
@@ -223,6 +228,18 @@ class RunningTrial:
         if self.power_limit_watts not in (None, before) and not is_measuring:
             self.limit_power(self.power_limit_watts)
         return action
+
+    def energy_joules(self) -> float | None:
+        """Return the energy of all nodes since the run began; None when that of one is unknown. Every rank must ask."""
+        own: float | None = 0.0
+        if self._survey.leads:
+            own = None if self._lease is None else self._lease.energy_joules()
+        total = 0.0
+        for joules in self._ranks.gather(own):
+            if joules is None:
+                return None
+            total += joules
+        return total
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Report power limits that you measured; return the limit to train under, or None when none is known yet.
@@ -260,15 +277,3 @@ class RunningTrial:
                 self._reporter.close(error, energy_joules)
             if self._run.node_agent is None:
                 self._agent.close()
-
-    def _measured_joules(self) -> float | None:
-        """Return the energy of all nodes since the run began; None when that of one is unknown."""
-        own: float | None = 0.0
-        if self._survey.leads:
-            own = None if self._lease is None else self._lease.energy_joules()
-        total = 0.0
-        for joules in self._ranks.gather(own):
-            if joules is None:
-                return None
-            total += joules
-        return total

@@ -1,0 +1,1 @@
+"""`rheostat run`: wraps any training command, which need not know of Rheostat."""

@@ -1,0 +1,88 @@
+"""The process of a command, with all that it starts."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+
+_LOOK_SECONDS = 0.02
+_VMSTAT = Path("/proc/vmstat")
+
+# What a terminal sends goes to all its processes at once; others send to one process, which looks after its own.
+_FOR_ALL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
+
+
+class Command:
+    """A command that runs in a process group of its own, so that it can be ended with all that it started.
+
+    Attributes:
+        oom_killed: Whether the kernel ended a process for want of memory while this one ran, and this one by SIGKILL.
+
+    Args:
+        arguments: The program and its arguments.
+        environment: Its environment.
+        stdout: Descriptor of its output.
+        stderr: Descriptor of its error output.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int) -> None:
+        # A process group other than the terminal's own would be stopped when it reads from there.
+        stdin = subprocess.DEVNULL if os.isatty(0) else None
+        self._oom_kills = oom_kills()
+        self.oom_killed = False
+        self._process = subprocess.Popen(  # noqa: S603 -- to run what the user says is what this is for
+            arguments, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, process_group=0
+        )
+
+    def signal(self, number: int) -> None:
+        """Send a signal: to the command, or to all its processes where a terminal would."""
+        if self._process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            if number in _FOR_ALL:
+                os.killpg(self._process.pid, number)
+            else:
+                os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """End all its processes by SIGKILL."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Wait until it has ended. Its number stays its own until :meth:`reap`, so that no signal goes astray."""
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+
+    def reap(self) -> int:
+        """Return its exit code, once it has ended; the negative number of the signal that has ended it."""
+        code = self._process.wait()
+        self.oom_killed = code == -signal.SIGKILL and oom_kills() > self._oom_kills
+        return code
+
+    def end_rest(self, number: int, grace_seconds: float) -> None:
+        """End what it has left behind, at last by SIGKILL; call it after :meth:`reap`."""
+        give_up_at = monotonic() + grace_seconds
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+            while monotonic() < give_up_at:
+                sleep(_LOOK_SECONDS)
+                with suppress(ChildProcessError):  # as the first process of a container this one inherits orphans
+                    os.waitpid(-self._process.pid, os.WNOHANG)
+                os.killpg(self._process.pid, 0)
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def oom_kills(vmstat: Path = _VMSTAT) -> int:
+    """Return how many processes the kernel has ended for want of memory since it started; 0 where it does not tell."""
+    with suppress(OSError, ValueError):
+        for line in vmstat.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0

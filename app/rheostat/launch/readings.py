@@ -1,0 +1,137 @@
+"""Finds the metric in what a command writes: lines of its output that match a pattern, JSON lines, or CSV. Pure."""
+
+import csv
+import json
+import logging
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from math import nan
+
+from rheostat.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_LINE_BYTES = 2**20
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An evaluation.
+
+    Attributes:
+        metric: Value of the target metric; NaN when it is not told.
+        epoch: As the command counts; None when it does not tell.
+    """
+
+    metric: float
+    epoch: float | None
+
+
+Reader = Callable[[str], Reading | None]
+"""Reads a line; None: it tells of no evaluation."""
+
+
+class Lines:
+    """Cuts bytes into finished lines. A line is what a terminal shows of it: not what a progress bar overwrote."""
+
+    def __init__(self) -> None:
+        self._begun = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Take more bytes; returns the lines that they finish."""
+        *finished, self._begun = (self._begun + data).split(b"\n")
+        self._begun = self._begun[-_LONGEST_LINE_BYTES:]
+        return [_shown(line) for line in finished]
+
+    def rest(self) -> list[str]:
+        """Return the line that was begun, if any: nothing follows."""
+        begun, self._begun = self._begun, b""
+        return [_shown(begun)] if begun else []
+
+
+def _shown(line: bytes) -> str:
+    last = next((part for part in reversed(line.split(b"\r")) if part.strip()), b"")
+    return _COLOUR.sub("", last.decode(errors="replace"))
+
+
+def pattern_reader(pattern: str) -> Reader:
+    """Return a reader of lines that match a regular expression.
+
+    Args:
+        pattern: With the groups ``metric`` and, if the lines tell it, ``epoch``; or with one group, the metric.
+
+    Raises:
+        ConfigurationError: It is no such expression.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ConfigurationError(f"--metric-pattern {pattern!r} is not a regular expression: {error}.") from error
+    group: str | int = "metric" if "metric" in compiled.groupindex else 1
+    if group == 1 and (compiled.groups != 1 or compiled.groupindex):
+        raise ConfigurationError(
+            f"--metric-pattern {pattern!r} does not say where the metric is.",
+            hint="Name the group: 'accuracy=(?P<metric>[0-9.eE+-]+)'.",
+        )
+
+    def read(line: str) -> Reading | None:
+        found = compiled.search(line)
+        if found is None or (metric := _number(found[group])) is None:
+            return None
+        return Reading(metric, _number(found["epoch"]) if "epoch" in compiled.groupindex else None)
+
+    return read
+
+
+class FileReader:
+    """Reads JSON lines or CSV, whichever a line is. A row that names the columns may come again at any time.
+
+    Args:
+        metric: Key or column of the metric; None: each line is an epoch.
+    """
+
+    def __init__(self, metric: str | None) -> None:
+        self._metric = metric
+        self._columns: list[str] | None = None
+        self._missed = False
+
+    def __call__(self, line: str) -> Reading | None:
+        """Read a line; None: it tells of no evaluation."""
+        if not line.strip():
+            return None
+        record = _json(line) if line.lstrip().startswith("{") else self._row(line)
+        if record is None:
+            return None
+        metric = nan if self._metric is None else _number(record.get(self._metric))
+        return None if metric is None else Reading(metric, _number(record.get("epoch")))
+
+    def _row(self, line: str) -> dict[str, object] | None:
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line]))]
+        except csv.Error:
+            return None
+        if self._columns is None or self._metric in cells or cells == self._columns:
+            self._columns = cells
+            if self._metric not in (None, *cells) and not self._missed:
+                self._missed = True
+                _log.warning("The metrics file has no column %r; it has: %s.", self._metric, ", ".join(cells))
+            return None
+        return dict(zip(self._columns, cells, strict=False))
+
+
+def _json(line: str) -> dict[str, object] | None:
+    with suppress(ValueError):
+        record = json.loads(line)
+        return record if isinstance(record, dict) else None
+    return None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    with suppress(ValueError, OverflowError):
+        return float(value)
+    return None

@@ -1,0 +1,152 @@
+"""What a job asks of Rheostat: by options, from a file, or as it was registered."""
+
+import logging
+import re
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
+from rheostat.schemas import Gpu, JobSettings
+from rheostat.sdk.client import Client
+from rheostat.sdk.spool import spool_directory
+
+_log = logging.getLogger(__name__)
+
+_OPTIONS = {
+    "learning_rate.default": "--learning-rate",
+    "learning_rate.scaling": "--lr-scaling",
+    "target": "--target",
+    "power_limits_watts": "--power-limits",
+    "power_limit_step_watts": "--power-limit-step",
+}
+_TARGET = re.compile(r"\s*(?P<metric>\S(?:.*\S)?)\s*(?P<sign>>=|<=)\s*(?P<value>\S+)\s*")
+_GPU = re.compile(r"(?P<model>.+):(?P<lowest>\d+)-(?P<highest>\d+)")
+
+
+def whole_numbers(option: str, text: str | None) -> list[int] | None:
+    """Read a list as ``32,64,128``."""
+    if text is None:
+        return None
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise ConfigurationError(f"{option} {text!r} is not a list of whole numbers.", hint="As: 32,64,128.") from None
+
+
+def target(text: str | None) -> dict[str, object] | None:
+    """Read a target as ``accuracy>=0.96`` or ``loss<=0.3``."""
+    if text is None:
+        return None
+    found = _TARGET.fullmatch(text)
+    value: float | None = None
+    if found is not None:
+        with suppress(ValueError):
+            value = float(found["value"])
+    if found is None or value is None:
+        raise ConfigurationError(
+            f"--target {text!r} is not a target.", hint="Write 'accuracy>=0.96' or 'loss<=0.3', in quotes."
+        )
+    direction = "maximize" if found["sign"] == ">=" else "minimize"
+    return {"metric": found["metric"], "value": value, "direction": direction}
+
+
+def gpu(text: str | None, count: int) -> Gpu | None:
+    """Read what GPUs are, as ``Tesla V100:100-250``: model, lowest and highest power limit."""
+    if text is None:
+        return None
+    found = _GPU.fullmatch(text)
+    if found is not None:
+        with suppress(ValidationError):
+            return Gpu(
+                model=found["model"],
+                count=count,
+                min_power_limit_watts=int(found["lowest"]),
+                max_power_limit_watts=int(found["highest"]),
+            )
+    raise ConfigurationError(f"--gpu {text!r} does not describe a GPU.", hint="As: 'Tesla V100:100-250', in watts.")
+
+
+def given_settings(options: Mapping[str, object], config: Path | None) -> JobSettings | None:
+    """Return the settings that options and a file give, options first; None when neither gives any.
+
+    Args:
+        options: By the names of the settings, ``learning_rate.default`` for one inside another; None: not given.
+        config: A TOML file with the fields of `JobSettings`.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or a setting is wrong.
+    """
+    settings = {} if config is None else _read(config)
+    for name, value in options.items():
+        if value is not None:
+            outer, _, inner = name.partition(".")
+            if inner:
+                whole = settings.get(outer)
+                settings[outer] = {**(whole if isinstance(whole, dict) else {}), inner: value}
+            else:
+                settings[outer] = value
+    if not settings:
+        return None
+    if options.get("beta_knob") == 0:
+        settings["beta_knob"] = None
+    try:
+        return JobSettings.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigurationError(_told(error, config)) from error
+
+
+def registered_settings(client: Client, job_id: str) -> JobSettings:
+    """Return the settings of a job that was registered; without a server, as they were when it last ran here.
+
+    Raises:
+        ConfigurationError: It never was, or nobody can tell.
+    """
+    remembered = _memory(client.base_url, job_id)
+    hint = "Give --batch-sizes, --default-batch-size and --max-epochs, or --config FILE."
+    try:
+        settings = client.get_job(job_id).settings
+    except RheostatError as error:
+        if isinstance(error, ServerRefused) and error.server_code == "job_not_found":
+            raise ConfigurationError(
+                f"The job {job_id} is not registered, and no settings are given.", hint=hint
+            ) from error
+        with suppress(OSError, ValidationError):
+            return JobSettings.model_validate_json(remembered.read_bytes())
+        why = f"The settings of job {job_id} are not given, and the server does not tell them: {error.message}"
+        raise ConfigurationError(why, hint=hint) from error
+    try:
+        remembered.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remembered.write_text(settings.model_dump_json())
+    except OSError as error:
+        _log.info("The settings of the job are not kept for a time without a server: %s", error)
+    return settings
+
+
+def _memory(url: str, job_id: str) -> Path:
+    name = sha256(f"{url}\n{job_id}".encode()).hexdigest()
+    return spool_directory() / "jobs" / f"{name}.json"
+
+
+def _read(config: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(config.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"--config {config} cannot be read: {error}.") from error
+
+
+def _told(error: ValidationError, config: Path | None) -> str:
+    """Tell what is wrong with settings, by the names of the options."""
+    problems = []
+    for one in error.errors(include_url=False):
+        path = ".".join(str(part) for part in one["loc"] if isinstance(part, str))
+        outer = path.partition(".")[0]
+        option = _OPTIONS.get(path) or _OPTIONS.get(outer) or f"--{outer.replace('_', '-')}"
+        named = f"{path} ({option})" if one["type"] != "extra_forbidden" else path
+        problems.append(f"{named}: {'is missing' if one['type'] == 'missing' else one['msg']}")
+    where = "" if config is None else f" (options and {config})"
+    return f"The job's settings are wrong{where}: {'; '.join(problems)}."

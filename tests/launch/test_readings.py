@@ -1,0 +1,90 @@
+import logging
+from math import isnan
+
+import pytest
+
+from rheostat.errors import ConfigurationError
+from rheostat.launch.readings import FileReader, Lines, Reading, pattern_reader
+
+
+class TestLines:
+    def test_a_line_counts_when_it_ends(self) -> None:
+        lines = Lines()
+        assert lines.feed(b"acc=0.") == []
+        assert lines.feed(b"5\nacc=0.6\r\nac") == ["acc=0.5", "acc=0.6"]
+        assert lines.rest() == ["ac"]
+        assert lines.rest() == []
+
+    def test_what_a_progress_bar_overwrote_does_not_count(self) -> None:
+        assert Lines().feed(b"10% acc=0.1\r50% acc=0.2\r100% acc=0.3\r          \r\n") == ["100% acc=0.3"]
+
+    def test_colours_are_not_part_of_it(self) -> None:
+        assert Lines().feed(b"\x1b[1;32macc\x1b[0m=0.5\n") == ["acc=0.5"]
+
+    def test_a_line_without_an_end_does_not_fill_the_memory(self) -> None:
+        lines = Lines()
+        for _ in range(40):
+            lines.feed(b"x" * 2**16)
+        assert len(lines.rest()[0]) <= 2**20
+
+    def test_bytes_that_are_no_text_do_no_harm(self) -> None:
+        assert Lines().feed(b"\xff\xfe acc=0.5\n")[0].endswith("acc=0.5")
+
+
+class TestPattern:
+    @pytest.mark.parametrize(
+        ("pattern", "line", "reading"),
+        [
+            (r"acc=(?P<metric>\S+)", "epoch 1 acc=0.5 loss=2", Reading(0.5, None)),
+            (r"acc=(\S+)", "acc=1e-3", Reading(0.001, None)),
+            (r"epoch (?P<epoch>\d+).*acc=(?P<metric>\S+)", "epoch 3: acc=0.5", Reading(0.5, 3)),
+            (r"(?:epoch (?P<epoch>\d+) )?acc=(?P<metric>\S+)", "acc=0.5", Reading(0.5, None)),
+            (r"acc=(?P<metric>\S+)", "acc=?", None),
+            (r"acc=(?P<metric>\S+)", "loss=2", None),
+        ],
+    )
+    def test_it_finds_metric_and_epoch(self, pattern: str, line: str, reading: Reading | None) -> None:
+        assert pattern_reader(pattern)(line) == reading
+
+    @pytest.mark.parametrize("pattern", ["acc=(", "acc=.*", r"(\d+) acc=(\S+)", r"(?P<accuracy>\S+)"])
+    def test_one_that_says_nothing_is_refused_by_its_option(self, pattern: str) -> None:
+        with pytest.raises(ConfigurationError, match="--metric-pattern"):
+            pattern_reader(pattern)
+
+
+class TestFile:
+    def test_json_lines_with_the_metric_count(self) -> None:
+        read = FileReader("val/acc")
+        assert read('{"epoch": 1, "loss": 3.5}') is None
+        assert read('{"epoch": 1.5, "val/acc": 0.5}') == Reading(0.5, 1.5)
+        assert read('{"val/acc": 1}') == Reading(1.0, None)
+        assert read('{"val/acc": 0.') is None
+        assert read('{"val/acc": true}') is None
+        assert read("") is None
+
+    def test_csv_rows_with_the_metric_count(self) -> None:
+        read = FileReader("acc")
+        assert [read(line) for line in ("epoch,acc,loss", "1,0.5,2", "1,,1.5", "2,0.6")] == [
+            None,
+            Reading(0.5, 1),
+            None,
+            Reading(0.6, 2),
+        ]
+
+    def test_columns_may_be_named_anew(self) -> None:
+        read = FileReader("acc")
+        lines = ("acc,epoch", "0.5,1", "epoch,acc", "1,0.5")
+        assert [read(line) for line in lines] == [None, Reading(0.5, 1)] * 2
+
+    def test_a_column_that_is_not_there_is_told_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        read = FileReader("accuracy")
+        with caplog.at_level(logging.WARNING):
+            assert read("epoch,acc") is None
+            assert read("1,0.5") is None
+        assert "it has: epoch, acc" in caplog.text
+
+    def test_without_a_target_each_line_is_an_epoch(self) -> None:
+        reading = FileReader(None)('{"epoch": 2}')
+        assert reading is not None
+        assert isnan(reading.metric)
+        assert reading.epoch == 2

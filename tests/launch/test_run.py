@@ -1,0 +1,200 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rheostat import Client
+from rheostat.schemas import TrialDetail
+from rheostat.sdk.courier import send_waiting
+from tests.agent.agents import eventually
+from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended
+from tests.sdk.scripted_server import Reply, ScriptedServer
+from tests.sdk.server_process import ServerProcess
+
+# It stays until it is told to go, as a trainer that would train on.
+TRAINS_ON = "for acc in 0.5 0.95; do echo acc=$acc; done; sleep 60 & wait"
+
+
+def trial_of(client: Client, job: str) -> TrialDetail:
+    (trial,) = client.list_trials(job).trials
+    return trial
+
+
+class TestTheCommand:
+    def test_it_gets_what_to_train_with_in_arguments_and_environment(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        script = 'printf "%s\\n" "$@"; env | grep ^RHEOSTAT_ | sort >&2'
+        rate = ("--learning-rate", "0.1", "--lr-scaling", "none", "--gpu-count", "4")
+        arguments = (
+            "{batch_size} {per_device_batch_size} {learning_rate} {epochs}",
+            "{seed}",
+            "{trial_id}",
+            '{"a": {}}',
+        )
+        run = ended(server.url, job, script, *OPTIONS, *rate, "--quiet", arguments=arguments)
+        trial = trial_of(client, job)
+        first, seed, trial_id, braces = run.out.splitlines()
+        assert first == "64 16 0.1 10"
+        assert (trial_id, braces) == (trial.trial_id, '{"a": {}}')
+        assert 0 <= int(seed) < 2**31
+        told = dict(line.split("=", 1) for line in run.err.splitlines() if line.startswith("RHEOSTAT_"))
+        assert told["RHEOSTAT_JOB_ID"] == job
+        assert told["RHEOSTAT_TRIAL_ID"] == trial_id
+        assert (told["RHEOSTAT_BATCH_SIZE"], told["RHEOSTAT_LEARNING_RATE"]) == ("64", "0.1")
+        assert (told["RHEOSTAT_SEED"], told["RHEOSTAT_EPOCHS"]) == (seed, "10")
+
+    def test_its_output_passes_untouched_and_at_once(self, server: ServerProcess, job: str, tmp_path: Path) -> None:
+        script = r"printf 'half\r'; while [ ! -e $1 ]; do sleep 0.02; done; printf '\033[1mwhole\000\377\n'; printf end"
+        with Run(server.url, job, script, *OPTIONS, arguments=(f"{tmp_path}/on",)) as run:
+            eventually(lambda: run.raw == b"half\r")
+            (tmp_path / "on").touch()
+            assert run.code == 0
+            assert run.raw == b"half\r\x1b[1mwhole\x00\xff\nend"
+
+    @pytest.mark.parametrize(
+        ("command", "code"),
+        [(("no-such-command",), 127), (("/etc/passwd",), 126)],
+    )
+    def test_one_that_cannot_be_run_cancels_the_trial(
+        self, server: ServerProcess, client: Client, job: str, command: tuple[str, ...], code: int
+    ) -> None:
+        with Run(server.url, job, "", *OPTIONS, command=command) as run:
+            assert run.code == code
+            assert command[0] in run.err
+        assert trial_of(client, job).state == "cancelled"
+
+
+class TestTheEnd:
+    def test_at_the_target_it_is_told_to_end_and_all_is_well(
+        self, server: ServerProcess, client: Client, job: str, tmp_path: Path
+    ) -> None:
+        script = f"trap 'echo saved > {tmp_path}/model; exit 1' TERM; {TRAINS_ON}"
+        run = ended(server.url, job, script, *OPTIONS)
+        assert run.code == 0, run.err
+        assert (tmp_path / "model").read_text() == "saved\n"
+        trial = trial_of(client, job)
+        assert (trial.state, trial.epochs, trial.metric) == ("converged", 2, 0.95)
+        assert trial.time_seconds is not None
+        assert trial.energy_joules is None
+
+    def test_what_does_not_heed_is_killed_with_all_that_it_started(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        script = "trap '' TERM; echo acc=0.95; while :; do sleep 0.1; done"
+        run = ended(server.url, job, script, *OPTIONS, "--stop-grace", "0.3")
+        assert run.code == 0
+        assert trial_of(client, job).state == "converged"
+
+    def test_a_run_that_is_not_worth_more_is_told_apart(self, server: ServerProcess, client: Client, job: str) -> None:
+        bound = (*SETTINGS, *TARGET, *GPU, "--beta-knob", "1")
+        assert ended(server.url, job, "echo acc=0.95", *bound).code == 0
+        run = ended(server.url, job, "sleep 1; echo acc=0.1; exec sleep 60", *bound)
+        assert (run.code, client.list_trials(job).trials[0].state) == (124, "stopped")
+
+    def test_after_its_last_epoch_it_ends_by_itself(self, server: ServerProcess, client: Client, job: str) -> None:
+        script = "for i in 1 2 3 4 5 6 7 8 9 10; do echo acc=0.1; done; sleep 0.5; echo saved"
+        run = ended(server.url, job, script, *OPTIONS)
+        assert (run.code, run.out.splitlines()[-1]) == (0, "saved")
+        assert trial_of(client, job).state == "failed"
+
+    @pytest.mark.parametrize(
+        ("script", "end"),
+        [
+            ("echo acc=0.1", (0, "failed")),
+            ("echo acc=0.1; exit 3", (3, "failed")),
+            ("exit 3", (3, "cancelled")),
+            ("echo acc=0.1; kill -SEGV $$", (139, "cancelled")),
+            ("echo 'torch.OutOfMemoryError: CUDA out of memory.' >&2; exit 1", (1, "oom")),
+            ("echo 'ran out of memory, went on'; echo acc=0.1", (0, "failed")),
+        ],
+    )
+    def test_one_that_ends_by_itself_has_its_own_exit_code(
+        self, server: ServerProcess, client: Client, job: str, script: str, end: tuple[int, str]
+    ) -> None:
+        run = ended(server.url, job, script, *OPTIONS)
+        assert (run.code, trial_of(client, job).state) == end
+
+    def test_without_a_target_a_good_end_is_all_that_is_asked(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        run = ended(server.url, job, "true", *SETTINGS, *GPU)
+        assert (run.code, trial_of(client, job).state) == (0, "converged")
+
+
+class TestTheMetric:
+    def test_it_is_read_from_a_file_of_the_trial(
+        self, server: ServerProcess, client: Client, job: str, tmp_path: Path
+    ) -> None:
+        file = f"{tmp_path}/{{trial_id}}.csv"
+        script = 'echo epoch,accuracy > "$1"; echo 0,0.5 >> "$1"; printf 1,0.8 >> "$1"'
+        options = ("--target", "accuracy>=0.9", "--metrics-file", file, "--first-epoch", "0")
+        ended(server.url, job, script, *SETTINGS, *GPU, *options, arguments=(file,))
+        trial = trial_of(client, job)
+        assert (trial.epochs, trial.metric) == (2, 0.8)
+
+    def test_an_epoch_that_was_told_counts_once(self, server: ServerProcess, client: Client, job: str) -> None:
+        pattern = ("--metric-pattern", r"epoch (?P<epoch>[\d.]+) acc=(?P<metric>\S+)")
+        script = "for line in '0.5 acc=0.1' '1 acc=0.2' '1 acc=0.3' '2 acc=0.4'; do echo epoch $line; done"
+        run = ended(server.url, job, script, *OPTIONS, *pattern)
+        trial = trial_of(client, job)
+        assert (trial.epochs, trial.metric) == (2, 0.4)
+        assert "contradicts" not in run.err
+
+
+class TestTheSettings:
+    def test_a_registered_job_needs_none(self, server: ServerProcess, client: Client, job: str) -> None:
+        ended(server.url, job, "echo acc=0.95", *OPTIONS)
+        run = ended(server.url, job, "echo $RHEOSTAT_BATCH_SIZE acc=0.95", *TARGET[2:], *GPU)
+        assert run.code == 0, run.err
+        assert [trial.state for trial in client.list_trials(job).trials] == ["converged", "converged"]
+
+    def test_a_mistake_runs_nothing(self, server: ServerProcess, job: str, tmp_path: Path) -> None:
+        run = ended(server.url, job, f"touch {tmp_path}/ran", *SETTINGS, *GPU, "--target", "accuracy")
+        assert run.code == 125
+        assert "'accuracy>=0.96'" in run.err
+        assert not (tmp_path / "ran").exists()
+
+    def test_other_settings_than_were_registered_are_refused(self, server: ServerProcess, job: str) -> None:
+        ended(server.url, job, "echo acc=0.95", *OPTIONS)
+        run = ended(server.url, job, "true", *OPTIONS, "--max-epochs", "11")
+        assert run.code == 125
+        assert "max_epochs" in run.err
+
+
+class TestWithoutAServer:
+    @pytest.mark.parametrize("reply", [Reply(200, "<html>"), Reply(500, "")])
+    def test_one_that_makes_no_sense_does_not_disturb(self, job: str, reply: Reply) -> None:
+        with ScriptedServer(lambda _: reply) as server:
+            run = ended(server.url, job, "echo $1; exit 3", *OPTIONS, arguments=("{batch_size}",))
+        assert (run.code, run.out) == (3, "64\n")
+        assert run.err.count("without the server") == 1
+
+    def test_it_trains_with_the_default_and_the_server_hears_later(
+        self, server: ServerProcess, client: Client, job: str, spool: Path
+    ) -> None:
+        away = "http://127.0.0.1:9"
+        run = ended(away, job, "echo $1; echo acc=0.95; exec sleep 60", *OPTIONS, arguments=("{batch_size}",))
+        assert (run.code, run.out.split()[0]) == (0, "64")
+        assert run.err.count("rheostat:") == 3, run.err
+        (left,) = spool.glob("*.jsonl")
+        header, *letters = left.read_text().splitlines()
+        assert [json.loads(letter)["method"] for letter in letters] == ["PUT", "POST"]
+        # The server is back, at the address of the one that runs here.
+        left.write_text("\n".join([header.replace(away, server.url), *letters, ""]))
+        assert send_waiting(client.transport, server.url, spool) == 0
+        assert client.estimates(job).placements[0].arms[1].runs == 1
+
+    def test_one_that_dies_on_the_way_hears_the_rest_later(self, tmp_path: Path, job: str, spool: Path) -> None:
+        with ServerProcess(tmp_path) as own, Client(own.url) as client:
+            script = f"echo acc=0.1; while [ ! -e {tmp_path}/on ]; do sleep 0.05; done; echo acc=0.2; echo acc=0.95"
+            with Run(own.url, job, script, *OPTIONS) as run:
+                run.until("acc=0.1")
+                eventually(lambda: trial_of(client, job).epochs == 1)
+                own.kill()
+                (tmp_path / "on").touch()
+                assert run.code == 0, run.err
+            own.start()
+            assert send_waiting(client.transport, own.url, spool) == 0
+            trial = trial_of(client, job)
+        assert (trial.state, trial.epochs, trial.metric) == ("converged", 3, 0.95)
