@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rheostat.agent import command, site
+from rheostat import agent_schemas
+from rheostat.agent import site
 from rheostat.agent.daemon import socket_path
 from tests.agent.agents import Agent
 from tests.nvml.fake import FakeNvml
@@ -65,7 +66,9 @@ def test_socket_and_ledger_are_on_the_node_where_the_agent_keeps_them(
 ) -> None:
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
-    assert volumes["runtime"]["hostPath"]["path"] == mounts["runtime"]["mountPath"] == str(command.DEFAULT_DIRECTORY)
+    assert (
+        volumes["runtime"]["hostPath"]["path"] == mounts["runtime"]["mountPath"] == str(agent_schemas.DEFAULT_DIRECTORY)
+    )
     assert mounts["site"]["mountPath"] == str(site.DEFAULT_PATH.parent)
 
 
@@ -76,7 +79,7 @@ def test_its_site_file_is_one(documents: dict[str, Any]) -> None:
 def test_it_is_alive_while_the_agent_answers(container: dict[str, Any], fake: FakeNvml) -> None:
     _python, *arguments = container["livenessProbe"]["exec"]["command"]
     with TemporaryDirectory(prefix="rheostat-") as name, Agent(fake, Path(name)) as agent:
-        there, here = str(socket_path(command.DEFAULT_DIRECTORY)), str(agent.socket)
+        there, here = str(socket_path(agent_schemas.DEFAULT_DIRECTORY)), str(agent.socket)
         assert there in arguments[-1]
         probe = [sys.executable, *(argument.replace(there, here) for argument in arguments)]
         agent.start()

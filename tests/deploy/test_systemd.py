@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from rheostat.agent import command
+from rheostat import agent_schemas
 from rheostat.agent.daemon import EXIT_START_ANEW
 from tests.agent.agents import Agent, Trainer, as_privileged, eventually
 from tests.nvml.fake import FakeNvml
@@ -60,7 +60,7 @@ def test_the_group_that_the_agent_wants_is_made(tmp_path: Path) -> None:
 def test_the_unit_and_the_agent_mean_the_same() -> None:
     unit = settings("rheostat-agent.service")
     assert unit["RestartForceExitStatus"] == str(EXIT_START_ANEW)
-    assert f"/run/{unit['RuntimeDirectory']}" == str(command.DEFAULT_DIRECTORY)
+    assert f"/run/{unit['RuntimeDirectory']}" == str(agent_schemas.DEFAULT_DIRECTORY)
     for line in (unit["ExecStart"], unit["ExecStopPost"], settings("metrics.conf")["ExecStart"]):
         asked = [*line.replace(INSTALLED, HERE).split(), "--help"]
         assert subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
