@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def test_a_replaced_file_is_read_to_its_end_and_then_the_new_one(path: Path, tai
     assert tail.poll() == ["two"]
     append(path, "three\n")
     assert tail.poll() == ["three"]
+
+
+def test_what_is_no_file_is_waited_for(path: Path, tail: Tail) -> None:
+    os.mkfifo(path)
+    assert tail.poll() == []
+    path.unlink()
+    append(path, "one\n")
+    assert tail.poll() == ["one"]
 
 
 def test_what_earlier_runs_have_written_is_not_read_again(path: Path) -> None:

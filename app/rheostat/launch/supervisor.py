@@ -148,11 +148,13 @@ class Supervisor:
     def _attend(self, command: Command) -> None:
         """Report what the command tells until it has ended, and end it when it is time."""
         while True:
+            # First of all: a command that tells more and more is ended, too.
+            while self._due and monotonic() >= self._due[0][0]:
+                self._end(command)
             left = max(0.0, self._due[0][0] - monotonic()) if self._due else None
             try:
                 event = self._events.get(timeout=left)
             except Empty:
-                self._end(command)
                 continue
             if event is None:
                 return

@@ -51,7 +51,8 @@ class Tail:
     def _opened(self) -> int | None:
         self._position, self._mark = 0, b""
         with suppress(OSError):
-            return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            if self._path.is_file():  # to open a FIFO would wait for its writer
+                return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         return None
 
     def _skip(self, fd: int) -> None:
