@@ -385,3 +385,16 @@ def test_a_foreign_limit_is_left_alone_by_quiesce_though_the_ledger_could_not_fo
     bench.node.resume()
     eventually(lambda: bench.ledger.read() == {})
     assert bench.limits() == [220, 300]
+
+
+@as_privileged
+def test_a_gpu_that_is_lost_at_the_start_is_told_and_taken_up_when_it_answers(fake: FakeNvml, bench: Bench) -> None:
+    bench.node.close()
+    fake.gpus[1].lose()
+    node = bench.start()
+    assert node.problems() == ["GPU 1 did not answer when it was looked for."]
+    fake.gpus[1].heal()
+    eventually(lambda: len(node.views()) == 2)
+    eventually(lambda: node.problems() == [])
+    node.set_power_limit(bench.lease(1), 200_000)
+    assert bench.limits() == [300, 200]

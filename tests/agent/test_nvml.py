@@ -100,7 +100,9 @@ def test_a_gpu_that_hangs_does_not_keep_the_others_from_opening_and_is_there_whe
     fake.gpus[0].hang(Call.GET_UUID)
     for _ in range(2):
         assert [device.description.uuid for device in driver.open()] == [fake.gpus[1].uuid]
+        assert driver.silent() == (0,)
     fake.gpus[0].heal()
     sleep(0.1)
     assert len(driver.open()) == 2
+    assert driver.silent() == ()
     driver.close()

@@ -84,6 +84,9 @@ class Driver(Protocol):
             AgentError: As `Device` says; the driver is closed then.
         """
 
+    def silent(self) -> tuple[int, ...]:
+        """The numbers of the GPUs that did not answer when they were last looked for."""
+
     def close(self) -> None:
         """Let go of the GPUs, so that an administrator can reset them."""
 

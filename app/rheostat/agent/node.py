@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 DEADLINE_SECONDS = 5.0
 # A thread that has been at one thing for so long hangs.
 HUNG_SECONDS = 2.0
-_MISSING_SECONDS = 2.0
+_FIRST_MISSING_SECONDS, _LAST_MISSING_SECONDS = 2.0, 60.0
 
 
 class _Gpu:
@@ -103,8 +103,10 @@ class Node:
 
     def _look_for_missing(self) -> None:
         """A GPU that did not answer at the start may do so later; on a thread of its own, since it may hang."""
-        while self.missing():
-            sleep(_MISSING_SECONDS)
+        pause_seconds = _FIRST_MISSING_SECONDS
+        while self.missing() or self._driver.silent():
+            sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, _LAST_MISSING_SECONDS)
             try:
                 with self._switch():
                     if not self._quiesced:
@@ -113,9 +115,8 @@ class Node:
                 logger.warning("the missing GPUs cannot be looked for: %s", error)
 
     def _take_missing(self) -> None:
-        missing = self.missing()
-        found = [device for device in self._driver.open() if device.description.uuid in missing]
-        self._take(found, self._rejoin({device.description.uuid for device in found}))
+        found = [device for device in self._driver.open() if device.description.uuid not in self._gpus]
+        self._take(found, self._rejoin({device.description.uuid for device in found} & set(self._entries)))
 
     def _readopt(self, uuids: set[str]) -> dict[str, Terms]:
         """Go on with the leases whose owners live."""
@@ -161,6 +162,7 @@ class Node:
     def problems(self) -> list[str]:
         """Give all that keeps the node from its duty, in words."""
         told = [f"GPU {uuid} is not there, and its limit is still to be restored." for uuid in self.missing()]
+        told.extend(f"GPU {index} did not answer when it was looked for." for index in self._driver.silent())
         told.extend(
             f"The ledger's {name} cannot be read: what was found there is not known. See to the limit, and remove it."
             for name in self._ledger.unreadable()

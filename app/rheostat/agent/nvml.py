@@ -124,6 +124,7 @@ class NvmlDriver:
         self._open_seconds = open_seconds
         self._is_open = False
         self._openings: dict[int, _Opening] = {}
+        self._silent: tuple[int, ...] = ()
 
     def open(self) -> list[Device]:
         """See `Driver`; a GPU that does not answer now is left out, and may be there at the next call."""
@@ -142,7 +143,12 @@ class NvmlDriver:
         except AgentError:
             self.close()
             raise
+        self._silent = tuple(index for index, device in zip(indices, found, strict=True) if device is None)
         return [device for device in found if device is not None]
+
+    def silent(self) -> tuple[int, ...]:
+        """See `Driver`."""
+        return self._silent
 
     def close(self) -> None:
         """See `Driver`."""

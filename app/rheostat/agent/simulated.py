@@ -182,6 +182,10 @@ class SimulatedDriver:
                 return device
         raise GpuNotFound(f"There is no simulated GPU {uuid!r}.")
 
+    def silent(self) -> tuple[int, ...]:
+        """See `Driver`."""
+        return ()
+
     def close(self) -> None:
         """See `Driver`."""
 
