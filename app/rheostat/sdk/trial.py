@@ -139,6 +139,11 @@ class RunningTrial:
             self.limit_power(self.power_limit_watts)
 
     @property
+    def rank(self) -> int:
+        """The number of this process among those that train together."""
+        return self._ranks.rank
+
+    @property
     def world_size(self) -> int:
         """How many processes train together."""
         return self._ranks.size
