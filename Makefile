@@ -20,7 +20,7 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test bench-decisions lint build clean
+.PHONY: help demo serve test test-frameworks bench-decisions lint build clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,13 @@ serve: $(DEMO) ## Run the server on this machine until Ctrl-C
 
 test: $(DEV) ## Run all tests, on SQLite and on a PostgreSQL that they bring along
 	@$(IN_VENV) -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
+
+# The frameworks have an environment of their own, of about 1.5 GB. On Linux, PyPI's torch is built for CUDA and brings
+# several GB of its libraries; a machine with no such GPU does better with the build for the CPU, from PyTorch's own
+# package index: make it known to pip first, by PIP_EXTRA_INDEX_URL, or let PIP_FIND_LINKS name a folder with the wheel.
+test-frameworks: ## Train in PyTorch, Transformers and Lightning, on one process and on several
+	@$(MAKE) --no-print-directory VENV=.venv-frameworks .venv-frameworks/.installed-frameworks
+	@.venv-frameworks/bin/python -m pytest tests/frameworks
 
 bench-decisions: $(DEV) ## Compare the policies' decisions with the best possible; TRACES=folder adds recorded worlds
 	@$(IN_VENV) -m benchmarks.decisions $(if $(TRACES),--traces '$(TRACES)') $(BENCH)
@@ -48,7 +55,7 @@ build: $(DEV) ## Build the wheel into dist/
 	@$(IN_VENV) -m hatchling build --target wheel
 
 clean: ## Remove the virtual environment and all that was built or cached
-	@[ ! -e $(VENV)/pyvenv.cfg ] || rm -rf $(VENV)
+	@for venv in $(VENV) .venv-frameworks; do [ ! -e $$venv/pyvenv.cfg ] || rm -rf $$venv; done
 	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	@find app migrations tests -name __pycache__ -type d -exec rm -rf {} +
 

@@ -2,12 +2,17 @@
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import PostgresServer
+
+# They are in an environment of their own; see `make test-frameworks`.
+if any(find_spec(framework) is None for framework in ("torch", "transformers", "lightning")):
+    collect_ignore = ["frameworks"]
 
 pytest_plugins = ["tests.nvml.fixtures"]
 

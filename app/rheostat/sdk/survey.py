@@ -36,8 +36,10 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    """What a rank found; without an answer of its agent, ``gpus`` is None."""
+
     host: str
-    gpus: tuple[NodeGpu, ...] = ()
+    gpus: tuple[NodeGpu, ...] | None = None
     mistake: str | None = None
 
 
@@ -78,13 +80,15 @@ def survey(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, gpus: NamedGpus) -> 
         if one.mistake is not None:
             raise ConfigurationError(one.mistake)
     leads = ranks.rank == mates[0]
-    by_place = {(one.host, own.gpu): own for one in told for own in one.gpus}
+    by_place = {(one.host, own.gpu): own for one in told for own in one.gpus or ()}
     at_host = tuple(uuid for place, uuid in by_place if place == host)
-    return Survey(_described(gpu, list(by_place.values())), leads, at_host if leads else (), problem)
+    # A rank whose agent does not answer still trains on a GPU.
+    unseen = sum(one.gpus is None for one in told)
+    return Survey(_described(gpu, list(by_place.values()), unseen), leads, at_host if leads else (), problem)
 
 
-def _described(gpu: Gpu | None, found: Sequence[NodeGpu]) -> Gpu | None:
-    """Return what the GPUs are, with the limits that all nodes let a lease set."""
+def _described(gpu: Gpu | None, found: Sequence[NodeGpu], unseen: int) -> Gpu | None:
+    """Return what the GPUs are, with the limits that all nodes that were seen let a lease set."""
     if not found:
         return gpu
     lowest = ceil(max(one.lowest_settable_watts for one in found))
@@ -95,7 +99,7 @@ def _described(gpu: Gpu | None, found: Sequence[NodeGpu]) -> Gpu | None:
         return gpu
     return Gpu(
         model=found[0].model if gpu is None else gpu.model,
-        count=len(found) if gpu is None else gpu.count,
+        count=len(found) + unseen if gpu is None else gpu.count,
         min_power_limit_watts=lowest,
         max_power_limit_watts=highest,
     )

@@ -139,6 +139,11 @@ class RunningTrial:
             self.limit_power(self.power_limit_watts)
 
     @property
+    def rank(self) -> int:
+        """The number of this process among those that train together."""
+        return self._ranks.rank
+
+    @property
     def world_size(self) -> int:
         """How many processes train together."""
         return self._ranks.size
@@ -244,11 +249,15 @@ class RunningTrial:
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Report power limits that you measured; return the limit to train under, or None when none is known yet.
 
+        Of several ranks, it is rank 0 whose figures are reported.
+
         What is left to measure, if anything, is then in ``profile_power_limits_watts``.
         """
         self.profile_power_limits_watts = ()
-        if (answer := self._tell_measured(measurements)) is None:
+        answer = self._ranks.broadcast(self._tell_measured(measurements) if self._ranks.rank == 0 else None)
+        if answer is None:
             return None
+        self.power_limit_watts = answer.power_limit_watts
         self.profile_power_limits_watts = tuple(answer.profile_power_limits_watts)
         return answer.power_limit_watts
 

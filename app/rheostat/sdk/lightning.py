@@ -1,0 +1,121 @@
+"""For Lightning: a callback that begins a trial before the data loaders exist, and ends it however training ends."""
+
+from contextlib import ExitStack
+from math import isfinite
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.parsing import lightning_hasattr, lightning_setattr
+
+from rheostat.errors import ConfigurationError
+from rheostat.sdk.batches import equal_split
+from rheostat.sdk.pytorch import check_loader
+from rheostat.sdk.trial import RunningTrial
+
+
+class RheostatCallback(Callback):
+    """Runs a trial around `Trainer.fit`, whatever launches its processes.
+
+    It sets ``batch_size``, and ``learning_rate`` or ``lr``, on the module, its ``hparams`` and the data module, like
+    Lightning's own tuner: the batch size of one device, for ``train_dataloader`` to use. After each validation it
+    reports the metric; in a training without validation, after each epoch.
+
+    Args:
+        trial: From `Client.trial`, and not entered.
+        metric: Name of the target metric as it is logged. Log it with ``sync_dist=True`` when there are several
+            processes: that of rank 0 counts.
+    """
+
+    def __init__(self, trial: RunningTrial, metric: str) -> None:
+        self._trial = trial
+        self._metric = metric
+        self._open = ExitStack()
+        self._has_begun = self._is_over = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin the trial: processes know each other by now, and loaders and optimizers are yet to be made."""
+        if stage != "fit":
+            return
+        if self._has_begun:
+            raise ConfigurationError("A trial is one training.", hint="Make a new trial and callback for the next.")
+        self._has_begun = True
+        trial = self._open.enter_context(self._trial)
+        split = equal_split(trial.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+        _set(pl_module, ("batch_size",), split.per_device)
+        if trial.learning_rate is not None:
+            _set(pl_module, ("learning_rate", "lr"), trial.learning_rate)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check that the loader does what the trial says."""
+        check_loader(self._trial, trainer.train_dataloader, accumulation_steps=trainer.accumulate_grad_batches)
+        batches = trainer.num_training_batches
+        self._trial.begin_profiling(int(batches) if isfinite(batches) else None)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the end of a step."""
+        self._trial.step()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the validation out of the step times."""
+        self._pause()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report, unless Lightning only tries out whether validation works."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._report(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report where there is no validation."""
+        self._pause()
+        if not trainer.enable_validation:
+            self._report(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Leave a checkpoint out of the step times."""
+        self._pause()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """End the trial as the exception says."""
+        self._is_over = True
+        self._open.__exit__(type(exception), exception, exception.__traceback__)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """End the trial."""
+        self._is_over = self._has_begun
+        self._open.close()
+
+    def _pause(self) -> None:
+        if self._has_begun:
+            self._trial.pause()
+
+    def _report(self, trainer: Trainer) -> None:
+        if self._is_over:
+            return
+        metrics = trainer.callback_metrics
+        if self._metric not in metrics:
+            there = ", ".join(sorted(metrics)) or "none"
+            raise ConfigurationError(f"The metric {self._metric!r} is not logged.", hint=f"There are: {there}.")
+        if self._trial.report(metrics[self._metric], epoch=_epochs(trainer)) == "stop":
+            self._is_over = trainer.should_stop = True
+
+
+def _epochs(trainer: Trainer) -> float | None:
+    """Return how many epochs are done, with a fraction inside of one; None where an epoch has no known length."""
+    batches = trainer.num_training_batches
+    if not isfinite(batches):
+        return None
+    done: int = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    epochs: float = trainer.current_epoch + done / batches
+    return epochs
+
+
+def _set(module: LightningModule, names: tuple[str, ...], value: float) -> None:
+    name = next((name for name in names if lightning_hasattr(module, name)), None)
+    if name is None:
+        raise ConfigurationError(
+            f"Neither the module, nor its hparams, nor the data module has {' or '.join(names)}.",
+            hint="Give it one, and use it where loaders and optimizers are made.",
+        )
+    lightning_setattr(module, name, value)

@@ -1,0 +1,151 @@
+"""For training loops in plain PyTorch: batches and learning rate as the trial says, on any number of processes."""
+
+from collections.abc import Iterator
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+
+from rheostat.errors import ConfigurationError
+from rheostat.sdk.batches import share
+from rheostat.sdk.trial import RunningTrial
+
+
+class GlobalBatches(Sampler[list[int]]):
+    """Deals out each global batch: the processes' shares of it add up, and all of them take the same number of steps.
+
+    Each pass over it is another epoch with another order, the same in all processes.
+
+    Attributes:
+        epoch: The next one; set it after resuming from a checkpoint.
+
+    Args:
+        samples: How many there are.
+        trial: The running trial.
+        accumulation_steps: In how many batches each process takes its share.
+        shuffle: Whether the order is random.
+        seed: Of that order; the same in all processes.
+
+    Raises:
+        ConfigurationError: The batch size has not one sample for each of its parts, or there is no sample.
+    """
+
+    def __init__(
+        self, samples: int, trial: RunningTrial, *, accumulation_steps: int = 1, shuffle: bool = True, seed: int = 0
+    ) -> None:
+        self._samples = samples
+        self._batch_size = trial.batch_size
+        self._rank, self._ranks = trial.rank, trial.world_size
+        self._accumulation_steps = accumulation_steps
+        self._shuffle = shuffle
+        self._seed = seed
+        self.epoch = 0
+        if samples < 1:
+            raise ConfigurationError("The data set is empty.")
+        if self._batch_size < self._parts:
+            raise ConfigurationError(
+                f"A batch size of {self._batch_size} is too small for {self._ranks} processes with"
+                f" {accumulation_steps} accumulated batches each."
+            )
+
+    @property
+    def _parts(self) -> int:
+        return self._ranks * self._accumulation_steps
+
+    def __len__(self) -> int:
+        return -(-self._samples // self._batch_size) * self._accumulation_steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self._order()
+        self.epoch += 1
+        for begin in range(0, self._samples, self._batch_size):
+            batch = order[begin : begin + self._batch_size]
+            # The last one may be too short to give everybody something; no process may take fewer steps.
+            batch += islice(cycle(order), max(self._parts - len(batch), 0))
+            own = share(batch, self._ranks, self._rank)
+            for step in range(self._accumulation_steps):
+                yield list(share(own, self._accumulation_steps, step))
+
+    def _order(self) -> list[int]:
+        if not self._shuffle:
+            return list(range(self._samples))
+        generator = torch.Generator().manual_seed(self._seed + self.epoch)
+        order: list[int] = torch.randperm(self._samples, generator=generator).tolist()
+        return order
+
+
+def data_loader(
+    trial: RunningTrial,
+    dataset: Dataset[Any],
+    *,
+    accumulation_steps: int = 1,
+    shuffle: bool = True,
+    seed: int = 0,
+    **options: Any,
+) -> DataLoader[Any]:
+    """Return a loader of this process's share of each global batch; no `DistributedSampler` is needed.
+
+    Args:
+        trial: The running trial.
+        dataset: With a length and items by number.
+        accumulation_steps: In how many batches each process takes its share; the optimizer steps after so many.
+        shuffle: Whether each epoch has a random order.
+        seed: Of that order; the same in all processes.
+        options: Passed on to `DataLoader`, as ``num_workers``.
+
+    Raises:
+        ConfigurationError: The batch size has not one sample for each of its parts, or there is no sample.
+    """
+    samples: int = len(dataset)  # type: ignore[arg-type, unused-ignore]
+    batches = GlobalBatches(samples, trial, accumulation_steps=accumulation_steps, shuffle=shuffle, seed=seed)
+    return DataLoader(dataset, batch_sampler=batches, **options)
+
+
+def set_learning_rate(optimizer: Optimizer, learning_rate: float | None) -> None:
+    """Train with a learning rate; parameter groups with one of their own keep their ratio to it.
+
+    Args:
+        optimizer: Fresh, and without a scheduler yet, which would go on from the old one.
+        learning_rate: Of the trial; None leaves all as it is.
+
+    Raises:
+        ConfigurationError: A scheduler has taken note of the old one, or that is 0.
+    """
+    if learning_rate is None:
+        return
+    if any("initial_lr" in group for group in optimizer.param_groups):
+        raise ConfigurationError("Set the learning rate before the scheduler is made.")
+    if not (base := float(optimizer.defaults["lr"])):
+        raise ConfigurationError("The optimizer's own learning rate is 0: there is no ratio to keep.")
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] * (learning_rate / base)
+
+
+def check_loader(trial: RunningTrial, loader: Any, *, accumulation_steps: int = 1) -> None:
+    """Check that a loader which you made yourself gives the trial's global batch size.
+
+    Args:
+        trial: The running trial.
+        loader: A `DataLoader`. What does not tell its batch size cannot be checked.
+        accumulation_steps: After how many batches the optimizer steps.
+
+    Raises:
+        ConfigurationError: It does not, or all processes would train with the same samples.
+    """
+    per_device = getattr(loader, "batch_size", None)
+    if per_device is None:
+        return
+    is_split = hasattr(loader.sampler, "num_replicas") or isinstance(loader.dataset, IterableDataset)
+    if trial.world_size > 1 and not is_split:
+        raise ConfigurationError(
+            f"Each of the {trial.world_size} processes would train with all samples.",
+            hint="Use rheostat.sdk.pytorch.data_loader, or a DistributedSampler.",
+        )
+    if (total := per_device * trial.world_size * accumulation_steps) != trial.batch_size:
+        raise ConfigurationError(
+            f"The loader's batch size of {per_device}, times {trial.world_size} processes, times {accumulation_steps}"
+            f" accumulated batches, is {total}; the trial's is {trial.batch_size}.",
+            hint="DataLoader's batch size is that of one process: use trial.per_device_batch_size.",
+        )

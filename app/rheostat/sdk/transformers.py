@@ -1,0 +1,121 @@
+"""For the Hugging Face `Trainer`: its arguments as the trial says, and a callback that reports its evaluations."""
+
+from collections.abc import Sized
+from math import ceil
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rheostat.errors import ConfigurationError
+from rheostat.sdk.batches import equal_split
+from rheostat.sdk.trial import RunningTrial
+
+
+def set_arguments(
+    args: TrainingArguments, trial: RunningTrial, *, max_per_device_batch_size: int | None = None
+) -> None:
+    """Train with the trial's batch size and learning rate; to be called before the `Trainer` is made.
+
+    Args:
+        args: Of the trainer; batch size, accumulation and learning rate are set in place.
+        trial: The running trial.
+        max_per_device_batch_size: What fits a device at once. Gradients are accumulated as often as that takes; by
+            default as often as the arguments say.
+
+    Raises:
+        ConfigurationError: The batch size cannot be split equally, or the arguments let it change on the way.
+    """
+    if args.auto_find_batch_size:
+        raise ConfigurationError("auto_find_batch_size would change the batch size while the trial runs: leave it out.")
+    if args.accelerator_config.split_batches:
+        raise ConfigurationError("split_batches changes what a batch size per device is: leave it out.")
+    split = equal_split(
+        trial.batch_size, _devices(args), args.gradient_accumulation_steps, most_per_device=max_per_device_batch_size
+    )
+    args.per_device_train_batch_size = split.per_device
+    args.gradient_accumulation_steps = split.accumulation_steps
+    if trial.learning_rate is not None:
+        args.learning_rate = trial.learning_rate
+
+
+def _devices(args: TrainingArguments) -> int:
+    """Return how many devices share a batch: one in each process, or several in one process (`DataParallel`)."""
+    devices: int = args.world_size * max(args.n_gpu, 1)
+    return devices
+
+
+class RheostatCallback(TrainerCallback):
+    """Reports evaluations, measures power limits between steps, and ends the training when the server says so.
+
+    It knows nothing of exceptions, so the trial's block goes around `Trainer.train`. Evaluations before and after the
+    training are not reported.
+
+    Args:
+        trial: The running trial.
+        metric: Name of the target metric as the trainer gives it, as ``eval_accuracy``.
+    """
+
+    def __init__(self, trial: RunningTrial, metric: str) -> None:
+        self._trial = trial
+        self._metric = metric
+        self._is_training = self._has_reported = False
+        self._seen: set[str] = set()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Check that the trainer does what the trial says."""
+        total = args.per_device_train_batch_size * _devices(args) * args.gradient_accumulation_steps
+        if total != self._trial.batch_size:
+            raise ConfigurationError(
+                f"The trainer's global batch size is {total}; the trial's is {self._trial.batch_size}.",
+                hint="Call rheostat.sdk.transformers.set_arguments before you make the Trainer.",
+            )
+        loader = kwargs.get("train_dataloader")
+        steps = ceil(len(loader) / args.gradient_accumulation_steps) if isinstance(loader, Sized) else None
+        self._is_training = True
+        self._trial.begin_profiling(steps)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Note the end of an optimizer step."""
+        self._trial.step()
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Report the metric, and stop if that is the answer."""
+        self._trial.pause()
+        if not self._is_training or state.global_step == 0:
+            return
+        metrics: dict[str, float] = kwargs["metrics"]
+        self._seen |= metrics.keys()
+        # With several evaluation sets each is told of by itself.
+        if self._metric not in metrics:
+            return
+        self._has_reported = True
+        if self._trial.report(metrics[self._metric], epoch=state.epoch) == "stop":
+            self._is_training = False
+            control.should_training_stop = True
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Notice a metric that is called otherwise after the first evaluation, not after the last one."""
+        self._trial.pause()
+        if self._seen and not self._has_reported:
+            raise ConfigurationError(
+                f"No evaluation gives the metric {self._metric!r}.", hint=f"There are: {', '.join(sorted(self._seen))}."
+            )
+
+    def on_predict(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Leave a prediction out of the step times."""
+        self._trial.pause()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Leave a checkpoint out of the step times."""
+        self._trial.pause()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Report nothing any more."""
+        self._trial.pause()
+        self._is_training = False

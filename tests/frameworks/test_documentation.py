@@ -1,0 +1,48 @@
+"""The examples are whole programs, and run as they stand: on one process and on several."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rheostat import Client
+from tests.frameworks.processes import rank_environments
+from tests.sdk.server_process import ServerProcess
+
+PAGE = (Path(__file__).parents[2] / "docs" / "frameworks.md").read_text()
+
+
+def example(job_id: str) -> str:
+    (found,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if f'"{job_id}"' in block]
+    return str(found)
+
+
+def run_example(path: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, str(path)], cwd=path.parent, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("job_id", ["nightly-pytorch", "nightly-transformers", "nightly-lightning"])
+def test_an_example_reaches_its_target_on_two_processes(
+    server: ServerProcess, client: Client, tmp_path: Path, job_id: str
+) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(example(job_id).replace('devices="auto"', "devices=2"))
+    environments = rank_environments(server.url, [{"CUDA_VISIBLE_DEVICES": ""}] * 2)
+    if "lightning" in job_id:
+        # Lightning starts the other process by itself.
+        environments = [{**os.environ, "RHEOSTAT_URL": server.url, "CUDA_VISIBLE_DEVICES": ""}]
+    ranks = [run_example(path, environment) for environment in environments]
+    try:
+        logs = [rank.communicate(timeout=110)[1] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    assert not any(rank.returncode for rank in ranks), "\n".join(logs)
+    (trial,) = client.list_trials(job_id).trials
+    assert trial.state == "converged", logs
