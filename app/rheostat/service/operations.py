@@ -1,5 +1,6 @@
 """Opening, checking and closing the service."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from platformdirs import user_state_path
@@ -7,8 +8,10 @@ from platformdirs import user_state_path
 from rheostat.errors import ConfigurationError, SchemaOutdated
 from rheostat.service.context import Service
 from rheostat.storage import migrations
-from rheostat.storage.engine import Database
+from rheostat.storage.engine import Database, Transaction
+from rheostat.storage.jobs import Jobs
 from rheostat.storage.migrations import SchemaStatus
+from rheostat.storage.trials import Trials
 
 
 def default_database_url() -> str:
@@ -16,7 +19,14 @@ def default_database_url() -> str:
     return f"sqlite:///{user_state_path('rheostat', appauthor=False) / 'rheostat.db'}"
 
 
-def open_service(database_url: str | None, lease: timedelta, *, upgrade: bool = True) -> Service:
+def open_service(
+    database_url: str | None,
+    lease: timedelta,
+    *,
+    upgrade: bool = True,
+    password: str | None = None,
+    statement_timeout: timedelta | None = None,
+) -> Service:
     """Open the database; the embedded one is made, and brought to this version, where needed.
 
     A PostgreSQL that cannot be reached yet is no error here: every request says so until it can.
@@ -25,12 +35,14 @@ def open_service(database_url: str | None, lease: timedelta, *, upgrade: bool = 
         database_url: An SQLAlchemy URL; None: the embedded database in the user's state directory.
         lease: How long a trial may be silent.
         upgrade: Whether to bring the embedded database to this version.
+        password: The database user's, where the URL has none.
+        statement_timeout: How long a statement may take in PostgreSQL; None: any time.
 
     Raises:
         ConfigurationError: The URL cannot be used.
         DatabaseUnavailable: The embedded database cannot be opened or upgraded.
     """
-    database = Database(database_url or default_database_url())
+    database = Database(database_url or default_database_url(), password, statement_timeout)
     if database.is_sqlite:
         try:
             database.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +91,27 @@ def check_ready(service: Service) -> None:
     raise SchemaOutdated(
         f"The database's schema is {status.current or 'empty'}, this version works with {status.head}.", hint=hint
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What there is, in all namespaces."""
+
+    jobs: int
+    running_trials: int
+
+
+def census(service: Service) -> Census:
+    """Count the jobs and the running trials.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
+
+    def work(connection: Transaction) -> Census:
+        return Census(Jobs(connection).count(), Trials(connection).count_running(service.now()))
+
+    return service.database.read(work)
 
 
 def close_service(service: Service) -> None:
