@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
-    app.state.metrics = Metrics(service)
+    app.state.metrics = Metrics()
     problems.install(app)
     _guard(app, settings, service)
     app.add_middleware(Watch, metrics=app.state.metrics, tracer=tracer)

@@ -28,6 +28,7 @@ from rheostat.errors import InvalidInput, RateLimited, RheostatError, TokenInval
 from rheostat.schemas import NAMESPACE_PATTERN
 from rheostat.service import Service
 from rheostat.service.identity import LOCAL, Identity
+from rheostat.service.notes import note
 from rheostat.service.tokens import authenticate, has_tokens
 
 REMEMBERED_SECONDS = 5.0
@@ -159,7 +160,9 @@ class Authorised(SecurityBase):
         service = request.app.state.service
         assert isinstance(identity, Identity)
         assert isinstance(service, Service)
-        return identity.authorise(service, self._scope, wanted_namespace(request))
+        authorised = identity.authorise(service, self._scope, wanted_namespace(request))
+        note(namespace=authorised.namespace)
+        return authorised
 
 
 def wanted_namespace(request: Request) -> str | None:

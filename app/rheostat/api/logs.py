@@ -12,6 +12,7 @@ REQUESTS = "rheostat.requests"
 """Logger of one line a request."""
 
 _LONGEST_VALUE = 500
+_SAID = ("method", "path", "status")  # in the message of the line of a request
 
 
 def configure(log_format: Literal["text", "json"], level: str) -> None:
@@ -51,7 +52,7 @@ class _Json(logging.Formatter):
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        facts = " ".join(f"{name}={_word(value)}" for name, value in facts_of(record).items() if value is not None)
+        facts = " ".join(f"{name}={_word(value)}" for name, value in facts_of(record).items() if name not in _SAID)
         # What callers sent stands in no message as it came: a line break in it would look like a line of ours.
         message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
         line = f"{_moment(record, 'seconds')} {record.levelname} {message} {facts}".rstrip()

@@ -6,6 +6,7 @@ died. What the database knows (how many trials run) is asked for at each scrape 
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -14,9 +15,8 @@ from prometheus_client.registry import Collector
 
 import rheostat
 from rheostat.api.metrics_directory import VARIABLE
-from rheostat.errors import RheostatError
-from rheostat.service import Service
-from rheostat.service.operations import census
+from rheostat.schemas import TrialState
+from rheostat.service.operations import Census
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,14 +26,9 @@ _SUCCESS = range(200, 300)
 
 
 class Metrics:
-    """The counts of this process, and the page that tells those of all workers.
+    """The counts of this process, and the page that tells those of all workers."""
 
-    Args:
-        service: Whose database is asked at each scrape.
-    """
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self) -> None:
         self._own = CollectorRegistry()
         self._requests = Counter(
             "rheostat_http_requests", "Requests answered.", ["method", "route", "status"], registry=self._own
@@ -61,6 +56,9 @@ class Metrics:
         self._time = Counter(
             "rheostat_trial_time_seconds", "Training time of ended trials, as reported.", ["state"], registry=self._own
         )
+
+        for state in get_args(TrialState):
+            self._ended.labels(state)  # from nought on, or the first of them would be no increase
 
     def count(self, method: str, route: str, status: int, seconds: float, facts: Mapping[str, object]) -> None:
         """Count a request that was answered.
@@ -91,34 +89,31 @@ class Metrics:
                 if isinstance(value, float):
                     counter.labels(facts["ended"]).inc(value)
 
-    def page(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
+    def page(self, counted: Census | None) -> bytes:
+        """Return all metrics in the text format of Prometheus.
+
+        Args:
+            counted: What is in the database; None when it does not answer.
+        """
         registry = CollectorRegistry()
-        registry.register(_FromDatabase(self._service))
+        registry.register(_Now(counted))
         if os.environ.get(VARIABLE):
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             return generate_latest(registry)
         return generate_latest(registry) + generate_latest(self._own)
 
 
-class _FromDatabase(Collector):
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def describe(self) -> Iterable[Metric]:
-        return []  # or registering would ask the database
+class _Now(Collector):
+    def __init__(self, counted: Census | None) -> None:
+        self._counted = counted
 
     def collect(self) -> Iterable[Metric]:
         build = GaugeMetricFamily("rheostat_build_info", "The version that runs; always 1.", labels=["version"])
         build.add_metric([rheostat.__version__], 1)
         yield build
-        try:
-            counted = census(self._service)
-        except RheostatError:
-            counted = None
-        yield GaugeMetricFamily("rheostat_database_up", "Whether the database answers.", value=counted is not None)
-        if counted is not None:
-            yield GaugeMetricFamily("rheostat_jobs", "Registered jobs.", value=counted.jobs)
+        yield GaugeMetricFamily("rheostat_database_up", "Whether the database answers.", self._counted is not None)
+        if self._counted is not None:
+            yield GaugeMetricFamily("rheostat_jobs", "Registered jobs.", self._counted.jobs)
             yield GaugeMetricFamily(
-                "rheostat_trials_running", "Trials whose lease has not run out.", value=counted.running_trials
+                "rheostat_trials_running", "Trials whose lease has not run out.", self._counted.running_trials
             )

@@ -100,7 +100,9 @@ class LimitBody:
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(
-                    HTTPStatus.REQUEST_TIMEOUT, f"The body did not come within {self._timeout_seconds:g} seconds"
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    f"The body did not come within {self._timeout_seconds:g} seconds",
+                    {"Connection": "close"},  # what may still come of it is no new request
                 ) from error
             more = message.get("more_body", False)
             taken += len(message.get("body", b""))

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import sys
 
 import uvicorn
 
@@ -25,6 +27,8 @@ def serve(settings: Settings) -> None:
             database's URL is wrong.
         DatabaseUnavailable: The embedded database cannot be opened or upgraded.
     """
+    # uvicorn hands a SIGTERM on when it has stopped; its default would end us before we have tidied up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logs.configure(settings.log_format, settings.log_level)
     for complaint in unknown_variables(os.environ):
         _log.warning("%s", complaint)

@@ -47,6 +47,7 @@ class Watch:
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         notes = begin_notes(request_id=request_id)
         scope.setdefault("state", {})
+        path = path_of(scope)  # now, for a mounted application changes the scope
         began = perf_counter()
         status = 0
 
@@ -70,7 +71,7 @@ class Watch:
                 route = _template(scope)
                 self._metrics.count(scope["method"], route, status, seconds, notes)
                 finish_span(f"{scope['method']} {route}", _attributes(scope, route, status, request_id))
-                _write_line(scope, status, seconds, notes)
+                _write_line(scope, path, status, seconds, notes)
 
 
 def _template(scope: Scope) -> str:
@@ -87,8 +88,7 @@ def _attributes(scope: Scope, route: str, status: int, request_id: str) -> dict[
     }
 
 
-def _write_line(scope: Scope, status: int, seconds: float, notes: dict[str, object]) -> None:
-    path = path_of(scope)
+def _write_line(scope: Scope, path: str, status: int, seconds: float, notes: dict[str, object]) -> None:
     level = logging.ERROR if status >= _SERVER_ERROR else logging.INFO
     if path in PROBES and status < _CLIENT_ERROR:
         level = logging.DEBUG  # every few seconds, and all alike

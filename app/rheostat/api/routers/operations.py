@@ -1,16 +1,22 @@
 """Routes for those who run the server."""
 
+from contextlib import suppress
 from typing import Annotated
 
+from anyio import move_on_after, to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from rheostat.api.authentication import wanted_namespace
 from rheostat.api.dependencies import AdminService, Limit, TheService
 from rheostat.api.metrics import MEDIA_TYPE, Metrics
 from rheostat.api.problems import responses
+from rheostat.errors import RheostatError
 from rheostat.schemas import AuditPage, Health
 from rheostat.service import audit as trail
-from rheostat.service.operations import check_ready
+from rheostat.service.operations import census, check_ready
+
+_CENSUS_SECONDS = 3.0
+"""A scrape is worth most when the database is in trouble; it must not wait for it."""
 
 router = APIRouter(tags=["operations"])
 
@@ -33,11 +39,14 @@ def readyz(service: TheService) -> Health:
     response_class=Response,
     responses={200: {"description": "In the text format of Prometheus.", "content": {"text/plain": {}}}},
 )
-def metrics(request: Request) -> Response:
+async def metrics(request: Request, service: TheService) -> Response:
     """Give the metrics of all workers of this server."""
-    counted = request.app.state.metrics
-    assert isinstance(counted, Metrics)
-    return Response(counted.page(), media_type=MEDIA_TYPE)
+    kept = request.app.state.metrics
+    assert isinstance(kept, Metrics)
+    counted = None
+    with move_on_after(_CENSUS_SECONDS), suppress(RheostatError):
+        counted = await to_thread.run_sync(census, service, abandon_on_cancel=True)
+    return Response(kept.page(counted), media_type=MEDIA_TYPE)
 
 
 @router.get("/v1/audit", responses=responses())
