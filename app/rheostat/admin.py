@@ -145,6 +145,41 @@ def audit(
             typer.echo("\t".join(words).rstrip())
 
 
+def back_up_database(
+    path: Annotated[Path, typer.Argument(help="File to write; it must not be there yet.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write a copy of the database while it is in use; of PostgreSQL by means of pg_dump."""
+    from rheostat.service.operations import back_up
+
+    with open_from_settings(database_url, upgrade=False) as service:
+        back_up(service, path)
+    typer.echo(f"backup written: {path}")
+
+
+def restore_database(
+    path: Annotated[Path, typer.Argument(help="File that `rheostat db backup` wrote.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Put a backup in the place of all that is in the database; stop the servers first."""
+    from rheostat.service.operations import restore
+
+    with open_from_settings(database_url, upgrade=False) as service:
+        kept = restore(service, path)
+    typer.echo(f"restored: {path}" + ("" if kept is None else f"; what was there before is in {kept}"))
+
+
+def prune_database(
+    keep_days: Annotated[float, typer.Option(min=0.0, help="Reports of trials that ended since then stay.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Delete what trials reported on their way, long after they ended; estimates and savings stay as they are."""
+    from rheostat.service.operations import prune
+
+    with open_from_settings(database_url) as service:
+        typer.echo(f"deleted {prune(service, timedelta(days=keep_days))} reports")
+
+
 def _secret_in(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()

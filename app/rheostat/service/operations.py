@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from platformdirs import user_state_path
 
 from rheostat.errors import ConfigurationError, SchemaOutdated
 from rheostat.service.context import Service
-from rheostat.storage import migrations
+from rheostat.storage import backups, migrations
+from rheostat.storage.audit import Audit
 from rheostat.storage.engine import Database, Transaction
 from rheostat.storage.jobs import Jobs
 from rheostat.storage.migrations import SchemaStatus
+from rheostat.storage.retention import prune_reports
 from rheostat.storage.trials import Trials
 
 
@@ -117,3 +121,60 @@ def census(service: Service) -> Census:
 def close_service(service: Service) -> None:
     """Close all connections to the database."""
     service.database.close()
+
+
+def back_up(service: Service, path: Path) -> None:
+    """Write a copy of the database, as of one moment, while it is in use.
+
+    Raises:
+        InvalidInput: There is something at that path already.
+        ConfigurationError: PostgreSQL's programs are not installed.
+        DatabaseUnavailable: The database cannot be read, or the copy cannot be written.
+    """
+    backups.back_up(service.database, path)
+
+
+def restore(service: Service, path: Path) -> Path | None:
+    """Put a copy in the place of all that is in the database, and bring it to this version.
+
+    Returns:
+        Where the content that was there before is now; None where there was none, or in PostgreSQL.
+
+    Raises:
+        InvalidInput: There is no backup at that path, or none of this kind of database.
+        ConfigurationError: PostgreSQL's programs are not installed.
+        DatabaseUnavailable: The database cannot be written, or a newer version made the backup.
+    """
+    kept = backups.restore(service.database, path)
+    migrations.upgrade(service.database)
+    _audit(service, "restore", path.name)
+    return kept
+
+
+def prune(service: Service, keep: timedelta) -> int:
+    """Delete what trials reported on their way, of those that ended longer ago; what was learnt from them stays.
+
+    Returns:
+        How many reports were deleted.
+    """
+    before = service.now() - keep
+    total = 0
+    # In small steps: nobody who reports meanwhile waits for long.
+    while deleted := service.database.write(lambda connection: prune_reports(connection, before)):
+        total += deleted
+    _audit(service, "prune", "reports", {"before": before.isoformat(), "deleted": total})
+    return total
+
+
+def _audit(service: Service, action: str, subject: str, details: dict[str, Any] | None = None) -> None:
+    """Note what concerns all namespaces."""
+    service.database.write(
+        lambda connection: Audit(connection).add(
+            service.now(),
+            namespace=None,
+            actor=service.actor,
+            action=action,
+            subject=subject[:128],
+            details=details or {},
+        )
+    )
