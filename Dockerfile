@@ -10,7 +10,7 @@ RUN /opt/rheostat/bin/pip install --no-cache-dir --disable-pip-version-check '.[
 
 FROM python:3.13-slim
 # The agent's group is of the same number on the host: members of it may use the agent's socket.
-RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/rheostat --create-home rheostat
+RUN useradd --uid 10001 --user-group --no-log-init --home-dir /var/lib/rheostat --create-home rheostat
 COPY --from=build /opt/rheostat /opt/rheostat
 ENV PATH=/opt/rheostat/bin:$PATH \
     PYTHONUNBUFFERED=1 \
