@@ -1,5 +1,6 @@
 """The real server in a process of its own, on any database, for suites that speak HTTP to it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -23,11 +24,15 @@ SETTINGS: dict[str, Any] = {
 
 
 class Serving:
-    """`rheostat serve` over a database; it may be killed and started again."""
+    """`rheostat serve` over a database; it may be killed and started again.
 
-    def __init__(self, database_url: str, log: Path) -> None:
+    Settings beside the database's are given by their environment variables.
+    """
+
+    def __init__(self, database_url: str, log: Path, **environment: str) -> None:
         self._database_url = database_url
         self._log = log
+        self._environment = {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client()
 
@@ -35,7 +40,7 @@ class Serving:
         """Start on a free port and return once it listens."""
         command = [sys.executable, "-m", "rheostat", "serve", "--port", "0", "--database-url", self._database_url]
         with self._log.open("wb") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=self._environment)
         give_up_at = monotonic() + 30
         while (line := re.search(r"listens on (http://[\d.:]+)\n", self.log())) is None:
             assert self._process.poll() is None, self.log()
@@ -66,9 +71,9 @@ class Serving:
 
 
 @contextmanager
-def serving(database_url: str, log: Path) -> Iterator[Serving]:
+def serving(database_url: str, log: Path, **environment: str) -> Iterator[Serving]:
     """Serve a database for the length of a block."""
-    server = Serving(database_url, log)
+    server = Serving(database_url, log, **environment)
     try:
         server.start()
         yield server
@@ -78,5 +83,17 @@ def serving(database_url: str, log: Path) -> Iterator[Serving]:
 
 def migrate(database_url: str) -> None:
     """Bring a database to the schema that the server wants, as an operator would."""
-    command = [sys.executable, "-m", "rheostat", "db", "upgrade", "--database-url", database_url]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    operate(database_url, "db", "upgrade")
+
+
+def make_token(database_url: str, name: str, *options: str) -> str:
+    """Make a token, as an operator would."""
+    return operate(database_url, "token", "create", name, *options).strip()
+
+
+def operate(database_url: str, *command: str) -> str:
+    """Run a command of the command line on a database and return what it prints."""
+    run = [sys.executable, "-m", "rheostat", *command, "--database-url", database_url]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,29 +1,17 @@
 """The command line. Each command imports what it needs when it runs, so that the SDK alone can start it."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from rheostat import admin
+from rheostat.admin import DatabaseUrl, open_from_settings
 from rheostat.agent.command import agent
 from rheostat.demo.command import demo
 from rheostat.errors import RheostatError
 from rheostat.launch.command import run
 from rheostat.replay.command import replay
-
-if TYPE_CHECKING:
-    from rheostat.service import Service
-
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        envvar="RHEOSTAT_DATABASE_URL",
-        help="SQLite or PostgreSQL. (Default: an SQLite file in your state directory.)",
-        show_default=False,
-    ),
-]
 
 ServerUrl = Annotated[
     str | None,
@@ -37,18 +25,32 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 jobs = typer.Typer(help="Look at the jobs in the database.", no_args_is_help=True)
-database = typer.Typer(help="Look after the database's schema.", no_args_is_help=True)
+database = typer.Typer(help="Look after the database.", no_args_is_help=True)
 spool = typer.Typer(help="Look after reports that wait for a server on this machine.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(spool, name="spool")
 app.add_typer(database, name="db")
+app.add_typer(admin.token, name="token")
 app.add_typer(agent, name="agent")
+app.command()(admin.audit)
+database.command("backup")(admin.back_up_database)
+database.command("restore")(admin.restore_database)
+database.command("prune")(admin.prune_database)
 app.command()(replay)
 app.command()(demo)
 # What follows the command's name is the command's own.
 app.command(context_settings={"allow_interspersed_args": False})(run)
 
-_EXTRAS = {"serve": "server", "jobs": "server", "db": "server", "replay": "replay", "demo": "demo", "agent": "agent"}
+_EXTRAS = {
+    "serve": "server",
+    "jobs": "server",
+    "db": "server",
+    "token": "server",
+    "audit": "server",
+    "replay": "replay",
+    "demo": "demo",
+    "agent": "agent",
+}
 
 
 def main() -> None:
@@ -70,15 +72,20 @@ def main() -> None:
 def serve(
     database_url: DatabaseUrl = None,
     host: Annotated[
-        str | None, typer.Option(help="Loopback address. (Default: 127.0.0.1.)", show_default=False)
+        str | None,
+        typer.Option(help="Address; without tokens loopback only. (Default: 127.0.0.1.)", show_default=False),
     ] = None,
     port: Annotated[int | None, typer.Option(help="0: any free one. (Default: 8420.)", show_default=False)] = None,
 ) -> None:
     """Run the server; every option is also an environment variable, as RHEOSTAT_PORT."""
-    from rheostat.api.server import serve as run
+    from rheostat.api.metrics_directory import metrics_directory
     from rheostat.api.settings import load_settings
 
-    run(load_settings(database_url=database_url, host=host, port=port))
+    settings = load_settings(database_url=database_url, host=host, port=port)
+    with metrics_directory():
+        from rheostat.api.server import serve as run  # only now, for it imports what looks for the folder
+
+        run(settings)
 
 
 @jobs.command("list")
@@ -86,7 +93,7 @@ def list_jobs(database_url: DatabaseUrl = None) -> None:
     """List all jobs."""
     from rheostat import service as use_cases
 
-    with _service(database_url) as service:
+    with open_from_settings(database_url) as service:
         cursor = None
         while True:
             page = use_cases.list_jobs(service, cursor=cursor, limit=200)
@@ -104,7 +111,7 @@ def show_job(job_id: str, database_url: DatabaseUrl = None) -> None:
 
     from rheostat import service as use_cases
 
-    with _service(database_url) as service:
+    with open_from_settings(database_url) as service:
         parts = {
             "job": use_cases.get_job(service, job_id),
             "estimates": use_cases.estimates(service, job_id),
@@ -118,7 +125,7 @@ def rebuild_job(job_id: str, database_url: DatabaseUrl = None) -> None:
     """Derive what a policy knows of a job anew, from the recorded observations."""
     from rheostat import service as use_cases
 
-    with _service(database_url) as service:
+    with open_from_settings(database_url) as service:
         typer.echo(f"{job_id}: rebuilt from {use_cases.rebuild_job(service, job_id)} observations")
 
 
@@ -127,7 +134,7 @@ def upgrade_database(database_url: DatabaseUrl = None) -> None:
     """Bring the schema to this version; safe to run from several hosts at once."""
     from rheostat.service.operations import schema_status, upgrade_schema
 
-    with _service(database_url, upgrade=False) as service:
+    with open_from_settings(database_url, upgrade=False) as service:
         before = upgrade_schema(service)
         after = schema_status(service)
         typer.echo(f"schema: {before.current or 'empty'} -> {after.current}")
@@ -138,7 +145,7 @@ def database_status(database_url: DatabaseUrl = None) -> None:
     """Tell where the schema stands; exits with 1 unless this version can work with it."""
     from rheostat.service.operations import schema_status
 
-    with _service(database_url, upgrade=False) as service:
+    with open_from_settings(database_url, upgrade=False) as service:
         status = schema_status(service)
         typer.echo(f"database: {service.database}")
         typer.echo(f"schema: {status.current or 'empty'}; this version works with {status.head}")
@@ -170,18 +177,3 @@ def send_spool(server: ServerUrl = None) -> None:
         for url in sorted({left.url for left in waiting(directory)} - {client.base_url}):
             typer.echo(f"others wait for another server: rheostat spool send --server {url}")
     raise typer.Exit(1 if after else 0)
-
-
-@contextmanager
-def _service(database_url: str | None, *, upgrade: bool = True) -> "Iterator[Service]":
-    from datetime import timedelta
-
-    from rheostat.api.settings import load_settings
-    from rheostat.service.operations import close_service, open_service
-
-    settings = load_settings(database_url=database_url)
-    service = open_service(settings.database_url, timedelta(seconds=settings.lease_seconds), upgrade=upgrade)
-    try:
-        yield service
-    finally:
-        close_service(service)

@@ -6,7 +6,8 @@
     ├── InvalidInput              invalid_input             no     a field is missing, malformed or out of bounds
     ├── NotFound
     │   ├── JobNotFound           job_not_found             no
-    │   └── TrialNotFound         trial_not_found           no
+    │   ├── TrialNotFound         trial_not_found           no
+    │   └── TokenNotFound         token_not_found           no
     ├── Conflict
     │   ├── JobDiffers            job_differs               no     registered before, with other settings
     │   ├── JobBusy               job_busy                  yes    trials are still running
@@ -15,6 +16,13 @@
     │   ├── UnknownBatchSize      unknown_batch_size        no     not among the job's batch sizes
     │   ├── NoBatchSizeLeft       no_batch_size_left        no     none fits that GPU
     │   └── NoPowerLimitFits      no_power_limit_fits       no     none lies in that GPU's range
+    ├── Unauthenticated
+    │   ├── TokenRequired         token_required            no     the request carries no token
+    │   └── TokenInvalid          token_invalid             no     unknown, revoked or expired
+    ├── Forbidden
+    │   ├── ScopeMissing          scope_missing             no     the token is not for that
+    │   └── NamespaceForbidden    namespace_forbidden       no     the token is for another namespace
+    ├── RateLimited               rate_limited              yes    too many requests with one token
     ├── PolicyFailed              policy_failed             no     a policy raised or answered nonsense
     ├── Unavailable
     │   ├── DatabaseUnavailable   database_unavailable      yes    not reachable, or out of space
@@ -104,6 +112,12 @@ class TrialNotFound(NotFound):
     code = "trial_not_found"
 
 
+class TokenNotFound(NotFound):
+    """No token of that id was ever made."""
+
+    code = "token_not_found"
+
+
 class Conflict(RheostatError):
     """The request is at odds with what is recorded."""
 
@@ -151,6 +165,65 @@ class NoPowerLimitFits(Conflict):
     """No power limit of the job lies in the GPU's range."""
 
     code = "no_power_limit_fits"
+
+
+class Unauthenticated(RheostatError):
+    """Nobody knows who asks."""
+
+    code = "unauthenticated"
+
+
+class TokenRequired(Unauthenticated):
+    """The request carries no token, and the server serves nobody without one."""
+
+    code = "token_required"
+
+
+class TokenInvalid(Unauthenticated):
+    """The token is unknown, was revoked, or has expired; which of them is told to nobody."""
+
+    code = "token_invalid"
+
+
+class Forbidden(RheostatError):
+    """Who asks may not do that."""
+
+    code = "forbidden"
+
+
+class ScopeMissing(Forbidden):
+    """The token lacks the scope that the operation needs.
+
+    Attributes:
+        scope: The scope.
+    """
+
+    code = "scope_missing"
+
+    def __init__(self, message: str, *, scope: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.scope = scope
+
+
+class NamespaceForbidden(Forbidden):
+    """The token is for another namespace than the one that the request names."""
+
+    code = "namespace_forbidden"
+
+
+class RateLimited(RheostatError):
+    """One token makes more requests than the server lets it.
+
+    Attributes:
+        retry_after_seconds: When the next one will be taken.
+    """
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_seconds: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class PolicyFailed(RheostatError):

@@ -4,6 +4,7 @@ Bodies are strict: unknown fields, strings for numbers, booleans for numbers, Na
 every list and string has a bound. Units stand in the names; times are RFC 3339 UTC.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -13,12 +14,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+NAMESPACE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
+NAMESPACE = re.compile(NAMESPACE_PATTERN)
+DEFAULT_NAMESPACE = "default"
 
 MAX_BATCH_SIZES = 64
 MAX_POWER_LIMITS = 64
@@ -41,6 +47,7 @@ Whole = BeforeValidator(_whole)
 # No control characters: PostgreSQL cannot hold NUL, and nobody can read the others.
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN, examples=["nightly-finetune"])]
+Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN, examples=["team-vision"])]
 TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
 IdempotencyKey = Annotated[str, Field(pattern=r"^[!-~]{1,128}$", examples=["run-2026-11-23"])]
 
@@ -62,6 +69,7 @@ EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BetaKnob = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
 MaxSlowdown = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
 
+Scope = Literal["trainer", "admin", "read"]
 TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancelled", "abandoned"]
 Outcome = Literal["failed", "oom", "cancelled"]
 Action = Literal["continue", "stop"]
@@ -393,6 +401,24 @@ class Savings(Body):
 
     job_id: str
     placements: list[PlacementSavings]
+
+
+class AuditEntry(Body):
+    """One change, and who made it."""
+
+    at: datetime
+    namespace: str | None = Field(description="Whose job it was; null: it concerns the whole server.")
+    actor: str = Field(description="The token's name and id, or the user of the command line.")
+    action: str
+    subject: str = Field(description="Id of the job, or of the token.")
+    details: dict[str, JsonValue]
+
+
+class AuditPage(Body):
+    """One page of the audit trail, newest first."""
+
+    entries: list[AuditEntry]
+    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null: this is the last.")
 
 
 class Health(Body):

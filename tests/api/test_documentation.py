@@ -22,6 +22,8 @@ OPERATIONS = {
     "savings",
     "healthz",
     "readyz",
+    "metrics",
+    "list_audit",
 }
 
 

@@ -19,7 +19,7 @@ V100, A40 = a_job(gpu_model="V100"), a_job(gpu_model="A40")
 @pytest.fixture
 def placement_pks(database: Database) -> dict[Job, int]:
     def make(connection: Connection) -> dict[Job, int]:
-        job = Jobs(connection).add("nightly", {}, 0, datetime(2026, 1, 1, tzinfo=UTC))
+        job = Jobs(connection).add("default", "nightly", {}, 0, datetime(2026, 1, 1, tzinfo=UTC))
         placements = Placements(connection)
         return {view: placements.add(job.job_pk, view.gpu_model, 1, 100, 300).placement_pk for view in (V100, A40)}
 

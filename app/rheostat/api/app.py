@@ -12,9 +12,16 @@ from fastapi.staticfiles import StaticFiles
 
 import rheostat
 from rheostat.api import problems
+from rheostat.api.authentication import Authenticate, Doorkeeper
+from rheostat.api.hosts import ANY, LOOPBACK_NAMES, CheckHost
+from rheostat.api.metrics import Metrics
 from rheostat.api.openapi import Application
+from rheostat.api.rate_limit import RateLimit
 from rheostat.api.routers import jobs, operations, power, trials
 from rheostat.api.settings import Settings
+from rheostat.api.tracing import make_tracer
+from rheostat.api.watch import Watch
+from rheostat.service import Service
 from rheostat.service.operations import close_service, open_service
 
 
@@ -26,11 +33,13 @@ def create_app(settings: Settings) -> FastAPI:
         DatabaseUnavailable: The embedded database cannot be opened or upgraded.
     """
     # Not in the lifespan: what fails there is told by a traceback.
-    service = open_service(settings.database_url, timedelta(seconds=settings.lease_seconds))
+    service = open_from(settings)
+    tracer, stop_tracing = make_tracer()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        stop_tracing()
         close_service(service)
 
     app = Application(
@@ -43,12 +52,47 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
+    app.state.metrics = Metrics()
     problems.install(app)
-    app.add_middleware(problems.LimitBody, max_body_bytes=settings.max_body_bytes)
+    _guard(app, settings, service)
+    app.add_middleware(Watch, metrics=app.state.metrics, tracer=tracer)
     for router in (jobs.router, trials.router, power.router, operations.router):
         app.include_router(router)
     _serve_docs(app)
     return app
+
+
+def open_from(settings: Settings) -> Service:
+    """Open the database that the settings name.
+
+    Raises:
+        ConfigurationError: The database's URL cannot be used.
+        DatabaseUnavailable: The embedded database cannot be opened or upgraded.
+    """
+    password = settings.database_password
+    return open_service(
+        settings.database_url,
+        timedelta(seconds=settings.lease_seconds),
+        password=None if password is None else password.get_secret_value(),
+        statement_timeout=timedelta(seconds=settings.request_timeout_seconds),
+    )
+
+
+def _guard(app: FastAPI, settings: Settings, service: Service) -> None:
+    """Put before the routes what a request must get past, the innermost first."""
+    app.add_middleware(
+        problems.LimitBody,
+        max_body_bytes=settings.max_body_bytes,
+        timeout_seconds=settings.request_timeout_seconds,
+    )
+    doorkeeper = Doorkeeper(
+        service, open_house=settings.on_loopback, rate_limit=RateLimit(settings.rate_limit_per_second)
+    )
+    app.add_middleware(Authenticate, doorkeeper=doorkeeper)
+    hosts = settings.allowed_hosts
+    if hosts is None:
+        hosts = [*LOOPBACK_NAMES, settings.host] if settings.on_loopback else [ANY]
+    app.add_middleware(CheckHost, names=tuple(host.lower() for host in hosts))
 
 
 def _serve_docs(app: FastAPI) -> None:

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request, Security
 
+from rheostat.api.authentication import Authorised
 from rheostat.schemas import IdempotencyKey, JobId, TrialId
 from rheostat.service import Service
 
@@ -14,7 +15,12 @@ async def _service(request: Request) -> Service:
     return service
 
 
+# The service for anybody: what it answers, no secret hangs on.
 TheService = Annotated[Service, Depends(_service)]
+# The service for those who may read, train, or do everything, in the namespace that they ask for.
+ReaderService = Annotated[Service, Security(Authorised("read"), scopes=["read"])]
+TrainerService = Annotated[Service, Security(Authorised("trainer"), scopes=["trainer"])]
+AdminService = Annotated[Service, Security(Authorised("admin"), scopes=["admin"])]
 JobIdPath = Annotated[JobId, Path(description="Identifier of the recurring job.")]
 TrialIdPath = Annotated[TrialId, Path(description="Identifier of the trial, from `predict`.")]
 Limit = Annotated[int, Query(ge=1, le=200, description="Longest page wanted.")]

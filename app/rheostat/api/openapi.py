@@ -4,7 +4,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from rheostat.api.authentication import NAMESPACE_HEADER
 from rheostat.api.problems import MEDIA_TYPE
+from rheostat.schemas import NAMESPACE_PATTERN
 
 # What an operation answers with, and who takes it as a path parameter: documents, and lets a fuzzer go deep.
 _LINKS = {
@@ -27,6 +29,15 @@ _LINKS = {
 }
 
 
+_NAMESPACE_PARAMETER = {
+    "name": NAMESPACE_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Namespace to work in; for admins whose token is bound to none.",
+    "schema": {"type": "string", "pattern": NAMESPACE_PATTERN},
+}
+
+
 class Application(FastAPI):
     """A FastAPI application with our OpenAPI document."""
 
@@ -41,6 +52,8 @@ class Application(FastAPI):
 
 
 def _complete(operation: dict[str, Any]) -> None:
+    if "security" in operation:
+        operation.setdefault("parameters", []).append(_NAMESPACE_PARAMETER)
     for status, answer in operation["responses"].items():
         if status.startswith(("4", "5")):
             answer["content"] = {MEDIA_TYPE: answer["content"].pop("application/json")}

@@ -1,6 +1,7 @@
 """Errors as ``application/problem+json`` (RFC 9457): one file, so that every answer looks the same."""
 
 import logging
+from asyncio import get_running_loop, timeout_at
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -14,13 +15,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rheostat.errors import (
     Conflict,
     FieldError,
+    Forbidden,
     InvalidInput,
     NotFound,
     PolicyFailed,
+    RateLimited,
     RheostatError,
+    ScopeMissing,
+    TokenInvalid,
+    Unauthenticated,
     Unavailable,
 )
 from rheostat.schemas import FieldProblem, Problem
+from rheostat.service.notes import note
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -28,6 +35,9 @@ _STATUS: dict[type[RheostatError], HTTPStatus] = {
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     PolicyFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -36,7 +46,12 @@ _HTTP_CODES = {
     HTTPStatus.BAD_REQUEST: ("malformed_request", "Send a JSON body in UTF-8."),
     HTTPStatus.NOT_FOUND: ("no_such_route", "The routes are listed at /docs."),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "The header Allow lists the methods of this route."),
+    HTTPStatus.REQUEST_TIMEOUT: ("body_too_slow", "Send the whole body at once."),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("body_too_large", "Send less in one request."),
+    HTTPStatus.MISDIRECTED_REQUEST: (
+        "host_not_allowed",
+        "If it is this server's name, add it to RHEOSTAT_ALLOWED_HOSTS, a list with commas.",
+    ),
 }
 
 _log = logging.getLogger(__name__)
@@ -46,19 +61,20 @@ def install(app: FastAPI) -> None:
     """Answer every error of an application as a problem."""
     app.add_exception_handler(RheostatError, _rheostat_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(HTTPException, of_http_exception)
 
 
 class LimitBody:
     """Refuses a request with too long a body: by the length that it declares, or else by what really comes.
 
-    Starlette's own limit answers a declared length in plain text.
+    Refuses one that comes too slowly as well, or a client could keep a connection for ever. Starlette's own limit
+    answers a declared length in plain text.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, timeout_seconds: float) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._timeout_seconds = timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -70,14 +86,25 @@ class LimitBody:
         )
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > self._max_body_bytes:
-            response = await _http_exception(Request(scope), too_large)
+            response = await of_http_exception(Request(scope), too_large)
             await response(scope, receive, send)
             return
-        taken = 0
+        taken, more = 0, True
+        deadline = get_running_loop().time() + self._timeout_seconds
 
         async def take() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, more
+            try:
+                # After the body one waits for nothing but the client's leaving, as long as the answer takes.
+                async with timeout_at(deadline if more else None):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    f"The body did not come within {self._timeout_seconds:g} seconds",
+                    {"Connection": "close"},  # what may still come of it is no new request
+                ) from error
+            more = message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > self._max_body_bytes:
                 raise too_large
@@ -87,19 +114,34 @@ class LimitBody:
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of the problems that a route may answer with."""
+    """Return the OpenAPI entries of the problems that a route may answer with: its own, and what any may."""
     return {
         status: {"description": HTTPStatus(status).phrase, "model": Problem}
-        for status in (*statuses, 400, 413, 422, 503)
+        for status in (*statuses, 400, 401, 403, 408, 413, 421, 422, 429, 503)
     }
+
+
+def answer(error: RheostatError) -> Response:
+    """Return the problem that an error is."""
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s: %s", error.code, error, exc_info=error)
+    response = _problem(status, error.code, error.message, error.hint, retryable=error.retryable, fields=error.fields)
+    if isinstance(error, RateLimited):
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    # RFC 6750 names these for bearer tokens.
+    if isinstance(error, Unauthenticated):
+        invalid = ', error="invalid_token"' if isinstance(error, TokenInvalid) else ""
+        response.headers["WWW-Authenticate"] = f'Bearer realm="rheostat"{invalid}'
+    elif isinstance(error, ScopeMissing):
+        challenge = f'Bearer realm="rheostat", error="insufficient_scope", scope="{error.scope}"'
+        response.headers["WWW-Authenticate"] = challenge
+    return response
 
 
 async def _rheostat_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RheostatError)
-    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.error("%s: %s", error.code, error, exc_info=error)
-    return _problem(status, error.code, error.message, error.hint, retryable=error.retryable, fields=error.fields)
+    return answer(error)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -114,7 +156,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     )
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+async def of_http_exception(request: Request, error: Exception) -> Response:
+    """Return the problem that an error of the HTTP framework is."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
@@ -128,8 +171,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _unexpected(_: Request, __: Exception) -> Response:
-    """Answer what nobody foresaw without a word of it; the server's log has the traceback."""
+def unforeseen() -> Response:
+    """Return the answer to what nobody foresaw, without a word of it; the server's log has the traceback."""
     return _problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         RheostatError.code,
@@ -157,6 +200,7 @@ def _problem(
         hint=hint,
         fields=[FieldProblem(field=field.field, message=field.message) for field in fields],
     )
+    note(problem=code)
     headers = {"Retry-After": "1"} if retryable else None
     return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
 

@@ -1,13 +1,19 @@
-"""The server process: one uvicorn on a loopback address."""
+"""The server process: one uvicorn, on any address once there are tokens, and until then on loopback only."""
 
+import logging
+import os
+import signal
 import socket
-from ipaddress import ip_address
+import sys
 
 import uvicorn
 
-from rheostat.api.app import create_app
-from rheostat.api.settings import Settings
-from rheostat.errors import ConfigurationError
+from rheostat.api import logs
+from rheostat.api.app import create_app, open_from
+from rheostat.api.settings import Settings, unknown_variables
+from rheostat.errors import ConfigurationError, Unavailable
+from rheostat.service.operations import close_service
+from rheostat.service.tokens import has_valid_tokens
 
 GRACEFUL_SHUTDOWN_SECONDS = 30
 """Requests in flight may take this long to end after a SIGTERM."""
@@ -17,15 +23,29 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. The first line on standard output tells the address.
 
     Raises:
-        ConfigurationError: The address is not a loopback address or cannot be had, or the database's URL is wrong.
+        ConfigurationError: The address cannot be had, or is not a loopback address and there is no token, or the
+            database's URL is wrong.
         DatabaseUnavailable: The embedded database cannot be opened or upgraded.
     """
-    _require_loopback(settings.host)
+    # uvicorn hands a SIGTERM on when it has stopped; its default would end us before we have tidied up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    logs.configure(settings.log_format, settings.log_level)
+    for complaint in unknown_variables(os.environ):
+        _log.warning("%s", complaint)
+    if not settings.on_loopback:
+        _require_tokens(settings)
     with _listen(settings) as listener:
         config = uvicorn.Config(
-            create_app(settings), timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS, server_header=False
+            create_app(settings),
+            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+            server_header=False,
+            access_log=False,  # `rheostat.api.watch` writes one line a request
+            log_config=None,
         )
         _AnnouncingServer(config).run(sockets=[listener])
+
+
+_log = logging.getLogger(__name__)
 
 
 class _AnnouncingServer(uvicorn.Server):
@@ -36,16 +56,20 @@ class _AnnouncingServer(uvicorn.Server):
         print(f"Rheostat listens on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
 
 
-def _require_loopback(host: str) -> None:
-    """Refuse any other address: whoever reached it could change every job, for this server knows no tokens."""
+def _require_tokens(settings: Settings) -> None:
+    """Refuse another address than loopback while nobody could prove who they are."""
+    service = open_from(settings)
     try:
-        is_loopback = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+        guarded = has_valid_tokens(service)
+    except Unavailable as error:
+        _log.warning("whether there are tokens cannot be told yet; nobody is served without one: %s", error)
+        return
+    finally:
+        close_service(service)
+    if not guarded:
         raise ConfigurationError(
-            f"The server listens on loopback only, not on {host}: it does not ask callers who they are.",
-            hint="Use 127.0.0.1, and let an authenticating proxy or an SSH tunnel on this machine pass others on.",
+            f"Without tokens the server listens on loopback only, not on {settings.host}.",
+            hint="Make a token first: rheostat token create NAME --scope admin. Or use --host 127.0.0.1.",
         )
 
 

@@ -2,6 +2,7 @@
 
 import os
 from ipaddress import ip_address
+from pathlib import Path
 from socket import gethostname
 from types import TracebackType
 from typing import Self
@@ -54,10 +55,11 @@ class Client:
         base_url: Address of the server; by default ``RHEOSTAT_URL``, else ``http://127.0.0.1:8420``.
         timeout_seconds: How long one try may take.
         retry_for_seconds: How long to go on trying; 0 is one try.
-        token: Sent as bearer token; by default ``RHEOSTAT_TOKEN``, else none.
+        token: Sent as bearer token; by default ``RHEOSTAT_TOKEN``, else what is in the file that
+            ``RHEOSTAT_TOKEN_FILE`` names, else none.
 
     Raises:
-        ConfigurationError: The address is not one, the token cannot be sent, or a proxy variable is malformed.
+        ConfigurationError: The address is not one, the token cannot be read or sent, or a proxy variable is malformed.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Client:
         token: str | None = None,
     ) -> None:
         self.base_url = (base_url or os.environ.get("RHEOSTAT_URL") or DEFAULT_URL).rstrip("/")
-        token = (os.environ.get("RHEOSTAT_TOKEN", "") if token is None else token).strip()
+        token = (_token_of_environment() if token is None else token).strip()
         if not token.isascii() or not token.isprintable():
             raise ConfigurationError("The token has characters that a header cannot carry.")
         url = _checked(self.base_url)
@@ -204,6 +206,16 @@ class Client:
     def savings(self, job_id: str) -> Savings:
         """Return what the job saved against always running its default."""
         return self.transport.ask(Savings, "GET", f"/v1/jobs/{quoted(job_id)}/savings")
+
+
+def _token_of_environment() -> str:
+    path = os.environ.get("RHEOSTAT_TOKEN_FILE")
+    if os.environ.get("RHEOSTAT_TOKEN") or not path:
+        return os.environ.get("RHEOSTAT_TOKEN", "")
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The token in RHEOSTAT_TOKEN_FILE cannot be read: {error}.") from error
 
 
 def _checked(url: str) -> httpx.URL:

@@ -1,10 +1,13 @@
-"""What every use case is given: a database, a clock and the length of a lease."""
+"""What every use case is given: a database, a clock, the length of a lease, and for whom it works."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from rheostat.storage.engine import Database
+from rheostat.schemas import DEFAULT_NAMESPACE
+from rheostat.storage.audit import Audit
+from rheostat.storage.engine import Database, Transaction
 
 
 def _utc_now() -> datetime:
@@ -19,8 +22,23 @@ class Service:
         database: Where all state is.
         lease: How long a trial may be silent before it counts as abandoned.
         now: The clock, in UTC.
+        namespace: Whose jobs are seen; those of others are as if they were not there.
+        actor: Who asks, for the audit trail.
     """
 
     database: Database
     lease: timedelta = timedelta(minutes=15)
     now: Callable[[], datetime] = _utc_now
+    namespace: str = DEFAULT_NAMESPACE
+    actor: str = "local"
+
+    def audit(self, connection: Transaction, action: str, subject: str, details: dict[str, Any] | None = None) -> None:
+        """Note in the audit trail, within the change's own transaction, that a job was changed."""
+        Audit(connection).add(
+            self.now(),
+            namespace=self.namespace,
+            actor=self.actor,
+            action=action,
+            subject=subject,
+            details=details or {},
+        )

@@ -32,7 +32,7 @@ def estimates(service: Service, job_id: str) -> Estimates:
     """
 
     def work(connection: Transaction) -> Estimates:
-        job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
+        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id), job_id))
         return Estimates(
             job_id=job_id,
             policy=job.settings.policy,
@@ -52,7 +52,7 @@ def savings(service: Service, job_id: str) -> Savings:
     """
 
     def work(connection: Transaction) -> Savings:
-        job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
+        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id), job_id))
         return Savings(job_id=job_id, placements=[_placement_savings(job, placement) for placement in job.placements])
 
     return service.database.read(work)

@@ -34,13 +34,15 @@ def register_job(service: Service, job_id: str, settings: JobSettings) -> tuple[
 
     def work(connection: Transaction) -> tuple[JobDetail, bool]:
         jobs = Jobs(connection)
-        known = jobs.find(job_id, lock=True)
+        known = jobs.find(service.namespace, job_id, lock=True)
         if known is not None:
             if wanted not in (known.registered_settings, known.settings):
                 raise _differs(known, wanted)
             return _detail(known, Placements(connection).of_jobs([known.job_pk])), False
         seed = secrets.randbits(53) if settings.seed is None else settings.seed
-        return _detail(jobs.add(job_id, wanted, seed, service.now()), []), True
+        made = jobs.add(service.namespace, job_id, wanted, seed, service.now())
+        service.audit(connection, "register_job", job_id)
+        return _detail(made, []), True
 
     return service.database.write(work)
 
@@ -54,16 +56,17 @@ def update_job(service: Service, job_id: str, update: JobUpdate) -> JobDetail:
     """
 
     def work(connection: Transaction) -> JobDetail:
-        record = require(Jobs(connection).find(job_id, lock=True), job_id)
+        record = require(Jobs(connection).find(service.namespace, job_id, lock=True), job_id)
         settings = JobSettings.model_validate(record.settings)
         changes = update.model_dump(exclude_unset=True)
         _check_only_adds(settings, changes.get("batch_sizes"))
         load_policy(changes.get("policy", settings.policy))
         changed = settings.model_copy(update=changes)
         Jobs(connection).save_settings(record.job_pk, changed.model_dump(mode="json"), service.now())
-        record = require(Jobs(connection).find(job_id), job_id)
+        record = require(Jobs(connection).find(service.namespace, job_id), job_id)
         job = OpenJob(connection, record)
         rebuild(job)
+        service.audit(connection, "update_job", job_id, changes)
         return _detail(record, job.placements)
 
     return service.database.write(work)
@@ -77,7 +80,7 @@ def get_job(service: Service, job_id: str) -> JobDetail:
     """
 
     def work(connection: Transaction) -> JobDetail:
-        record = require(Jobs(connection).find(job_id), job_id)
+        record = require(Jobs(connection).find(service.namespace, job_id), job_id)
         return _detail(record, Placements(connection).of_jobs([record.job_pk]))
 
     return service.database.read(work)
@@ -87,7 +90,7 @@ def list_jobs(service: Service, *, cursor: str | None, limit: int) -> JobPage:
     """Return a page of jobs in the order of their ids, those after the cursor."""
 
     def work(connection: Transaction) -> JobPage:
-        records = Jobs(connection).page(after=cursor or "", limit=limit + 1)
+        records = Jobs(connection).page(service.namespace, after=cursor or "", limit=limit + 1)
         page = records[:limit]
         placements = Placements(connection).of_jobs([record.job_pk for record in page])
         return JobPage(
@@ -107,7 +110,7 @@ def delete_job(service: Service, job_id: str, *, force: bool) -> None:
     """
 
     def work(connection: Transaction) -> None:
-        record = require(Jobs(connection).find(job_id, lock=True), job_id)
+        record = require(Jobs(connection).find(service.namespace, job_id, lock=True), job_id)
         now = service.now()
         running = [t for t in Trials(connection).running(record.job_pk) if t.lease_expires_at >= now]
         if running and not force:
@@ -116,6 +119,7 @@ def delete_job(service: Service, job_id: str, *, force: bool) -> None:
                 hint="Wait for them, or delete with ?force=true; their reports are refused then.",
             )
         Jobs(connection).delete(record.job_pk)
+        service.audit(connection, "delete_job", job_id, {"trials": record.next_trial_number - 1})
 
     service.database.write(work)
 
@@ -131,7 +135,8 @@ def rebuild_job(service: Service, job_id: str) -> int:
     """
 
     def work(connection: Transaction) -> int:
-        job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
+        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id, lock=True), job_id))
+        service.audit(connection, "rebuild_job", job_id)
         return rebuild(job)
 
     return service.database.write(work)

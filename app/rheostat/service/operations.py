@@ -1,14 +1,21 @@
 """Opening, checking and closing the service."""
 
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from platformdirs import user_state_path
 
 from rheostat.errors import ConfigurationError, SchemaOutdated
 from rheostat.service.context import Service
-from rheostat.storage import migrations
-from rheostat.storage.engine import Database
+from rheostat.storage import backups, migrations
+from rheostat.storage.audit import Audit
+from rheostat.storage.engine import Database, Transaction
+from rheostat.storage.jobs import Jobs
 from rheostat.storage.migrations import SchemaStatus
+from rheostat.storage.retention import prune_reports
+from rheostat.storage.trials import Trials
 
 
 def default_database_url() -> str:
@@ -16,7 +23,14 @@ def default_database_url() -> str:
     return f"sqlite:///{user_state_path('rheostat', appauthor=False) / 'rheostat.db'}"
 
 
-def open_service(database_url: str | None, lease: timedelta, *, upgrade: bool = True) -> Service:
+def open_service(
+    database_url: str | None,
+    lease: timedelta,
+    *,
+    upgrade: bool = True,
+    password: str | None = None,
+    statement_timeout: timedelta | None = None,
+) -> Service:
     """Open the database; the embedded one is made, and brought to this version, where needed.
 
     A PostgreSQL that cannot be reached yet is no error here: every request says so until it can.
@@ -25,12 +39,14 @@ def open_service(database_url: str | None, lease: timedelta, *, upgrade: bool = 
         database_url: An SQLAlchemy URL; None: the embedded database in the user's state directory.
         lease: How long a trial may be silent.
         upgrade: Whether to bring the embedded database to this version.
+        password: The database user's, where the URL has none.
+        statement_timeout: How long a statement may take in PostgreSQL; None: any time.
 
     Raises:
         ConfigurationError: The URL cannot be used.
         DatabaseUnavailable: The embedded database cannot be opened or upgraded.
     """
-    database = Database(database_url or default_database_url())
+    database = Database(database_url or default_database_url(), password, statement_timeout)
     if database.is_sqlite:
         try:
             database.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +97,84 @@ def check_ready(service: Service) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What there is, in all namespaces."""
+
+    jobs: int
+    running_trials: int
+
+
+def census(service: Service) -> Census:
+    """Count the jobs and the running trials.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
+
+    def work(connection: Transaction) -> Census:
+        return Census(Jobs(connection).count(), Trials(connection).count_running(service.now()))
+
+    return service.database.read(work)
+
+
 def close_service(service: Service) -> None:
     """Close all connections to the database."""
     service.database.close()
+
+
+def back_up(service: Service, path: Path) -> None:
+    """Write a copy of the database, as of one moment, while it is in use.
+
+    Raises:
+        InvalidInput: There is something at that path already.
+        ConfigurationError: PostgreSQL's programs are not installed.
+        DatabaseUnavailable: The database cannot be read, or the copy cannot be written.
+    """
+    backups.back_up(service.database, path)
+
+
+def restore(service: Service, path: Path) -> Path | None:
+    """Put a copy in the place of all that is in the database, and bring it to this version.
+
+    Returns:
+        Where the content that was there before is now; None where there was none, or in PostgreSQL.
+
+    Raises:
+        InvalidInput: There is no backup at that path, or none of this kind of database.
+        ConfigurationError: PostgreSQL's programs are not installed.
+        DatabaseUnavailable: The database cannot be written, or a newer version made the backup.
+    """
+    kept = backups.restore(service.database, path)
+    migrations.upgrade(service.database)
+    _audit(service, "restore", path.name)
+    return kept
+
+
+def prune(service: Service, keep: timedelta) -> int:
+    """Delete what trials reported on their way, of those that ended longer ago; what was learnt from them stays.
+
+    Returns:
+        How many reports were deleted.
+    """
+    before = service.now() - keep
+    total = 0
+    # In small steps: nobody who reports meanwhile waits for long.
+    while deleted := service.database.write(lambda connection: prune_reports(connection, before)):
+        total += deleted
+    _audit(service, "prune", "reports", {"before": before.isoformat(), "deleted": total})
+    return total
+
+
+def _audit(service: Service, action: str, subject: str, details: dict[str, Any] | None = None) -> None:
+    """Note what concerns all namespaces."""
+    service.database.write(
+        lambda connection: Audit(connection).add(
+            service.now(),
+            namespace=None,
+            actor=service.actor,
+            action=action,
+            subject=subject[:128],
+            details=details or {},
+        )
+    )

@@ -29,7 +29,7 @@ def predict_power_limit(service: Service, job_id: str, request: PredictPowerLimi
     """
 
     def work(connection: Transaction) -> PowerLimitAnswer:
-        job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
+        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id), job_id))
         job.check_batch_size(request.batch_size)
         placement = job.find(request.gpu)
         if placement is None:
@@ -53,7 +53,7 @@ def observe_power_limit(service: Service, job_id: str, request: ObservePowerLimi
     """
 
     def work(connection: Transaction) -> PowerLimitAnswer:
-        job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
+        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id, lock=True), job_id))
         job.check_batch_size(request.batch_size)
         _check_limits(request)
         placement = job.enter(request.gpu)

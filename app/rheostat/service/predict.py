@@ -9,6 +9,7 @@ from rheostat.policy.interface import Situation
 from rheostat.schemas import JobSettings, PredictRequest, Trial
 from rheostat.service.context import Service
 from rheostat.service.jobs import require
+from rheostat.service.notes import note
 from rheostat.service.open_job import OpenJob
 from rheostat.service.trials import trial_fields
 from rheostat.storage.engine import Transaction
@@ -31,7 +32,7 @@ def predict(service: Service, job_id: str, request: PredictRequest, idempotency_
     """
 
     def work(connection: Transaction) -> Trial:
-        job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
+        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id, lock=True), job_id))
         if idempotency_key is not None:
             known = Trials(connection).find_by_key(job.record.job_pk, idempotency_key)
             if known is not None:
@@ -40,6 +41,7 @@ def predict(service: Service, job_id: str, request: PredictRequest, idempotency_
         trial = _choose(service, job, placement, request)
         Trials(connection).add(replace(trial, idempotency_key=idempotency_key))
         job.states.save()
+        note(started=True, trial_id=trial.trial_id, batch_size=trial.batch_size)
         return Trial(**trial_fields(job.record.job_id, trial))
 
     return service.database.write(work)
@@ -51,6 +53,7 @@ def _choose(service: Service, job: OpenJob, placement: PlacementRecord, request:
     overdue = [trial.trial_id for trial in running if trial.lease_expires_at < now]
     if overdue:
         Trials(job.connection).abandon(overdue, now, "its lease ran out")
+        note(abandoned=len(overdue))
     view = job.view(placement, request.gpu)
     situation = Situation(
         permitted=job.permitted(placement, request.max_batch_size),

@@ -27,7 +27,7 @@ def observe_run(
     """
 
     def work(connection: Transaction) -> ObserveRunAnswer:
-        job = OpenJob(connection, require(Jobs(connection).find(job_id, lock=True), job_id))
+        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id, lock=True), job_id))
         job.check_batch_size(request.batch_size)
         placement = job.enter(request.gpu)
         known = None

@@ -19,6 +19,7 @@ from rheostat.schemas import (
 from rheostat.service.context import Service
 from rheostat.service.fold import learn
 from rheostat.service.jobs import require
+from rheostat.service.notes import note
 from rheostat.service.open_job import OpenJob, wire_gpu
 from rheostat.storage.engine import Transaction
 from rheostat.storage.jobs import Jobs, Placements
@@ -44,7 +45,9 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Observe
     """
 
     def work(connection: Transaction) -> ObserveAnswer:
-        job = OpenJob(connection, _require(Jobs(connection).find_by_trial(trial_id, lock=True), trial_id))
+        record = _require(Jobs(connection).find_by_trial(service.namespace, trial_id, lock=True), trial_id)
+        job = OpenJob(connection, record)
+        note(job_id=record.job_id)
         trial = Trials(connection).find(trial_id)
         assert trial is not None
         known = _earlier_report(connection, trial, request)
@@ -60,6 +63,8 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Observe
         saved = _save(service, job, reported, verdict, now)
         if saved.sequence is not None and trial.sequence is None:
             _conclude(job, placement, saved)
+        if trial.state in _OPEN and saved.state != "running":
+            note(ended=saved.state, energy_joules=saved.energy_joules, time_seconds=saved.time_seconds)
         observation = _observation(saved, request, verdict, _power_limit(job, placement, trial), now)
         Observations(connection).add(observation)
         return _answer(observation)
@@ -75,7 +80,7 @@ def heartbeat(service: Service, trial_id: str) -> HeartbeatAnswer:
     """
 
     def work(connection: Transaction) -> HeartbeatAnswer:
-        _require(Jobs(connection).find_by_trial(trial_id, lock=True), trial_id)
+        _require(Jobs(connection).find_by_trial(service.namespace, trial_id, lock=True), trial_id)
         trial = Trials(connection).find(trial_id)
         assert trial is not None
         renewed = _renew_lease(service, connection, trial)
@@ -92,7 +97,7 @@ def get_trial(service: Service, trial_id: str) -> TrialDetail:
     """
 
     def work(connection: Transaction) -> TrialDetail:
-        job = OpenJob(connection, _require(Jobs(connection).find_by_trial(trial_id), trial_id))
+        job = OpenJob(connection, _require(Jobs(connection).find_by_trial(service.namespace, trial_id), trial_id))
         trial = Trials(connection).find(trial_id)
         assert trial is not None
         return _detail(job, trial, service.now())
@@ -110,7 +115,7 @@ def list_trials(
     """
 
     def work(connection: Transaction) -> TrialPage:
-        job = OpenJob(connection, require(Jobs(connection).find(job_id), job_id))
+        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id), job_id))
         now = service.now()
         trials = Trials(connection).page(job.record.job_pk, state=state, now=now, before=cursor, limit=limit + 1)
         page = trials[:limit]

@@ -7,6 +7,7 @@ refused in the middle) and reader connections beside it (WAL). PostgreSQL has on
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -49,6 +50,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 _RACES = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
 _LOCK_NOT_AVAILABLE = "55P03"
+_QUERY_CANCELED = "57014"
 _NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703"}
 
 Transaction: TypeAlias = Connection
@@ -62,18 +64,22 @@ class Database:
 
     Args:
         url: An SQLAlchemy URL: ``sqlite:////path/to/file.db`` or ``postgresql://user@host/name``.
+        password: Goes into a PostgreSQL URL.
+        statement_timeout: How long a statement may take in PostgreSQL; None: any time.
 
     Raises:
         ConfigurationError: The URL is not one of these, or the file lies on a network file system.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str | None = None, statement_timeout: timedelta | None = None) -> None:
         self.url = _parse(url)
+        if password is not None and not self.is_sqlite:
+            self.url = self.url.set(password=password)
         if self.is_sqlite:
             self._writer = _sqlite_engine(self.url, writer=True)
             self._reader = _sqlite_engine(self.url, writer=False)
         else:
-            self._writer = self._reader = _postgresql_engine(self.url)
+            self._writer = self._reader = _postgresql_engine(self.url, statement_timeout)
 
     @property
     def is_sqlite(self) -> bool:
@@ -108,6 +114,31 @@ class Database:
             DatabaseUnavailable: The database cannot be reached.
         """
         return self._run(self._reader, work)
+
+    def alter(self, work: Callable[[Connection], T]) -> T:
+        """Run work that changes tables, as :meth:`write` does, and for as long as it takes.
+
+        SQLite changes many things about a table only by a copy of it. The end of the old one would take along, by
+        foreign keys that cascade, whatever hangs on it, so they are off here, and checked when the work is done.
+
+        Raises:
+            DatabaseBusy: A lock was not had in time.
+            DatabaseUnavailable: The database cannot be reached or written, or its rows do not fit together.
+        """
+        if not self.is_sqlite:
+            return self._run(self._writer, work)
+        engine = _sqlite_engine(self.url, writer=True, foreign_keys=False)
+
+        def checked(connection: Connection) -> T:
+            result = work(connection)
+            if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                raise DatabaseUnavailable("Some rows of the database refer to others that are not there.")
+            return result
+
+        try:
+            return self._run(engine, checked)
+        finally:
+            engine.dispose()
 
     def close(self) -> None:
         """Close all connections."""
@@ -181,19 +212,20 @@ def _file_system_of(path: Path) -> str | None:
     return kind
 
 
-def _sqlite_engine(url: URL, *, writer: bool) -> Engine:
+def _sqlite_engine(url: URL, *, writer: bool, foreign_keys: bool = True) -> Engine:
     engine = create_engine(
         url,
         pool_size=1 if writer else 8,
         max_overflow=0 if writer else 32,
         pool_timeout=LOCK_TIMEOUT_SECONDS,
+        hide_parameters=True,  # what callers sent has no place in the log
         connect_args={"timeout": LOCK_TIMEOUT_SECONDS, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # or the driver would begin by itself, and DEFERRED
-        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         if writer:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # an acknowledged write survives a power cut
@@ -207,15 +239,17 @@ def _sqlite_engine(url: URL, *, writer: bool) -> Engine:
     return engine
 
 
-def _postgresql_engine(url: URL) -> Engine:
+def _postgresql_engine(url: URL, statement_timeout: timedelta | None) -> Engine:
+    milliseconds = 0 if statement_timeout is None else max(1, int(statement_timeout.total_seconds() * 1000))
     return create_engine(
         url,
         pool_size=8,
         max_overflow=32,
         pool_timeout=LOCK_TIMEOUT_SECONDS,
+        hide_parameters=True,  # what callers sent has no place in the log
         connect_args={
             "connect_timeout": 5,
-            "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c timezone=UTC",
+            "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c statement_timeout={milliseconds} -c timezone=UTC",
         },
     )
 
@@ -234,6 +268,8 @@ def _translated(error: DBAPIError | PoolTimeout) -> RheostatError:
         return DatabaseBusy("All connections to the database are taken.", hint="Try again.")
     if isinstance(error, IntegrityError) or _sqlstate(error) in _RACES:
         return DatabaseBusy("Another request changed the same rows at the same time, twice.", hint="Try again.")
+    if _sqlstate(error) == _QUERY_CANCELED:
+        return DatabaseBusy("The database took too long over a statement.", hint="Try again.")
     if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(error.orig):
         return DatabaseBusy("Another request holds the lock for too long.", hint="Try again.")
     if _sqlstate(error) in _NO_SUCH_TABLE_OR_COLUMN or "no such" in str(error.orig):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from rheostat.storage.records import JobRecord, PlacementRecord
 from rheostat.storage.tables import jobs, placements, trials
@@ -16,31 +16,37 @@ class Jobs:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def find(self, job_id: str, *, lock: bool = False) -> JobRecord | None:
+    def find(self, namespace: str, job_id: str, *, lock: bool = False) -> JobRecord | None:
         """Return a job; with ``lock`` nobody else changes it, or anything below it, until the transaction ends."""
-        query = select(jobs).where(jobs.c.job_id == job_id)
+        query = select(jobs).where(jobs.c.namespace == namespace, jobs.c.job_id == job_id)
         row = self._connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
         return None if row is None else JobRecord(**row)
 
-    def find_by_trial(self, trial_id: str, *, lock: bool = False) -> JobRecord | None:
-        """Return the job of a trial.
+    def find_by_trial(self, namespace: str, trial_id: str, *, lock: bool = False) -> JobRecord | None:
+        """Return the job of a trial, unless it is another namespace's.
 
         The job is locked before the trial is read: every transaction takes the job's row first, so no two of
         them can wait for each other.
         """
         owner = select(trials.c.job_pk).where(trials.c.trial_id == trial_id).scalar_subquery()
-        query = select(jobs).where(jobs.c.job_pk == owner)
+        query = select(jobs).where(jobs.c.namespace == namespace, jobs.c.job_pk == owner)
         row = self._connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
         return None if row is None else JobRecord(**row)
 
-    def page(self, *, after: str, limit: int) -> list[JobRecord]:
-        """Return up to ``limit`` jobs whose id comes after the given one, in order of their ids."""
-        query = select(jobs).where(jobs.c.job_id > after).order_by(jobs.c.job_id).limit(limit)
+    def page(self, namespace: str, *, after: str, limit: int) -> list[JobRecord]:
+        """Return up to ``limit`` jobs of a namespace whose id comes after the given one, in order of their ids."""
+        query = select(jobs).where(jobs.c.namespace == namespace, jobs.c.job_id > after)
+        query = query.order_by(jobs.c.job_id).limit(limit)
         return [JobRecord(**row) for row in self._connection.execute(query).mappings()]
 
-    def add(self, job_id: str, settings: dict[str, Any], seed: int, now: datetime) -> JobRecord:
+    def count(self) -> int:
+        """Return how many jobs there are in all namespaces."""
+        return self._connection.execute(select(func.count()).select_from(jobs)).scalar_one()
+
+    def add(self, namespace: str, job_id: str, settings: dict[str, Any], seed: int, now: datetime) -> JobRecord:
         """Insert a job."""
         values: dict[str, Any] = {
+            "namespace": namespace,
             "job_id": job_id,
             "settings": settings,
             "registered_settings": settings,

@@ -89,7 +89,7 @@ def upgrade(database: Database) -> SchemaStatus:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
-    database.write(migrate)
+    database.alter(migrate)
     return before
 
 

@@ -13,6 +13,7 @@ class JobRecord:
     """A job; ``settings`` and ``registered_settings`` are the wire's ``JobSettings`` as plain JSON."""
 
     job_pk: int
+    namespace: str
     job_id: str
     settings: dict[str, Any]
     registered_settings: dict[str, Any]
@@ -130,3 +131,31 @@ class Totals:
     energy_joules: float | None
     time_seconds: float | None
     cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A token, without its secret: only the secret's SHA-256 is kept; ``namespace`` None: it is bound to none."""
+
+    token_id: str
+    name: str
+    scopes: str
+    namespace: str | None
+    secret_sha256: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """Who changed what, when; ``namespace`` None: it concerns the whole server."""
+
+    audit_pk: int
+    at: datetime
+    namespace: str | None
+    actor: str
+    action: str
+    subject: str
+    details: dict[str, Any]

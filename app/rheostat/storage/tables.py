@@ -68,7 +68,9 @@ jobs = Table(
     "jobs",
     metadata,
     Column("job_pk", RowId, primary_key=True),
-    Column("job_id", String(128), nullable=False, unique=True),
+    # The default is for a replica of the version before, which still writes while this one is rolled out.
+    Column("namespace", String(64), nullable=False, server_default="default"),
+    Column("job_id", String(128), nullable=False),
     Column("settings", JSON, nullable=False),
     Column("registered_settings", JSON, nullable=False),
     Column("seed", BigInteger, nullable=False),
@@ -76,6 +78,7 @@ jobs = Table(
     Column("next_sequence", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("namespace", "job_id"),
 )
 
 placements = Table(
@@ -191,4 +194,31 @@ power_measurements = Table(
     Column("received_at", UtcDateTime, nullable=False),
     Index("ix_power_measurements_placement_pk_sequence", "placement_pk", "sequence"),
     Index("ix_power_measurements_placement_pk_batch_size", "placement_pk", "batch_size"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_id", String(12), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("scopes", String(64), nullable=False),
+    Column("namespace", String(64)),
+    Column("secret_sha256", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_pk", RowId, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("namespace", String(64)),
+    Column("actor", String(200), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("details", JSON, nullable=False),
+    Index("ix_audit_namespace_audit_pk", "namespace", "audit_pk"),
 )

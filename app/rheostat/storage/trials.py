@@ -44,6 +44,11 @@ class Trials:
         query = select(trials).where(trials.c.job_pk == job_pk, trials.c.state == "running").order_by(trials.c.number)
         return [TrialRecord(**row) for row in self._connection.execute(query).mappings()]
 
+    def count_running(self, now: datetime) -> int:
+        """Return how many trials of all jobs run, as far as their leases tell."""
+        query = select(func.count()).where(trials.c.state == "running", trials.c.lease_expires_at >= now)
+        return self._connection.execute(query).scalar_one()
+
     def page(
         self, job_pk: int, *, state: str | None, now: datetime, before: int | None, limit: int
     ) -> list[TrialRecord]:

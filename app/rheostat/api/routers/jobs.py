@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response, status
 
 from rheostat import service as use_cases
-from rheostat.api.dependencies import JobIdPath, Limit, TheService
+from rheostat.api.dependencies import AdminService, JobIdPath, Limit, ReaderService, TrainerService
 from rheostat.api.problems import responses
 from rheostat.schemas import Estimates, JobDetail, JobId, JobPage, JobSettings, JobUpdate, Savings
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     status_code=status.HTTP_201_CREATED,
     responses={200: {"description": "Registered before, just so.", "model": JobDetail}, **responses(409)},
 )
-def register_job(service: TheService, job_id: JobIdPath, settings: JobSettings, response: Response) -> JobDetail:
+def register_job(service: TrainerService, job_id: JobIdPath, settings: JobSettings, response: Response) -> JobDetail:
     """Register a recurring job, or find it registered with the same settings."""
     job, is_new = use_cases.register_job(service, job_id, settings)
     if not is_new:
@@ -26,14 +26,14 @@ def register_job(service: TheService, job_id: JobIdPath, settings: JobSettings, 
 
 
 @router.patch("/{job_id}", responses=responses(404))
-def update_job(service: TheService, job_id: JobIdPath, update: JobUpdate) -> JobDetail:
+def update_job(service: AdminService, job_id: JobIdPath, update: JobUpdate) -> JobDetail:
     """Change the knobs of a job; past runs are priced and weighed anew."""
     return use_cases.update_job(service, job_id, update)
 
 
 @router.get("", responses=responses())
 def list_jobs(
-    service: TheService,
+    service: ReaderService,
     limit: Limit = 50,
     cursor: Annotated[JobId | None, Query(description="`next_cursor` of the page before.")] = None,
 ) -> JobPage:
@@ -42,14 +42,14 @@ def list_jobs(
 
 
 @router.get("/{job_id}", responses=responses(404))
-def get_job(service: TheService, job_id: JobIdPath) -> JobDetail:
+def get_job(service: ReaderService, job_id: JobIdPath) -> JobDetail:
     """Show a job."""
     return use_cases.get_job(service, job_id)
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT, responses=responses(404, 409))
 def delete_job(
-    service: TheService,
+    service: AdminService,
     job_id: JobIdPath,
     force: Annotated[bool, Query(description="Also while trials run.")] = False,
 ) -> None:
@@ -58,12 +58,12 @@ def delete_job(
 
 
 @router.get("/{job_id}/estimates", responses=responses(404))
-def estimates(service: TheService, job_id: JobIdPath) -> Estimates:
+def estimates(service: ReaderService, job_id: JobIdPath) -> Estimates:
     """Show what the policy believes of every batch size."""
     return use_cases.estimates(service, job_id)
 
 
 @router.get("/{job_id}/savings", responses=responses(404))
-def savings(service: TheService, job_id: JobIdPath) -> Savings:
+def savings(service: ReaderService, job_id: JobIdPath) -> Savings:
     """Show what was saved against always running the default at the maximum power limit."""
     return use_cases.savings(service, job_id)

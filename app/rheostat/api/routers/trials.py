@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, status
 
 from rheostat import service as use_cases
-from rheostat.api.dependencies import IdempotencyKeyHeader, JobIdPath, Limit, TheService, TrialIdPath
+from rheostat.api.dependencies import IdempotencyKeyHeader, JobIdPath, Limit, ReaderService, TrainerService, TrialIdPath
 from rheostat.api.problems import responses
 from rheostat.schemas import (
     HeartbeatAnswer,
@@ -25,33 +25,33 @@ router = APIRouter(prefix="/v1", tags=["trials"])
 
 @router.post("/jobs/{job_id}/predict", status_code=status.HTTP_201_CREATED, responses=responses(404, 409))
 def predict(
-    service: TheService, job_id: JobIdPath, request: PredictRequest, idempotency_key: IdempotencyKeyHeader = None
+    service: TrainerService, job_id: JobIdPath, request: PredictRequest, idempotency_key: IdempotencyKeyHeader = None
 ) -> Trial:
     """Start a trial: what batch size and power limit to train with."""
     return use_cases.predict(service, job_id, request, idempotency_key)
 
 
 @router.post("/trials/{trial_id}/observe", responses=responses(404, 409))
-def observe(service: TheService, trial_id: TrialIdPath, request: ObserveRequest) -> ObserveAnswer:
+def observe(service: TrainerService, trial_id: TrialIdPath, request: ObserveRequest) -> ObserveAnswer:
     """Report an evaluation, or the end of a run; the answer says whether to go on."""
     return use_cases.observe(service, trial_id, request)
 
 
 @router.post("/trials/{trial_id}/heartbeat", responses=responses(404))
-def heartbeat(service: TheService, trial_id: TrialIdPath) -> HeartbeatAnswer:
+def heartbeat(service: TrainerService, trial_id: TrialIdPath) -> HeartbeatAnswer:
     """Keep a trial's lease during a long epoch."""
     return use_cases.heartbeat(service, trial_id)
 
 
 @router.get("/trials/{trial_id}", responses=responses(404))
-def get_trial(service: TheService, trial_id: TrialIdPath) -> TrialDetail:
+def get_trial(service: ReaderService, trial_id: TrialIdPath) -> TrialDetail:
     """Show a trial."""
     return use_cases.get_trial(service, trial_id)
 
 
 @router.get("/jobs/{job_id}/trials", responses=responses(404))
 def list_trials(
-    service: TheService,
+    service: ReaderService,
     job_id: JobIdPath,
     state: Annotated[TrialState | None, Query(description="Only trials in this state.")] = None,
     limit: Limit = 50,
@@ -63,7 +63,7 @@ def list_trials(
 
 @router.post("/jobs/{job_id}/observe", status_code=status.HTTP_201_CREATED, responses=responses(404, 409))
 def observe_run(
-    service: TheService,
+    service: TrainerService,
     job_id: JobIdPath,
     request: ObserveRunRequest,
     idempotency_key: IdempotencyKeyHeader = None,

