@@ -74,12 +74,20 @@ def test_a_server_that_ignores_its_termination_is_killed(
     assert not processes_naming(temporary)
 
 
-def test_an_agent_has_one_simulated_gpu_and_leaves_nothing_behind(temporary: Path) -> None:
+def test_an_agent_has_one_simulated_gpu_and_leaves_nothing_behind() -> None:
     with demo_agent() as agent:
         assert [gpu.model for gpu in agent.gpus()] == ["Simulated V100"]
-        assert processes_naming(temporary)
-    assert not processes_naming(temporary)
-    assert list(temporary.iterdir()) == []
+        assert processes_naming(agent.socket.parent)
+    assert not processes_naming(agent.socket.parent)
+    assert not agent.socket.parent.exists()
+
+
+def test_an_agent_starts_wherever_temporary_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("deep" * 25)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", os.fspath(deep))
+    with demo_agent() as agent:
+        assert agent.gpus()
 
 
 def test_an_agent_that_does_not_start_tells_why(

@@ -18,6 +18,7 @@ from rheostat.sdk.node_agent import NodeAgent
 from tests.agent.agents import eventually
 
 _TRAINERS = "tests.frameworks.trainers"
+_PATIENCE_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def run(name: str, url: str, environments: Sequence[Mapping[str, str]], *argumen
             for process in ranks:
                 process.start()
             for process in ranks:
-                process.join(100)
+                process.join(_PATIENCE_SECONDS)
         finally:
             for process in ranks:
                 process.kill()

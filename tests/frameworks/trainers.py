@@ -111,7 +111,7 @@ def measures_a_limit() -> list[dict[str, Any]]:
 
 def trains_while_limits_are_measured(job_id: str) -> dict[str, Any]:
     """Train with DistributedDataParallel until the best power limit is known."""
-    data = TensorDataset(torch.randn(3200, 8), torch.randn(3200, 1))
+    data = TensorDataset(torch.randn(9600, 8), torch.randn(9600, 1))
     with Client() as client, client.trial(job_id, SETTINGS) as trial:
         torch.manual_seed(0)
         model = DistributedDataParallel(nn.Linear(8, 1))

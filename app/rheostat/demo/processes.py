@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from time import monotonic, sleep
 
 from rheostat.errors import RheostatError, ServerUnreachable
@@ -15,6 +15,7 @@ from rheostat.sdk.node_agent import NodeAgent
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+_LONGEST_PARENT = 70
 
 
 @contextmanager
@@ -38,7 +39,9 @@ def demo_agent() -> Iterator[NodeAgent]:
     Raises:
         RheostatError: It did not start; the message has what it wrote to its standard error.
     """
-    with _directory() as directory, NodeAgent(directory / "agent.sock") as agent:
+    # The name of a socket has room for 107 bytes, which a long TMPDIR uses up.
+    parent = None if len(gettempdir()) < _LONGEST_PARENT else "/tmp"  # noqa: S108
+    with _directory(parent) as directory, NodeAgent(directory / "agent.sock") as agent:
         arguments = ("agent", "run", "--simulate", "1", "--runtime-dir", str(directory))
         with _process(directory, *arguments) as process:
             _wait(process, directory, lambda: _answers(agent), "agent")
@@ -46,8 +49,8 @@ def demo_agent() -> Iterator[NodeAgent]:
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="rheostat-demo-") as directory:
+def _directory(parent: str | None = None) -> Iterator[Path]:
+    with TemporaryDirectory(prefix="rheostat-demo-", dir=parent) as directory:
         yield Path(directory)
 
 

@@ -32,8 +32,7 @@ class Signals:
 
     def __enter__(self) -> Self:
         handlers = {
-            **dict.fromkeys(_PASSED_ON, self._pass_on),
-            signal.SIGTSTP: self._stop,
+            **dict.fromkeys((*_PASSED_ON, signal.SIGTSTP), self._take),
             signal.SIGWINCH: lambda *_: self._resize(),
         }
         for number, handler in handlers.items():
@@ -49,21 +48,20 @@ class Signals:
         """Pass on to this command, also what came before it began."""
         self._command = command
         for number in self._early:
-            command.signal(number)
+            self._pass_on(command, number)
 
-    def _pass_on(self, number: int, _: FrameType | None) -> None:
-        if self.ended_by is None and number in _ENDING:
-            self.ended_by = number
+    def _take(self, number: int, _: FrameType | None) -> None:
         if self._command is None:
             self._early.append(number)
         else:
-            self._command.signal(number)
+            self._pass_on(self._command, number)
 
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        """Stop the command and then this process, as a shell expects; SIGCONT lets both go on."""
-        if self._command is not None:
-            self._command.signal(number)
-        os.kill(os.getpid(), signal.SIGSTOP)
+    def _pass_on(self, command: Command, number: int) -> None:
+        if self.ended_by is None and number in _ENDING:
+            self.ended_by = number
+        command.signal(number)
+        if number == signal.SIGTSTP:  # both stop, as a shell expects, until SIGCONT
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def signal_number(name: str) -> int:

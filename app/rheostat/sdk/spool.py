@@ -110,7 +110,7 @@ class Outbox:
         if self._file is None:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make_room(self._directory)
-            self._path = self._directory / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex}.jsonl"
+            self._path = self._directory / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex}.jsonl"
             self._file = self._path.open("x", encoding="utf-8")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._file.write(_header(self._url))
