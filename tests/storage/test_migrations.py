@@ -78,7 +78,7 @@ def test_an_sqlite_file_with_data_is_copied_before_it_is_upgraded(
     )
     upgrade(database)
     database.close()
-    (backup,) = tmp_path.glob("rheostat.db.0002.*.backup")
+    (backup,) = tmp_path.glob("rheostat.db.0003.*.backup")
     copy = Database(f"sqlite:///{backup}")
     assert copy.read(lambda connection: inspect(connection).has_table("jobs"))
     copy.close()

@@ -6,7 +6,8 @@ refused in the middle) and reader connections beside it (WAL). PostgreSQL has on
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -72,8 +73,11 @@ class Database:
         if self.is_sqlite:
             self._writer = _sqlite_engine(self.url, writer=True)
             self._reader = _sqlite_engine(self.url, writer=False)
+            self._raw = self._writer
         else:
             self._writer = self._reader = _postgresql_engine(self.url)
+            # Another pool: in the first one connections begin a transaction by themselves.
+            self._raw = _postgresql_engine(self.url, isolation_level="AUTOCOMMIT")
 
     @property
     def is_sqlite(self) -> bool:
@@ -109,10 +113,26 @@ class Database:
         """
         return self._run(self._reader, work)
 
+    @contextmanager
+    def raw(self) -> Iterator[Any]:
+        """Lend a connection of the driver's own, which begins no transaction by itself.
+
+        For statements that were compiled before. After an error it is thrown away: it may be dead, or in the middle
+        of a transaction.
+        """
+        connection = self._raw.raw_connection()
+        try:
+            yield connection.driver_connection
+        except BaseException:
+            connection.invalidate()
+            raise
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Close all connections."""
-        self._writer.dispose()
-        self._reader.dispose()
+        for engine in (self._writer, self._reader, self._raw):
+            engine.dispose()
 
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         try:
@@ -207,9 +227,10 @@ def _sqlite_engine(url: URL, *, writer: bool) -> Engine:
     return engine
 
 
-def _postgresql_engine(url: URL) -> Engine:
+def _postgresql_engine(url: URL, **options: Any) -> Engine:
     return create_engine(
         url,
+        **options,
         pool_size=8,
         max_overflow=32,
         pool_timeout=LOCK_TIMEOUT_SECONDS,

@@ -1,10 +1,11 @@
 """Jobs and their placements in SQL."""
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from rheostat.storage.records import JobRecord, PlacementRecord
 from rheostat.storage.tables import jobs, placements, trials
@@ -18,9 +19,7 @@ class Jobs:
 
     def find(self, job_id: str, *, lock: bool = False) -> JobRecord | None:
         """Return a job; with ``lock`` nobody else changes it, or anything below it, until the transaction ends."""
-        query = select(jobs).where(jobs.c.job_id == job_id)
-        row = self._connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-        return None if row is None else JobRecord(**row)
+        return self._one(jobs.c.job_id == job_id, lock=lock)
 
     def find_by_trial(self, trial_id: str, *, lock: bool = False) -> JobRecord | None:
         """Return the job of a trial.
@@ -29,9 +28,7 @@ class Jobs:
         them can wait for each other.
         """
         owner = select(trials.c.job_pk).where(trials.c.trial_id == trial_id).scalar_subquery()
-        query = select(jobs).where(jobs.c.job_pk == owner)
-        row = self._connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-        return None if row is None else JobRecord(**row)
+        return self._one(jobs.c.job_pk == owner, lock=lock)
 
     def page(self, *, after: str, limit: int) -> list[JobRecord]:
         """Return up to ``limit`` jobs whose id comes after the given one, in order of their ids."""
@@ -49,6 +46,8 @@ class Jobs:
             "next_sequence": 1,
             "created_at": now,
             "updated_at": now,
+            # Not from 0: SQLite may give the row of a deleted job to the next one, which must not pass for it.
+            "version": secrets.randbits(48),
         }
         key = self._connection.execute(insert(jobs).values(values)).inserted_primary_key
         assert key is not None
@@ -65,6 +64,17 @@ class Jobs:
     def delete(self, job_pk: int) -> None:
         """Delete a job and everything below it."""
         self._connection.execute(delete(jobs).where(jobs.c.job_pk == job_pk))
+
+    def _one(self, condition: ColumnElement[bool], *, lock: bool) -> JobRecord | None:
+        """Return a job; whoever locks it may change it, so that moves its version on."""
+        if lock:
+            found = self._connection.execute(
+                update(jobs).where(condition).values(version=jobs.c.version + 1).returning(*jobs.c)
+            )
+        else:
+            found = self._connection.execute(select(jobs).where(condition))
+        row = found.mappings().one_or_none()
+        return None if row is None else JobRecord(**row)
 
     def _update(self, job_pk: int, **values: Any) -> None:
         self._connection.execute(update(jobs).where(jobs.c.job_pk == job_pk).values(values))

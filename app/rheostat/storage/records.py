@@ -10,7 +10,10 @@ from rheostat.policy.interface import TrialState
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job; ``settings`` and ``registered_settings`` are the wire's ``JobSettings`` as plain JSON."""
+    """A job; ``settings`` and ``registered_settings`` are the wire's ``JobSettings`` as plain JSON.
+
+    ``version`` moves on with every change of the job or of anything below it.
+    """
 
     job_pk: int
     job_id: str
@@ -21,6 +24,7 @@ class JobRecord:
     next_sequence: int
     created_at: datetime
     updated_at: datetime
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
