@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+IDEMPOTENCY_KEY_PATTERN = r"^[!-~]{1,128}$"
 
 MAX_BATCH_SIZES = 64
 MAX_POWER_LIMITS = 64
@@ -42,7 +43,7 @@ Whole = BeforeValidator(_whole)
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN, examples=["nightly-finetune"])]
 TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
-IdempotencyKey = Annotated[str, Field(pattern=r"^[!-~]{1,128}$", examples=["run-2026-11-23"])]
+IdempotencyKey = Annotated[str, Field(pattern=IDEMPOTENCY_KEY_PATTERN, examples=["run-2026-11-23"])]
 
 BatchSize = Annotated[int, Field(ge=1, le=2**31 - 1), Whole]
 GpuCount = Annotated[int, Field(ge=1, le=65_536), Whole]

@@ -12,6 +12,8 @@ from fastapi.staticfiles import StaticFiles
 
 import rheostat
 from rheostat.api import problems
+from rheostat.api.desk import AsyncDesk
+from rheostat.api.hot_path import HotPath
 from rheostat.api.openapi import Application
 from rheostat.api.routers import jobs, operations, power, trials
 from rheostat.api.settings import Settings
@@ -31,6 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        app.state.desk.close()
         close_service(service)
 
     app = Application(
@@ -43,7 +46,9 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
+    app.state.desk = AsyncDesk(service)
     problems.install(app)
+    app.add_middleware(HotPath)  # the innermost: whatever guards the routes guards this, too
     app.add_middleware(problems.LimitBody, max_body_bytes=settings.max_body_bytes)
     for router in (jobs.router, trials.router, power.router, operations.router):
         app.include_router(router)

@@ -4,17 +4,27 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
 
+from rheostat.api.desk import AsyncDesk
 from rheostat.schemas import IdempotencyKey, JobId, TrialId
 from rheostat.service import Service
 
 
-async def _service(request: Request) -> Service:
+async def the_service(request: Request) -> Service:
+    """Return the service that a request is for."""
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
 
 
-TheService = Annotated[Service, Depends(_service)]
+async def the_desk(request: Request) -> AsyncDesk:
+    """Return the way to the service's desk."""
+    desk = request.app.state.desk
+    assert isinstance(desk, AsyncDesk)
+    return desk
+
+
+TheDesk = Annotated[AsyncDesk, Depends(the_desk)]
+TheService = Annotated[Service, Depends(the_service)]
 JobIdPath = Annotated[JobId, Path(description="Identifier of the recurring job.")]
 TrialIdPath = Annotated[TrialId, Path(description="Identifier of the trial, from `predict`.")]
 Limit = Annotated[int, Query(ge=1, le=200, description="Longest page wanted.")]

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 def install(app: FastAPI) -> None:
     """Answer every error of an application as a problem."""
-    app.add_exception_handler(RheostatError, _rheostat_error)
+    app.add_exception_handler(RheostatError, answer_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _unexpected)
@@ -94,7 +94,8 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-async def _rheostat_error(_: Request, error: Exception) -> Response:
+async def answer_error(_: Request, error: Exception) -> Response:
+    """Answer one of our errors."""
     assert isinstance(error, RheostatError)
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -23,7 +23,10 @@ def serve(settings: Settings) -> None:
     _require_loopback(settings.host)
     with _listen(settings) as listener:
         config = uvicorn.Config(
-            create_app(settings), timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS, server_header=False
+            create_app(settings),
+            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+            server_header=False,
+            access_log=False,  # a line a request would take as long as a report
         )
         _AnnouncingServer(config).run(sockets=[listener])
 
