@@ -25,15 +25,15 @@ SETTINGS: dict[str, Any] = {
 class Serving:
     """`rheostat serve` over a database; it may be killed and started again."""
 
-    def __init__(self, database_url: str, log: Path) -> None:
-        self._database_url = database_url
+    def __init__(self, database_url: str, log: Path, *options: str) -> None:
+        self._options = ("--database-url", database_url, *options)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client()
 
     def start(self) -> None:
         """Start on a free port and return once it listens."""
-        command = [sys.executable, "-m", "rheostat", "serve", "--port", "0", "--database-url", self._database_url]
+        command = [sys.executable, "-m", "rheostat", "serve", "--port", "0", *self._options]
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         give_up_at = monotonic() + 30
@@ -46,6 +46,11 @@ class Serving:
 
     def log(self) -> str:
         return self._log.read_text()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """End it by SIGKILL, as a crash would."""
@@ -66,9 +71,9 @@ class Serving:
 
 
 @contextmanager
-def serving(database_url: str, log: Path) -> Iterator[Serving]:
+def serving(database_url: str, log: Path, *options: str) -> Iterator[Serving]:
     """Serve a database for the length of a block."""
-    server = Serving(database_url, log)
+    server = Serving(database_url, log, *options)
     try:
         server.start()
         yield server

@@ -63,12 +63,15 @@ def serve(
         str | None, typer.Option(help="Loopback address. (Default: 127.0.0.1.)", show_default=False)
     ] = None,
     port: Annotated[int | None, typer.Option(help="0: any free one. (Default: 8420.)", show_default=False)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; more than one pays on PostgreSQL. (Default: 1.)", show_default=False)
+    ] = None,
 ) -> None:
     """Run the server; every option is also an environment variable, as RHEOSTAT_PORT."""
     from rheostat.api.server import serve as run
     from rheostat.api.settings import load_settings
 
-    run(load_settings(database_url=database_url, host=host, port=port))
+    run(load_settings(database_url=database_url, host=host, port=port, workers=workers))
 
 
 @jobs.command("list")

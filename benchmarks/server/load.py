@@ -5,6 +5,7 @@ HTTP is written and read by hand over asyncio's transports: a client library wou
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -134,10 +135,10 @@ async def _cycle(connection: Connection, dialect: Dialect, job: str) -> Answer |
     return None if reported.ok else reported
 
 
-async def _client(port: int, dialect: Dialect, job: str, until: float, figures: Figures) -> None:
+async def _client(port: int, dialect: Dialect, job: str, *, until: float, most: int, figures: Figures) -> None:
     connection = await connect(port)
     try:
-        while (began := perf_counter()) < until:
+        while (began := perf_counter()) < until and (most := most - 1) >= 0:
             failure = await _cycle(connection, dialect, job)
             if failure is None:
                 figures.latencies.append(perf_counter() - began)
@@ -147,10 +148,12 @@ async def _client(port: int, dialect: Dialect, job: str, until: float, figures: 
         connection.close()
 
 
-async def _drive(port: int, dialect: Dialect, jobs: Sequence[str], seconds: float) -> Figures:
+async def _drive(port: int, dialect: Dialect, jobs: Sequence[str], seconds: float, most: int) -> Figures:
     figures = Figures()
     began = perf_counter()
-    await asyncio.gather(*(_client(port, dialect, job, began + seconds, figures) for job in jobs))
+    await asyncio.gather(
+        *(_client(port, dialect, job, until=began + seconds, most=most, figures=figures) for job in jobs)
+    )
     figures.seconds = perf_counter() - began
     return figures
 
@@ -169,6 +172,9 @@ def register(port: int, dialect: Dialect, jobs: Sequence[str]) -> None:
     asyncio.run(_register(port, dialect, jobs))
 
 
-def drive(port: int, dialect: Dialect, jobs: Sequence[str], seconds: float) -> Figures:
-    """Let one client a job (the same job may be named again) run cycles for some seconds, and return the figures."""
-    return asyncio.run(_drive(port, dialect, jobs, seconds))
+def drive(port: int, dialect: Dialect, jobs: Sequence[str], seconds: float, most: int = sys.maxsize) -> Figures:
+    """Let one client a job (the same job may be named again) run cycles, and return the figures.
+
+    Each stops after some seconds, or some cycles.
+    """
+    return asyncio.run(_drive(port, dialect, jobs, seconds, most))

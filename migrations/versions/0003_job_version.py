@@ -1,4 +1,4 @@
-"""A version of each job, which every change of it or of what is below it moves on.
+"""A version of each job, which is another one after every change of it or of what is below it.
 
 Revision ID: 0003
 """

@@ -56,6 +56,16 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def prepare_database(settings: Settings) -> None:
+    """Bring the embedded database to this version before several processes open it.
+
+    Raises:
+        ConfigurationError: The database's URL cannot be used.
+        DatabaseUnavailable: The embedded database cannot be opened or upgraded.
+    """
+    close_service(open_service(settings.database_url, timedelta(seconds=settings.lease_seconds)))
+
+
 def _serve_docs(app: FastAPI) -> None:
     """Serve /docs with assets from an installed package: an air-gapped cluster has no CDN."""
     app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")), "docs_assets")

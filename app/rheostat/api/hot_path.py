@@ -22,7 +22,9 @@ from rheostat.service import Service
 from rheostat.service.desk import Question
 
 _JOB = JOB_ID_PATTERN.strip("^$")
-_PATH = re.compile(rf"/v1/(?:jobs/(?P<job>{_JOB})/(?P<predict>predict)|trials/(?P<trial>[0-9a-f]{{32}})/(?P<report>\w+))")
+_PATH = re.compile(
+    rf"/v1/(?:jobs/(?P<job>{_JOB})/(?P<predict>predict)|trials/(?P<trial>[0-9a-f]{{32}})/(?P<report>\w+))"
+)
 _KEY = re.compile(IDEMPOTENCY_KEY_PATTERN)
 
 

@@ -1,16 +1,29 @@
-"""The server process: one uvicorn on a loopback address."""
+"""The server: one uvicorn on a loopback address, or several that share it."""
 
+import os
+import signal
 import socket
+from functools import partial
 from ipaddress import ip_address
+from multiprocessing import connection, parent_process
+from threading import Thread
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
-from rheostat.api.app import create_app
+from rheostat.api.app import create_app, prepare_database
 from rheostat.api.settings import Settings
 from rheostat.errors import ConfigurationError
 
 GRACEFUL_SHUTDOWN_SECONDS = 30
 """Requests in flight may take this long to end after a SIGTERM."""
+
+WORKER_SECONDS = 60
+"""A process that does not answer its supervisor for so long is replaced; a busy machine takes seconds to start one."""
+
+BACKLOG = 2048
+"""Connections that may wait until a worker takes them."""
 
 
 def serve(settings: Settings) -> None:
@@ -22,21 +35,53 @@ def serve(settings: Settings) -> None:
     """
     _require_loopback(settings.host)
     with _listen(settings) as listener:
-        config = uvicorn.Config(
-            create_app(settings),
-            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
-            server_header=False,
-            access_log=False,  # a line a request would take as long as a report
-        )
-        _AnnouncingServer(config).run(sockets=[listener])
+        if settings.workers == 1:
+            _AnnouncingServer(_config(create_app(settings))).run(sockets=[listener])
+            return
+        prepare_database(settings)
+        listener.listen(BACKLOG)
+        _announce(listener)
+        Multiprocess(_config(partial(_app_of_worker, settings), settings.workers), sockets=[listener]).run()
+
+
+def _config(app: FastAPI | partial[FastAPI], workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, partial),
+        workers=workers,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        server_header=False,
+        access_log=False,  # a line a request would take as long as a report
+        timeout_worker_healthcheck=WORKER_SECONDS,
+    )
+
+
+def _app_of_worker(settings: Settings) -> FastAPI:
+    """Return the application of one of several processes, which ends with the one that started it.
+
+    Otherwise it would hold the port after that one was killed, and nobody would look after it.
+    """
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=follow, name="follow-parent", daemon=True).start()
+    return create_app(settings)
 
 
 class _AnnouncingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         assert sockets is not None
-        host, port = sockets[0].getsockname()[:2]
-        print(f"Rheostat listens on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+        _announce(sockets[0])
+
+
+def _announce(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    print(f"Rheostat listens on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
 
 
 def _require_loopback(host: str) -> None:

@@ -37,9 +37,7 @@ def predict(service: Service, job_id: str, request: PredictRequest, idempotency_
     return service.desk.ask(to_predict(service, job_id, request, idempotency_key))
 
 
-def to_predict(
-    service: Service, job_id: str, request: PredictRequest, idempotency_key: str | None
-) -> Decision[Trial]:
+def to_predict(service: Service, job_id: str, request: PredictRequest, idempotency_key: str | None) -> Decision[Trial]:
     """Return what :func:`predict` asks of the desk."""
 
     def decide(job: RememberedJob) -> tuple[Commit, Trial]:
@@ -50,7 +48,9 @@ def to_predict(
             raise NotFromMemory
         if idempotency_key is not None and any(trial.idempotency_key == idempotency_key for trial in running):
             raise NotFromMemory
-        trial = replace(_choose(service, job, placement, request, running, now), idempotency_key=idempotency_key)
+        trial = replace(
+            _choose(service, job, placement, request, running=running, now=now), idempotency_key=idempotency_key
+        )
         return job.commit(trial), _answer(job, trial)
 
     return Decision(decide, lambda: _under_lock(service, job_id, request, idempotency_key), job_id=job_id)
@@ -66,7 +66,9 @@ def _under_lock(service: Service, job_id: str, request: PredictRequest, idempote
         placement = job.enter(request.gpu)
         now = service.now()
         running = _still_running(connection, job, now)
-        trial = replace(_choose(service, job, placement, request, running, now), idempotency_key=idempotency_key)
+        trial = replace(
+            _choose(service, job, placement, request, running=running, now=now), idempotency_key=idempotency_key
+        )
         Trials(connection).add(trial)
         job.states.save()
         return _answer(job, trial)
@@ -88,6 +90,7 @@ def _choose(
     job: KnownJob,
     placement: PlacementRecord,
     request: PredictRequest,
+    *,
     running: Iterable[TrialRecord],
     now: datetime,
 ) -> TrialRecord:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from rheostat.schemas import JobSettings
 from rheostat.service.open_job import KnownJob
 from rheostat.storage.commits import Commit
+from rheostat.storage.jobs import new_version
 from rheostat.storage.policy_states import States
 from rheostat.storage.records import ObservationRecord, TrialRecord
 from rheostat.storage.snapshots import JobSnapshot
@@ -41,8 +42,9 @@ class RememberedJob(KnownJob):
         Raises:
             PolicyFailed: The policy keeps what cannot be stored.
         """
-        commit = Commit(self.record, trial, observation, self.states.take_changes())
-        self.record = replace(self.record, version=self.record.version + 1)
+        version = self.record.version
+        self.record = replace(self.record, version=new_version())
+        commit = Commit(self.record, version, trial, observation, self.states.take_changes())
         if trial.state == "running":
             self.running[trial.trial_id] = trial
         else:

@@ -298,9 +298,7 @@ def _verdict(job: KnownJob, placement: PlacementRecord, trial: TrialRecord, requ
         return Verdict("running", f"goes on, for the policy cannot say: {failure.message}")
 
 
-def _with_verdict(
-    service: Service, job: KnownJob, trial: TrialRecord, verdict: Verdict, now: datetime
-) -> TrialRecord:
+def _with_verdict(service: Service, job: KnownJob, trial: TrialRecord, verdict: Verdict, now: datetime) -> TrialRecord:
     """Return the trial with what a report made of it."""
     if trial.state not in _OPEN:
         return trial

@@ -28,13 +28,15 @@ class Commit:
     """What one decision writes.
 
     Attributes:
-        job: The job with its counters as the decision leaves them, and the version that the decision was made on.
+        job: The job as the decision leaves it, with its counters and its new version.
+        version: The version that the decision was made on.
         trial: The trial that is new, or that changed.
         observation: The report that changed it; None: the trial is new.
         states: Row of the placement, part and JSON of each part of the policy's state that changed.
     """
 
     job: JobRecord
+    version: int
     trial: TrialRecord
     observation: ObservationRecord | None = None
     states: tuple[tuple[int, str, str], ...] = ()
@@ -138,7 +140,8 @@ def _parameters(commit: Commit, trial: _Fields, observation: _Fields) -> dict[st
     job = commit.job
     values: dict[str, Any] = {
         "job_pk": job.job_pk,
-        "version": job.version,
+        "version": commit.version,
+        "next_version": job.version,
         "next_trial_number": job.next_trial_number,
         "next_sequence": job.next_sequence,
     }

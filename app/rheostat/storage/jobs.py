@@ -11,6 +11,15 @@ from rheostat.storage.records import JobRecord, PlacementRecord
 from rheostat.storage.tables import jobs, placements, trials
 
 
+def new_version() -> int:
+    """Return a version for a job that changes.
+
+    It is drawn, not counted: two processes that change a job at once must not come to the same version, nor may a
+    job that got the row of a deleted one pass for that.
+    """
+    return secrets.randbits(62)
+
+
 class Jobs:
     """The jobs and placements, within one transaction."""
 
@@ -46,8 +55,7 @@ class Jobs:
             "next_sequence": 1,
             "created_at": now,
             "updated_at": now,
-            # Not from 0: SQLite may give the row of a deleted job to the next one, which must not pass for it.
-            "version": secrets.randbits(48),
+            "version": new_version(),
         }
         key = self._connection.execute(insert(jobs).values(values)).inserted_primary_key
         assert key is not None
@@ -66,10 +74,10 @@ class Jobs:
         self._connection.execute(delete(jobs).where(jobs.c.job_pk == job_pk))
 
     def _one(self, condition: ColumnElement[bool], *, lock: bool) -> JobRecord | None:
-        """Return a job; whoever locks it may change it, so that moves its version on."""
+        """Return a job; whoever locks it may change it, so that gives it a new version."""
         if lock:
             found = self._connection.execute(
-                update(jobs).where(condition).values(version=jobs.c.version + 1).returning(*jobs.c)
+                update(jobs).where(condition).values(version=new_version()).returning(*jobs.c)
             )
         else:
             found = self._connection.execute(select(jobs).where(condition))

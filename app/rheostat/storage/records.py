@@ -12,7 +12,7 @@ from rheostat.policy.interface import TrialState
 class JobRecord:
     """A job; ``settings`` and ``registered_settings`` are the wire's ``JobSettings`` as plain JSON.
 
-    ``version`` moves on with every change of the job or of anything below it.
+    ``version`` is another one after every change of the job or of anything below it.
     """
 
     job_pk: int

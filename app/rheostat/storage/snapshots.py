@@ -31,7 +31,7 @@ class JobSnapshot:
 def read_snapshot(connection: Connection, job: JobRecord | None, most_running: int) -> JobSnapshot | None:
     """Return a job with what is below it, or None when there is no such job, or too much below it.
 
-    Nothing is locked. The job comes first: what changes meanwhile moves its version on, so a snapshot of two
+    Nothing is locked. The job comes first: what changes meanwhile changes its version, so a snapshot of two
     moments never passes for one.
 
     Args:

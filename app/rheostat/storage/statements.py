@@ -33,7 +33,7 @@ OBSERVATION = tuple(column.name for column in observations.c if column.name != "
 STATE = ("placement_pk", "part", "state")
 
 _KEY = ("placement_pk", "part")
-_POSTGRESQL = psycopg.dialect()
+_POSTGRESQL = psycopg.PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _SQLITE = sqlite.dialect(paramstyle="named")
 
 
@@ -61,7 +61,8 @@ def sqlite_state() -> str:
 @cache
 def sqlite_renewal() -> str:
     """Return the statement that renews the lease of a running trial."""
-    return _text(update(trials).where(*_renewable()).values(lease_expires_at=_bind(trials, "lease_expires_at")), _SQLITE)
+    lease = _bind(trials, "lease_expires_at")
+    return _text(update(trials).where(*_renewable()).values(lease_expires_at=lease), _SQLITE)
 
 
 @cache
@@ -116,7 +117,7 @@ def _row(table: Table, columns: Sequence[str], prefix: str, held: CTE, suffix: s
 
 def _counters() -> dict[str, ColumnElement[Any]]:
     counters = {name: _bind(jobs, name) for name in ("next_trial_number", "next_sequence")}
-    return {"version": jobs.c.version + literal_column("1"), **counters}
+    return {"version": _bind(jobs, "version", "next_version"), **counters}
 
 
 def _changed_trial(greatest: Any) -> dict[str, ColumnElement[Any]]:

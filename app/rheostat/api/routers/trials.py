@@ -36,9 +36,7 @@ async def predict(
 
 
 @router.post("/trials/{trial_id}/observe", responses=responses(404, 409))
-async def observe(
-    service: TheService, desk: TheDesk, trial_id: TrialIdPath, request: ObserveRequest
-) -> ObserveAnswer:
+async def observe(service: TheService, desk: TheDesk, trial_id: TrialIdPath, request: ObserveRequest) -> ObserveAnswer:
     """Report an evaluation, or the end of a run; the answer says whether to go on."""
     return await desk.ask(use_cases.to_observe(service, trial_id, request))
 
