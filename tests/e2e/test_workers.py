@@ -59,7 +59,7 @@ def test_registrations_at_once_through_two_workers_make_one_job(tmp_path: Path) 
         url = str(server.client.base_url)
 
         def put(_: int) -> int:
-            return httpx.put(f"{url}/v1/jobs/nightly", json=SETTINGS, timeout=30, trust_env=False).status_code
+            return httpx.put(f"{url}/v1/jobs/nightly", json=SETTINGS, timeout=60, trust_env=False).status_code
 
         with ThreadPoolExecutor(8) as pool:
             assert sorted(pool.map(put, range(16))) == [200] * 15 + [201]

@@ -27,7 +27,7 @@ def check(database_url: str, said: Acknowledged) -> None:
 
 def _check_trials(connection: Connection, said: Acknowledged) -> None:
     rows = connection.execute(select(trials.c.trial_id, trials.c.number)).all()
-    numbers = {trial_id: number for trial_id, number in rows}
+    numbers = dict(rows)
     assert max(Counter(numbers.values()).values()) == 1, "trial numbers have twins"
     assert {trial_id: numbers.get(trial_id) for trial_id in said.trials} == said.trials
     assert connection.execute(select(jobs.c.next_trial_number)).scalar_one() == max(numbers.values()) + 1

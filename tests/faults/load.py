@@ -95,4 +95,4 @@ class Trainers:
 
 def register(url: str) -> None:
     """Register the job that all trainers share."""
-    httpx.put(f"{url}/v1/jobs/{JOB}", json=SETTINGS, trust_env=False).raise_for_status()
+    httpx.put(f"{url}/v1/jobs/{JOB}", json=SETTINGS, timeout=60, trust_env=False).raise_for_status()

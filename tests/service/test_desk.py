@@ -47,7 +47,7 @@ def _is_what_a_rebuild_makes(service: Service) -> bool:
 
 @pytest.mark.parametrize("policy", ["rheostat", "zeus"])
 def test_memory_decides_as_a_process_that_remembers_nothing(service: Service, policy: str) -> None:
-    chosen = {}
+    chosen: dict[str, list[tuple[object, ...]]] = {}
     for job_id, forgets in (("remembered", False), ("forgotten", True)):
         register(service, job_id, policy=policy)
         chosen[job_id] = []
@@ -60,7 +60,7 @@ def test_memory_decides_as_a_process_that_remembers_nothing(service: Service, po
             answer = use_cases.observe(asked, trial.trial_id, request)
             chosen[job_id].append((trial.number, trial.batch_size, trial.reason, answer.state, answer.reason))
     assert chosen["remembered"] == chosen["forgotten"]
-    assert len({size for _, size, *_ in chosen["remembered"]}) > 1
+    assert len({decision[1] for decision in chosen["remembered"]}) > 1
 
 
 def test_two_processes_that_take_turns_number_without_twins(service: Service, other: Service) -> None:
