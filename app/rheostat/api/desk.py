@@ -5,6 +5,7 @@ The more requests wait, the more share one commit; a single one goes at once.
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
@@ -76,7 +77,8 @@ class AsyncDesk:
         for (_, future), answer in zip(batch, answers, strict=True):
             loops[future.get_loop()].append((future, answer))
         for loop, settled in loops.items():
-            loop.call_soon_threadsafe(_hand_out, settled)
+            with suppress(RuntimeError):  # a loop that has closed: nobody waits there any more
+                loop.call_soon_threadsafe(_hand_out, settled)
 
 
 def _hand_out(settled: list[tuple["asyncio.Future[Settled | None]", Settled | None]]) -> None:
