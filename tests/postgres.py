@@ -57,9 +57,13 @@ class PostgresServer:
     """A PostgreSQL server with empty databases to give away; a context manager from initdb to removal.
 
     ``start`` in the thread that lives longest: the server goes away with the thread that started it.
+
+    Args:
+        settings: Settings of the server that differ from those of the tests.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._settings = SETTINGS | settings
         # Not in `tempfile.gettempdir()`: a socket's path must be short, and the other user must reach it.
         self._home = Path(tempfile.mkdtemp(prefix="rheostat-pg-", dir="/tmp"))
         self._data = self._home / "data"
@@ -103,7 +107,7 @@ class PostgresServer:
         """Start the server and wait until it answers; do nothing while it runs."""
         if self._process is not None and self._process.poll() is None:
             return
-        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        options = [f"--{name}={value}" for name, value in self._settings.items()]
         with self._log.open("ab") as log:
             self._process = self._launch("postgres", "-D", str(self._data), "-k", str(self._home), *options, output=log)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS

@@ -26,11 +26,11 @@ SETTINGS: dict[str, Any] = {
 class Serving:
     """`rheostat serve` over a database; it may be killed and started again.
 
-    Settings beside the database's are given by their environment variables.
+    Settings beside the database's are given by options, or by their environment variables.
     """
 
-    def __init__(self, database_url: str, log: Path, **environment: str) -> None:
-        self._database_url = database_url
+    def __init__(self, database_url: str, log: Path, *options: str, **environment: str) -> None:
+        self._options = ("--database-url", database_url, *options)
         self._log = log
         self._environment = {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
@@ -38,7 +38,7 @@ class Serving:
 
     def start(self) -> None:
         """Start on a free port and return once it listens."""
-        command = [sys.executable, "-m", "rheostat", "serve", "--port", "0", "--database-url", self._database_url]
+        command = [sys.executable, "-m", "rheostat", "serve", "--port", "0", *self._options]
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=self._environment)
         give_up_at = monotonic() + 30
@@ -51,6 +51,11 @@ class Serving:
 
     def log(self) -> str:
         return self._log.read_text()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """End it by SIGKILL, as a crash would."""
@@ -71,9 +76,9 @@ class Serving:
 
 
 @contextmanager
-def serving(database_url: str, log: Path, **environment: str) -> Iterator[Serving]:
+def serving(database_url: str, log: Path, *options: str, **environment: str) -> Iterator[Serving]:
     """Serve a database for the length of a block."""
-    server = Serving(database_url, log, **environment)
+    server = Serving(database_url, log, *options, **environment)
     try:
         server.start()
         yield server

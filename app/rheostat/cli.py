@@ -76,12 +76,15 @@ def serve(
         typer.Option(help="Address; without tokens loopback only. (Default: 127.0.0.1.)", show_default=False),
     ] = None,
     port: Annotated[int | None, typer.Option(help="0: any free one. (Default: 8420.)", show_default=False)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; more than one pays on PostgreSQL. (Default: 1.)", show_default=False)
+    ] = None,
 ) -> None:
     """Run the server; every option is also an environment variable, as RHEOSTAT_PORT."""
     from rheostat.api.metrics_directory import metrics_directory
     from rheostat.api.settings import load_settings
 
-    settings = load_settings(database_url=database_url, host=host, port=port)
+    settings = load_settings(database_url=database_url, host=host, port=port, workers=workers)
     with metrics_directory():
         from rheostat.api.server import serve as run  # only now, for it imports what looks for the folder
 

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+IDEMPOTENCY_KEY_PATTERN = r"^[!-~]{1,128}$"
 
 NAMESPACE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 NAMESPACE = re.compile(NAMESPACE_PATTERN)
@@ -49,7 +50,7 @@ Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_print
 JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN, examples=["nightly-finetune"])]
 Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN, examples=["team-vision"])]
 TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
-IdempotencyKey = Annotated[str, Field(pattern=r"^[!-~]{1,128}$", examples=["run-2026-11-23"])]
+IdempotencyKey = Annotated[str, Field(pattern=IDEMPOTENCY_KEY_PATTERN, examples=["run-2026-11-23"])]
 
 BatchSize = Annotated[int, Field(ge=1, le=2**31 - 1), Whole]
 GpuCount = Annotated[int, Field(ge=1, le=65_536), Whole]

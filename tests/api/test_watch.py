@@ -95,7 +95,7 @@ def test_requests_are_counted_by_template_and_no_job_is_a_label(server: Serving)
     for job in ("nightly", "weekly"):
         server.client.get(f"/v1/jobs/{job}")
     server.client.get("/v1/jobs-that-nobody-has/1")
-    server.client.request("BREW", "/v1/jobs")
+    server.client.request("PROPFIND", "/v1/jobs")
     after = _samples(server.client.get("/metrics"))
 
     def grown(name: str) -> float:

@@ -13,7 +13,9 @@ from fastapi.staticfiles import StaticFiles
 import rheostat
 from rheostat.api import problems
 from rheostat.api.authentication import Authenticate, Doorkeeper
+from rheostat.api.desk import AsyncDesk
 from rheostat.api.hosts import ANY, LOOPBACK_NAMES, CheckHost
+from rheostat.api.hot_path import HotPath
 from rheostat.api.metrics import Metrics
 from rheostat.api.openapi import Application
 from rheostat.api.rate_limit import RateLimit
@@ -39,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        app.state.desk.close()
         stop_tracing()
         close_service(service)
 
@@ -52,8 +55,10 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
+    app.state.desk = AsyncDesk(service)
     app.state.metrics = Metrics()
     problems.install(app)
+    app.add_middleware(HotPath)  # the innermost: whatever guards the routes guards this, too
     _guard(app, settings, service)
     app.add_middleware(Watch, metrics=app.state.metrics, tracer=tracer)
     for router in (jobs.router, trials.router, power.router, operations.router):

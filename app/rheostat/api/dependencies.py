@@ -5,18 +5,28 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Query, Request, Security
 
 from rheostat.api.authentication import Authorised
+from rheostat.api.desk import AsyncDesk
 from rheostat.schemas import IdempotencyKey, JobId, TrialId
 from rheostat.service import Service
 
 
-async def _service(request: Request) -> Service:
+async def the_service(request: Request) -> Service:
+    """Return the service that a request is for."""
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
 
 
+async def the_desk(request: Request) -> AsyncDesk:
+    """Return the way to the service's desk."""
+    desk = request.app.state.desk
+    assert isinstance(desk, AsyncDesk)
+    return desk
+
+
+TheDesk = Annotated[AsyncDesk, Depends(the_desk)]
 # The service for anybody: what it answers, no secret hangs on.
-TheService = Annotated[Service, Depends(_service)]
+TheService = Annotated[Service, Depends(the_service)]
 # The service for those who may read, train, or do everything, in the namespace that they ask for.
 ReaderService = Annotated[Service, Security(Authorised("read"), scopes=["read"])]
 TrainerService = Annotated[Service, Security(Authorised("trainer"), scopes=["trainer"])]

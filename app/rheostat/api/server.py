@@ -1,12 +1,17 @@
-"""The server process: one uvicorn, on any address once there are tokens, and until then on loopback only."""
+"""The server: one uvicorn, or several that share an address: any once there are tokens, until then loopback only."""
 
 import logging
 import os
 import signal
 import socket
 import sys
+from functools import partial
+from multiprocessing import connection, parent_process
+from threading import Thread
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
 from rheostat.api import logs
 from rheostat.api.app import create_app, open_from
@@ -17,6 +22,12 @@ from rheostat.service.tokens import has_valid_tokens
 
 GRACEFUL_SHUTDOWN_SECONDS = 30
 """Requests in flight may take this long to end after a SIGTERM."""
+
+WORKER_SECONDS = 60
+"""A process that does not answer its supervisor for so long is replaced; a busy machine takes seconds to start one."""
+
+BACKLOG = 2048
+"""Connections that may wait until a worker takes them."""
 
 
 def serve(settings: Settings) -> None:
@@ -35,14 +46,41 @@ def serve(settings: Settings) -> None:
     if not settings.on_loopback:
         _require_tokens(settings)
     with _listen(settings) as listener:
-        config = uvicorn.Config(
-            create_app(settings),
-            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
-            server_header=False,
-            access_log=False,  # `rheostat.api.watch` writes one line a request
-            log_config=None,
-        )
-        _AnnouncingServer(config).run(sockets=[listener])
+        if settings.workers == 1:
+            _AnnouncingServer(_config(create_app(settings))).run(sockets=[listener])
+            return
+        close_service(open_from(settings))  # brings an embedded database to this version
+        listener.listen(BACKLOG)
+        _announce(listener)
+        Multiprocess(_config(partial(_app_of_worker, settings), settings.workers), sockets=[listener]).run()
+
+
+def _config(app: FastAPI | partial[FastAPI], workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, partial),
+        workers=workers,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        server_header=False,
+        timeout_worker_healthcheck=WORKER_SECONDS,
+    )
+
+
+def _app_of_worker(settings: Settings) -> FastAPI:
+    """Return the application of one of several processes, which ends with the one that started it.
+
+    Otherwise it would hold the port after that one was killed, and nobody would look after it.
+    """
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=follow, name="follow-parent", daemon=True).start()
+    logs.configure(settings.log_format, settings.log_level)
+    return create_app(settings)
 
 
 _log = logging.getLogger(__name__)
@@ -52,8 +90,12 @@ class _AnnouncingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         assert sockets is not None
-        host, port = sockets[0].getsockname()[:2]
-        print(f"Rheostat listens on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+        _announce(sockets[0])
+
+
+def _announce(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    print(f"Rheostat listens on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
 
 
 def _require_tokens(settings: Settings) -> None:

@@ -38,6 +38,9 @@ class Settings(BaseModel):
     database_password: SecretStr | None = Field(None, description="Goes into the URL, which then need not have it.")
     host: str = Field("127.0.0.1", description="Address to listen on; without tokens loopback only.")
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(8420, description="Port to listen on; 0: any free one.")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="Processes that serve; more than one pays on PostgreSQL, since SQLite writes one at a time."
+    )
     lease_seconds: Annotated[float, Field(ge=1, le=86_400 * 30)] = Field(
         900.0, description="A trial that is silent for longer counts as abandoned."
     )

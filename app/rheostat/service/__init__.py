@@ -16,9 +16,9 @@ from rheostat.service.jobs import (
     update_job,
 )
 from rheostat.service.power import observe_power_limit, predict_power_limit
-from rheostat.service.predict import predict
+from rheostat.service.predict import predict, to_predict
 from rheostat.service.runs import observe_run
-from rheostat.service.trials import get_trial, heartbeat, list_trials, observe
+from rheostat.service.trials import get_trial, heartbeat, list_trials, observe, to_heartbeat, to_observe
 
 __all__ = [
     "Service",
@@ -37,5 +37,8 @@ __all__ = [
     "rebuild_job",
     "register_job",
     "savings",
+    "to_heartbeat",
+    "to_observe",
+    "to_predict",
     "update_job",
 ]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rheostat.schemas import DEFAULT_NAMESPACE
+from rheostat.service.desk import Desk
 from rheostat.storage.audit import Audit
 from rheostat.storage.engine import Database, Transaction
 
@@ -24,6 +25,7 @@ class Service:
         now: The clock, in UTC.
         namespace: Whose jobs are seen; those of others are as if they were not there.
         actor: Who asks, for the audit trail.
+        own_desk: Where decisions on the hot path are made; None: a new one. A changed copy keeps it.
     """
 
     database: Database
@@ -31,6 +33,17 @@ class Service:
     now: Callable[[], datetime] = _utc_now
     namespace: str = DEFAULT_NAMESPACE
     actor: str = "local"
+    own_desk: Desk | None = None
+
+    def __post_init__(self) -> None:
+        if self.own_desk is None:
+            object.__setattr__(self, "own_desk", Desk(self.database))
+
+    @property
+    def desk(self) -> Desk:
+        """Where decisions on the hot path are made."""
+        assert self.own_desk is not None
+        return self.own_desk
 
     def audit(self, connection: Transaction, action: str, subject: str, details: dict[str, Any] | None = None) -> None:
         """Note in the audit trail, within the change's own transaction, that a job was changed."""

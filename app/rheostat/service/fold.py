@@ -6,7 +6,7 @@ from rheostat.errors import PolicyFailed
 from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.interface import STATE_OF_VERDICT, Job
 from rheostat.policy.learning_curve import LearningCurve
-from rheostat.service.open_job import OpenJob
+from rheostat.service.open_job import KnownJob, OpenJob
 from rheostat.storage.evidence import PowerMeasurements, Runs
 from rheostat.storage.records import PlacementRecord, PowerMeasurementRecord, RunRecord, TrialRecord
 from rheostat.storage.trials import Trials
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 Evidence = TrialRecord | RunRecord | PowerMeasurementRecord
 
 
-def fold(job: OpenJob, placement: PlacementRecord, evidence: Evidence) -> None:
+def fold(job: KnownJob, placement: PlacementRecord, evidence: Evidence) -> None:
     """Let the policy learn from one piece of evidence.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A job opened in a transaction: what every use case works on."""
+"""A job as the use cases work on it: what is known of it, and the same opened in a transaction."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -12,25 +12,26 @@ from rheostat.policy.registry import load_policy
 from rheostat.schemas import MAX_POWER_LIMITS, Gpu, JobSettings
 from rheostat.storage.engine import Transaction
 from rheostat.storage.jobs import Jobs, Placements
-from rheostat.storage.policy_states import PARTS, PolicyStates
+from rheostat.storage.policy_states import PARTS, PolicyStates, States
 from rheostat.storage.records import JobRecord, PlacementRecord
 
 
-class OpenJob:
-    """A job opened in a transaction: its settings and placements, and the policy over their state.
+class KnownJob:
+    """A job with its settings and placements, and the policy over their state.
 
     Args:
-        connection: The transaction; it holds the lock of the job's row where anything is to be changed.
         record: The job's row.
+        settings: What the row says, parsed.
+        placements: Its placements, in the order in which they came.
     """
 
-    def __init__(self, connection: Transaction, record: JobRecord) -> None:
-        self.connection = connection
+    def __init__(self, record: JobRecord, settings: JobSettings, placements: list[PlacementRecord]) -> None:
         self.record = record
-        self.settings = JobSettings.model_validate(record.settings)
-        self.placements = Placements(connection).of_jobs([record.job_pk])
-        self._keys = {self.view(placement): placement.placement_pk for placement in self.placements}
-        self.states = PolicyStates(connection, self._keys)
+        self.settings = settings
+        self.placements = placements
+        self._views: dict[tuple[int, int, int], Job] = {}
+        self._keys = {self.view(placement): placement.placement_pk for placement in placements}
+        self.states = States(self._keys, {})
 
     @cached_property
     def advisor(self) -> Advisor:
@@ -50,31 +51,25 @@ class OpenJob:
         """Return the placement on some GPUs, if the job ever ran there."""
         return next((p for p in self.placements if (p.gpu_model, p.gpu_count) == (gpu.model, gpu.count)), None)
 
-    def enter(self, gpu: Gpu) -> PlacementRecord:
-        """Return the placement on some GPUs, made and registered with the policy if it is new.
-
-        Raises:
-            NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
-        """
-        power_limits(self.settings, gpu)
-        known = self.find(gpu)
-        if known is not None:
-            return known
-        placement = Placements(self.connection).add(
-            self.record.job_pk, gpu.model, gpu.count, gpu.min_power_limit_watts, gpu.max_power_limit_watts
-        )
-        self.placements.append(placement)
-        self._keys[self.view(placement)] = placement.placement_pk
-        self.advisor.register(self.view(placement), self.settings.batch_sizes)
-        self.states.save()
-        return placement
-
     def view(self, placement: PlacementRecord, gpu: Gpu | None = None) -> Job:
         """Return a placement as the policy sees it, from a node whose GPU may allow fewer limits.
 
         Costs are priced with the maximum power limit that the placement was first seen with, so that all runs of
         it compare; the limits to choose from are those of the node that asks.
         """
+        lowest, highest = (
+            (placement.min_power_limit_watts, placement.max_power_limit_watts)
+            if gpu is None
+            else (gpu.min_power_limit_watts, gpu.max_power_limit_watts)
+        )
+        key = (placement.placement_pk, lowest, highest)
+        view = self._views.get(key) or self._view(placement, gpu or wire_gpu(placement))
+        if view.trial_number != self.record.next_trial_number:
+            view = replace(view, trial_number=self.record.next_trial_number)
+        self._views[key] = view
+        return view
+
+    def _view(self, placement: PlacementRecord, gpu: Gpu) -> Job:
         settings = self.settings
         return Job(
             job_id=self.record.job_id,
@@ -82,7 +77,7 @@ class OpenJob:
             gpu_count=placement.gpu_count,
             default_batch_size=settings.default_batch_size,
             max_power_watts=float(placement.max_power_limit_watts * placement.gpu_count),
-            power_limits_watts=power_limits(settings, gpu or wire_gpu(placement)),
+            power_limits_watts=power_limits(settings, gpu),
             target=self.target(),
             max_epochs=settings.max_epochs,
             eta_knob=settings.eta_knob,
@@ -136,17 +131,56 @@ class OpenJob:
     def take_sequence(self) -> int:
         """Return the next place in the order of the job's evidence."""
         sequence = self.record.next_sequence
-        self._save_counters(replace(self.record, next_sequence=sequence + 1))
+        self._count(replace(self.record, next_sequence=sequence + 1))
         return sequence
 
     def take_trial_number(self) -> int:
         """Return the number of the next trial."""
         number = self.record.next_trial_number
-        self._save_counters(replace(self.record, next_trial_number=number + 1))
+        self._count(replace(self.record, next_trial_number=number + 1))
         return number
 
-    def _save_counters(self, record: JobRecord) -> None:
+    def _count(self, record: JobRecord) -> None:
         self.record = record
+
+
+class OpenJob(KnownJob):
+    """A job opened in a transaction: what is changed is written there.
+
+    Args:
+        connection: The transaction; it holds the lock of the job's row where anything is to be changed.
+        record: The job's row.
+    """
+
+    states: PolicyStates
+
+    def __init__(self, connection: Transaction, record: JobRecord) -> None:
+        settings = JobSettings.model_validate(record.settings)
+        super().__init__(record, settings, Placements(connection).of_jobs([record.job_pk]))
+        self.connection = connection
+        self.states = PolicyStates(connection, self._keys)
+
+    def enter(self, gpu: Gpu) -> PlacementRecord:
+        """Return the placement on some GPUs, made and registered with the policy if it is new.
+
+        Raises:
+            NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
+        """
+        power_limits(self.settings, gpu)
+        known = self.find(gpu)
+        if known is not None:
+            return known
+        placement = Placements(self.connection).add(
+            self.record.job_pk, gpu.model, gpu.count, gpu.min_power_limit_watts, gpu.max_power_limit_watts
+        )
+        self.placements.append(placement)
+        self._keys[self.view(placement)] = placement.placement_pk
+        self.advisor.register(self.view(placement), self.settings.batch_sizes)
+        self.states.save()
+        return placement
+
+    def _count(self, record: JobRecord) -> None:
+        super()._count(record)
         Jobs(self.connection).save_counters(record)
 
 

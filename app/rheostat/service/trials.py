@@ -17,10 +17,13 @@ from rheostat.schemas import (
     TrialState,
 )
 from rheostat.service.context import Service
-from rheostat.service.fold import learn
+from rheostat.service.desk import Decision, NotFromMemory, SignOfLife
+from rheostat.service.fold import fold, learn
 from rheostat.service.jobs import require
 from rheostat.service.notes import note
-from rheostat.service.open_job import OpenJob, wire_gpu
+from rheostat.service.open_job import KnownJob, OpenJob, wire_gpu
+from rheostat.service.remembered import RememberedJob
+from rheostat.storage.commits import Commit, Renewal
 from rheostat.storage.engine import Transaction
 from rheostat.storage.jobs import Jobs, Placements
 from rheostat.storage.records import JobRecord, ObservationRecord, PlacementRecord, TrialRecord
@@ -43,7 +46,33 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Observe
         ReportContradicts: An earlier report of the same epoch said otherwise.
         InvalidInput: Energy or time is less than at an earlier epoch, or more than at a later one.
     """
+    return service.desk.ask(to_observe(service, trial_id, request))
 
+
+def to_observe(service: Service, trial_id: str, request: ObserveRequest) -> Decision[ObserveAnswer]:
+    """Return what :func:`observe` asks of the desk."""
+
+    def decide(job: RememberedJob) -> tuple[Commit, ObserveAnswer]:
+        trial = job.running.get(trial_id)
+        if trial is None or request.outcome is not None or request.epoch <= (trial.epochs or 0.0):
+            raise NotFromMemory
+        _check_totals(request, trial, None)
+        now = service.now()
+        placement = job.placement(trial.placement_pk)
+        reported = _with_report(job.target(), trial, request)
+        verdict = _verdict(job, placement, reported, request)
+        saved = _with_verdict(service, job, reported, verdict, now)
+        if saved.sequence is not None:
+            fold(job, placement, saved)
+        observation = _observation(saved, request, verdict, _power_limit(job, placement, trial), now)
+        return job.commit(saved, observation), _answer(observation)
+
+    return Decision(
+        decide, lambda: _observe_under_lock(service, trial_id, request), service.namespace, trial_id=trial_id
+    )
+
+
+def _observe_under_lock(service: Service, trial_id: str, request: ObserveRequest) -> ObserveAnswer:
     def work(connection: Transaction) -> ObserveAnswer:
         record = _require(Jobs(connection).find_by_trial(service.namespace, trial_id, lock=True), trial_id)
         job = OpenJob(connection, record)
@@ -60,7 +89,8 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Observe
         placement = job.placement(trial.placement_pk)
         reported = _with_report(job.target(), trial, request)
         verdict = _verdict(job, placement, reported, request)
-        saved = _save(service, job, reported, verdict, now)
+        saved = _with_verdict(service, job, reported, verdict, now)
+        Trials(connection).save(saved)
         if saved.sequence is not None and trial.sequence is None:
             _conclude(job, placement, saved)
         if trial.state in _OPEN and saved.state != "running":
@@ -78,7 +108,19 @@ def heartbeat(service: Service, trial_id: str) -> HeartbeatAnswer:
     Raises:
         TrialNotFound: There is no such trial.
     """
+    return service.desk.ask(to_heartbeat(service, trial_id))
 
+
+def to_heartbeat(service: Service, trial_id: str) -> SignOfLife[HeartbeatAnswer]:
+    """Return what :func:`heartbeat` asks of the desk."""
+    until = service.now() + service.lease
+    answer = HeartbeatAnswer(state="running", lease_expires_at=until)
+    return SignOfLife(
+        Renewal(service.namespace, trial_id, until), answer, lambda: _heartbeat_under_lock(service, trial_id)
+    )
+
+
+def _heartbeat_under_lock(service: Service, trial_id: str) -> HeartbeatAnswer:
     def work(connection: Transaction) -> HeartbeatAnswer:
         _require(Jobs(connection).find_by_trial(service.namespace, trial_id, lock=True), trial_id)
         trial = Trials(connection).find(trial_id)
@@ -201,10 +243,16 @@ def _check_same(known: ObservationRecord, request: ObserveRequest) -> None:
 def _check_cumulative(connection: Transaction, trial: TrialRecord, request: ObserveRequest) -> None:
     if trial.epochs is None or request.epoch >= trial.epochs:
         before: TrialRecord | ObservationRecord | None = trial
-        after = None
+        after: ObservationRecord | None = None
     else:
         before = Observations(connection).before(trial.trial_id, request.epoch)
         after = Observations(connection).after(trial.trial_id, request.epoch)
+    _check_totals(request, before, after)
+
+
+def _check_totals(
+    request: ObserveRequest, before: TrialRecord | ObservationRecord | None, after: ObservationRecord | None
+) -> None:
     fields = []
     for name in ("energy_joules", "time_seconds"):
         value = getattr(request, name)
@@ -240,7 +288,7 @@ def _with_report(target: Target | None, trial: TrialRecord, request: ObserveRequ
     )
 
 
-def _verdict(job: OpenJob, placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest) -> Verdict:
+def _verdict(job: KnownJob, placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest) -> Verdict:
     if trial.state not in _OPEN:
         return Verdict(trial.state, f"the trial has ended already: {trial.state_reason}")
     view = job.view(placement)
@@ -259,20 +307,18 @@ def _verdict(job: OpenJob, placement: PlacementRecord, trial: TrialRecord, reque
         return Verdict("running", f"goes on, for the policy cannot say: {failure.message}")
 
 
-def _save(service: Service, job: OpenJob, trial: TrialRecord, verdict: Verdict, now: datetime) -> TrialRecord:
-    changed = trial
-    if trial.state in _OPEN:
-        ended = verdict.state != "running"
-        changed = replace(
-            trial,
-            state=verdict.state,
-            state_reason=verdict.reason,
-            lease_expires_at=max(trial.lease_expires_at, now + service.lease),
-            ended_at=now if ended else None,
-            sequence=job.take_sequence() if verdict.state in _TEACHING else None,
-        )
-    Trials(job.connection).save(changed)
-    return changed
+def _with_verdict(service: Service, job: KnownJob, trial: TrialRecord, verdict: Verdict, now: datetime) -> TrialRecord:
+    """Return the trial with what a report made of it."""
+    if trial.state not in _OPEN:
+        return trial
+    return replace(
+        trial,
+        state=verdict.state,
+        state_reason=verdict.reason,
+        lease_expires_at=max(trial.lease_expires_at, now + service.lease),
+        ended_at=None if verdict.state == "running" else now,
+        sequence=job.take_sequence() if verdict.state in _TEACHING else None,
+    )
 
 
 def _conclude(job: OpenJob, placement: PlacementRecord, trial: TrialRecord) -> None:
@@ -283,7 +329,7 @@ def _conclude(job: OpenJob, placement: PlacementRecord, trial: TrialRecord) -> N
     learn(job, placement, trial)
 
 
-def _power_limit(job: OpenJob, placement: PlacementRecord, trial: TrialRecord) -> int | None:
+def _power_limit(job: KnownJob, placement: PlacementRecord, trial: TrialRecord) -> int | None:
     try:
         return job.advisor.power(job.view(placement), trial.batch_size).power_limit_watts
     except PolicyFailed:

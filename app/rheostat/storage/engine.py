@@ -6,7 +6,8 @@ refused in the middle) and reader connections beside it (WAL). PostgreSQL has on
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -78,8 +79,11 @@ class Database:
         if self.is_sqlite:
             self._writer = _sqlite_engine(self.url, writer=True)
             self._reader = _sqlite_engine(self.url, writer=False)
+            self._raw = self._writer
         else:
             self._writer = self._reader = _postgresql_engine(self.url, statement_timeout)
+            # Another pool: in the first one connections begin a transaction by themselves.
+            self._raw = _postgresql_engine(self.url, statement_timeout, isolation_level="AUTOCOMMIT")
 
     @property
     def is_sqlite(self) -> bool:
@@ -140,10 +144,26 @@ class Database:
         finally:
             engine.dispose()
 
+    @contextmanager
+    def raw(self) -> Iterator[Any]:
+        """Lend a connection of the driver's own, which begins no transaction by itself.
+
+        For statements that were compiled before. After an error it is thrown away: it may be dead, or in the middle
+        of a transaction.
+        """
+        connection = self._raw.raw_connection()
+        try:
+            yield connection.driver_connection
+        except BaseException:
+            connection.invalidate()
+            raise
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Close all connections."""
-        self._writer.dispose()
-        self._reader.dispose()
+        for engine in (self._writer, self._reader, self._raw):
+            engine.dispose()
 
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         try:
@@ -239,10 +259,11 @@ def _sqlite_engine(url: URL, *, writer: bool, foreign_keys: bool = True) -> Engi
     return engine
 
 
-def _postgresql_engine(url: URL, statement_timeout: timedelta | None) -> Engine:
+def _postgresql_engine(url: URL, statement_timeout: timedelta | None, **options: Any) -> Engine:
     milliseconds = 0 if statement_timeout is None else max(1, int(statement_timeout.total_seconds() * 1000))
     return create_engine(
         url,
+        **options,
         pool_size=8,
         max_overflow=32,
         pool_timeout=LOCK_TIMEOUT_SECONDS,

@@ -1,13 +1,23 @@
 """Jobs and their placements in SQL."""
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from rheostat.storage.records import JobRecord, PlacementRecord
 from rheostat.storage.tables import jobs, placements, trials
+
+
+def new_version() -> int:
+    """Return a version for a job that changes.
+
+    It is drawn, not counted: two processes that change a job at once must not come to the same version, nor may a
+    job that got the row of a deleted one pass for that.
+    """
+    return secrets.randbits(62)
 
 
 class Jobs:
@@ -18,9 +28,7 @@ class Jobs:
 
     def find(self, namespace: str, job_id: str, *, lock: bool = False) -> JobRecord | None:
         """Return a job; with ``lock`` nobody else changes it, or anything below it, until the transaction ends."""
-        query = select(jobs).where(jobs.c.namespace == namespace, jobs.c.job_id == job_id)
-        row = self._connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-        return None if row is None else JobRecord(**row)
+        return self._one(and_(jobs.c.namespace == namespace, jobs.c.job_id == job_id), lock=lock)
 
     def find_by_trial(self, namespace: str, trial_id: str, *, lock: bool = False) -> JobRecord | None:
         """Return the job of a trial, unless it is another namespace's.
@@ -29,9 +37,7 @@ class Jobs:
         them can wait for each other.
         """
         owner = select(trials.c.job_pk).where(trials.c.trial_id == trial_id).scalar_subquery()
-        query = select(jobs).where(jobs.c.namespace == namespace, jobs.c.job_pk == owner)
-        row = self._connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-        return None if row is None else JobRecord(**row)
+        return self._one(and_(jobs.c.namespace == namespace, jobs.c.job_pk == owner), lock=lock)
 
     def page(self, namespace: str, *, after: str, limit: int) -> list[JobRecord]:
         """Return up to ``limit`` jobs of a namespace whose id comes after the given one, in order of their ids."""
@@ -55,6 +61,7 @@ class Jobs:
             "next_sequence": 1,
             "created_at": now,
             "updated_at": now,
+            "version": new_version(),
         }
         key = self._connection.execute(insert(jobs).values(values)).inserted_primary_key
         assert key is not None
@@ -71,6 +78,17 @@ class Jobs:
     def delete(self, job_pk: int) -> None:
         """Delete a job and everything below it."""
         self._connection.execute(delete(jobs).where(jobs.c.job_pk == job_pk))
+
+    def _one(self, condition: ColumnElement[bool], *, lock: bool) -> JobRecord | None:
+        """Return a job; whoever locks it may change it, so that gives it a new version."""
+        if lock:
+            found = self._connection.execute(
+                update(jobs).where(condition).values(version=new_version()).returning(*jobs.c)
+            )
+        else:
+            found = self._connection.execute(select(jobs).where(condition))
+        row = found.mappings().one_or_none()
+        return None if row is None else JobRecord(**row)
 
     def _update(self, job_pk: int, **values: Any) -> None:
         self._connection.execute(update(jobs).where(jobs.c.job_pk == job_pk).values(values))

@@ -15,19 +15,21 @@ PARTS: tuple[Part, ...] = get_args(Part)
 """In the order of :class:`rheostat.policy.advisor.Stores`."""
 
 
-class PolicyStates:
-    """The states of a job's placements, read as they are asked for and written back by :meth:`save`.
+class States:
+    """The states of a job's placements as policies see them, and what they changed.
 
     Args:
-        connection: The transaction.
         placement_pks: The rows of the placements that may be asked for.
+        loaded: The states of their parts by row.
     """
 
-    def __init__(self, connection: Connection, placement_pks: Mapping[Job, int]) -> None:
-        self._connection = connection
+    def __init__(self, placement_pks: Mapping[Job, int], loaded: Mapping[int, dict[str, State]]) -> None:
         self._placement_pks = placement_pks
         self._loaded: dict[int, dict[str, State]] = {}
         self._stored: dict[tuple[int, str], str] = {}
+        self._touched: set[tuple[int, str]] = set()
+        for placement_pk, parts in loaded.items():
+            self._remember(placement_pk, parts)
 
     def part(self, part: Part) -> "PartStore":
         """Return the store of one part of the states."""
@@ -39,18 +41,66 @@ class PolicyStates:
         Raises:
             KeyError: It is not one of the placements of this job.
         """
-        placement_pk = self._placement_pks[job]
-        if placement_pk not in self._loaded:
-            query = select(policy_states.c.part, policy_states.c.state)
-            rows = self._connection.execute(query.where(policy_states.c.placement_pk == placement_pk))
-            self._loaded[placement_pk] = {row.part: row.state for row in rows}
-            for part, state in self._loaded[placement_pk].items():
-                self._stored[placement_pk, part] = _text(state)
-        return self._loaded[placement_pk]
+        return self._loaded[self._placement_pks[job]]
+
+    def touch(self, job: Job, part: Part) -> None:
+        """Note that a part was handed out or replaced: only such parts can have changed."""
+        self._touched.add((self._placement_pks[job], part))
 
     def jobs(self) -> Iterator[Job]:
         """Iterate over the placements."""
         return iter(self._placement_pks)
+
+    def take_changes(self) -> tuple[tuple[int, str, str], ...]:
+        """Return row, part and JSON of what changed since this was asked last, also what was changed in place.
+
+        What goes on being handed out is what another process would read.
+
+        Raises:
+            PolicyFailed: A policy keeps what JSON cannot hold, or a number that is not finite.
+        """
+        changes = []
+        for placement_pk, part in sorted(self._touched):
+            parts = self._loaded[placement_pk]
+            text = _text(parts[part]) if part in parts else None
+            if text is not None and text != self._stored.get((placement_pk, part)):
+                changes.append((placement_pk, part, text))
+        for placement_pk, part, text in changes:
+            self._stored[placement_pk, part] = text
+            self._loaded[placement_pk][part] = json.loads(text)
+        self._touched.clear()
+        return tuple(changes)
+
+    def _remember(self, placement_pk: int, parts: dict[str, State]) -> None:
+        self._loaded[placement_pk] = parts
+        for part, state in parts.items():
+            self._stored[placement_pk, part] = _text(state)
+
+
+class PolicyStates(States):
+    """The states of a job's placements, read as they are asked for and written back by :meth:`save`.
+
+    Args:
+        connection: The transaction.
+        placement_pks: The rows of the placements that may be asked for.
+    """
+
+    def __init__(self, connection: Connection, placement_pks: Mapping[Job, int]) -> None:
+        super().__init__(placement_pks, {})
+        self._connection = connection
+
+    def of(self, job: Job) -> dict[str, State]:
+        """Return the parts of a placement's state, by name.
+
+        Raises:
+            KeyError: It is not one of the placements of this job.
+        """
+        placement_pk = self._placement_pks[job]
+        if placement_pk not in self._loaded:
+            query = select(policy_states.c.part, policy_states.c.state)
+            rows = self._connection.execute(query.where(policy_states.c.placement_pk == placement_pk))
+            self._remember(placement_pk, {row.part: row.state for row in rows})
+        return self._loaded[placement_pk]
 
     def clear(self, job: Job) -> None:
         """Forget the state of a placement, here and in the table."""
@@ -65,36 +115,34 @@ class PolicyStates:
         Raises:
             PolicyFailed: A policy keeps what JSON cannot hold, or a number that is not finite.
         """
-        for placement_pk, parts in self._loaded.items():
-            for part, state in parts.items():
-                text = _text(state)
-                stored = self._stored.get((placement_pk, part))
-                if text == stored:
-                    continue
-                row = {"placement_pk": placement_pk, "part": part, "state": json.loads(text)}
-                if stored is None:
-                    self._connection.execute(insert(policy_states).values(row))
-                else:
-                    self._connection.execute(
-                        update(policy_states)
-                        .where(policy_states.c.placement_pk == placement_pk, policy_states.c.part == part)
-                        .values(state=row["state"])
-                    )
-                self._stored[placement_pk, part] = text
+        known = set(self._stored)
+        for placement_pk, part, text in self.take_changes():
+            row = {"placement_pk": placement_pk, "part": part, "state": json.loads(text)}
+            if (placement_pk, part) in known:
+                self._connection.execute(
+                    update(policy_states)
+                    .where(policy_states.c.placement_pk == placement_pk, policy_states.c.part == part)
+                    .values(state=row["state"])
+                )
+            else:
+                self._connection.execute(insert(policy_states).values(row))
 
 
 class PartStore(MutableMapping[Job, State]):
     """A :data:`rheostat.policy.interface.StateStore` over one part of the policies' states."""
 
-    def __init__(self, states: PolicyStates, part: Part) -> None:
+    def __init__(self, states: States, part: Part) -> None:
         self._states = states
         self._part = part
 
     def __getitem__(self, job: Job) -> State:
-        return self._states.of(job)[self._part]
+        state = self._states.of(job)[self._part]
+        self._states.touch(job, self._part)
+        return state
 
     def __setitem__(self, job: Job, state: State) -> None:
         self._states.of(job)[self._part] = state
+        self._states.touch(job, self._part)
 
     def __delitem__(self, job: Job) -> None:
         raise TypeError("a policy may replace the state of a job, not take it away")

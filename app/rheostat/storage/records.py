@@ -10,7 +10,10 @@ from rheostat.policy.interface import TrialState
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job; ``settings`` and ``registered_settings`` are the wire's ``JobSettings`` as plain JSON."""
+    """A job; ``settings`` and ``registered_settings`` are the wire's ``JobSettings`` as plain JSON.
+
+    ``version`` is another one after every change of the job or of anything below it.
+    """
 
     job_pk: int
     namespace: str
@@ -22,6 +25,7 @@ class JobRecord:
     next_sequence: int
     created_at: datetime
     updated_at: datetime
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Raw observations (``observations``, ``runs``, ``power_measurements``, and how each trial ended) are the truth.
 ``policy_states`` is derived from them: a fold in the order of ``sequence``, which counts a job's conclusions and
 measurements. No cost is stored but what a caller gave as one: costs follow from energy, time and the job's knobs.
+``jobs.version`` is drawn anew at every change of a job or of anything below it, but for the lease of a trial that runs.
 """
 
 from datetime import UTC, datetime
@@ -78,6 +79,7 @@ jobs = Table(
     Column("next_sequence", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("version", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("namespace", "job_id"),
 )
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal, o
 from rheostat.storage.records import ObservationRecord, Totals, TrialRecord
 from rheostat.storage.tables import observations, trials
 
-_CHANGING = (
+CHANGING = (
     "state",
     "state_reason",
     "epochs",
@@ -39,9 +39,11 @@ class Trials:
         """Return the trial that a job made for an idempotency key."""
         return self._one(and_(trials.c.job_pk == job_pk, trials.c.idempotency_key == idempotency_key))
 
-    def running(self, job_pk: int) -> list[TrialRecord]:
+    def running(self, job_pk: int, limit: int | None = None) -> list[TrialRecord]:
         """Return the trials recorded as running, in the order of their numbers; leases may have run out."""
         query = select(trials).where(trials.c.job_pk == job_pk, trials.c.state == "running").order_by(trials.c.number)
+        if limit is not None:
+            query = query.limit(limit)
         return [TrialRecord(**row) for row in self._connection.execute(query).mappings()]
 
     def count_running(self, now: datetime) -> int:
@@ -75,7 +77,7 @@ class Trials:
 
     def save(self, trial: TrialRecord) -> None:
         """Store what reports and leases change in a trial."""
-        values = {name: getattr(trial, name) for name in _CHANGING}
+        values = {name: getattr(trial, name) for name in CHANGING}
         self._connection.execute(update(trials).where(trials.c.trial_id == trial.trial_id).values(values))
 
     def abandon(self, trial_ids: Sequence[str], now: datetime, reason: str) -> None:

@@ -5,7 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, status
 
 from rheostat import service as use_cases
-from rheostat.api.dependencies import IdempotencyKeyHeader, JobIdPath, Limit, ReaderService, TrainerService, TrialIdPath
+from rheostat.api.dependencies import (
+    IdempotencyKeyHeader,
+    JobIdPath,
+    Limit,
+    ReaderService,
+    TheDesk,
+    TrainerService,
+    TrialIdPath,
+)
 from rheostat.api.problems import responses
 from rheostat.schemas import (
     HeartbeatAnswer,
@@ -24,23 +32,29 @@ router = APIRouter(prefix="/v1", tags=["trials"])
 
 
 @router.post("/jobs/{job_id}/predict", status_code=status.HTTP_201_CREATED, responses=responses(404, 409))
-def predict(
-    service: TrainerService, job_id: JobIdPath, request: PredictRequest, idempotency_key: IdempotencyKeyHeader = None
+async def predict(
+    service: TrainerService,
+    desk: TheDesk,
+    job_id: JobIdPath,
+    request: PredictRequest,
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> Trial:
     """Start a trial: what batch size and power limit to train with."""
-    return use_cases.predict(service, job_id, request, idempotency_key)
+    return await desk.ask(use_cases.to_predict(service, job_id, request, idempotency_key))
 
 
 @router.post("/trials/{trial_id}/observe", responses=responses(404, 409))
-def observe(service: TrainerService, trial_id: TrialIdPath, request: ObserveRequest) -> ObserveAnswer:
+async def observe(
+    service: TrainerService, desk: TheDesk, trial_id: TrialIdPath, request: ObserveRequest
+) -> ObserveAnswer:
     """Report an evaluation, or the end of a run; the answer says whether to go on."""
-    return use_cases.observe(service, trial_id, request)
+    return await desk.ask(use_cases.to_observe(service, trial_id, request))
 
 
 @router.post("/trials/{trial_id}/heartbeat", responses=responses(404))
-def heartbeat(service: TrainerService, trial_id: TrialIdPath) -> HeartbeatAnswer:
+async def heartbeat(service: TrainerService, desk: TheDesk, trial_id: TrialIdPath) -> HeartbeatAnswer:
     """Keep a trial's lease during a long epoch."""
-    return use_cases.heartbeat(service, trial_id)
+    return await desk.ask(use_cases.to_heartbeat(service, trial_id))
 
 
 @router.get("/trials/{trial_id}", responses=responses(404))

@@ -12,6 +12,7 @@ posterior stands in for the mixture. The constants were fitted on published trai
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import exp
 
 import numpy as np
@@ -69,6 +70,7 @@ def step_bound_share(measurements: Sequence[PowerMeasurement], max_power_watts: 
     return 1.0 / (1.0 + exp(min(max(exponent, -4.0), 4.0)))
 
 
+@lru_cache(maxsize=32)
 def share_means(grid: Grid) -> Array:
     """Return the prior mean of ``g`` under each ``rho``, of shape (shares, arms)."""
     means: Array = np.log(SHARES[:, None] * 2.0**-grid.distance + 1.0 - SHARES[:, None])
@@ -86,6 +88,13 @@ def posterior(grid: Grid, log_costs: Array, expected_share: float, shape: Array 
         expected_share: What :func:`step_bound_share` expects of ``rho``.
         shape: What another placement believes of ``g``, in place of the mixture; None: there is none.
     """
+    return _posterior(grid, log_costs.tobytes(), expected_share, None if shape is None else shape.tobytes())
+
+
+@lru_cache(maxsize=128)  # most decisions rest on the same figures as the one before
+def _posterior(grid: Grid, log_cost_bytes: bytes, expected_share: float, shape_bytes: bytes | None) -> Posterior:
+    log_costs = np.frombuffer(log_cost_bytes)
+    shape = None if shape_bytes is None else np.frombuffer(shape_bytes)
     if shape is None:
         means, weights = share_means(grid), _share_log_weights(expected_share)
         slope, smooth = SLOPE_DEVIATION, SMOOTH_DEVIATION
@@ -93,15 +102,10 @@ def posterior(grid: Grid, log_costs: Array, expected_share: float, shape: Array 
         means, weights = shape[None, :], np.zeros(1)
         slope = smooth = OTHER_GPU_DEVIATION
     seen = np.nonzero(~np.isnan(log_costs))[0]
-    kernel = (
-        (LEVEL_DEVIATION**2 if len(seen) else 0.0)
-        + slope**2 * np.outer(grid.distance, grid.distance)
-        + grid.smooth(smooth, SMOOTH_OCTAVES)
-        + ARM_DEVIATION**2 * np.eye(len(grid))
-    )
+    kernel = _kernel(grid, LEVEL_DEVIATION**2 if len(seen) else 0.0, slope, smooth)
     if not len(seen):
         mean = _normalised(weights) @ means
-        return Posterior(mean, kernel + _between(means, mean, _normalised(weights)))
+        return _frozen(mean, kernel + _between(means, mean, _normalised(weights)))
     nearest = seen[np.argmin(np.abs(grid.distance[seen]))]
     level = log_costs[nearest]
     means = means - means[:, [nearest]]
@@ -113,7 +117,24 @@ def posterior(grid: Grid, log_costs: Array, expected_share: float, shape: Array 
     each = means + residuals @ gain
     mean = share @ each
     covariance = kernel - kernel[:, seen] @ gain + _between(each, mean, share)
-    return Posterior(mean + level, covariance)
+    return _frozen(mean + level, covariance)
+
+
+def _frozen(mean: Array, covariance: Array) -> Posterior:
+    """Return a posterior that many may share."""
+    mean.flags.writeable = covariance.flags.writeable = False
+    return Posterior(mean, covariance)
+
+
+@lru_cache(maxsize=32)
+def _kernel(grid: Grid, level: float, slope: float, smooth: float) -> Array:
+    kernel: Array = (
+        level
+        + slope**2 * np.outer(grid.distance, grid.distance)
+        + grid.smooth(smooth, SMOOTH_OCTAVES)
+        + ARM_DEVIATION**2 * np.eye(len(grid))
+    )
+    return kernel
 
 
 def _share_log_weights(expected_share: float) -> Array:

@@ -22,8 +22,15 @@ class Grid:
 
     def __init__(self, batch_sizes: Sequence[int], default_batch_size: int) -> None:
         self.batch_sizes = tuple(batch_sizes)
+        self._key = (self.batch_sizes, default_batch_size)
         self.octaves: Array = np.log2(np.array(batch_sizes, dtype=np.float64))
         self.distance: Array = self.octaves - np.log2(float(default_batch_size))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Grid) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def __len__(self) -> int:
         return len(self.batch_sizes)

@@ -1,0 +1,88 @@
+"""The way from the event loop to the service's desk: one thread that takes along whatever has come in meanwhile.
+
+The more requests wait, the more share one commit; a single one goes at once.
+"""
+
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from typing import TypeVar
+
+from starlette.concurrency import run_in_threadpool
+
+from rheostat.service import Service
+from rheostat.service.desk import Decision, Question, Settled, SignOfLife
+
+MOST_AT_ONCE = 64
+"""Decisions in one commit: an answer waits for those before it, so there must not be too many."""
+
+A = TypeVar("A")
+
+_Waiting = tuple[Question, "asyncio.Future[Settled | None]"]
+
+
+class AsyncDesk:
+    """Asks the service's desk from coroutines.
+
+    Args:
+        service: Whose desk.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._desk = service.desk
+        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name="desk", daemon=True)
+        self._thread.start()
+
+    async def ask(self, question: Decision[A] | SignOfLife[A]) -> A:
+        """Return the answer to a question once it is durable."""
+        future: asyncio.Future[Settled | None] = asyncio.get_running_loop().create_future()
+        self._waiting.put((question, future))
+        settled = await future
+        if settled is None:
+            return await run_in_threadpool(question.under_lock)
+        settled.tell()
+        answer: A = settled.answer
+        return answer
+
+    def close(self) -> None:
+        """Stop once all that was asked is answered."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            batch = self._take()
+            asked = [waiting for waiting in batch if waiting is not None]
+            if asked:
+                self._settle(asked)
+            if len(asked) < len(batch):
+                return
+
+    def _take(self) -> list[_Waiting | None]:
+        batch = [self._waiting.get()]
+        while len(batch) < MOST_AT_ONCE and batch[-1] is not None and not self._waiting.empty():
+            batch.append(self._waiting.get())
+        return batch
+
+    def _settle(self, batch: list[_Waiting]) -> None:
+        answers: list[Settled | None]
+        try:
+            answers = self._desk.settle([question for question, _ in batch])
+        except Exception:  # then each fails, or succeeds, by itself
+            answers = [None] * len(batch)
+        loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Settled | None], Settled | None]]]
+        loops = defaultdict(list)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            loops[future.get_loop()].append((future, answer))
+        for loop, settled in loops.items():
+            with suppress(RuntimeError):  # a loop that has closed: nobody waits there any more
+                loop.call_soon_threadsafe(_hand_out, settled)
+
+
+def _hand_out(settled: list[tuple["asyncio.Future[Settled | None]", Settled | None]]) -> None:
+    for future, answer in settled:
+        if not future.done():  # who asked may have gone
+            future.set_result(answer)

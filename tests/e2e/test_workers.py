@@ -1,0 +1,65 @@
+"""`rheostat serve --workers`: several processes behind one address, on one database."""
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx
+
+from tests.faults.invariants import check
+from tests.faults.load import Trainers, register
+from tests.serving import SETTINGS, migrate, serving
+
+
+def _children(pid: int) -> set[int]:
+    """Return the processes that serve: those that multiprocessing spawned."""
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return {child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+
+def _wait_for(condition: object, seconds: float = 60) -> None:
+    assert callable(condition)
+    give_up_at = monotonic() + seconds
+    while not condition():
+        assert monotonic() < give_up_at
+        sleep(0.05)
+
+
+def test_two_workers_share_one_hot_job_and_a_killed_one_is_replaced(database_url: str, tmp_path: Path) -> None:
+    migrate(database_url)
+    with serving(database_url, tmp_path / "log", "--workers", "2") as server:
+        url = str(server.client.base_url)
+        register(url)
+        first = _children(server.pid)
+        assert len(first) == 2
+        with Trainers([url], count=6) as trainers:
+            _wait_for(lambda: len(trainers.said.reports) > 40)
+            os.kill(min(first), signal.SIGKILL)
+            _wait_for(lambda: len(_children(server.pid) - first) == 1)
+            before = len(trainers.said.reports)
+            _wait_for(lambda: len(trainers.said.reports) > before + 20)
+        assert server.terminate() in (0, -15)
+        assert "Traceback" not in server.log()
+    check(database_url, trainers.said)
+    assert trainers.said.refusals == []
+
+
+def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path) -> None:
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log", "--workers", "2") as server:
+        assert server.client.get("/readyz").status_code == 200
+        workers = _children(server.pid)
+        server.kill()
+        _wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def test_registrations_at_once_through_two_workers_make_one_job(tmp_path: Path) -> None:
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log", "--workers", "2") as server:
+        url = str(server.client.base_url)
+
+        def put(_: int) -> int:
+            return httpx.put(f"{url}/v1/jobs/nightly", json=SETTINGS, timeout=60, trust_env=False).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sorted(pool.map(put, range(16))) == [200] * 15 + [201]
