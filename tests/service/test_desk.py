@@ -195,3 +195,31 @@ def test_every_change_gives_the_job_another_version(service: Service) -> None:
     converge(service, trial, 100.0)
     seen.add(version())
     assert len(seen) == 5
+
+
+def test_a_job_of_the_same_name_in_another_namespace_is_another_job(service: Service) -> None:
+    others = replace(service, namespace="vision")
+    for one, policy in ((service, "zeus"), (others, "rheostat")):
+        register(one, policy=policy)
+    mine, theirs = [[predict(one) for one in (service, others)] for _ in range(2)]
+    assert [trial.number for trial in mine + theirs] == [1, 1, 2, 2]
+    assert _numbers(service) == _numbers(others) == [1, 2]
+    assert len({trial.trial_id for trial in mine + theirs}) == 4
+
+
+def test_a_trial_of_another_namespace_is_not_there_even_for_a_desk_that_remembers_it(service: Service) -> None:
+    others = replace(service, namespace="vision")
+    register(service)
+    trial = predict(service)
+    before = use_cases.get_trial(service, trial.trial_id)
+    request = ObserveRequest(epoch=1, metric=0.5, energy_joules=1, time_seconds=1)
+    for asks in (
+        lambda: use_cases.observe(others, trial.trial_id, request),
+        lambda: use_cases.heartbeat(others, trial.trial_id),
+    ):
+        with pytest.raises(TrialNotFound):
+            asks()
+    assert use_cases.get_trial(service, trial.trial_id) == before
+    with pytest.raises(JobNotFound):
+        predict(others)
+    assert use_cases.observe(service, trial.trial_id, request).action == "continue"
