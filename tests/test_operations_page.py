@@ -1,0 +1,46 @@
+"""What the page for operators says is what happens, and no page links to one that is not there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "deploy").glob("*.md"))]
+
+
+def _block(start: str) -> str:
+    (block,) = [text for text in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if text.startswith(start)]
+    return str(block)
+
+
+def test_the_commands_about_tokens_and_copies_run_as_they_stand(tmp_path: Path) -> None:
+    script = _block("rheostat token create") + _block("rheostat db backup")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RHEOSTAT_DATABASE_URL": f"sqlite:///{tmp_path / 'rheostat.db'}",
+    }
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "vision-ci\ttrainer+read\tnamespace vision" in run.stdout
+    assert (tmp_path / "rheostat.backup").exists()
+    assert "deleted 0 reports" in run.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
