@@ -177,3 +177,11 @@ def test_a_failure_that_nobody_foresaw_has_an_id_a_traceback_and_no_leak(tmp_pat
         assert [line["status"] for line in lines if "status" in line] == [500]
         assert any("secret of the house" in line.get("exception", "") for line in lines)
         assert broken.client.get("/healthz").status_code == 200
+
+
+def test_a_request_has_one_line_and_every_line_is_json(server: Serving) -> None:
+    _ask(server, "only-1", "GET", "/v1/jobs/nightly")
+    _lines(server, "only-1")
+    lines = [line for line in server.log().splitlines() if "Rheostat listens on" not in line]
+    assert [line for line in lines if not line.startswith("{")] == []
+    assert len([line for line in lines if "only-1" in line]) == 1
