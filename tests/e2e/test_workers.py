@@ -46,6 +46,16 @@ def test_two_workers_share_one_hot_job_and_a_killed_one_is_replaced(database_url
     assert trainers.said.refusals == []
 
 
+def test_a_worker_that_dies_while_it_is_asked_whether_it_is_well_is_replaced_at_once(tmp_path: Path) -> None:
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log", "--workers", "2") as server:
+        assert server.client.get("/readyz").status_code == 200
+        first = _children(server.pid)
+        os.kill(min(first), signal.SIGSTOP)
+        sleep(1)  # it is asked twice a second
+        os.kill(min(first), signal.SIGKILL)
+        _wait_for(lambda: len(_children(server.pid) - first) == 1, seconds=20)
+
+
 def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path) -> None:
     with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log", "--workers", "2") as server:
         assert server.client.get("/readyz").status_code == 200

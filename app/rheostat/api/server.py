@@ -52,7 +52,7 @@ def serve(settings: Settings) -> None:
         close_service(open_from(settings))  # brings an embedded database to this version
         listener.listen(BACKLOG)
         _announce(listener)
-        Multiprocess(_config(partial(_app_of_worker, settings), settings.workers), sockets=[listener]).run()
+        _Supervisor(_config(partial(_app_of_worker, settings), settings.workers), sockets=[listener]).run()
 
 
 def _config(app: FastAPI | partial[FastAPI], workers: int = 1) -> uvicorn.Config:
@@ -86,6 +86,22 @@ def _app_of_worker(settings: Settings) -> FastAPI:
 
 
 _log = logging.getLogger(__name__)
+
+
+class _Supervisor(Multiprocess):
+    """Replaces a worker at once that dies while it is asked whether it is well: only then does its pipe end with it."""
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        self._leave_pipes_to_workers()
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        self._leave_pipes_to_workers()
+
+    def _leave_pipes_to_workers(self) -> None:
+        for process in self.processes:
+            process.child_conn.close()
 
 
 class _AnnouncingServer(uvicorn.Server):

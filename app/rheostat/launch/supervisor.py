@@ -28,6 +28,9 @@ STOPPED, NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 124, 126, 127, 128
 
 _LOOK_SECONDS = 0.1
 
+_SIGNAL_SECONDS = 0.5
+"""A signal that comes between Python's last look for one and a wait is passed on when that wait ends, so none is long."""
+
 
 class CommandEnded(Exception):
     """Ends the trial's block before the target; what it is called tells the trial's outcome.
@@ -151,9 +154,9 @@ class Supervisor:
             # First of all: a command that tells more and more is ended, too.
             while self._due and monotonic() >= self._due[0][0]:
                 self._end(command)
-            left = max(0.0, self._due[0][0] - monotonic()) if self._due else None
+            left = self._due[0][0] - monotonic() if self._due else _SIGNAL_SECONDS
             try:
-                event = self._events.get(timeout=left)
+                event = self._events.get(timeout=max(0.0, min(left, _SIGNAL_SECONDS)))
             except Empty:
                 continue
             if event is None:
