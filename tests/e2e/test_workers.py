@@ -3,6 +3,7 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -15,8 +16,12 @@ from tests.serving import SETTINGS, migrate, serving
 
 def _children(pid: int) -> set[int]:
     """Return the processes that serve: those that multiprocessing spawned."""
-    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    return {child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+    serving = set()
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        with suppress(FileNotFoundError, ProcessLookupError):  # It died since it was listed.
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                serving.add(child)
+    return serving
 
 
 def _wait_for(condition: object, seconds: float = 60) -> None:

@@ -29,7 +29,7 @@ STOPPED, NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 124, 126, 127, 128
 _LOOK_SECONDS = 0.1
 
 _SIGNAL_SECONDS = 0.5
-"""A signal that comes between Python's last look for one and a wait is passed on when that wait ends, so none is long."""
+"""A signal that comes between Python's last look for one and a wait is passed on only when that wait ends."""
 
 
 class CommandEnded(Exception):
