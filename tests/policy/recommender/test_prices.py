@@ -8,7 +8,7 @@ from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.recommender.evidence import Arm, safe_log
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.power_sweep import PowerSweep
-from rheostat.policy.recommender.prices import gather_prices
+from rheostat.policy.recommender.prices import gather_prices, measured_prices
 from tests.policy.examples import JsonStore, a_job
 
 SIZES = (16, 32, 64)
@@ -25,7 +25,7 @@ def price(measured: dict[int, float], told: dict[int, list[float]], batch_size: 
     for size, costs in told.items():
         for cost in costs:
             arms[size] = arms[size].with_epoch_cost(safe_log(cost))
-    log_cost = gather_prices(sweep, JOB, GRID, arms, None).log_costs[GRID.index(batch_size)]
+    log_cost = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, None).log_costs[GRID.index(batch_size)]
     return None if isnan(log_cost) else exp(log_cost)
 
 
@@ -59,4 +59,4 @@ def test_of_two_single_runs_that_contradict_each_other_neither_is_believed() -> 
 def test_figures_of_a_step_tell_nothing_of_an_epoch() -> None:
     sweep = PowerSweep(JsonStore())
     sweep.measure(JOB, 32, PowerMeasurement(300, 1.0, 0.1, 1.0, of_an_epoch=False))
-    assert isnan(gather_prices(sweep, JOB, GRID, {size: Arm() for size in SIZES}, None).log_costs[1])
+    assert measured_prices(sweep, JOB, GRID).log_costs == (None, None, None)

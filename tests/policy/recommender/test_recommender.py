@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rheostat.errors import NoBatchSizeLeft
+from rheostat.policy.advisor import Advisor, Stores
 from rheostat.policy.interface import Result, Situation, State, TrialState
 from rheostat.policy.learning_curve import LearningCurve
-from rheostat.policy.recommender.optimizer import Recommender
+from rheostat.policy.recommender.optimizer import POLICY, Recommender
 from tests.policy.examples import JsonStore, a_job
 from tests.policy.recommender.trainer import ACCURACY, EPOCHS, SIZES, Trainer
 
@@ -390,3 +392,12 @@ def test_knobs_may_be_turned_without_losing_what_was_learnt() -> None:
     turned = Trainer.__new__(Trainer)
     turned.__dict__.update(trainer.__dict__ | {"job": replace(trainer.job, beta_knob=4.0, max_slowdown=1.2)})
     assert turned.choose() == 16
+
+
+def test_what_is_worked_out_once_is_what_it_would_be_worked_out_to_anew() -> None:
+    told: Mapping[int, float] = {8: 300.0, 16: 250.0}
+    anew = Trainer(joules=told)
+    once = Trainer(joules=told, advisor=Advisor(POLICY, Stores({}, {}, {})))  # gives out the same state again
+    assert once.recur(15) == anew.recur(15)
+    assert once.trials == anew.trials
+    assert once.advisor.estimates(once.job) == anew.advisor.estimates(anew.job)

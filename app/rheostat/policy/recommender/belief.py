@@ -12,7 +12,6 @@ from math import exp, log
 
 import numpy as np
 
-from rheostat.policy.interface import Job
 from rheostat.policy.recommender import epoch_cost, epochs
 from rheostat.policy.recommender.curves import Expectation
 from rheostat.policy.recommender.doubt import DOUBTFUL
@@ -101,8 +100,15 @@ class Belief:
         return replace(self, epochs=self.epochs.foresee(arm, self.noise), epoch_costs=costs)
 
 
-def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief | None:
-    """Return what the evidence of a placement, pooled with the others', makes believe; None before any success."""
+def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Prices) -> Belief | None:
+    """Return what the evidence of a placement, pooled with the others', makes believe; None before any success.
+
+    Args:
+        fixed_epochs: How many each run takes, of a job without a target; None: that is what is to be learnt.
+        grid: The arms.
+        evidence: What was seen of them.
+        prices: What is known of their epoch costs.
+    """
     arms = [evidence.arms[size] for size in grid.batch_sizes]
     converged = np.array([arm.converged > 0 for arm in arms])
     if not converged.any():
@@ -114,8 +120,8 @@ def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief 
     if not measured.any() and any(tally.count for tally in whole):
         return _on_whole_costs(grid, whole, prices, converged, lost)
     costs = epoch_cost.posterior(grid, prices.log_costs, prices.expected_share, prices.shape)
-    if job.target is None and not any(tally.count for tally in whole):
-        fixed = np.full(len(grid), log(job.max_epochs))
+    if fixed_epochs is not None and not any(tally.count for tally in whole):
+        fixed = np.full(len(grid), log(fixed_epochs))
         certain = Posterior(fixed, np.zeros((len(grid), len(grid))))
         return Belief(grid, certain, costs, _FIXED_NOISE, converged, measured, weights, lost)
     noise = epochs.seed_noise(*_columns([*run_epochs, *whole]))

@@ -11,6 +11,7 @@ differ in that. The constants were fitted on published training traces (those of
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,12 +51,15 @@ class Posterior:
         return Posterior(self.mean, self.covariance - removed)
 
 
+@lru_cache(maxsize=32)
 def prior_mean(grid: Grid) -> Array:
     """Return the prior mean of ``f``, but for the anchor."""
     mean: Array = SLOPE_MEAN * grid.distance + BEND_MEAN * grid.bend
+    mean.flags.writeable = False  # many share it
     return mean
 
 
+@lru_cache(maxsize=32)
 def prior_covariance(grid: Grid) -> Array:
     """Return the prior covariance of ``f``."""
     covariance: Array = (
@@ -65,6 +69,7 @@ def prior_covariance(grid: Grid) -> Array:
         + grid.smooth(SMOOTH_DEVIATION, SMOOTH_OCTAVES)
         + ARM_DEVIATION**2 * np.eye(len(grid))
     )
+    covariance.flags.writeable = False
     return covariance
 
 

@@ -1,7 +1,7 @@
 """The batch sizes of a job on the logarithmic scale that the models work on."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -51,3 +51,9 @@ class Grid:
         apart = (self.octaves[:, None] - self.octaves[None, :]) / length_octaves
         covariance: Array = deviation**2 * np.exp(-0.5 * apart**2)
         return covariance
+
+
+@lru_cache(maxsize=128)
+def grid_of(batch_sizes: tuple[int, ...], default_batch_size: int) -> Grid:
+    """Return the grid of a job, the same one each time."""
+    return Grid(batch_sizes, default_batch_size)

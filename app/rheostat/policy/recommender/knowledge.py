@@ -1,20 +1,20 @@
 """All that bears on a decision about a placement, gathered from the states: read once, then passed around."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import exp
 
 import numpy as np
 
-from rheostat.policy.interface import Job, PowerLimitOptimizer, Result, StateStore
+from rheostat.policy.interface import Job, PowerLimitOptimizer, Result, State, StateStore
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.recommender import closing, curves, epoch_cost, transfer
 from rheostat.policy.recommender.belief import Belief, believe
 from rheostat.policy.recommender.curves import Expectation
 from rheostat.policy.recommender.doubt import is_doubtful
 from rheostat.policy.recommender.evidence import Evidence, safe_log
-from rheostat.policy.recommender.grid import Grid
-from rheostat.policy.recommender.prices import Prices, gather_prices
+from rheostat.policy.recommender.grid import Grid, grid_of
+from rheostat.policy.recommender.prices import MeasuredPrices, Prices, gather_prices, measured_prices
 
 SAFE_AFTER = 5
 """After so many runs in a row that did not converge none is stopped until one does."""
@@ -31,23 +31,17 @@ class Knowledge:
         job: The placement.
         own: What was seen of it.
         pooled: The same, with what the job's other placements know.
+        grid: The job's batch sizes.
         prices: What is known of its epoch costs.
+        belief: What that makes believe; None before any run has converged.
     """
 
     job: Job
     own: Evidence
     pooled: Evidence
+    grid: Grid
     prices: Prices
-
-    @cached_property
-    def grid(self) -> Grid:
-        """The job's batch sizes."""
-        return Grid(tuple(self.own.arms), self.job.default_batch_size)
-
-    @cached_property
-    def belief(self) -> Belief | None:
-        """What that makes believe; None before any run has converged."""
-        return believe(self.job, self.grid, self.pooled, self.prices)
+    belief: Belief | None
 
     @cached_property
     def closed(self) -> dict[int, str]:
@@ -94,21 +88,47 @@ def gather(store: StateStore, power_limits: PowerLimitOptimizer | None, job: Job
     """Return what is known of a placement.
 
     Args:
-        store: Evidence by placement.
+        store: Evidence by placement; what it holds is replaced, never changed in place.
         power_limits: Whose measurements tell the epoch costs; None: only the runs do.
         job: The placement.
     """
-    own = Evidence.from_state(store[job])
-    others = {other: Evidence.from_state(store[other]) for other in siblings(store, job)}
-    pooled = transfer.pool(own, list(others.values()))
-    grid = Grid(tuple(own.arms), job.default_batch_size)
+    placements = [job, *siblings(store, job)]
+    states = tuple(_ById(store[placement]) for placement in placements)
+    grid = grid_of(tuple(sorted(int(size) for size in states[0].state["arms"])), job.default_batch_size)
+    measured = tuple(measured_prices(power_limits, placement, grid) for placement in placements)
+    return Knowledge(job, *_derive(states, measured, grid, job.max_epochs if job.target is None else None))
+
+
+class _ById:
+    """A state, equal to itself alone: cheaper to look up than by what it holds."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.state is self.state
+
+    def __hash__(self) -> int:
+        return id(self.state)
+
+
+@lru_cache(maxsize=128)  # a decision mostly rests on what the one before it left
+def _derive(
+    states: tuple[_ById, ...], measured: tuple[MeasuredPrices, ...], grid: Grid, fixed_epochs: int | None
+) -> tuple[Evidence, Evidence, Grid, Prices, Belief | None]:
+    """Return all of a :class:`Knowledge` but its job; the first of the states and prices are the placement's own."""
+    own, *others = [Evidence.from_state(kept.state) for kept in states]
+    pooled = transfer.pool(own, others)
     shape = None
-    for other, evidence in others.items():
-        theirs = gather_prices(power_limits, other, grid, evidence.arms, None)
-        if theirs.known >= FEWEST_FOR_A_SHAPE:
-            shape = epoch_cost.posterior(grid, theirs.log_costs, theirs.expected_share, None).mean
+    for evidence, theirs in zip(others, measured[1:], strict=True):
+        prices = gather_prices(theirs, grid, evidence.arms, None)
+        if prices.known >= FEWEST_FOR_A_SHAPE:
+            shape = epoch_cost.posterior(grid, prices.log_costs, prices.expected_share, None).mean
             break
-    return Knowledge(job, own, pooled, gather_prices(power_limits, job, grid, own.arms, shape))
+    prices = gather_prices(measured[0], grid, own.arms, shape)
+    return own, pooled, grid, prices, believe(fixed_epochs, grid, pooled, prices)
 
 
 def siblings(store: StateStore, job: Job) -> list[Job]:

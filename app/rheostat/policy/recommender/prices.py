@@ -11,7 +11,7 @@ from statistics import median_high, median_low
 
 import numpy as np
 
-from rheostat.policy.cost import select
+from rheostat.policy.cost import PowerMeasurement, select
 from rheostat.policy.interface import Job, PowerLimitOptimizer
 from rheostat.policy.recommender import epoch_cost
 from rheostat.policy.recommender.doubt import is_doubtful
@@ -40,32 +40,58 @@ class Prices:
         return int(np.count_nonzero(~np.isnan(self.log_costs)))
 
 
-def gather_prices(
-    power_limits: PowerLimitOptimizer | None, job: Job, grid: Grid, arms: Mapping[int, Arm], shape: Array | None
-) -> Prices:
+@dataclass(frozen=True, slots=True)
+class MeasuredPrices:
+    """What was measured of a placement under power limits.
+
+    Attributes:
+        log_costs: Log of the epoch cost of each arm in joules under its best limit; None where it was not measured.
+        expected_share: As of :class:`Prices`.
+    """
+
+    log_costs: tuple[float | None, ...]
+    expected_share: float
+
+
+def measured_prices(power_limits: PowerLimitOptimizer | None, job: Job, grid: Grid) -> MeasuredPrices:
+    """Return what was measured of a placement; without an optimizer of power limits that is nothing."""
+    by_size = {size: () if power_limits is None else power_limits.measurements(job, size) for size in grid.batch_sizes}
+    share = epoch_cost.step_bound_share(by_size.get(job.default_batch_size, ()), job.max_power_watts, job.gpu_count)
+    return MeasuredPrices(tuple(_best(measured, job.max_slowdown) for measured in by_size.values()), share)
+
+
+def _best(measurements: Sequence[PowerMeasurement], max_slowdown: float | None) -> float | None:
+    of_epochs = [measurement for measurement in measurements if measurement.of_an_epoch]
+    return safe_log(select(of_epochs, max_slowdown=max_slowdown).cost) if of_epochs else None
+
+
+def gather_prices(measured: MeasuredPrices, grid: Grid, arms: Mapping[int, Arm], shape: Array | None) -> Prices:
     """Return what is known of a placement's epoch costs.
 
     Args:
-        power_limits: Whose measurements tell the epoch costs; None: only the runs do.
-        job: The placement.
+        measured: What was measured.
         grid: Its batch sizes.
         arms: What its runs told.
         shape: What another placement believes of each arm's log epoch cost; None: there is none.
     """
-    share = _expected_share(power_limits, job)
     figures = [
-        _figures(_measured(power_limits, job, size), arms.get(size, Arm()).epoch_costs) for size in grid.batch_sizes
+        _figures(cost, arms.get(size, Arm()).epoch_costs)
+        for size, cost in zip(grid.batch_sizes, measured.log_costs, strict=True)
     ]
-    first = np.array([candidates[0] if candidates else np.nan for candidates, _ in figures])
-    sure = np.where([is_sure for _, is_sure in figures], first, np.nan)
-    log_costs = first.copy()
-    for at, (candidates, is_sure) in enumerate(figures):
-        others = np.where(np.arange(len(grid)) == at, np.nan, first if np.isnan(sure).all() else sure)
-        if candidates and not is_sure and not np.isnan(others).all():
-            belief = epoch_cost.posterior(grid, others, share, shape)
-            expected = float(belief.mean[at]), float(belief.variance[at])
-            log_costs[at] = next((figure for figure in candidates if not is_doubtful(figure, expected)), np.nan)
-    return Prices(log_costs, share, shape)
+    log_costs = np.array([candidates[0] if candidates else np.nan for candidates, _ in figures])
+    unsure = [at for at, (candidates, is_sure) in enumerate(figures) if candidates and not is_sure]
+    if unsure:
+        believed = log_costs.copy()
+        believed[unsure] = np.nan
+        if np.isnan(believed).all():
+            believed = log_costs.copy()
+        for at in unsure:
+            others = np.where(np.arange(len(grid)) == at, np.nan, believed)
+            if not np.isnan(others).all():
+                belief = epoch_cost.posterior(grid, others, measured.expected_share, shape)
+                expected = float(belief.mean[at]), float(belief.variance[at])
+                log_costs[at] = next((f for f in figures[at][0] if not is_doubtful(f, expected)), np.nan)
+    return Prices(log_costs, measured.expected_share, shape)
 
 
 def _figures(measured: float | None, told: Sequence[float]) -> tuple[tuple[float, ...], bool]:
@@ -83,14 +109,3 @@ def _figures(measured: float | None, told: Sequence[float]) -> tuple[tuple[float
     if not is_doubtful(high, (measured, 0.0)):
         return (measured,), True
     return ((high,), True) if len(told) > 1 else ((measured, high), False)
-
-
-def _measured(power_limits: PowerLimitOptimizer | None, job: Job, batch_size: int) -> float | None:
-    measurements = () if power_limits is None else power_limits.measurements(job, batch_size)
-    of_epochs = [measurement for measurement in measurements if measurement.of_an_epoch]
-    return safe_log(select(of_epochs, max_slowdown=job.max_slowdown).cost) if of_epochs else None
-
-
-def _expected_share(power_limits: PowerLimitOptimizer | None, job: Job) -> float:
-    measurements = () if power_limits is None else power_limits.measurements(job, job.default_batch_size)
-    return epoch_cost.step_bound_share(measurements, job.max_power_watts, job.gpu_count)
