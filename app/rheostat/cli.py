@@ -1,6 +1,7 @@
 """The command line. Each command imports what it needs when it runs, so that the SDK alone can start it."""
 
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -85,7 +86,7 @@ def serve(
     from rheostat.api.settings import load_settings
 
     settings = load_settings(database_url=database_url, host=host, port=port, workers=workers)
-    with metrics_directory():
+    with metrics_directory() if settings.workers > 1 else nullcontext():
         from rheostat.api.server import serve as run  # only now, for it imports what looks for the folder
 
         run(settings)

@@ -149,7 +149,8 @@ def test_the_workers_of_a_server_answer_for_each_other(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_the_counts_goes_with_the_server(tmp_path: Path) -> None:
-    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log", TMPDIR=str(tmp_path)) as server:
+    url, log = f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log"
+    with serving(url, log, "--workers", "2", TMPDIR=str(tmp_path)) as server:
         assert list(tmp_path.glob("rheostat-metrics-*"))
         server.terminate()
         assert not list(tmp_path.glob("rheostat-metrics-*"))

@@ -17,12 +17,11 @@ from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rheostat import schemas
 from rheostat.api import problems
-from rheostat.api.paths import PROBES, path_of
+from rheostat.api.paths import PROBES, header, path_of
 from rheostat.api.rate_limit import RateLimit
 from rheostat.errors import InvalidInput, RateLimited, RheostatError, TokenInvalid, TokenRequired
 from rheostat.schemas import NAMESPACE_PATTERN
@@ -125,7 +124,7 @@ class Authenticate:
         """Pass a request on with the identity of its sender, or refuse it."""
         if scope["type"] == "http" and not _is_open(path_of(scope)):
             try:
-                identity = await self._doorkeeper.identify(Headers(scope=scope).get("authorization"))
+                identity = await self._doorkeeper.identify(header(scope, b"authorization"))
             except RheostatError as error:
                 await problems.answer(error)(scope, receive, send)
                 return
@@ -156,22 +155,36 @@ class Authorised(SecurityBase):
             NamespaceForbidden: It is for another namespace.
             InvalidInput: The request names a namespace that cannot be one.
         """
-        identity = request.state.identity
-        service = request.app.state.service
-        assert isinstance(identity, Identity)
-        assert isinstance(service, Service)
-        authorised = identity.authorise(service, self._scope, wanted_namespace(request))
-        note(namespace=authorised.namespace)
-        return authorised
+        return authorise(request.scope, self._scope)
 
 
-def wanted_namespace(request: Request) -> str | None:
+def authorise(request: Scope, needed: schemas.Scope) -> Service:
+    """Return the service in the namespace that a request is about.
+
+    Args:
+        request: Its ASGI scope.
+        needed: What a token must be for.
+
+    Raises:
+        ScopeMissing: The token is not for that.
+        NamespaceForbidden: It is for another namespace.
+        InvalidInput: The request names a namespace that cannot be one.
+    """
+    identity, service = request["state"]["identity"], request["app"].state.service
+    assert isinstance(identity, Identity)
+    assert isinstance(service, Service)
+    authorised = identity.authorise(service, needed, wanted_namespace(request))
+    note(namespace=authorised.namespace)
+    return authorised
+
+
+def wanted_namespace(request: Scope) -> str | None:
     """Return the namespace that a request names, if it does.
 
     Raises:
         InvalidInput: It cannot be one.
     """
-    wanted = request.headers.get(NAMESPACE_HEADER)
+    wanted = header(request, NAMESPACE_HEADER.lower().encode())
     if wanted is not None and schemas.NAMESPACE.fullmatch(wanted) is None:
         raise InvalidInput(
             f"The header {NAMESPACE_HEADER} cannot name a namespace.", hint=f"It must match {NAMESPACE_PATTERN}."

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Query, Request, Security
+from fastapi import Depends, FastAPI, Header, Path, Query, Request, Security
 
 from rheostat.api.authentication import Authorised
 from rheostat.api.desk import AsyncDesk
@@ -19,7 +19,12 @@ async def the_service(request: Request) -> Service:
 
 async def the_desk(request: Request) -> AsyncDesk:
     """Return the way to the service's desk."""
-    desk = request.app.state.desk
+    return desk_of(request.app)
+
+
+def desk_of(app: FastAPI) -> AsyncDesk:
+    """Return the way to the desk of an application's service."""
+    desk = app.state.desk
     assert isinstance(desk, AsyncDesk)
     return desk
 

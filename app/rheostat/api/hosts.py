@@ -7,13 +7,12 @@ that asks for no token (DNS rebinding). The name in the request gives it away.
 import re
 from http import HTTPStatus
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rheostat.api import problems
-from rheostat.api.paths import PROBES, path_of
+from rheostat.api.paths import PROBES, header, path_of
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 ANY = "*"
@@ -34,7 +33,7 @@ class CheckHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] == "http" and ANY not in self._names and path_of(scope) not in PROBES:
-            name = host_name(Headers(scope=scope).get("host", ""))
+            name = host_name(header(scope, b"host") or "")
             if name not in self._names:
                 refusal = HTTPException(
                     HTTPStatus.MISDIRECTED_REQUEST, f"This server does not answer to the host name {name[:253]!r}"

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rheostat import service as use_cases
 from rheostat.api import problems
-from rheostat.api.authentication import Authorised
-from rheostat.api.dependencies import the_desk
+from rheostat.api.authentication import authorise
+from rheostat.api.dependencies import desk_of
 from rheostat.errors import RheostatError
 from rheostat.schemas import IDEMPOTENCY_KEY_PATTERN, JOB_ID_PATTERN, ObserveRequest, PredictRequest
 from rheostat.service import Service
@@ -39,8 +39,6 @@ class _Route:
     question: Callable[[Service, str, Any, str | None], Question]
     status: int
 
-
-_trainer = Authorised("trainer")
 
 _ROUTES = {
     "predict": _Route("/v1/jobs/{job_id}/predict", PredictRequest, use_cases.to_predict, 201),
@@ -87,14 +85,13 @@ class HotPath:
         if not plain:
             await self._app(scope, _again(messages, receive), send)
             return
-        request = Request(scope)
         # For whoever counts requests by their routes, and tells of them.
         scope["route"] = route
         scope["path_params"] = {f"{name}_id": found[name] for name in ("job", "trial") if found[name] is not None}
         try:
-            service = await _trainer(request)
+            service = authorise(scope, "trainer")
             question = route.question(service, found["job"] or found["trial"], parsed, key)
-            answer: BaseModel = await (await the_desk(request)).ask(question)
+            answer: BaseModel = await desk_of(scope["app"]).ask(question)
         except RheostatError as error:
             await problems.answer(error)(scope, receive, send)
             return

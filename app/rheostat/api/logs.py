@@ -17,6 +17,8 @@ _SAID = ("method", "path", "status")  # in the message of the line of a request
 
 def configure(log_format: Literal["text", "json"], level: str) -> None:
     """Send all logs of this process to standard error in one format."""
+    # No line tells these, and to find them out takes a good part of the time that a line takes.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
     root = logging.getLogger()

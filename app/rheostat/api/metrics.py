@@ -57,6 +57,7 @@ class Metrics:
             "rheostat_trial_time_seconds", "Training time of ended trials, as reported.", ["state"], registry=self._own
         )
 
+        self._by_route: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for state in get_args(TrialState):
             self._ended.labels(state)  # from nought on, or the first of them would be no increase
 
@@ -70,9 +71,9 @@ class Metrics:
             seconds: How long it took.
             facts: What the use case noted of it.
         """
-        method = method if method in _METHODS else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._duration.labels(method, route).observe(seconds)
+        requests, duration = self._of_route(method if method in _METHODS else "other", route, status)
+        requests.inc()
+        duration.observe(seconds)
         if "problem" in facts:
             self._problems.labels(facts["problem"]).inc()
         if status not in _SUCCESS:
@@ -88,6 +89,15 @@ class Metrics:
                 value = facts.get(figure)
                 if isinstance(value, float):
                     counter.labels(facts["ended"]).inc(value)
+
+    def _of_route(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        """Return the counters with these labels; the library takes a lock to find them."""
+        key = (method, route, status)
+        found = self._by_route.get(key)
+        if found is None:
+            found = self._requests.labels(method, route, str(status)), self._duration.labels(method, route)
+            self._by_route[key] = found
+        return found
 
     def page(self, counted: Census | None) -> bytes:
         """Return all metrics in the text format of Prometheus.

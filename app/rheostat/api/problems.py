@@ -8,10 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rheostat.api.paths import header
 from rheostat.errors import (
     Conflict,
     FieldError,
@@ -81,12 +81,9 @@ class LimitBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        too_large = HTTPException(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {self._max_body_bytes} bytes"
-        )
-        declared = Headers(scope=scope).get("content-length", "")
+        declared = header(scope, b"content-length") or ""
         if declared.isdecimal() and int(declared) > self._max_body_bytes:
-            response = await of_http_exception(Request(scope), too_large)
+            response = await of_http_exception(Request(scope), self._too_large())
             await response(scope, receive, send)
             return
         taken, more = 0, True
@@ -94,9 +91,10 @@ class LimitBody:
 
         async def take() -> Message:
             nonlocal taken, more
+            if not more:  # one waits for nothing but the client's leaving, as long as the answer takes
+                return await receive()
             try:
-                # After the body one waits for nothing but the client's leaving, as long as the answer takes.
-                async with timeout_at(deadline if more else None):
+                async with timeout_at(deadline):
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(
@@ -107,10 +105,15 @@ class LimitBody:
             more = message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > self._max_body_bytes:
-                raise too_large
+                raise self._too_large()
             return message
 
         await self._app(scope, take, send)
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {self._max_body_bytes} bytes"
+        )
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -5,17 +5,18 @@ import re
 from time import perf_counter
 from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rheostat.api import logs, problems
 from rheostat.api.metrics import Metrics
-from rheostat.api.paths import PROBES, path_of
+from rheostat.api.paths import PROBES, header, path_of
 from rheostat.api.tracing import Tracer
 from rheostat.service.identity import Identity
 from rheostat.service.notes import begin_notes
 
 REQUEST_ID_HEADER = "X-Request-ID"
+_REQUEST_ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _SERVER_ERROR = 500
@@ -42,8 +43,7 @@ class Watch:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get(REQUEST_ID_HEADER, "")
+        given = header(scope, _REQUEST_ID_HEADER) or ""
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         notes = begin_notes(request_id=request_id)
         scope.setdefault("state", {})
@@ -55,10 +55,10 @@ class Watch:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                message["headers"] = [*message.get("headers", ()), (_REQUEST_ID_HEADER, request_id.encode())]
             await send(message)
 
-        with self._tracer(scope["method"], headers) as finish_span:
+        with self._tracer(scope["method"], Headers(scope=scope)) as finish_span:
             try:
                 await self._app(scope, receive, tell)
             except Exception:

@@ -57,5 +57,5 @@ def list_audit(
     cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")] = None,
 ) -> AuditPage:
     """List who changed what, newest first: in one namespace, or all for an admin whose token is bound to none."""
-    everywhere = request.state.identity.namespace is None and wanted_namespace(request) is None
+    everywhere = request.state.identity.namespace is None and wanted_namespace(request.scope) is None
     return trail.list_audit(service, namespace=None if everywhere else service.namespace, cursor=cursor, limit=limit)
