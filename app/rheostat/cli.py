@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs when it runs, so that the SDK alone can start it."""
 
+import os
 import sys
 from contextlib import nullcontext
 from typing import Annotated
@@ -82,6 +83,8 @@ def serve(
     ] = None,
 ) -> None:
     """Run the server; every option is also an environment variable, as RHEOSTAT_PORT."""
+    # Before numpy is imported: on matrices of a dozen rows its threads are in the way of each other and of requests.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from rheostat.api.metrics_directory import metrics_directory
     from rheostat.api.settings import load_settings
 

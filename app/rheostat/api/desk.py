@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from rheostat.service import Service
 from rheostat.service.desk import Decision, Question, Settled, SignOfLife
 
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 16
 """Decisions in one commit: an answer waits for those before it, so there must not be too many."""
 
 A = TypeVar("A")
