@@ -1,5 +1,6 @@
 """The server: one uvicorn, or several that share an address: any once there are tokens, until then loopback only."""
 
+import gc
 import logging
 import os
 import signal
@@ -47,7 +48,7 @@ def serve(settings: Settings) -> None:
         _require_tokens(settings)
     with _listen(settings) as listener:
         if settings.workers == 1:
-            _AnnouncingServer(_config(create_app(settings))).run(sockets=[listener])
+            _AnnouncingServer(_config(_application(settings))).run(sockets=[listener])
             return
         close_service(open_from(settings))  # brings an embedded database to this version
         listener.listen(BACKLOG)
@@ -68,6 +69,17 @@ def _config(app: FastAPI | partial[FastAPI], workers: int = 1) -> uvicorn.Config
     )
 
 
+def _application(settings: Settings) -> FastAPI:
+    """Return the application of this process, and leave it out of all later garbage collections.
+
+    To look through what is made at the start again and again stops all requests for tens of milliseconds each time.
+    """
+    app = create_app(settings)
+    gc.collect()
+    gc.freeze()
+    return app
+
+
 def _app_of_worker(settings: Settings) -> FastAPI:
     """Return the application of one of several processes, which ends with the one that started it.
 
@@ -82,7 +94,7 @@ def _app_of_worker(settings: Settings) -> FastAPI:
 
     Thread(target=follow, name="follow-parent", daemon=True).start()
     logs.configure(settings.log_format, settings.log_level)
-    return create_app(settings)
+    return _application(settings)
 
 
 _log = logging.getLogger(__name__)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, table
 from sqlalchemy.sql import column
 
 import rheostat
 from rheostat.errors import DatabaseUnavailable
 from rheostat.storage.engine import Database
+
+HEAD = "0004"
+"""The revision that this version works with: known without Alembic, whose import would take a good part of a start."""
 
 VERSION_TABLE = "rheostat_schema_version"
 """Our own name: a table `alembic_version` in a shared database belongs to somebody else."""
@@ -31,8 +31,8 @@ class SchemaStatus:
     """
 
     current: str | None
-    head: str
-    known: bool
+    head: str = HEAD
+    known: bool = True
 
     @property
     def at_head(self) -> bool:
@@ -53,14 +53,10 @@ def schema_status(database: Database) -> SchemaStatus:
     Raises:
         DatabaseUnavailable: The database cannot be reached.
     """
-    scripts = ScriptDirectory(str(migrations_path()))
-    head = scripts.get_current_head()
-    assert head is not None
     if database.is_sqlite and not database.sqlite_path.exists():
-        return SchemaStatus(None, head, True)
+        return SchemaStatus(None)
     current = database.read(_current)
-    known = current is None or current in {script.revision for script in scripts.walk_revisions()}
-    return SchemaStatus(current, head, known)
+    return SchemaStatus(current, known=current in (None, HEAD) or current in _revisions())
 
 
 def upgrade(database: Database) -> SchemaStatus:
@@ -82,6 +78,9 @@ def upgrade(database: Database) -> SchemaStatus:
         )
     if database.is_sqlite and before.current is not None:
         _back_up(database.sqlite_path, before.current)
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(migrations_path()).replace("%", "%%"))
 
@@ -91,6 +90,12 @@ def upgrade(database: Database) -> SchemaStatus:
 
     database.alter(migrate)
     return before
+
+
+def _revisions() -> set[str]:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    return {script.revision for script in ScriptDirectory(str(migrations_path())).walk_revisions()}
 
 
 def _current(connection: Connection) -> str | None:
