@@ -11,6 +11,9 @@ from time import monotonic, sleep
 from typing import Any
 
 import httpx
+from typer.testing import CliRunner
+
+from rheostat import cli
 
 V100 = {"model": "V100", "count": 1, "min_power_limit_watts": 100, "max_power_limit_watts": 250}
 SETTINGS: dict[str, Any] = {
@@ -97,8 +100,7 @@ def make_token(database_url: str, name: str, *options: str) -> str:
 
 
 def operate(database_url: str, *command: str) -> str:
-    """Run a command of the command line on a database and return what it prints."""
-    run = [sys.executable, "-m", "rheostat", *command, "--database-url", database_url]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    """Run a command of the command line on a database, in this process, and return what it prints."""
+    done = CliRunner().invoke(cli.app, [*command, "--database-url", database_url])
+    assert done.exit_code == 0, (done.stderr, done.exception)
     return done.stdout

@@ -40,7 +40,7 @@ def test_decisions_go_on_as_if_the_server_had_never_been_killed(database_url: st
         whole = [_recur(server.client, "whole") for _ in range(20)]
         broken: list[tuple[int, int, str]] = []
         for _ in range(20):
-            if len(broken) in (3, 11, 16):
+            if len(broken) in (3, 12):
                 server.kill()
                 server.start()
             broken.append(_recur(server.client, "broken"))

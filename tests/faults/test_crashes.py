@@ -7,7 +7,7 @@ from tests.faults.invariants import check
 from tests.faults.load import Trainers, register
 from tests.serving import migrate, serving
 
-KILLS = 4
+KILLS = 3
 
 
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load(database_url: str, tmp_path: Path) -> None:

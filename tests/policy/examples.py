@@ -22,26 +22,25 @@ def a_job(**changes: Any) -> Job:
 
 
 class JsonStore(MutableMapping[Job, State]):
-    """Keeps states as JSON text, as a database does: what JSON cannot hold is lost or refused."""
+    """Keeps states as JSON makes them, as the service does: what JSON cannot hold is lost or refused."""
 
     def __init__(self) -> None:
-        self._texts: dict[Job, str] = {}
+        self._states: dict[Job, State] = {}
 
     def __getitem__(self, job: Job) -> State:
-        state: State = json.loads(self._texts[job])
-        return state
+        return self._states[job]
 
     def __setitem__(self, job: Job, state: State) -> None:
-        self._texts[job] = json.dumps(state, allow_nan=False)
+        self._states[job] = json.loads(json.dumps(state, allow_nan=False))
 
     def __delitem__(self, job: Job) -> None:
-        del self._texts[job]
+        del self._states[job]
 
     def __iter__(self) -> Iterator[Job]:
-        return iter(self._texts)
+        return iter(self._states)
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._states)
 
 
 class Fixed(BatchSizeOptimizer):
