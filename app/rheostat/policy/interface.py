@@ -205,8 +205,11 @@ class BatchSizeOptimizer(ABC):
     Attributes:
         store: Where the state of each job is kept.
         power_limits: The optimizer of power limits beside it, whose measurements it may read; None: there is none.
+        replaces_state: Whether it never changes in place what the store gave it, so that what it only read need not be
+            looked through for changes.
     """
 
+    replaces_state: bool = False
     power_limits: "PowerLimitOptimizer | None" = None
 
     def __init__(self, store: StateStore) -> None:
@@ -286,7 +289,10 @@ class PowerLimitOptimizer(ABC):
 
     Attributes:
         store: Where the state of each job is kept.
+        replaces_state: As of :class:`BatchSizeOptimizer`.
     """
+
+    replaces_state: bool = False
 
     def __init__(self, store: StateStore) -> None:
         self.store = store

@@ -32,6 +32,7 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         pruning_rounds: How often each surviving batch size is explored before sampling starts.
     """
 
+    replaces_state = True
     pruning_rounds = 2
 
     @property
@@ -144,6 +145,8 @@ class JustInTimePowerLimit(PowerLimitOptimizer):
 
     State: per batch size and limit the latest cost, time and energy of an epoch.
     """
+
+    replaces_state = True
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from rheostat.policy.registry import load_policy
 from rheostat.schemas import MAX_POWER_LIMITS, Gpu, JobSettings
 from rheostat.storage.engine import Transaction
 from rheostat.storage.jobs import Jobs, Placements
-from rheostat.storage.policy_states import PARTS, PolicyStates, States
+from rheostat.storage.policy_states import PolicyStates, States
 from rheostat.storage.records import JobRecord, PlacementRecord
 
 
@@ -40,8 +40,13 @@ class KnownJob:
         Raises:
             InvalidInput: The policy is no longer installed.
         """
-        stores = Stores(*(self.states.part(part) for part in PARTS))
-        return Advisor(load_policy(self.settings.policy), stores)
+        policy = load_policy(self.settings.policy)
+        stores = Stores(
+            batch_size=self.states.part("batch_size", replaced=policy.batch_size.replaces_state),
+            power_limit=self.states.part("power_limit", replaced=policy.power_limit.replaces_state),
+            cost_bound=self.states.part("cost_bound", replaced=True),
+        )
+        return Advisor(policy, stores)
 
     def placement(self, placement_pk: int) -> PlacementRecord:
         """Return one of the placements by its row."""

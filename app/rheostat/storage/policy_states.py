@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Literal, get_args
+from typing import Literal
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -11,8 +11,7 @@ from rheostat.policy.interface import Job, State
 from rheostat.storage.tables import policy_states
 
 Part = Literal["batch_size", "power_limit", "cost_bound"]
-PARTS: tuple[Part, ...] = get_args(Part)
-"""In the order of :class:`rheostat.policy.advisor.Stores`."""
+"""As in :class:`rheostat.policy.advisor.Stores`."""
 
 
 class States:
@@ -31,9 +30,14 @@ class States:
         for placement_pk, parts in loaded.items():
             self._remember(placement_pk, parts)
 
-    def part(self, part: Part) -> "PartStore":
-        """Return the store of one part of the states."""
-        return PartStore(self, part)
+    def part(self, part: Part, *, replaced: bool = False) -> "PartStore":
+        """Return the store of one part of the states.
+
+        Args:
+            part: Which.
+            replaced: Whether what it gives out is never changed in place.
+        """
+        return PartStore(self, part, replaced=replaced)
 
     def of(self, job: Job) -> dict[str, State]:
         """Return the parts of a placement's state, by name.
@@ -44,7 +48,7 @@ class States:
         return self._loaded[self._placement_pks[job]]
 
     def touch(self, job: Job, part: Part) -> None:
-        """Note that a part was handed out or replaced: only such parts can have changed."""
+        """Note that a part can have changed."""
         self._touched.add((self._placement_pks[job], part))
 
     def jobs(self) -> Iterator[Job]:
@@ -131,13 +135,15 @@ class PolicyStates(States):
 class PartStore(MutableMapping[Job, State]):
     """A :data:`rheostat.policy.interface.StateStore` over one part of the policies' states."""
 
-    def __init__(self, states: States, part: Part) -> None:
+    def __init__(self, states: States, part: Part, *, replaced: bool) -> None:
         self._states = states
         self._part = part
+        self._replaced = replaced
 
     def __getitem__(self, job: Job) -> State:
         state = self._states.of(job)[self._part]
-        self._states.touch(job, self._part)
+        if not self._replaced:
+            self._states.touch(job, self._part)
         return state
 
     def __setitem__(self, job: Job, state: State) -> None:

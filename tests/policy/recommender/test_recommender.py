@@ -16,6 +16,7 @@ from rheostat.policy.advisor import Advisor, Stores
 from rheostat.policy.interface import Job, Result, Situation, State, TrialState
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.recommender.optimizer import POLICY, Recommender
+from rheostat.policy.registry import load_policy
 from tests.policy.examples import JsonStore, a_job
 from tests.policy.recommender.trainer import ACCURACY, EPOCHS, SIZES, Trainer
 
@@ -25,6 +26,33 @@ class CopyingStore(JsonStore):
 
     def __getitem__(self, job: Job) -> State:
         return deepcopy(super().__getitem__(job))
+
+
+@pytest.mark.parametrize("policy", ["rheostat", "zeus"])
+def test_a_policy_that_says_so_never_changes_a_state_in_place(policy: str) -> None:
+    stores = Stores(WatchedStore(), WatchedStore(), WatchedStore())
+    loaded = load_policy(policy)
+    assert loaded.batch_size.replaces_state
+    assert loaded.power_limit.replaces_state
+    trainer = Trainer(joules={8: 300.0, 16: 250.0}, advisor=Advisor(loaded, stores))
+    trainer.recur(15)
+    trainer.advisor.estimates(trainer.job)
+    for store in (stores.batch_size, stores.power_limit, stores.cost_bound):
+        assert isinstance(store, WatchedStore)
+        assert store.texts == {job: json.dumps(state) for job, state in store.items()}
+        assert store.texts
+
+
+class WatchedStore(JsonStore):
+    """Notes what was set, to be compared with what it became."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: dict[Job, str] = {}
+
+    def __setitem__(self, job: Job, state: State) -> None:
+        super().__setitem__(job, state)
+        self.texts[job] = json.dumps(state)
 
 
 def reason(trainer: Trainer, *pending: int) -> str:

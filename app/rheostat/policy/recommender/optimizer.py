@@ -28,6 +28,8 @@ class Recommender(BatchSizeOptimizer):
     State: :class:`rheostat.policy.recommender.evidence.Evidence`.
     """
 
+    replaces_state = True
+
     @property
     def name(self) -> str:
         """The name ``rheostat``."""

@@ -35,6 +35,8 @@ class PowerSweep(PowerLimitOptimizer):
     ``planned``, what its sweep was to measure; and ``done``.
     """
 
+    replaces_state = True
+
     @property
     def name(self) -> str:
         """The name ``sweep``."""
