@@ -65,6 +65,8 @@ def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path
     with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log", "--workers", "2") as server:
         assert server.client.get("/readyz").status_code == 200
         workers = _children(server.pid)
+        assert server.client.get("/v1/jobs").status_code == 200
+        assert server.log().count("/v1/jobs") == 1  # one line a request, as of a single process
         server.kill()
         _wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 

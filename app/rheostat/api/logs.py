@@ -27,7 +27,7 @@ def configure(log_format: Literal["text", "json"], level: str) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
-        logger.propagate = True
+        logger.propagate = name != "uvicorn.access"  # `rheostat.api.watch` writes one line a request
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 

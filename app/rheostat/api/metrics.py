@@ -59,7 +59,8 @@ class Metrics:
 
         self._by_route: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for state in get_args(TrialState):
-            self._ended.labels(state)  # from nought on, or the first of them would be no increase
+            if state != "running":
+                self._ended.labels(state)  # from nought on, or the first of them would be no increase
 
     def count(self, method: str, route: str, status: int, seconds: float, facts: Mapping[str, object]) -> None:
         """Count a request that was answered.

@@ -63,7 +63,7 @@ def _config(app: FastAPI | partial[FastAPI], workers: int = 1) -> uvicorn.Config
         workers=workers,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         server_header=False,
-        access_log=False,  # `rheostat.api.watch` writes one line a request
+        access_log=False,
         log_config=None,
         timeout_worker_healthcheck=WORKER_SECONDS,
     )
