@@ -66,6 +66,7 @@ def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path
         assert server.client.get("/readyz").status_code == 200
         workers = _children(server.pid)
         assert server.client.get("/v1/jobs").status_code == 200
+        _wait_for(lambda: "GET /v1/jobs 200" in server.log())
         assert server.log().count("/v1/jobs") == 1  # one line a request, as of a single process
         server.kill()
         _wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
