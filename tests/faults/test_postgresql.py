@@ -1,9 +1,10 @@
-"""PostgreSQL is restarted, crashes, and has no connection left."""
+"""PostgreSQL is restarted, crashes, has no connection left, and its disk is full."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import psycopg
 import pytest
@@ -20,6 +21,13 @@ def small() -> Iterator[PostgresServer]:
     """A PostgreSQL of our own, durable, that lets in eight."""
     with PostgresServer(fsync="on", full_page_writes="on", max_connections="8") as server:
         yield server
+
+
+def _connect(url: str) -> psycopg.Connection:
+    target = make_url(url)
+    return psycopg.connect(
+        host=str(target.query["host"]), user="postgres", dbname=target.database, port=5432, autocommit=True
+    )
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
@@ -57,14 +65,10 @@ def test_the_first_predict_after_a_restart_succeeds(small: PostgresServer, tmp_p
 def test_no_connection_left_is_told_and_passes(small: PostgresServer, tmp_path: Path) -> None:
     url = small.create_database()
     migrate(url)
-    target = make_url(url)
     with serving(url, tmp_path / "log") as server, ExitStack() as taken:
         try:
             while True:
-                connection = psycopg.connect(
-                    host=str(target.query["host"]), user="postgres", dbname=target.database, port=5432
-                )
-                taken.callback(connection.close)
+                taken.callback(_connect(url).close)
         except psycopg.OperationalError:
             pass  # so it is full
         refused = server.client.get(f"/v1/jobs/{JOB}")
@@ -75,3 +79,54 @@ def test_no_connection_left_is_told_and_passes(small: PostgresServer, tmp_path: 
             while len(trainers.said.reports) < 10:
                 sleep(0.01)
     check(url, trainers.said)
+
+
+# Rows that leave no room in their pages.
+FILL = """
+INSERT INTO observations (trial_id, epoch, closing, received_at, answered_state, answered_reason)
+SELECT trial_id, 1000 + row, false, now(), 'running', repeat('x', 900)
+FROM (SELECT trial_id FROM trials LIMIT 1) AS a_trial, generate_series(1, 17000) AS row
+"""
+
+
+def test_a_full_disk_is_told_and_passes(small: PostgresServer, tmp_path: Path) -> None:
+    """No file may grow beyond what the table of reports has, which is more than a segment of the journal takes."""
+    url = small.create_database()
+    migrate(url)
+    with serving(url, tmp_path / "log") as server:
+        register(str(server.client.base_url))
+        with Trainers([str(server.client.base_url)]) as trainers:
+            _wait_for(lambda: len(trainers.said.reports) > 20)
+            with _connect(url) as connection:
+                connection.execute(FILL)
+                ((size,),) = connection.execute("SELECT pg_relation_size('observations')").fetchall()
+            assert size > 2**24
+            small.stop()
+            with _longest_file(size):
+                small.start()
+            _wait_for(lambda: "No space left" in server.log() or "File too large" in server.log())
+            small.stop()
+            small.start()
+            before = len(trainers.said.reports)
+            _wait_for(lambda: len(trainers.said.reports) > before + 20)
+        assert "Traceback" not in server.log()  # which would hide what is wrong from the person on call
+    check(url, trainers.said)
+    assert {status for status, _ in trainers.said.refusals} == {503}
+
+
+@contextmanager
+def _longest_file(size: int) -> Iterator[None]:
+    """Let processes that are started meanwhile write no file beyond a size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    give_up_at = monotonic() + 60
+    while not condition():
+        assert monotonic() < give_up_at
+        sleep(0.01)

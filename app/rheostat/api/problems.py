@@ -54,6 +54,8 @@ _HTTP_CODES = {
     ),
 }
 
+_LONGEST_CAUSE = 300
+
 _log = logging.getLogger(__name__)
 
 
@@ -127,7 +129,10 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def answer(error: RheostatError) -> Response:
     """Return the problem that an error is."""
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        # Known, and many at once: a traceback of each would hide what the person on call looks for.
+        _log.error("%s: %s%s", error.code, error, _cause(error))
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s: %s", error.code, error, exc_info=error)
     response = _problem(status, error.code, error.message, error.hint, retryable=error.retryable, fields=error.fields)
     if isinstance(error, RateLimited):
@@ -140,6 +145,13 @@ def answer(error: RheostatError) -> Response:
         challenge = f'Bearer realm="rheostat", error="insufficient_scope", scope="{error.scope}"'
         response.headers["WWW-Authenticate"] = challenge
     return response
+
+
+def _cause(error: RheostatError) -> str:
+    """Return in brackets what the database's driver said, without the statement that SQLAlchemy adds."""
+    cause = getattr(error.__cause__, "orig", None) or error.__cause__
+    said = str(cause).strip().partition("\n")[0] if cause is not None else ""
+    return f" ({said[:_LONGEST_CAUSE]})" if said else ""
 
 
 async def _rheostat_error(_: Request, error: Exception) -> Response:
