@@ -41,7 +41,7 @@ def service(database_url: str, clock: Clock) -> Iterator[Service]:
     database = Database(database_url)
     upgrade(database)
     yield replace(Service(database), lease=LEASE, now=clock)
-    database.alter(_empty)
+    database.write(_empty)
     database.close()
 
 

@@ -18,6 +18,8 @@ from rheostat.service.desk import Decision, Question, Settled, SignOfLife
 MOST_AT_ONCE = 16
 """Decisions in one commit: an answer waits for those before it, so there must not be too many."""
 
+LONGEST_CLOSE_SECONDS = 5.0
+
 A = TypeVar("A")
 
 _Waiting = tuple[Question, "asyncio.Future[Settled | None]"]
@@ -48,9 +50,9 @@ class AsyncDesk:
         return answer
 
     def close(self) -> None:
-        """Stop once all that was asked is answered."""
+        """Stop once all that was asked is answered; what a database that stands still holds up is not waited for."""
         self._waiting.put(None)
-        self._thread.join()
+        self._thread.join(LONGEST_CLOSE_SECONDS)
 
     def _work(self) -> None:
         while True:

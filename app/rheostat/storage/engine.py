@@ -24,6 +24,7 @@ from rheostat.errors import (
     RheostatError,
     SchemaOutdated,
 )
+from rheostat.storage.watchdog import Watchdog
 
 LOCK_TIMEOUT_SECONDS = 10
 """How long a transaction waits for a lock: longer than any transaction of ours takes, shorter than a client waits."""
@@ -84,6 +85,11 @@ class Database:
             self._writer = self._reader = _postgresql_engine(self.url, statement_timeout)
             # Another pool: in the first one connections begin a transaction by themselves.
             self._raw = _postgresql_engine(self.url, statement_timeout, isolation_level="AUTOCOMMIT")
+        self._watchdog: Watchdog | None = None
+        if statement_timeout is not None and not self.is_sqlite:
+            self._watchdog = Watchdog(statement_timeout.total_seconds() + LOCK_TIMEOUT_SECONDS)
+            for engine in (self._writer, self._raw):
+                self._watchdog.watch(engine)
 
     @property
     def is_sqlite(self) -> bool:
@@ -129,13 +135,14 @@ class Database:
             DatabaseBusy: A lock was not had in time.
             DatabaseUnavailable: The database cannot be reached or written, or its rows do not fit together.
         """
-        if not self.is_sqlite:
-            return self._run(self._writer, work)
-        engine = _sqlite_engine(self.url, writer=True, foreign_keys=False)
+        if self.is_sqlite:
+            engine = _sqlite_engine(self.url, writer=True, foreign_keys=False)
+        else:
+            engine = _postgresql_engine(self.url, None)
 
         def checked(connection: Connection) -> T:
             result = work(connection)
-            if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+            if self.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
                 raise DatabaseUnavailable("Some rows of the database refer to others that are not there.")
             return result
 
@@ -164,6 +171,8 @@ class Database:
         """Close all connections."""
         for engine in (self._writer, self._reader, self._raw):
             engine.dispose()
+        if self._watchdog is not None:
+            self._watchdog.close()
 
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         try:
@@ -270,6 +279,11 @@ def _postgresql_engine(url: URL, statement_timeout: timedelta | None, **options:
         hide_parameters=True,  # what callers sent has no place in the log
         connect_args={
             "connect_timeout": 5,
+            # Whoever is gone without a word is noticed within a quarter of a minute.
+            "keepalives_idle": 10,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
             "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c statement_timeout={milliseconds} -c timezone=UTC",
         },
     )

@@ -1,0 +1,71 @@
+"""Ends connections to PostgreSQL over which nothing comes back.
+
+How long a statement may take the server itself watches over. Where it stands still, or something in between drops
+what it is sent, nobody would tell us, and whoever waits would wait for ever, the desk's only thread among them.
+"""
+
+import logging
+import os
+import socket
+from contextlib import suppress
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+_LOOK_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Watchdog:
+    """Watches over what is done with the connections of engines.
+
+    Args:
+        seconds: How long a connection may be lent.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lent: dict[int, tuple[Any, float]] = {}
+        self._lock = Lock()
+        self._thread: Thread | None = None
+        self._closed = Event()
+
+    def watch(self, engine: Engine) -> None:
+        """Watch over the connections of an engine, too."""
+        event.listen(engine, "checkout", self._lend)
+        event.listen(engine, "checkin", self._take_back)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _lend(self, connection: Any, record: Any, _: Any) -> None:
+        self._lent[id(record)] = connection, monotonic() + self._seconds
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = Thread(target=self._work, name="watchdog", daemon=True)
+                    self._thread.start()
+
+    def _take_back(self, _: Any, record: Any) -> None:
+        self._lent.pop(id(record), None)
+
+    def _work(self) -> None:
+        while not self._closed.wait(_LOOK_SECONDS):
+            now = monotonic()
+            for key, (connection, deadline) in list(self._lent.items()):
+                if now > deadline and self._lent.pop(key, None) is not None:
+                    _log.warning("the database did not answer for %g seconds; the connection is ended", self._seconds)
+                    _hang_up(connection)
+
+
+def _hang_up(connection: Any) -> None:
+    """End a connection under whoever waits for an answer over it: they are told that it was lost."""
+    # What fails here has ended by itself.
+    with suppress(Exception), socket.socket(fileno=os.dup(connection.pgconn.socket)) as ours:
+        ours.shutdown(socket.SHUT_RDWR)
