@@ -64,6 +64,7 @@ Joules = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
 PositiveJoules = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=1e10, allow_inf_nan=False)]
+Steps = Annotated[float, Field(ge=1e-3, le=1e12, allow_inf_nan=False)]  # figures are divided by them
 Epoch = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Metric = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
 EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -314,8 +315,8 @@ class PowerLimitMeasurement(Body):
     power_limit_watts: Watts
     time_seconds: PositiveSeconds | None = None
     energy_joules: PositiveJoules | None = None
-    steps: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
-    steps_per_epoch: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
+    steps: Steps | None = None
+    steps_per_epoch: Steps | None = None
     cost: PositiveJoules | None = Field(None, description="Cost of one epoch in joules, instead of the other figures.")
 
     @model_validator(mode="after")

@@ -1,10 +1,11 @@
 """Power limits: what is measured, and what is best."""
 
 import pytest
+from pydantic import ValidationError
 
 from rheostat import service as use_cases
 from rheostat.errors import Conflict, InvalidInput, UnknownBatchSize
-from rheostat.schemas import ObservePowerLimitRequest, PowerLimitMeasurement, PredictPowerLimitRequest
+from rheostat.schemas import JobUpdate, ObservePowerLimitRequest, PowerLimitMeasurement, PredictPowerLimitRequest
 from rheostat.service import Service
 from tests.service.examples import A40, JOB, V100, measure, predict, register
 
@@ -49,6 +50,37 @@ def test_the_slowdown_allowed_rules_out_the_frugal_limit(service: Service) -> No
     ]
     request = ObservePowerLimitRequest(batch_size=32, gpu=V100, measurements=measurements)
     assert use_cases.observe_power_limit(service, JOB, request).power_limit_watts == 175
+
+
+@pytest.mark.parametrize("policy", ["rheostat", "zeus"])
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"time_seconds": 1e10, "energy_joules": 1e15, "steps": 1e-3, "steps_per_epoch": 1e12},
+        {"time_seconds": 5e-324, "energy_joules": 5e-324, "steps": 1e12, "steps_per_epoch": 1e-3},
+        {"cost": 1e15},
+        {"cost": 5e-324},
+    ],
+)
+def test_no_figure_that_is_taken_keeps_a_job_from_being_changed(
+    service: Service, policy: str, figures: dict[str, float]
+) -> None:
+    register(service, power_limits_watts=LIMITS, policy=policy)
+    measurements = [PowerLimitMeasurement(power_limit_watts=limit, **figures) for limit in LIMITS]
+    request = ObservePowerLimitRequest(batch_size=32, gpu=V100, measurements=measurements)
+    use_cases.observe_power_limit(service, JOB, request)
+    for changes in ({"eta_knob": 0.9}, {"policy": "zeus"}, {"policy": "rheostat"}):
+        use_cases.update_job(service, JOB, JobUpdate.model_validate(changes))
+        predict(service, V100)
+        use_cases.estimates(service, JOB)
+    assert use_cases.rebuild_job(service, JOB) == len(LIMITS)
+
+
+@pytest.mark.parametrize("field", ["steps", "steps_per_epoch"])
+def test_next_to_no_steps_are_refused_for_figures_are_divided_by_them(field: str) -> None:
+    figures = {"time_seconds": 1.0, "energy_joules": 1.0, "steps": 10.0, "steps_per_epoch": 10.0} | {field: 1e-300}
+    with pytest.raises(ValidationError, match=field):
+        PowerLimitMeasurement(power_limit_watts=250, **figures)
 
 
 def test_what_was_measured_is_known_to_the_next_trial(service: Service) -> None:
