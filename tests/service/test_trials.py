@@ -230,6 +230,19 @@ def test_a_run_that_is_said_to_have_cost_nothing_teaches_nothing(service: Servic
     assert report(service, predict(service), 1, metric=0.1, energy_joules=1e6).action == "continue"
 
 
+def test_a_report_after_the_end_may_be_repeated_and_must_fit_the_others(service: Service) -> None:
+    register(service)
+    trial = predict(service)
+    converge(service, trial, 100.0)
+    late = {"metric": 0.96, "energy_joules": 200.0, "time_seconds": 2.0}
+    assert len({report(service, trial, 2, **late).reason for _ in range(3)}) == 1
+    assert len(service.database.read(lambda c: Observations(c).of_trial(trial.trial_id))) == 2
+    with pytest.raises(ReportContradicts, match="metric"):
+        report(service, trial, 2, **late | {"metric": 0.97})
+    with pytest.raises(InvalidInput, match="total"):
+        report(service, trial, 3, **late | {"energy_joules": 150.0})
+
+
 def test_one_tiny_run_does_not_stop_all_later_ones_for_good(service: Service) -> None:
     register(service, eta_knob=1.0)
     converge(service, predict(service), 0.001)

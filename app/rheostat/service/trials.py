@@ -219,11 +219,8 @@ def _answer(observation: ObservationRecord) -> ObserveAnswer:
 
 
 def _earlier_report(connection: Transaction, trial: TrialRecord, request: ObserveRequest) -> ObservationRecord | None:
-    """Return the report of the same epoch; the usual report, of an epoch that is new, costs no query."""
-    closing = request.outcome is not None
-    if not closing and (trial.epochs is None or request.epoch > trial.epochs):
-        return None
-    return Observations(connection).find(trial.trial_id, request.epoch, closing=closing)
+    """Return the report of the same epoch."""
+    return Observations(connection).find(trial.trial_id, request.epoch, closing=request.outcome is not None)
 
 
 def _check_same(known: ObservationRecord, request: ObserveRequest) -> None:
@@ -241,7 +238,8 @@ def _check_same(known: ObservationRecord, request: ObserveRequest) -> None:
 
 
 def _check_cumulative(connection: Transaction, trial: TrialRecord, request: ObserveRequest) -> None:
-    if trial.epochs is None or request.epoch >= trial.epochs:
+    # An ended trial stays at the epoch of its end, however many reports come later.
+    if trial.state in _OPEN and (trial.epochs is None or request.epoch >= trial.epochs):
         before: TrialRecord | ObservationRecord | None = trial
         after: ObservationRecord | None = None
     else:
