@@ -62,8 +62,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 # Beyond these no run goes, and sums of a hundred thousand of them stay exact enough to compare.
 Joules = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
-PositiveJoules = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(gt=0, le=1e10, allow_inf_nan=False)]
+PositiveJoules = Annotated[float, Field(ge=1e-9, le=1e15, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(ge=1e-9, le=1e10, allow_inf_nan=False)]
 Steps = Annotated[float, Field(ge=1e-3, le=1e12, allow_inf_nan=False)]  # figures are divided by them
 Epoch = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Metric = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]

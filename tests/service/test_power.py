@@ -57,23 +57,24 @@ def test_the_slowdown_allowed_rules_out_the_frugal_limit(service: Service) -> No
     "figures",
     [
         {"time_seconds": 1e10, "energy_joules": 1e15, "steps": 1e-3, "steps_per_epoch": 1e12},
-        {"time_seconds": 5e-324, "energy_joules": 5e-324, "steps": 1e12, "steps_per_epoch": 1e-3},
+        {"time_seconds": 1e-9, "energy_joules": 1e-9, "steps": 1e12, "steps_per_epoch": 1e-3},
         {"cost": 1e15},
-        {"cost": 5e-324},
+        {"cost": 1e-9},
     ],
 )
 def test_no_figure_that_is_taken_keeps_a_job_from_being_changed(
     service: Service, policy: str, figures: dict[str, float]
 ) -> None:
-    register(service, power_limits_watts=LIMITS, policy=policy)
-    measurements = [PowerLimitMeasurement(power_limit_watts=limit, **figures) for limit in LIMITS]
+    limits = [100, 125, 150, 175, 200, 225, 250]
+    register(service, power_limits_watts=limits, policy=policy)
+    measurements = [PowerLimitMeasurement(power_limit_watts=limit, **figures) for limit in reversed(limits)]
     request = ObservePowerLimitRequest(batch_size=32, gpu=V100, measurements=measurements)
     use_cases.observe_power_limit(service, JOB, request)
     for changes in ({"eta_knob": 0.9}, {"policy": "zeus"}, {"policy": "rheostat"}):
         use_cases.update_job(service, JOB, JobUpdate.model_validate(changes))
         predict(service, V100)
         use_cases.estimates(service, JOB)
-    assert use_cases.rebuild_job(service, JOB) == len(LIMITS)
+    assert use_cases.rebuild_job(service, JOB) == len(limits)
 
 
 @pytest.mark.parametrize("field", ["steps", "steps_per_epoch"])

@@ -1,15 +1,17 @@
 """Transactions, and what the database's errors mean."""
 
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from rheostat.errors import ConfigurationError, DatabaseBusy, DatabaseUnavailable, SchemaOutdated
 from rheostat.storage import engine
 from rheostat.storage.engine import Database
+from rheostat.storage.migrations import upgrade
 from tests.postgres import PostgresServer
 
 
@@ -35,6 +37,7 @@ def _insert_job(connection: Connection, job_id: str = "a") -> None:
         ("sqlite://", "sqlite:////path"),
         ("sqlite:///:memory:", "sqlite:////path"),
         ("sqlite:///x.db?mode=ro", "sqlite:////path"),
+        ("postgresql://me@host:port/x", "sqlite:////path"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_with_the_remedy(url: str, remedy: str) -> None:
@@ -65,6 +68,34 @@ def test_nothing_of_a_failed_transaction_stays(database: Database) -> None:
     with pytest.raises(ZeroDivisionError):
         database.write(fail)
     assert _count(database) == 0
+
+
+def test_a_failure_that_the_work_swallows_is_not_taken_for_a_success(postgres: PostgresServer) -> None:
+    database = Database(postgres.create_database())
+    upgrade(database)
+
+    def swallow(connection: Connection) -> str:
+        _insert_job(connection)
+        with suppress(DBAPIError):
+            connection.execute(text("SELECT 1 / 0"))
+        return "done"
+
+    with pytest.raises(DatabaseUnavailable):
+        database.write(swallow)
+    assert _count(database) == 0
+    database.close()
+
+
+def test_what_is_read_in_several_statements_is_of_one_moment(database: Database) -> None:
+    def read(connection: Connection) -> list[int]:
+        counts = []
+        for job_id in ("a", "b"):
+            counts.append(int(connection.execute(text("SELECT count(*) FROM jobs")).scalar_one()))
+            database.write(lambda other, job_id=job_id: _insert_job(other, job_id))  # type: ignore[misc]
+        return counts
+
+    assert database.read(read) == [0, 0]
+    assert _count(database) == 2
 
 
 def test_a_lost_race_is_run_once_more(database: Database) -> None:

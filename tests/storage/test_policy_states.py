@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from rheostat.errors import PolicyFailed
 from rheostat.policy.interface import Job
@@ -45,6 +45,21 @@ def test_what_was_saved_is_there_and_placements_are_apart(database: Database, pl
     assert _read(database, placement_pks) == {V100: {"a": [1, 2.5, None, "x"]}}
     _write(database, placement_pks, {A40: {}, V100: {"a": 0.1 + 0.2}})
     assert _read(database, placement_pks) == {V100: {"a": 0.1 + 0.2}, A40: {}}
+
+
+def test_once_loaded_nothing_more_is_read(database: Database, placement_pks: dict[Job, int]) -> None:
+    """What fails while a policy is asked would pass for the policy's fault."""
+    _write(database, placement_pks, {V100: {"a": 1}})
+
+    def work(connection: Connection) -> None:
+        states = PolicyStates(connection, placement_pks)
+        states.load()
+        connection.execute(text("DELETE FROM policy_states"))
+        assert states.part("batch_size")[V100] == {"a": 1}
+        assert A40 not in states.part("batch_size")
+        assert list(states.part("power_limit")) == []
+
+    database.write(work)
 
 
 def test_a_change_in_place_is_saved(database: Database, placement_pks: dict[Job, int]) -> None:

@@ -3,6 +3,7 @@
 import logging
 from asyncio import get_running_loop, timeout_at
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -55,6 +56,7 @@ _HTTP_CODES = {
 }
 
 _LONGEST_CAUSE = 300
+_MOST_DISCARDED_BYTES = 64 * 2**20
 
 _log = logging.getLogger(__name__)
 
@@ -84,12 +86,13 @@ class LimitBody:
             await self._app(scope, receive, send)
             return
         declared = header(scope, b"content-length") or ""
+        taken, more = 0, True
+        deadline = get_running_loop().time() + self._timeout_seconds
         if declared.isdecimal() and int(declared) > self._max_body_bytes:
+            await _discard(receive, deadline)
             response = await of_http_exception(Request(scope), self._too_large())
             await response(scope, receive, send)
             return
-        taken, more = 0, True
-        deadline = get_running_loop().time() + self._timeout_seconds
 
         async def take() -> Message:
             nonlocal taken, more
@@ -107,6 +110,8 @@ class LimitBody:
             more = message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > self._max_body_bytes:
+                if more:
+                    await _discard(receive, deadline)
                 raise self._too_large()
             return message
 
@@ -116,6 +121,18 @@ class LimitBody:
         return HTTPException(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {self._max_body_bytes} bytes"
         )
+
+
+async def _discard(receive: Receive, deadline: float) -> None:
+    """Take the rest of a body and drop it, within reason: who is still sending would not see the answer."""
+    taken = 0
+    with suppress(TimeoutError):
+        async with timeout_at(deadline):
+            while taken < _MOST_DISCARDED_BYTES:
+                message = await receive()
+                taken += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -165,6 +165,12 @@ class OpenJob(KnownJob):
         self.connection = connection
         self.states = PolicyStates(connection, self._keys)
 
+    @cached_property
+    def advisor(self) -> Advisor:
+        """The job's policy over the state of its placements, all read by now."""
+        self.states.load()
+        return super().advisor
+
     def enter(self, gpu: Gpu) -> PlacementRecord:
         """Return the placement on some GPUs, made and registered with the policy if it is new.
 
@@ -180,6 +186,7 @@ class OpenJob(KnownJob):
         )
         self.placements.append(placement)
         self._keys[self.view(placement)] = placement.placement_pk
+        self.states.load()
         self.advisor.register(self.view(placement), self.settings.batch_sizes)
         self.states.save()
         return placement

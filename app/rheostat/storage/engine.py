@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from rheostat.errors import (
@@ -82,7 +82,9 @@ class Database:
             self._reader = _sqlite_engine(self.url, writer=False)
             self._raw = self._writer
         else:
-            self._writer = self._reader = _postgresql_engine(self.url, statement_timeout)
+            self._writer = _postgresql_engine(self.url, statement_timeout)
+            # What several statements read is of one moment.
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             # Another pool: in the first one connections begin a transaction by themselves.
             self._raw = _postgresql_engine(self.url, statement_timeout, isolation_level="AUTOCOMMIT")
         self._watchdog: Watchdog | None = None
@@ -177,26 +179,33 @@ class Database:
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         try:
             return _once(engine, work)
-        except DBAPIError as error:
+        except (DBAPIError, PendingRollbackError, PoolTimeout) as error:
             if not _worth_another_try(error):
                 raise _translated(error) from error
-        except PoolTimeout as error:
-            raise DatabaseBusy("All connections to the database are taken.", hint="Try again.") from error
         try:
             return _once(engine, work)
-        except (DBAPIError, PoolTimeout) as error:
+        except (DBAPIError, PendingRollbackError, PoolTimeout) as error:
             raise _translated(error) from error
 
 
 def _once(engine: Engine, work: Callable[[Connection], T]) -> T:
     with engine.begin() as connection:
-        return work(connection)
+        result = work(connection)
+        _require_unharmed(connection)
+        return result
+
+
+def _require_unharmed(connection: Connection) -> None:
+    """Refuse to commit after a failure that the work has swallowed: PostgreSQL would roll back, and not say so."""
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "postgresql" and driver.info.transaction_status.name == "INERROR":
+        raise PendingRollbackError("a statement has failed before")
 
 
 def _parse(text: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
             "The database URL cannot be read.",
             hint="Write sqlite:////path/to/rheostat.db or postgresql://user@host/name.",
@@ -206,6 +215,9 @@ def _parse(text: str) -> URL:
         _check_sqlite_path(url)
         return url
     if backend in ("postgresql", "postgres"):
+        password = url.query.get("password")
+        if isinstance(password, str):  # as libpq takes it; in its own place it is never shown
+            url = url.difference_update_query(["password"]).set(password=password)
         return url.set(drivername="postgresql+psycopg")
     raise ConfigurationError(
         f"The database {backend!r} is not supported.", hint="Use SQLite or PostgreSQL 13 or later."
@@ -289,15 +301,24 @@ def _postgresql_engine(url: URL, statement_timeout: timedelta | None, **options:
     )
 
 
-def _sqlstate(error: DBAPIError) -> str | None:
-    return getattr(error.orig, "sqlstate", None)
+_Failure: TypeAlias = DBAPIError | PendingRollbackError | PoolTimeout
 
 
-def _worth_another_try(error: DBAPIError) -> bool:
+def _sqlstate(error: _Failure) -> str | None:
+    return getattr(_origin(error), "sqlstate", None)
+
+
+def _origin(error: _Failure) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else None
+
+
+def _worth_another_try(error: _Failure) -> bool:
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PendingRollbackError)
     return isinstance(error, IntegrityError) or error.connection_invalidated or _sqlstate(error) in _RACES
 
 
-def _translated(error: DBAPIError | PoolTimeout) -> RheostatError:
+def _translated(error: _Failure) -> RheostatError:
     """Return the error in our words; the driver's own stays its cause and out of answers, for it quotes SQL."""
     if isinstance(error, PoolTimeout):
         return DatabaseBusy("All connections to the database are taken.", hint="Try again.")
@@ -305,9 +326,9 @@ def _translated(error: DBAPIError | PoolTimeout) -> RheostatError:
         return DatabaseBusy("Another request changed the same rows at the same time, twice.", hint="Try again.")
     if _sqlstate(error) == _QUERY_CANCELED:
         return DatabaseBusy("The database took too long over a statement.", hint="Try again.")
-    if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(error.orig):
+    if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(_origin(error)):
         return DatabaseBusy("Another request holds the lock for too long.", hint="Try again.")
-    if _sqlstate(error) in _NO_SUCH_TABLE_OR_COLUMN or "no such" in str(error.orig):
+    if _sqlstate(error) in _NO_SUCH_TABLE_OR_COLUMN or "no such" in str(_origin(error)):
         return SchemaOutdated(
             "The database's schema is not the one that this version works with.",
             hint="Run `rheostat db upgrade`.",

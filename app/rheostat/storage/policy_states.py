@@ -93,18 +93,30 @@ class PolicyStates(States):
         super().__init__(placement_pks, {})
         self._connection = connection
 
+    def load(self) -> None:
+        """Read the states of all placements that were not read yet.
+
+        To be called before a policy is asked: what fails while it decides would pass for its own fault.
+        """
+        missing = [placement_pk for placement_pk in self._placement_pks.values() if placement_pk not in self._loaded]
+        if not missing:
+            return
+        parts: dict[int, dict[str, State]] = {placement_pk: {} for placement_pk in missing}
+        query = select(policy_states.c.placement_pk, policy_states.c.part, policy_states.c.state)
+        for row in self._connection.execute(query.where(policy_states.c.placement_pk.in_(missing))):
+            parts[row.placement_pk][row.part] = row.state
+        for placement_pk, states in parts.items():
+            self._remember(placement_pk, states)
+
     def of(self, job: Job) -> dict[str, State]:
         """Return the parts of a placement's state, by name.
 
         Raises:
             KeyError: It is not one of the placements of this job.
         """
-        placement_pk = self._placement_pks[job]
-        if placement_pk not in self._loaded:
-            query = select(policy_states.c.part, policy_states.c.state)
-            rows = self._connection.execute(query.where(policy_states.c.placement_pk == placement_pk))
-            self._remember(placement_pk, {row.part: row.state for row in rows})
-        return self._loaded[placement_pk]
+        if self._placement_pks[job] not in self._loaded:
+            self.load()
+        return super().of(job)
 
     def clear(self, job: Job) -> None:
         """Forget the state of a placement, here and in the table."""
