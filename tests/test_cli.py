@@ -11,7 +11,7 @@ from rheostat import JobSettings
 from rheostat.schemas import JobDetail
 from rheostat.sdk.courier import letter
 from rheostat.sdk.spool import Outbox
-from tests.serving import SETTINGS, V100, serving
+from tests.serving import SETTINGS, V100, operate, serving
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +35,13 @@ def test_jobs_are_listed_shown_and_rebuilt(url: str) -> None:
     shown = json.loads(_run("jobs", "show", "nightly", "--database-url", url).stdout)
     assert shown["savings"]["placements"][0]["energy_joules"]["actual"] == 100.0
     assert "rebuilt from 1 observations" in _run("jobs", "rebuild", "nightly", "--database-url", url).stdout
+
+
+def test_jobs_of_another_namespace_are_reached_by_its_name(url: str) -> None:
+    assert operate(url, "jobs", "list", "--namespace", "vision") == ""
+    with pytest.raises(AssertionError, match="no job 'nightly'"):
+        operate(url, "jobs", "rebuild", "nightly", "--namespace", "vision")
+    assert "nightly" in operate(url, "jobs", "list", "--namespace", "default")
 
 
 def test_a_job_that_is_not_there_is_an_error_in_words(url: str) -> None:

@@ -32,7 +32,9 @@ token = typer.Typer(help="Make, list and revoke the tokens that the server asks 
 
 
 @contextmanager
-def open_from_settings(database_url: str | None, *, upgrade: bool = True) -> "Iterator[Service]":
+def open_from_settings(
+    database_url: str | None, *, upgrade: bool = True, namespace: str | None = None
+) -> "Iterator[Service]":
     """Open the service as the settings say, for the user of this command line."""
     from dataclasses import replace
     from getpass import getuser
@@ -53,7 +55,8 @@ def open_from_settings(database_url: str | None, *, upgrade: bool = True) -> "It
     except (KeyError, OSError):  # in a container a user need not have a name
         user = "?"
     try:
-        yield replace(service, actor=f"{user} (command line)")
+        service = replace(service, actor=f"{user} (command line)")
+        yield service if namespace is None else replace(service, namespace=namespace)
     finally:
         close_service(service)
 

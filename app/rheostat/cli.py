@@ -15,6 +15,7 @@ from rheostat.errors import RheostatError
 from rheostat.launch.command import run
 from rheostat.replay.command import replay
 
+Namespace = Annotated[str | None, typer.Option(help="Whose jobs. (Default: default.)", show_default=False)]
 ServerUrl = Annotated[
     str | None,
     typer.Option("--server", envvar="RHEOSTAT_URL", help="(Default: http://127.0.0.1:8420.)", show_default=False),
@@ -96,11 +97,11 @@ def serve(
 
 
 @jobs.command("list")
-def list_jobs(database_url: DatabaseUrl = None) -> None:
-    """List all jobs."""
+def list_jobs(database_url: DatabaseUrl = None, namespace: Namespace = None) -> None:
+    """List all jobs of a namespace."""
     from rheostat import service as use_cases
 
-    with open_from_settings(database_url) as service:
+    with open_from_settings(database_url, namespace=namespace) as service:
         cursor = None
         while True:
             page = use_cases.list_jobs(service, cursor=cursor, limit=200)
@@ -112,13 +113,13 @@ def list_jobs(database_url: DatabaseUrl = None) -> None:
 
 
 @jobs.command("show")
-def show_job(job_id: str, database_url: DatabaseUrl = None) -> None:
+def show_job(job_id: str, database_url: DatabaseUrl = None, namespace: Namespace = None) -> None:
     """Show a job, what is believed of its batch sizes, and what it saved, as JSON."""
     import json
 
     from rheostat import service as use_cases
 
-    with open_from_settings(database_url) as service:
+    with open_from_settings(database_url, namespace=namespace) as service:
         parts = {
             "job": use_cases.get_job(service, job_id),
             "estimates": use_cases.estimates(service, job_id),
@@ -128,11 +129,11 @@ def show_job(job_id: str, database_url: DatabaseUrl = None) -> None:
 
 
 @jobs.command("rebuild")
-def rebuild_job(job_id: str, database_url: DatabaseUrl = None) -> None:
+def rebuild_job(job_id: str, database_url: DatabaseUrl = None, namespace: Namespace = None) -> None:
     """Derive what a policy knows of a job anew, from the recorded observations."""
     from rheostat import service as use_cases
 
-    with open_from_settings(database_url) as service:
+    with open_from_settings(database_url, namespace=namespace) as service:
         typer.echo(f"{job_id}: rebuilt from {use_cases.rebuild_job(service, job_id)} observations")
 
 

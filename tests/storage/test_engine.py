@@ -55,9 +55,11 @@ def test_sqlite_on_a_network_file_system_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_password_is_never_shown() -> None:
-    database = Database("postgresql://user:secret@localhost/x")
-    assert "secret" not in str(database)
-    database.close()
+    for url in ("postgresql://user:secret@localhost/x", "postgresql://user@localhost/x?password=secret"):
+        database = Database(url)
+        assert "secret" not in str(database)
+        assert database.url.password == "secret"
+        database.close()
 
 
 def test_nothing_of_a_failed_transaction_stays(database: Database) -> None:
