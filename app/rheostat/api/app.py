@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
-    app.state.desk = AsyncDesk(service)
+    app.state.desk = AsyncDesk(service, settings.request_timeout_seconds)
     app.state.metrics = Metrics()
     problems.install(app)
     app.add_middleware(HotPath)  # the innermost: whatever guards the routes guards this, too

@@ -10,8 +10,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
-from starlette.concurrency import run_in_threadpool
+from anyio import to_thread
 
+from rheostat.errors import DatabaseUnavailable
 from rheostat.service import Service
 from rheostat.service.desk import Decision, Question, Settled, SignOfLife
 
@@ -30,21 +31,31 @@ class AsyncDesk:
 
     Args:
         service: Whose desk.
+        patience_seconds: How long an answer may take.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, patience_seconds: float) -> None:
         self._desk = service.desk
+        self._patience_seconds = patience_seconds
         self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="desk", daemon=True)
         self._thread.start()
 
     async def ask(self, question: Decision[A] | SignOfLife[A]) -> A:
-        """Return the answer to a question once it is durable."""
+        """Return the answer to a question once it is durable.
+
+        Raises:
+            DatabaseUnavailable: The database stands still. What was asked may yet be done.
+        """
         future: asyncio.Future[Settled | None] = asyncio.get_running_loop().create_future()
         self._waiting.put((question, future))
-        settled = await future
-        if settled is None:
-            return await run_in_threadpool(question.under_lock)
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                settled = await future
+                if settled is None:
+                    return await to_thread.run_sync(question.under_lock, abandon_on_cancel=True)
+        except TimeoutError as error:
+            raise DatabaseUnavailable("The database has not answered in time.", hint="Try again.") from error
         settled.tell()
         answer: A = settled.answer
         return answer

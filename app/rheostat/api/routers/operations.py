@@ -3,20 +3,20 @@
 from contextlib import suppress
 from typing import Annotated
 
-from anyio import move_on_after, to_thread
+from anyio import fail_after, move_on_after, to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from rheostat.api.authentication import wanted_namespace
 from rheostat.api.dependencies import AdminService, Limit, TheService
 from rheostat.api.metrics import MEDIA_TYPE, Metrics
 from rheostat.api.problems import responses
-from rheostat.errors import RheostatError
+from rheostat.errors import DatabaseUnavailable, RheostatError
 from rheostat.schemas import AuditPage, Health
 from rheostat.service import audit as trail
 from rheostat.service.operations import census, check_ready
 
-_CENSUS_SECONDS = 3.0
-"""A scrape is worth most when the database is in trouble; it must not wait for it."""
+_PATIENCE_SECONDS = 3.0
+"""A probe or scrape is worth most when the database is in trouble; it must not wait for it."""
 
 router = APIRouter(tags=["operations"])
 
@@ -28,9 +28,13 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", responses=responses())
-def readyz(service: TheService) -> Health:
+async def readyz(service: TheService) -> Health:
     """Tell whether requests can be answered: the database is reachable and its schema is this version's."""
-    check_ready(service)
+    try:
+        with fail_after(_PATIENCE_SECONDS):
+            await to_thread.run_sync(check_ready, service, abandon_on_cancel=True)
+    except TimeoutError as error:
+        raise DatabaseUnavailable("The database has not answered in time.", hint="Try again.") from error
     return Health(status="ok")
 
 
@@ -44,7 +48,7 @@ async def metrics(request: Request, service: TheService) -> Response:
     kept = request.app.state.metrics
     assert isinstance(kept, Metrics)
     counted = None
-    with move_on_after(_CENSUS_SECONDS), suppress(RheostatError):
+    with move_on_after(_PATIENCE_SECONDS), suppress(RheostatError):
         counted = await to_thread.run_sync(census, service, abandon_on_cancel=True)
     return Response(kept.page(counted), media_type=MEDIA_TYPE)
 
