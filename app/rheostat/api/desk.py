@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from rheostat.errors import DatabaseUnavailable
 from rheostat.service import Service
@@ -18,6 +18,9 @@ from rheostat.service.desk import Decision, Question, Settled, SignOfLife
 
 MOST_AT_ONCE = 16
 """Decisions in one commit: an answer waits for those before it, so there must not be too many."""
+
+MOST_UNDER_LOCK = 16
+"""Decisions that wait for locks at a time: fewer than there are threads, so that probes and other routes have some."""
 
 LONGEST_CLOSE_SECONDS = 5.0
 
@@ -37,6 +40,7 @@ class AsyncDesk:
     def __init__(self, service: Service, patience_seconds: float) -> None:
         self._desk = service.desk
         self._patience_seconds = patience_seconds
+        self._locks_waited_for = CapacityLimiter(MOST_UNDER_LOCK)
         self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="desk", daemon=True)
         self._thread.start()
@@ -53,7 +57,9 @@ class AsyncDesk:
             async with asyncio.timeout(self._patience_seconds):
                 settled = await future
                 if settled is None:
-                    return await to_thread.run_sync(question.under_lock, abandon_on_cancel=True)
+                    return await to_thread.run_sync(
+                        question.under_lock, abandon_on_cancel=True, limiter=self._locks_waited_for
+                    )
         except TimeoutError as error:
             raise DatabaseUnavailable("The database has not answered in time.", hint="Try again.") from error
         settled.tell()
