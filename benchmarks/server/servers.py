@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import venv
@@ -104,6 +105,15 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
         raise RuntimeError(f"{' '.join(command[:4])} ... failed:\n{done.stderr[-2000:]}")
 
 
+def _takes_connections(port: int) -> bool:
+    """Tell whether somebody listens; uvicorn names its address before its workers do."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 @contextmanager
 def _listening(command: list[str], log: Path, pattern: str, environment: dict[str, str]) -> Iterator[Server]:
     with log.open("wb") as output:
@@ -112,7 +122,7 @@ def _listening(command: list[str], log: Path, pattern: str, environment: dict[st
         )
     try:
         give_up_at = monotonic() + START_SECONDS
-        while (found := re.search(pattern, log.read_text())) is None:
+        while (found := re.search(pattern, log.read_text())) is None or not _takes_connections(int(found[1])):
             if process.poll() is not None or monotonic() > give_up_at:
                 raise RuntimeError(f"{' '.join(command[:4])} ... does not listen:\n{log.read_text()[-2000:]}")
             sleep(0.05)
