@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from rheostat import service as use_cases
 from rheostat.errors import JobNotFound, TrialNotFound
 from rheostat.schemas import JobUpdate, ObserveRequest, PredictRequest, Trial
-from rheostat.service import Service
-from rheostat.service.desk import Decision, Desk
+from rheostat.service import Service, desk
+from rheostat.service.desk import Decision, Desk, Settled
 from rheostat.storage.engine import Database
 from rheostat.storage.tables import jobs, policy_states, trials
 from tests.service.examples import A40, JOB, V100, Clock, converge, predict, recur, register, report
@@ -82,6 +82,37 @@ def test_a_batch_decided_on_what_another_process_changed_is_decided_anew(service
     assert numbers == [3, 4, 5, 6]
     assert predict(other).number == 7
     assert _numbers(service) == list(range(1, 8))
+
+
+def test_two_processes_on_one_hot_job_decide_together_under_its_lock(service: Service, other: Service) -> None:
+    """One after the other under the lock, a hot job would take a tenth of the decisions."""
+    register(service, policy="rheostat")
+    recur(service, JOULES)
+    for _ in range(3):
+        for one in (service, other):
+            batch = [_wants(one) for _ in range(4)]
+            decided = one.desk.settle(batch)
+            assert all(settled is not None for settled in decided)
+            assert {settled.commit is not None for settled in decided if settled} == {True}
+    assert _numbers(service) == list(range(1, 26))
+    assert _is_what_a_rebuild_makes(service)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer, whatever the job
+def test_a_job_that_somebody_else_keeps_locked_does_not_hold_up_the_desk(
+    service: Service, other: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "LOCK_WAIT_SECONDS", 0.2)
+    register(service)
+    recur(service, JOULES)
+    recur(other, JOULES)
+
+    def meanwhile(connection: Connection) -> list[Settled | None]:
+        connection.execute(select(jobs).with_for_update())
+        return service.desk.settle([_wants(service), _wants(service)])
+
+    assert other.database.write(meanwhile) == [None, None]
+    assert predict(service).number == 3
 
 
 def test_many_decisions_share_one_commit_and_each_has_its_answer(service: Service) -> None:

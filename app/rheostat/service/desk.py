@@ -6,22 +6,28 @@ the database, never on what a process remembers.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from rheostat.errors import RheostatError
 from rheostat.service.notes import note
-from rheostat.service.remembered import MOST_RUNNING, Memory, RememberedJob, key_of
-from rheostat.storage.commits import Commit, Renewal, write
-from rheostat.storage.engine import Database, Transaction
-from rheostat.storage.snapshots import JobSnapshot, snapshot_of_job, snapshot_of_trial
+from rheostat.service.remembered import MOST_RUNNING, JobKey, Memory, RememberedJob, key_of
+from rheostat.storage.commits import Commit, Renewal, write, write_within
+from rheostat.storage.engine import Database, Transaction, wait_for_locks
+from rheostat.storage.jobs import Jobs
+from rheostat.storage.snapshots import JobSnapshot, read_snapshot, snapshot_of_job, snapshot_of_trial
 
 _log = logging.getLogger(__name__)
 
-TRIES = 3
-"""So often a decision is made from what is read without a lock; busier jobs are decided under it."""
+CONTENDED_SECONDS = 1.0
+"""For so long after another process has changed a job, too, decisions about it begin with its lock."""
+
+LOCK_WAIT_SECONDS = 0.5
+"""So long the desk waits for the lock of a job; the other jobs' decisions wait meanwhile."""
 
 A = TypeVar("A")
 
@@ -101,6 +107,7 @@ class Desk:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._memory = Memory()
+        self._contended: dict[JobKey, float] = {}
         self._lock = Lock()
 
     def ask(self, question: Decision[A] | SignOfLife[A]) -> A:
@@ -116,30 +123,32 @@ class Desk:
         """Answer what can be answered from memory, all in one commit; None for what must be decided under lock."""
         settled: list[Settled | None] = [None] * len(questions)
         with self._lock:
-            open_questions = dict(enumerate(questions))
-            for _ in range(TRIES):
-                if not open_questions:
-                    break
-                answers = self._try(open_questions)
-                for at, answer in answers.items():
+            renewals = {at: question for at, question in enumerate(questions) if isinstance(question, SignOfLife)}
+            decisions = {at: question for at, question in enumerate(questions) if isinstance(question, Decision)}
+            contended: dict[JobKey, dict[int, Decision[Any]]] = defaultdict(dict)
+            for at, answer in self._try(decisions, renewals, contended).items():
+                settled[at] = answer
+            for key, waiting in contended.items():
+                for at, answer in self._try_under_lock(key, waiting).items():
                     settled[at] = answer
-                    if answer is not None or isinstance(questions[at], SignOfLife):
-                        del open_questions[at]
-            for question in open_questions.values():
-                self._forget(question)
         return settled
 
-    def _try(self, questions: dict[int, Question]) -> dict[int, Settled | None]:
-        """Decide and write; what did not hold is None, what cannot be decided so is taken out of the questions."""
-        renewals = {at: question for at, question in questions.items() if isinstance(question, SignOfLife)}
+    def _try(
+        self,
+        decisions: Mapping[int, Decision[Any]],
+        renewals: Mapping[int, SignOfLife[Any]],
+        contended: dict[JobKey, dict[int, Decision[Any]]],
+    ) -> dict[int, Settled | None]:
+        """Decide from memory and write; what another process has forestalled goes to the contended."""
+        now = monotonic()
         proposals: dict[int, tuple[Commit, Any]] = {}
-        for at, question in list(questions.items()):
-            if isinstance(question, Decision):
-                proposal = self._propose(question)
-                if proposal is None:
-                    del questions[at]
-                else:
-                    proposals[at] = proposal
+        for at, question in decisions.items():
+            job = self._remembered(question)
+            key = None if job is None else key_of(job.record)
+            if key is not None and now < self._contended.get(key, 0.0):
+                contended[key][at] = question
+            elif job is not None and (proposal := self._propose(job, question)) is not None:
+                proposals[at] = proposal
         if not proposals and not renewals:
             return {}
         try:
@@ -150,36 +159,86 @@ class Desk:
             )
         except Exception as error:
             # Each is then tried by itself, and its answer tells what is wrong.
-            _log.warning("a commit of %d decisions failed: %s", len(questions), type(error).__name__)
+            _log.warning("a commit of %d decisions failed: %s", len(proposals), type(error).__name__)
             for commit, _ in proposals.values():
                 self._memory.forget(key_of(commit.job))
-            questions.clear()
             return {}
         answers: dict[int, Settled | None] = {}
         for (at, (commit, answer)), holds in zip(proposals.items(), written.commits, strict=True):
-            answers[at] = Settled(answer, commit) if holds else None
-            if not holds:
-                self._memory.forget(key_of(commit.job))
+            if holds:
+                answers[at] = Settled(answer, commit)
+            else:
+                key = key_of(commit.job)
+                self._memory.forget(key)
+                contended[key][at] = decisions[at]
         for (at, sign), holds in zip(renewals.items(), written.renewals, strict=True):
             answers[at] = Settled(sign.answer) if holds else None
         return answers
 
-    def _propose(self, question: Decision[Any]) -> tuple[Commit, Any] | None:
-        job = None
-        try:
-            job = self._job(question)
-            if job is None:
+    def _try_under_lock(self, key: JobKey, questions: Mapping[int, Decision[Any]]) -> dict[int, Settled | None]:
+        """Decide all that waits for a job in one transaction that holds its lock.
+
+        Other processes want the same job, so that what is decided from memory is mostly forestalled.
+        """
+        namespace, job_id = key
+        self._note_contention(key)
+
+        def work(connection: Transaction) -> tuple[RememberedJob, dict[int, Settled | None]] | None:
+            wait_for_locks(connection, LOCK_WAIT_SECONDS)
+            record = Jobs(connection).find(namespace, job_id, lock=True)
+            snapshot = read_snapshot(connection, record, MOST_RUNNING)
+            if snapshot is None:
                 return None
+            job = RememberedJob(snapshot)
+            answers: dict[int, Settled | None] = {}
+            commits = []
+            for at, question in questions.items():
+                try:
+                    commit, answer = question.decide(job)
+                except NotFromMemory:
+                    continue
+                commits.append(commit)
+                answers[at] = Settled(answer, commit)
+            write_within(connection, commits)
+            return job, answers
+
+        self._memory.forget(key)
+        try:
+            decided = self._database.write(work)
+        except Exception as error:
+            # Each is then decided by itself, and its answer tells what is wrong.
+            _log.debug("not decided together", exc_info=error)
+            return {}
+        if decided is None:
+            return {}
+        job, answers = decided
+        self._memory.remember(job)
+        return answers
+
+    def _note_contention(self, key: JobKey) -> None:
+        now = monotonic()
+        self._contended = {other: until for other, until in self._contended.items() if until > now}
+        self._contended[key] = now + CONTENDED_SECONDS
+
+    def _propose(self, job: RememberedJob, question: Decision[Any]) -> tuple[Commit, Any] | None:
+        try:
             commit, answer = question.decide(job)
         except Exception as error:
             # Whatever is wrong is told by the decision under the lock, for memory may be what is wrong.
             if not isinstance(error, NotFromMemory | RheostatError):
                 _log.debug("not decided from memory", exc_info=error)
-            if job is not None:
-                self._memory.forget(key_of(job.record))
+            self._memory.forget(key_of(job.record))
             return None
         self._memory.note(job, commit.trial)
         return commit, answer
+
+    def _remembered(self, question: Decision[Any]) -> RememberedJob | None:
+        """Return the job of a decision, from memory or else read anew; None when it is not there or cannot be read."""
+        try:
+            return self._job(question)
+        except Exception as error:
+            _log.debug("not read", exc_info=error)
+            return None
 
     def _job(self, question: Decision[Any]) -> RememberedJob | None:
         """Return the job of a decision, from memory or else read anew."""
@@ -197,14 +256,6 @@ class Desk:
             job = RememberedJob(snapshot)
             self._memory.remember(job)
         return job
-
-    def _forget(self, question: Question) -> None:
-        if isinstance(question, Decision):
-            job = self._memory.job_of(question.trial_id) if question.trial_id else None
-            if question.job_id is not None:
-                self._memory.forget((question.namespace, question.job_id))
-            elif job is not None and job.record.namespace == question.namespace:
-                self._memory.forget(key_of(job.record))
 
 
 def _read(connection: Transaction, question: Decision[Any]) -> JobSnapshot | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.types import JSON
 
 from rheostat.storage import statements
@@ -74,6 +75,21 @@ def write(database: Database, commits: Sequence[Commit], renewals: Sequence[Rene
     run = _on_sqlite if database.is_sqlite else _on_postgresql
     with database.raw() as connection:
         return run(connection, commits, renewals)
+
+
+def write_within(transaction: Connection, commits: Sequence[Commit]) -> None:
+    """Write commits of jobs whose rows the transaction has locked and read, so that all of them hold.
+
+    Raises:
+        Exception: The driver's own.
+    """
+    driver: Any = transaction.connection.driver_connection
+    if transaction.dialect.name == "sqlite":
+        execute = driver.cursor().execute
+        held = [_commit_on_sqlite(execute, commit) for commit in commits]
+    else:
+        held = _on_postgresql(driver, commits, []).commits
+    assert all(held)
 
 
 def _on_sqlite(connection: Any, commits: Sequence[Commit], renewals: Sequence[Renewal]) -> Written:
