@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from rheostat import service as use_cases
-from rheostat.errors import JobNotFound, TrialNotFound
+from rheostat.errors import InvalidInput, JobNotFound, TrialNotFound
 from rheostat.schemas import JobUpdate, ObserveRequest, PredictRequest, Trial
 from rheostat.service import Service, desk
 from rheostat.service.desk import Decision, Desk, Settled
@@ -90,11 +90,16 @@ def test_two_processes_on_one_hot_job_decide_together_under_its_lock(service: Se
     recur(service, JOULES)
     for _ in range(3):
         for one in (service, other):
-            batch = [_wants(one) for _ in range(4)]
-            decided = one.desk.settle(batch)
-            assert all(settled is not None for settled in decided)
-            assert {settled.commit is not None for settled in decided if settled} == {True}
-    assert _numbers(service) == list(range(1, 26))
+            trial = predict(one)
+            report(one, trial, 1, metric=0.1, energy_joules=100.0)
+            less = ObserveRequest(epoch=2, metric=0.2, energy_joules=1.0)
+            wrong = use_cases.to_observe(one, trial.trial_id, less)
+            *decided, refused = one.desk.settle([*[_wants(one) for _ in range(4)], wrong])
+            assert [settled is not None for settled in decided] == [True] * 4
+            assert refused is None
+            with pytest.raises(InvalidInput, match="total"):
+                wrong.under_lock()
+    assert _numbers(service) == list(range(1, 32))
     assert _is_what_a_rebuild_makes(service)
 
 

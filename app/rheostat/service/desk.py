@@ -13,7 +13,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from rheostat.errors import RheostatError
+from rheostat.errors import InvalidInput, RheostatError
 from rheostat.service.notes import note
 from rheostat.service.remembered import MOST_RUNNING, JobKey, Memory, RememberedJob, key_of
 from rheostat.storage.commits import Commit, Renewal, write, write_within
@@ -195,7 +195,7 @@ class Desk:
             for at, question in questions.items():
                 try:
                     commit, answer = question.decide(job)
-                except NotFromMemory:
+                except (NotFromMemory, InvalidInput):  # which come before anything of the job is changed
                     continue
                 commits.append(commit)
                 answers[at] = Settled(answer, commit)
