@@ -32,6 +32,7 @@ from rheostat.service.tokens import authenticate, has_tokens
 
 REMEMBERED_SECONDS = 5.0
 NAMESPACE_HEADER = "Rheostat-Namespace"
+_NAMESPACE_HEADER = NAMESPACE_HEADER.lower().encode()
 
 _OPEN = (*PROBES, "/docs", "/openapi.json")
 _MOST_REMEMBERED = 4096
@@ -184,7 +185,7 @@ def wanted_namespace(request: Scope) -> str | None:
     Raises:
         InvalidInput: It cannot be one.
     """
-    wanted = header(request, NAMESPACE_HEADER.lower().encode())
+    wanted = header(request, _NAMESPACE_HEADER)
     if wanted is not None and schemas.NAMESPACE.fullmatch(wanted) is None:
         raise InvalidInput(
             f"The header {NAMESPACE_HEADER} cannot name a namespace.", hint=f"It must match {NAMESPACE_PATTERN}."

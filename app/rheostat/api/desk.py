@@ -5,7 +5,8 @@ The more requests wait, the more share one commit; a single one goes at once.
 
 import asyncio
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
@@ -27,6 +28,20 @@ LONGEST_CLOSE_SECONDS = 5.0
 A = TypeVar("A")
 
 _Waiting = tuple[Question, "asyncio.Future[Settled | None]"]
+
+
+@asynccontextmanager
+async def answered_within(seconds: float) -> AsyncIterator[None]:
+    """Bound how long the database may keep a request waiting.
+
+    Raises:
+        DatabaseUnavailable: It took longer.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise DatabaseUnavailable("The database has not answered in time.", hint="Try again.") from error
 
 
 class AsyncDesk:
@@ -53,15 +68,12 @@ class AsyncDesk:
         """
         future: asyncio.Future[Settled | None] = asyncio.get_running_loop().create_future()
         self._waiting.put((question, future))
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                settled = await future
-                if settled is None:
-                    return await to_thread.run_sync(
-                        question.under_lock, abandon_on_cancel=True, limiter=self._locks_waited_for
-                    )
-        except TimeoutError as error:
-            raise DatabaseUnavailable("The database has not answered in time.", hint="Try again.") from error
+        async with answered_within(self._patience_seconds):
+            settled = await future
+            if settled is None:
+                return await to_thread.run_sync(
+                    question.under_lock, abandon_on_cancel=True, limiter=self._locks_waited_for
+                )
         settled.tell()
         answer: A = settled.answer
         return answer

@@ -58,6 +58,9 @@ _NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703"}
 Transaction: TypeAlias = Connection
 """What work is given: an open transaction, which the services pass on to the repositories."""
 
+_Failure: TypeAlias = DBAPIError | PendingRollbackError | PoolTimeout
+_FAILURES = (DBAPIError, PendingRollbackError, PoolTimeout)
+
 T = TypeVar("T")
 
 
@@ -179,12 +182,12 @@ class Database:
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         try:
             return _once(engine, work)
-        except (DBAPIError, PendingRollbackError, PoolTimeout) as error:
+        except _FAILURES as error:
             if not _worth_another_try(error):
                 raise _translated(error) from error
         try:
             return _once(engine, work)
-        except (DBAPIError, PendingRollbackError, PoolTimeout) as error:
+        except _FAILURES as error:
             raise _translated(error) from error
 
 
@@ -305,9 +308,6 @@ def _postgresql_engine(url: URL, statement_timeout: timedelta | None, **options:
             "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c statement_timeout={milliseconds} -c timezone=UTC",
         },
     )
-
-
-_Failure: TypeAlias = DBAPIError | PendingRollbackError | PoolTimeout
 
 
 def _sqlstate(error: _Failure) -> str | None:

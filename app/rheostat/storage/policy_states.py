@@ -1,7 +1,7 @@
 """The policies' state in SQL, behind the same mapping that a dict offers."""
 
 import json
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from typing import Literal
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -12,6 +12,15 @@ from rheostat.storage.tables import policy_states
 
 Part = Literal["batch_size", "power_limit", "cost_bound"]
 """As in :class:`rheostat.policy.advisor.Stores`."""
+
+
+def states_of(connection: Connection, placement_pks: Collection[int]) -> dict[int, dict[str, State]]:
+    """Return the parts of the states of some placements, by their rows."""
+    states: dict[int, dict[str, State]] = {placement_pk: {} for placement_pk in placement_pks}
+    query = select(policy_states.c.placement_pk, policy_states.c.part, policy_states.c.state)
+    for placement_pk, part, state in connection.execute(query.where(policy_states.c.placement_pk.in_(placement_pks))):
+        states[placement_pk][part] = state
+    return states
 
 
 class States:
@@ -101,12 +110,8 @@ class PolicyStates(States):
         missing = [placement_pk for placement_pk in self._placement_pks.values() if placement_pk not in self._loaded]
         if not missing:
             return
-        parts: dict[int, dict[str, State]] = {placement_pk: {} for placement_pk in missing}
-        query = select(policy_states.c.placement_pk, policy_states.c.part, policy_states.c.state)
-        for row in self._connection.execute(query.where(policy_states.c.placement_pk.in_(missing))):
-            parts[row.placement_pk][row.part] = row.state
-        for placement_pk, states in parts.items():
-            self._remember(placement_pk, states)
+        for placement_pk, parts in states_of(self._connection, missing).items():
+            self._remember(placement_pk, parts)
 
     def of(self, job: Job) -> dict[str, State]:
         """Return the parts of a placement's state, by name.

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from rheostat.policy.interface import State
 from rheostat.storage.jobs import Jobs, Placements
+from rheostat.storage.policy_states import states_of
 from rheostat.storage.records import JobRecord, PlacementRecord, TrialRecord
-from rheostat.storage.tables import placements, policy_states
 from rheostat.storage.trials import Trials
 
 
@@ -45,14 +45,7 @@ def read_snapshot(connection: Connection, job: JobRecord | None, most_running: i
     if len(running) > most_running:
         return None
     found = Placements(connection).of_jobs([job.job_pk])
-    states: dict[int, dict[str, State]] = {placement.placement_pk: {} for placement in found}
-    query = (
-        select(policy_states.c.placement_pk, policy_states.c.part, policy_states.c.state)
-        .join(placements, placements.c.placement_pk == policy_states.c.placement_pk)
-        .where(placements.c.job_pk == job.job_pk)
-    )
-    for placement_pk, part, state in connection.execute(query):
-        states.setdefault(placement_pk, {})[part] = state
+    states = states_of(connection, [placement.placement_pk for placement in found])
     return JobSnapshot(job, found, states, running)
 
 

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from contextlib import suppress
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
@@ -29,9 +29,9 @@ class Watchdog:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lent: dict[int, tuple[Any, float]] = {}
-        self._lock = Lock()
-        self._thread: Thread | None = None
         self._closed = Event()
+        self._thread = Thread(target=self._work, name="watchdog", daemon=True)
+        self._thread.start()
 
     def watch(self, engine: Engine) -> None:
         """Watch over the connections of an engine, too."""
@@ -41,16 +41,10 @@ class Watchdog:
     def close(self) -> None:
         """Stop watching."""
         self._closed.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
 
     def _lend(self, connection: Any, record: Any, _: Any) -> None:
         self._lent[id(record)] = connection, monotonic() + self._seconds
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = Thread(target=self._work, name="watchdog", daemon=True)
-                    self._thread.start()
 
     def _take_back(self, _: Any, record: Any) -> None:
         self._lent.pop(id(record), None)

@@ -3,14 +3,15 @@
 from contextlib import suppress
 from typing import Annotated
 
-from anyio import fail_after, move_on_after, to_thread
+from anyio import move_on_after, to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from rheostat.api.authentication import wanted_namespace
 from rheostat.api.dependencies import AdminService, Limit, TheService
+from rheostat.api.desk import answered_within
 from rheostat.api.metrics import MEDIA_TYPE, Metrics
 from rheostat.api.problems import responses
-from rheostat.errors import DatabaseUnavailable, RheostatError
+from rheostat.errors import RheostatError
 from rheostat.schemas import AuditPage, Health
 from rheostat.service import audit as trail
 from rheostat.service.operations import census, check_ready
@@ -30,11 +31,8 @@ async def healthz() -> Health:
 @router.get("/readyz", responses=responses())
 async def readyz(service: TheService) -> Health:
     """Tell whether requests can be answered: the database is reachable and its schema is this version's."""
-    try:
-        with fail_after(_PATIENCE_SECONDS):
-            await to_thread.run_sync(check_ready, service, abandon_on_cancel=True)
-    except TimeoutError as error:
-        raise DatabaseUnavailable("The database has not answered in time.", hint="Try again.") from error
+    async with answered_within(_PATIENCE_SECONDS):
+        await to_thread.run_sync(check_ready, service, abandon_on_cancel=True)
     return Health(status="ok")
 
 
