@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -87,6 +87,14 @@ def serving(database_url: str, log: Path, *options: str, **environment: str) -> 
         yield server
     finally:
         server.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is so."""
+    give_up_at = monotonic() + seconds
+    while not condition():
+        assert monotonic() < give_up_at
+        sleep(0.01)
 
 
 def migrate(database_url: str) -> None:

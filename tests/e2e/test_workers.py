@@ -5,13 +5,13 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 import httpx
 
 from tests.faults.invariants import check
 from tests.faults.load import Trainers, register
-from tests.serving import SETTINGS, migrate, serving
+from tests.serving import SETTINGS, migrate, serving, wait_for
 
 
 def _children(pid: int) -> set[int]:
@@ -24,14 +24,6 @@ def _children(pid: int) -> set[int]:
     return serving
 
 
-def _wait_for(condition: object, seconds: float = 60) -> None:
-    assert callable(condition)
-    give_up_at = monotonic() + seconds
-    while not condition():
-        assert monotonic() < give_up_at
-        sleep(0.05)
-
-
 def test_two_workers_share_one_hot_job_and_a_killed_one_is_replaced(database_url: str, tmp_path: Path) -> None:
     migrate(database_url)
     with serving(database_url, tmp_path / "log", "--workers", "2") as server:
@@ -40,11 +32,11 @@ def test_two_workers_share_one_hot_job_and_a_killed_one_is_replaced(database_url
         first = _children(server.pid)
         assert len(first) == 2
         with Trainers([url], count=6) as trainers:
-            _wait_for(lambda: len(trainers.said.reports) > 40)
+            wait_for(lambda: len(trainers.said.reports) > 40)
             os.kill(min(first), signal.SIGKILL)
-            _wait_for(lambda: len(_children(server.pid) - first) == 1)
+            wait_for(lambda: len(_children(server.pid) - first) == 1)
             before = len(trainers.said.reports)
-            _wait_for(lambda: len(trainers.said.reports) > before + 20)
+            wait_for(lambda: len(trainers.said.reports) > before + 20)
         assert server.terminate() in (0, -15)
         assert "Traceback" not in server.log()
     check(database_url, trainers.said)
@@ -58,7 +50,7 @@ def test_a_worker_that_dies_while_it_is_asked_whether_it_is_well_is_replaced_at_
         os.kill(min(first), signal.SIGSTOP)
         sleep(1)  # it is asked twice a second
         os.kill(min(first), signal.SIGKILL)
-        _wait_for(lambda: len(_children(server.pid) - first) == 1, seconds=20)
+        wait_for(lambda: len(_children(server.pid) - first) == 1, seconds=20)
 
 
 def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path) -> None:
@@ -66,10 +58,10 @@ def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path
         assert server.client.get("/readyz").status_code == 200
         workers = _children(server.pid)
         assert server.client.get("/v1/jobs").status_code == 200
-        _wait_for(lambda: "GET /v1/jobs 200" in server.log())
+        wait_for(lambda: "GET /v1/jobs 200" in server.log())
         assert server.log().count("/v1/jobs") == 1  # one line a request, as of a single process
         server.kill()
-        _wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 
 
 def test_registrations_at_once_through_two_workers_make_one_job(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
+from time import monotonic, sleep
 from typing import Any, Self
 from uuid import uuid4
 
@@ -48,6 +49,13 @@ class Trainers:
         self._stop.set()
         for thread in self._threads:
             thread.join(60)
+
+    def wait_for_reports(self, more: int) -> None:
+        """Wait until so many more reports were acknowledged."""
+        before, give_up_at = len(self.said.reports), monotonic() + 60
+        while len(self.said.reports) < before + more:
+            assert monotonic() < give_up_at, self.said.refusals[-1:]
+            sleep(0.01)
 
     def _train(self, number: int) -> None:
         with httpx.Client(timeout=10, trust_env=False) as http:

@@ -1,7 +1,6 @@
 """The clock of the server's host jumps, as after a suspend or a correction."""
 
 from pathlib import Path
-from time import monotonic, sleep
 
 from tests.faults.invariants import check
 from tests.faults.load import JOB, Trainers, register
@@ -40,13 +39,9 @@ def test_nothing_is_lost_or_counted_twice(database_url: str, tmp_path: Path) -> 
         silent = server.client.post(f"/v1/jobs/{JOB}/predict", json={"gpu": V100}).json()
         with Trainers([str(server.client.base_url)]) as trainers:
             for jump in HOURS:
-                before = len(trainers.said.reports)
                 offset.with_suffix(".new").write_text(str(jump))
                 offset.with_suffix(".new").replace(offset)
-                give_up_at = monotonic() + 60
-                while len(trainers.said.reports) < before + 20:
-                    assert monotonic() < give_up_at
-                    sleep(0.01)
+                trainers.wait_for_reports(20)
         # A lease that a jump ended begins anew with the next sign of life.
         alive = server.client.post(f"/v1/trials/{silent['trial_id']}/heartbeat").raise_for_status().json()
         assert alive["state"] == "running"

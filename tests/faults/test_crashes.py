@@ -16,9 +16,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load(datab
         register(str(server.client.base_url))
         with Trainers([str(server.client.base_url)]) as trainers:
             for kill in range(KILLS):
-                before = len(trainers.said.reports)
-                while len(trainers.said.reports) < before + 20:
-                    sleep(0.01)
+                trainers.wait_for_reports(20)
                 sleep(kill * 0.003)  # at another moment of a commit
                 server.kill()
                 server.start()
@@ -33,9 +31,7 @@ def test_one_of_two_servers_is_killed_and_the_other_goes_on(database_url: str, t
         register(str(a.client.base_url))
         with Trainers([str(a.client.base_url), str(b.client.base_url)]) as trainers:
             for _ in range(2):
-                before = len(trainers.said.reports)
-                while len(trainers.said.reports) < before + 20:
-                    sleep(0.01)
+                trainers.wait_for_reports(20)
                 a.kill()
                 a.start()
                 trainers.urls[0] = str(a.client.base_url)

@@ -1,10 +1,9 @@
 """PostgreSQL is restarted, crashes, has no connection left, and its disk is full."""
 
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 
 import psycopg
 import pytest
@@ -13,7 +12,7 @@ from sqlalchemy import make_url
 from tests.faults.invariants import check
 from tests.faults.load import JOB, Trainers, register
 from tests.postgres import PostgresServer, StopMode
-from tests.serving import V100, migrate, serving
+from tests.serving import V100, migrate, serving, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +37,10 @@ def test_a_restart_under_load_loses_nothing(small: PostgresServer, tmp_path: Pat
         register(str(server.client.base_url))
         with Trainers([str(server.client.base_url)]) as trainers:
             for _ in range(2):
-                before = len(trainers.said.reports)
-                while len(trainers.said.reports) < before + 20:
-                    sleep(0.01)
+                trainers.wait_for_reports(20)
                 small.stop(mode)
                 small.start()
-            before = len(trainers.said.reports)
-            while len(trainers.said.reports) < before + 5:
-                sleep(0.01)
+            trainers.wait_for_reports(5)
     check(url, trainers.said)
     assert {status for status, _ in trainers.said.refusals} <= {503}
 
@@ -76,8 +71,7 @@ def test_no_connection_left_is_told_and_passes(small: PostgresServer, tmp_path: 
         taken.close()
         register(str(server.client.base_url))
         with Trainers([str(server.client.base_url)], count=2) as trainers:
-            while len(trainers.said.reports) < 10:
-                sleep(0.01)
+            trainers.wait_for_reports(10)
     check(url, trainers.said)
 
 
@@ -96,7 +90,7 @@ def test_a_full_disk_is_told_and_passes(small: PostgresServer, tmp_path: Path) -
     with serving(url, tmp_path / "log") as server:
         register(str(server.client.base_url))
         with Trainers([str(server.client.base_url)]) as trainers:
-            _wait_for(lambda: len(trainers.said.reports) > 20)
+            trainers.wait_for_reports(21)
             with _connect(url) as connection:
                 connection.execute(FILL)
                 ((size,),) = connection.execute("SELECT pg_relation_size('observations')").fetchall()
@@ -104,11 +98,10 @@ def test_a_full_disk_is_told_and_passes(small: PostgresServer, tmp_path: Path) -
             small.stop()
             with _longest_file(size):
                 small.start()
-            _wait_for(lambda: "No space left" in server.log() or "File too large" in server.log())
+            wait_for(lambda: "No space left" in server.log() or "File too large" in server.log())
             small.stop()
             small.start()
-            before = len(trainers.said.reports)
-            _wait_for(lambda: len(trainers.said.reports) > before + 20)
+            trainers.wait_for_reports(21)
         assert "Traceback" not in server.log()  # which would hide what is wrong from the person on call
     check(url, trainers.said)
     assert {status for status, _ in trainers.said.refusals} == {503}
@@ -123,10 +116,3 @@ def _longest_file(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    give_up_at = monotonic() + 60
-    while not condition():
-        assert monotonic() < give_up_at
-        sleep(0.01)

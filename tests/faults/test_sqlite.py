@@ -6,13 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 
 from tests.faults.invariants import check
 from tests.faults.load import Trainers, register
-from tests.serving import Serving, migrate, serving
+from tests.serving import Serving, migrate, serving, wait_for
 
 # Even root then needs permission: 24 is PR_CAPBSET_DROP, 1 and 2 are the capabilities that override it.
 WITHOUT_PRIVILEGE = """
@@ -37,38 +37,28 @@ def server(path: Path) -> Iterator[Serving]:
         yield running
 
 
-def _wait_for_reports(trainers: Trainers, more: int) -> None:
-    before, give_up_at = len(trainers.said.reports), monotonic() + 60
-    while len(trainers.said.reports) < before + more:
-        assert monotonic() < give_up_at, trainers.said.refusals[-1:]
-        sleep(0.01)
-
-
 def test_a_lock_of_another_process_is_waited_for(path: Path, server: Serving) -> None:
     with Trainers([str(server.client.base_url)]) as trainers:
-        _wait_for_reports(trainers, 20)
+        trainers.wait_for_reports(20)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         sleep(1.5)
         other.execute("ROLLBACK")
         other.close()
-        _wait_for_reports(trainers, 20)
+        trainers.wait_for_reports(20)
     check(f"sqlite:///{path}", trainers.said)
     assert trainers.said.refusals == []
 
 
 def test_a_full_disk_is_told_and_passes(path: Path, server: Serving) -> None:
     with Trainers([str(server.client.base_url)]) as trainers:
-        _wait_for_reports(trainers, 20)
+        trainers.wait_for_reports(20)
         log = path.with_name(f"{path.name}-wal")
         limit = max(path.stat().st_size, log.stat().st_size) + 4096
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        give_up_at = monotonic() + 60
-        while not trainers.said.refusals:
-            assert monotonic() < give_up_at
-            sleep(0.01)
+        wait_for(lambda: bool(trainers.said.refusals))
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        _wait_for_reports(trainers, 20)
+        trainers.wait_for_reports(20)
     check(f"sqlite:///{path}", trainers.said)
     assert {status for status, _ in trainers.said.refusals} == {503}
 
