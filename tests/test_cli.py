@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rheostat import JobSettings
-from rheostat.schemas import JobDetail
+from rheostat.schemas.server import JobDetail
 from rheostat.sdk.courier import letter
 from rheostat.sdk.spool import Outbox
 from tests.serving import SETTINGS, V100, operate, serving

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rheostat.schemas import Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
+    from rheostat.schemas.server import Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
     from rheostat.sdk.client import Client
     from rheostat.sdk.trial import RunningTrial
 

@@ -7,7 +7,7 @@ from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.demo.recurrence import JOB_ID, Recurrence, Workshop
 from rheostat.demo.simulated_gpu import DESCRIPTION
 from rheostat.errors import ServerUnreachable
-from rheostat.schemas import PredictPowerLimitRequest
+from rheostat.schemas.server import PredictPowerLimitRequest
 from rheostat.sdk import Client
 from rheostat.sdk.node_agent import NodeAgent
 

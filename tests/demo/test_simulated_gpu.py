@@ -3,9 +3,9 @@ from collections.abc import Iterator
 import pytest
 
 from rheostat.agent.simulated import step_seconds, step_watts
-from rheostat.agent_schemas import LeaseRequest
 from rheostat.demo.processes import demo_agent
 from rheostat.demo.simulated_gpu import DESCRIPTION, SimulatedGpu
+from rheostat.schemas.agent import LeaseRequest
 from rheostat.sdk.node_agent import NodeAgent
 
 

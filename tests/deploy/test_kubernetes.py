@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from rheostat import agent_schemas
 from rheostat.agent import site
 from rheostat.agent.daemon import socket_path
+from rheostat.schemas import agent as agent_schemas
 from tests.agent.agents import Agent
 from tests.nvml.fake import FakeNvml
 

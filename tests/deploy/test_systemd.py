@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from rheostat import agent_schemas
 from rheostat.agent.daemon import EXIT_START_ANEW
+from rheostat.schemas import agent as agent_schemas
 from tests.agent.agents import Agent, Trainer, as_privileged, eventually
 from tests.nvml.fake import FakeNvml
 

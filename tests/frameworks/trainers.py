@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import TensorDataset
 
 from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasurement, RunningTrial, Target
-from rheostat.agent_schemas import SimulatedSteps
-from rheostat.schemas import PowerLimitAnswer
+from rheostat.schemas.agent import SimulatedSteps
+from rheostat.schemas.server import PowerLimitAnswer
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.profiling import Profiler

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rheostat import Client
-from rheostat.schemas import TrialDetail
+from rheostat.schemas.server import TrialDetail
 from rheostat.sdk.courier import send_waiting
 from tests.agent.agents import eventually
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended

@@ -14,7 +14,7 @@ from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 from rheostat.replay.backend import InProcess, Report, Slice
 from rheostat.replay.run import Outcome, Plan, replay_worlds
 from rheostat.replay.world import World
-from rheostat.schemas import Gpu, JobSettings, Target
+from rheostat.schemas.server import Gpu, JobSettings, Target
 from rheostat.sdk.client import Client
 from tests.replay.examples import a_world
 from tests.sdk.server_process import ServerProcess

@@ -7,7 +7,7 @@ import pytest
 
 from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
 from rheostat.errors import ServerRefused
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     JobUpdate,
     ObservePowerLimitRequest,
     ObserveRequest,

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import pytest
 
 from rheostat.errors import ConfigurationError, ServerRefused, ServerUnreachable
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     Gpu,
     HeartbeatAnswer,
     JobDetail,

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rheostat.agent_schemas import NodeGpu
 from rheostat.errors import ConfigurationError
+from rheostat.schemas.agent import NodeGpu
 from rheostat.sdk.own_gpus import own_gpus
 
 

@@ -8,7 +8,7 @@ from time import monotonic, sleep
 import pytest
 
 from rheostat import Client, JobSettings
-from rheostat.schemas import PredictPowerLimitRequest
+from rheostat.schemas.server import PredictPowerLimitRequest
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.trial import RunningTrial
 from tests.agent.agents import Agent, as_privileged, eventually

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rheostat.errors import ServerRefused
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     Action,
     Gpu,
     HeartbeatAnswer,

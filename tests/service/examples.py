@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rheostat import service as use_cases
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     Gpu,
     JobSettings,
     ObserveAnswer,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from rheostat import service as use_cases
 from rheostat.errors import InvalidInput, JobNotFound, TrialNotFound
-from rheostat.schemas import JobUpdate, ObserveRequest, PredictRequest, Trial
+from rheostat.schemas.server import JobUpdate, ObserveRequest, PredictRequest, Trial
 from rheostat.service import Service, desk
 from rheostat.service.desk import Decision, Desk, Settled
 from rheostat.storage.engine import Database

@@ -3,7 +3,7 @@
 import pytest
 
 from rheostat import service as use_cases
-from rheostat.schemas import ObserveRunRequest, PlacementSavings
+from rheostat.schemas.server import ObserveRunRequest, PlacementSavings
 from rheostat.service import Service
 from tests.service.examples import A40, JOB, V100, converge, measure, predict, recur, register, report
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from rheostat import service as use_cases
 from rheostat.errors import InvalidInput, JobBusy, JobDiffers, JobNotFound, NoBatchSizeLeft, TrialNotFound
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     Gpu,
     JobUpdate,
     ObservePowerLimitRequest,

@@ -6,7 +6,7 @@ import pytest
 
 from rheostat import service as use_cases
 from rheostat.errors import JobNotFound, NamespaceForbidden, RheostatError, ScopeMissing, TrialNotFound
-from rheostat.schemas import JobUpdate, ObserveRequest, Scope
+from rheostat.schemas.server import JobUpdate, ObserveRequest, Scope
 from rheostat.service import Service
 from rheostat.service.audit import list_audit
 from rheostat.service.identity import LOCAL, Identity

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from rheostat import service as use_cases
 from rheostat.errors import Conflict, InvalidInput, UnknownBatchSize
-from rheostat.schemas import JobUpdate, ObservePowerLimitRequest, PowerLimitMeasurement, PredictPowerLimitRequest
+from rheostat.schemas.server import JobUpdate, ObservePowerLimitRequest, PowerLimitMeasurement, PredictPowerLimitRequest
 from rheostat.service import Service
 from tests.service.examples import A40, JOB, V100, measure, predict, register
 

@@ -6,7 +6,7 @@ import pytest
 
 from rheostat import service as use_cases
 from rheostat.errors import JobNotFound, KeyReused, NoBatchSizeLeft, NoPowerLimitFits
-from rheostat.schemas import Gpu
+from rheostat.schemas.server import Gpu
 from rheostat.service import Service
 from tests.service.examples import A40, JOB, LEASE, V100, Clock, converge, measure, predict, recur, register, report
 

@@ -4,7 +4,7 @@ import pytest
 
 from rheostat import service as use_cases
 from rheostat.errors import NoBatchSizeLeft
-from rheostat.schemas import Estimate, Gpu, JobUpdate, ObserveAnswer, ObserveRunRequest
+from rheostat.schemas.server import Estimate, Gpu, JobUpdate, ObserveAnswer, ObserveRunRequest
 from rheostat.service import Service
 from tests.service.examples import A40, JOB, V100, predict, register, report
 

@@ -4,7 +4,7 @@ import pytest
 
 from rheostat import service as use_cases
 from rheostat.errors import KeyReused, UnknownBatchSize
-from rheostat.schemas import JobUpdate, ObserveRunRequest
+from rheostat.schemas.server import JobUpdate, ObserveRunRequest
 from rheostat.service import Service
 from tests.service.examples import A40, JOB, V100, predict, register
 

@@ -8,7 +8,7 @@ import pytest
 from rheostat import service as use_cases
 from rheostat.errors import InvalidInput, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.zeus import PruningThompsonSampling
-from rheostat.schemas import JobUpdate, ObserveAnswer
+from rheostat.schemas.server import JobUpdate, ObserveAnswer
 from rheostat.service import Service
 from rheostat.storage.trials import Observations
 from tests.service.examples import JOB, LEASE, Clock, converge, predict, recur, register, report

@@ -5,7 +5,7 @@ from rheostat.agent.lease import Lease
 from rheostat.agent.node import Node
 from rheostat.agent.peer import user_name
 from rheostat.agent.views import Applied, View
-from rheostat.agent_schemas import HEARTBEAT_SECONDS, AppliedLimit, GpuUsage, Holder, LeaseGrant, NodeGpu
+from rheostat.schemas.agent import HEARTBEAT_SECONDS, AppliedLimit, GpuUsage, Holder, LeaseGrant, NodeGpu
 
 
 def _watts(milliwatts: int | None) -> float | None:

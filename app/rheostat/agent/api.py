@@ -26,18 +26,6 @@ from rheostat.agent.node import Node
 from rheostat.agent.peer import Peer, open_owner, peer_of
 from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
-from rheostat.agent_schemas import (
-    AgentHealth,
-    EnergyAnswer,
-    EnergyQuery,
-    LeaseAnswer,
-    LeaseRequest,
-    NodeGpus,
-    PowerLimitAnswer,
-    PowerLimitRequest,
-    SimulatedSteps,
-    SimulatedUsage,
-)
 from rheostat.errors import (
     AgentError,
     FieldError,
@@ -52,7 +40,19 @@ from rheostat.errors import (
     NotFound,
     RheostatError,
 )
-from rheostat.schemas import FieldProblem, Problem
+from rheostat.schemas.agent import (
+    AgentHealth,
+    EnergyAnswer,
+    EnergyQuery,
+    LeaseAnswer,
+    LeaseRequest,
+    NodeGpus,
+    PowerLimitAnswer,
+    PowerLimitRequest,
+    SimulatedSteps,
+    SimulatedUsage,
+)
+from rheostat.schemas.server import FieldProblem, Problem
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rheostat.agent_schemas import DEFAULT_DIRECTORY, DIRECTORY_VARIABLE
+from rheostat.schemas.agent import DEFAULT_DIRECTORY, DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
     from rheostat.agent.devices import Driver

@@ -16,8 +16,8 @@ from rheostat.agent.notify import Notifier
 from rheostat.agent.peer import group_id
 from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
-from rheostat.agent_schemas import SOCKET_NAME
 from rheostat.errors import ConfigurationError, DriverReloaded
+from rheostat.schemas.agent import SOCKET_NAME
 
 logger = logging.getLogger(__name__)
 

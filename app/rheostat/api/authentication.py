@@ -19,12 +19,12 @@ from fastapi.security.base import SecurityBase
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rheostat import schemas
 from rheostat.api import problems
 from rheostat.api.paths import PROBES, header, path_of
 from rheostat.api.rate_limit import RateLimit
 from rheostat.errors import InvalidInput, RateLimited, RheostatError, TokenInvalid, TokenRequired
-from rheostat.schemas import NAMESPACE_PATTERN
+from rheostat.schemas import server as schemas
+from rheostat.schemas.server import NAMESPACE_PATTERN
 from rheostat.service import Service
 from rheostat.service.identity import LOCAL, Identity
 from rheostat.service.notes import note

@@ -6,7 +6,7 @@ from fastapi import Depends, FastAPI, Header, Path, Query, Request, Security
 
 from rheostat.api.authentication import Authorised
 from rheostat.api.desk import AsyncDesk
-from rheostat.schemas import IdempotencyKey, JobId, TrialId
+from rheostat.schemas.server import IdempotencyKey, JobId, TrialId
 from rheostat.service import Service
 
 

@@ -19,7 +19,7 @@ from rheostat.api import problems
 from rheostat.api.authentication import authorise
 from rheostat.api.dependencies import desk_of
 from rheostat.errors import RheostatError
-from rheostat.schemas import IDEMPOTENCY_KEY_PATTERN, JOB_ID_PATTERN, ObserveRequest, PredictRequest
+from rheostat.schemas.server import IDEMPOTENCY_KEY_PATTERN, JOB_ID_PATTERN, ObserveRequest, PredictRequest
 from rheostat.service import Service
 from rheostat.service.desk import Question
 

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 import rheostat
 from rheostat.api.metrics_directory import VARIABLE
-from rheostat.schemas import TrialState
+from rheostat.schemas.server import TrialState
 from rheostat.service.operations import Census
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"

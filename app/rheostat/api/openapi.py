@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from rheostat.api.authentication import NAMESPACE_HEADER
 from rheostat.api.problems import MEDIA_TYPE
-from rheostat.schemas import NAMESPACE_PATTERN
+from rheostat.schemas.server import NAMESPACE_PATTERN
 
 # What an operation answers with, and who takes it as a path parameter: documents, and lets a fuzzer go deep.
 _LINKS = {

@@ -27,7 +27,7 @@ from rheostat.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rheostat.schemas import FieldProblem, Problem
+from rheostat.schemas.server import FieldProblem, Problem
 from rheostat.service.notes import note
 
 MEDIA_TYPE = "application/problem+json"

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from sklearn.neural_network import MLPClassifier  # type: ignore[import-untyped]
 
-from rheostat.schemas import JobSettings, LearningRate, Target
+from rheostat.schemas.server import JobSettings, LearningRate, Target
 
 BATCH_SIZES = [8, 16, 32, 64, 128, 256, 512]
 # What tutorials start from: batch size 32, and SGD with momentum 0.9 at a learning rate of 0.01.

@@ -1,8 +1,8 @@
 """The simulated GPU of the demo's agent, stepped through at once instead of in its own time."""
 
 from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS, MIN_POWER_LIMIT_WATTS, MODEL
-from rheostat.agent_schemas import SimulatedSteps
-from rheostat.schemas import Gpu
+from rheostat.schemas.agent import SimulatedSteps
+from rheostat.schemas.server import Gpu
 from rheostat.sdk.node_agent import NodeAgent
 
 DESCRIPTION = Gpu(

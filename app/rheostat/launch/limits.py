@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from time import monotonic
 
-from rheostat.schemas import PowerLimitMeasurement
+from rheostat.schemas.server import PowerLimitMeasurement
 from rheostat.sdk.slices import BY_COUNTER, BY_POWER_SAMPLES
 from rheostat.sdk.trial import RunningTrial
 

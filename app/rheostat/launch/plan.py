@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rheostat.errors import ConfigurationError
 from rheostat.launch.readings import pattern_reader
 from rheostat.launch.templates import names_in
-from rheostat.schemas import JobSettings
+from rheostat.schemas.server import JobSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from rheostat.errors import ConfigurationError
 from rheostat.launch.plan import Plan, placeholders
 from rheostat.launch.supervisor import CommandEnded, Supervisor
 from rheostat.launch.templates import NAMES
-from rheostat.schemas import JobSettings
+from rheostat.schemas.server import JobSettings
 from rheostat.sdk.trial import RunningTrial
 
 _log = logging.getLogger(__name__)

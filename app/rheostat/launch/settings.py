@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
-from rheostat.schemas import Gpu, JobSettings
+from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.sdk.client import Client
 from rheostat.sdk.spool import spool_directory
 

@@ -17,7 +17,7 @@ from rheostat.launch.readings import FileReader, Lines, Reader, Reading, pattern
 from rheostat.launch.signals import Signals, signal_name
 from rheostat.launch.tail import Tail
 from rheostat.launch.templates import fill
-from rheostat.schemas import JobSettings
+from rheostat.schemas.server import JobSettings
 from rheostat.sdk.fallback import has_reached
 from rheostat.sdk.trial import RunningTrial
 

@@ -15,7 +15,7 @@ from rheostat.policy.advisor import Advisor, PowerAdvice, Stores
 from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.interface import Job, Policy, Situation, TrialState
 from rheostat.policy.learning_curve import LearningCurve, Target
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     Action,
     Gpu,
     JobSettings,

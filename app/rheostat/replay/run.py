@@ -13,7 +13,7 @@ from rheostat.policy.registry import load_policy
 from rheostat.replay.backend import Backend, InProcess, Server
 from rheostat.replay.simulator import TrialRecord, replay_job
 from rheostat.replay.world import World
-from rheostat.schemas import Gpu, JobSettings, Target
+from rheostat.schemas.server import Gpu, JobSettings, Target
 from rheostat.sdk.client import Client
 
 RETRY_FOR_SECONDS = 60.0

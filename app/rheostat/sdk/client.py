@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 
 from rheostat.errors import ConfigurationError
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     Estimates,
     Gpu,
     HeartbeatAnswer,

@@ -7,7 +7,7 @@ from threading import Lock, Thread
 from urllib.parse import quote
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas import Body, JobDetail, ObserveAnswer, ObserveRunAnswer, PowerLimitAnswer
+from rheostat.schemas.server import Body, JobDetail, ObserveAnswer, ObserveRunAnswer, PowerLimitAnswer
 from rheostat.sdk.spool import Letter, Outbox, spool_directory, taken, waiting
 from rheostat.sdk.transport import Transport
 

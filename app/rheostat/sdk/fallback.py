@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-from rheostat.schemas import JobSettings
+from rheostat.schemas.server import JobSettings
 
 
 def default_batch_size(settings: JobSettings, max_batch_size: int | None) -> int:

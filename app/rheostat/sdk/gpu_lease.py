@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
-from rheostat.agent_schemas import HEARTBEAT_SECONDS, GpuUsage, LeaseRequest
 from rheostat.errors import RheostatError, ServerRefused
+from rheostat.schemas.agent import HEARTBEAT_SECONDS, GpuUsage, LeaseRequest
 from rheostat.sdk.node_agent import NodeAgent
 
 _log = logging.getLogger("rheostat")

@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-from rheostat.agent_schemas import (
+from rheostat.schemas.agent import (
     DEFAULT_DIRECTORY,
     DIRECTORY_VARIABLE,
     SOCKET_NAME,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from rheostat.agent_schemas import NodeGpu
 from rheostat.errors import ConfigurationError
+from rheostat.schemas.agent import NodeGpu
 
 GPUS_VARIABLE = "RHEOSTAT_GPUS"
 _VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"

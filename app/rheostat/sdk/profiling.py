@@ -12,7 +12,7 @@ from threading import Event, Thread
 from time import monotonic, monotonic_ns, sleep
 
 from rheostat.errors import GpuCallFailed, RheostatError
-from rheostat.schemas import PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.server import PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.sdk.gpu_lease import GpuLease, Usage, add_up
 from rheostat.sdk.ranks import Ranks
 from rheostat.sdk.slices import BY_COUNTER, BY_POWER_SAMPLES, Found, Stretch, find_stretches

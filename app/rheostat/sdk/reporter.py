@@ -12,7 +12,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     Action,
     Body,
     Gpu,

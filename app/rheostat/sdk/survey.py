@@ -6,9 +6,9 @@ from math import ceil, floor
 from socket import gethostname
 from typing import Literal
 
-from rheostat.agent_schemas import NodeGpu
 from rheostat.errors import ConfigurationError, RheostatError
-from rheostat.schemas import Gpu
+from rheostat.schemas.agent import NodeGpu
+from rheostat.schemas.server import Gpu
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.own_gpus import own_gpus
 from rheostat.sdk.ranks import Ranks

@@ -11,7 +11,7 @@ import httpx
 from pydantic import ValidationError
 
 from rheostat.errors import FieldError, RheostatError, ServerRefused, ServerUnreachable
-from rheostat.schemas import Body, Problem
+from rheostat.schemas.server import Body, Problem
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0

@@ -7,7 +7,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, SupportsFloat, TypeVar
 
 from rheostat.errors import ConfigurationError, RheostatError
-from rheostat.schemas import Action, Gpu, JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
+from rheostat.schemas.server import (
+    Action,
+    Gpu,
+    JobSettings,
+    PowerLimitAnswer,
+    PowerLimitMeasurement,
+    PredictRequest,
+    Trial,
+)
 from rheostat.sdk.fallback import default_batch_size, learning_rate
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent

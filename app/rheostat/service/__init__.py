@@ -1,6 +1,6 @@
 """The use cases: one function each, one transaction each.
 
-Every function takes a :class:`~rheostat.service.context.Service` first and wire models of ``rheostat.schemas``,
+Every function takes a :class:`~rheostat.service.context.Service` first and wire models of ``rheostat.schemas.server``,
 and answers with them. The way is always the same: lock the job's row, load what is needed, ask the pure policy,
 save, answer.
 """

@@ -1,6 +1,6 @@
 """The audit trail: who registered, changed and deleted jobs, and made and revoked tokens."""
 
-from rheostat.schemas import AuditEntry, AuditPage
+from rheostat.schemas.server import AuditEntry, AuditPage
 from rheostat.service.context import Service
 from rheostat.storage.audit import Audit
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rheostat.schemas import DEFAULT_NAMESPACE
+from rheostat.schemas.server import DEFAULT_NAMESPACE
 from rheostat.service.desk import Desk
 from rheostat.storage.audit import Audit
 from rheostat.storage.engine import Database, Transaction

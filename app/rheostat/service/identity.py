@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import get_args
 
 from rheostat.errors import NamespaceForbidden, ScopeMissing
-from rheostat.schemas import DEFAULT_NAMESPACE, Scope
+from rheostat.schemas.server import DEFAULT_NAMESPACE, Scope
 from rheostat.service.context import Service
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)

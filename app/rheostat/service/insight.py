@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rheostat.policy import interface as policy
 from rheostat.policy.interface import ArmEstimate, Job
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     Estimate,
     Estimates,
     PlacementEstimates,

@@ -6,7 +6,7 @@ from typing import Any
 
 from rheostat.errors import FieldError, InvalidInput, JobBusy, JobDiffers, JobNotFound
 from rheostat.policy.registry import load_policy
-from rheostat.schemas import JobDetail, JobPage, JobSettings, JobUpdate, Placement
+from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate, Placement
 from rheostat.service.context import Service
 from rheostat.service.fold import rebuild
 from rheostat.service.open_job import OpenJob, wire_gpu

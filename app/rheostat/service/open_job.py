@@ -9,7 +9,7 @@ from rheostat.policy.advisor import Advisor, Stores
 from rheostat.policy.interface import Job
 from rheostat.policy.learning_curve import Target
 from rheostat.policy.registry import load_policy
-from rheostat.schemas import MAX_POWER_LIMITS, Gpu, JobSettings
+from rheostat.schemas.server import MAX_POWER_LIMITS, Gpu, JobSettings
 from rheostat.storage.engine import Transaction
 from rheostat.storage.jobs import Jobs, Placements
 from rheostat.storage.policy_states import PolicyStates, States

@@ -2,7 +2,7 @@
 
 from rheostat.errors import Conflict, FieldError, InvalidInput
 from rheostat.policy.interface import Job
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     ObservePowerLimitRequest,
     PowerLimitAnswer,
     PowerLimitMeasurement,

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from rheostat.errors import FieldError, KeyReused
 from rheostat.policy.interface import Situation
-from rheostat.schemas import JobSettings, PredictRequest, Trial
+from rheostat.schemas.server import JobSettings, PredictRequest, Trial
 from rheostat.service.context import Service
 from rheostat.service.desk import Decision, NotFromMemory
 from rheostat.service.jobs import require

@@ -8,7 +8,7 @@ written holds only if the job's version in the database is still the remembered 
 from collections import OrderedDict
 from dataclasses import replace
 
-from rheostat.schemas import JobSettings
+from rheostat.schemas.server import JobSettings
 from rheostat.service.open_job import KnownJob
 from rheostat.storage.commits import Commit
 from rheostat.storage.jobs import new_version

@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from rheostat.errors import FieldError, KeyReused
-from rheostat.schemas import ObserveRunAnswer, ObserveRunRequest
+from rheostat.schemas.server import ObserveRunAnswer, ObserveRunRequest
 from rheostat.service.context import Service
 from rheostat.service.fold import learn, run_cost
 from rheostat.service.jobs import require

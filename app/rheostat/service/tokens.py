@@ -17,7 +17,7 @@ from hmac import compare_digest
 from typing import Literal, cast
 
 from rheostat.errors import InvalidInput, RheostatError, TokenInvalid, TokenNotFound
-from rheostat.schemas import NAMESPACE, Scope
+from rheostat.schemas.server import NAMESPACE, Scope
 from rheostat.service.context import Service
 from rheostat.service.identity import SCOPES, Identity
 from rheostat.storage.audit import Audit

@@ -8,7 +8,7 @@ from typing import Any
 from rheostat.errors import FieldError, InvalidInput, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
 from rheostat.policy.learning_curve import LearningCurve, Target
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     HeartbeatAnswer,
     ObserveAnswer,
     ObserveRequest,

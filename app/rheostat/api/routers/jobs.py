@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response, status
 from rheostat import service as use_cases
 from rheostat.api.dependencies import AdminService, JobIdPath, Limit, ReaderService, TrainerService
 from rheostat.api.problems import responses
-from rheostat.schemas import Estimates, JobDetail, JobId, JobPage, JobSettings, JobUpdate, Savings
+from rheostat.schemas.server import Estimates, JobDetail, JobId, JobPage, JobSettings, JobUpdate, Savings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

@@ -12,7 +12,7 @@ from rheostat.api.desk import answered_within
 from rheostat.api.metrics import MEDIA_TYPE, Metrics
 from rheostat.api.problems import responses
 from rheostat.errors import RheostatError
-from rheostat.schemas import AuditPage, Health
+from rheostat.schemas.server import AuditPage, Health
 from rheostat.service import audit as trail
 from rheostat.service.operations import census, check_ready
 

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from rheostat import service as use_cases
 from rheostat.api.dependencies import JobIdPath, TrainerService
 from rheostat.api.problems import responses
-from rheostat.schemas import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
+from rheostat.schemas.server import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/power", tags=["power limits"])
 

@@ -15,7 +15,7 @@ from rheostat.api.dependencies import (
     TrialIdPath,
 )
 from rheostat.api.problems import responses
-from rheostat.schemas import (
+from rheostat.schemas.server import (
     HeartbeatAnswer,
     ObserveAnswer,
     ObserveRequest,

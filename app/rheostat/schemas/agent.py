@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rheostat.schemas import BatchSize, Body, JobId, Joules, Seconds, TrialId, Whole
+from rheostat.schemas.server import BatchSize, Body, JobId, Joules, Seconds, TrialId, Whole
 
 DEFAULT_DIRECTORY = Path("/run/rheostat")
 """Where socket and ledger are, on tmpfs: it is lost in a reboot, as power limits are."""

@@ -1,0 +1,1 @@
+"""The wire: the bodies that pass between the parts, shared by both ends."""
