@@ -190,8 +190,8 @@ class Broken(Fixed):
     def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
         raise ZeroDivisionError
 
-    def review(self, job: Job, progress: Progress) -> str | None:
-        raise ValueError("review")
+    def early_stop(self, job: Job, progress: Progress) -> str | None:
+        raise ValueError("early_stop")
 
 
 @pytest.mark.parametrize("answer", [128, 0, -32, None, "32", float("nan")])

@@ -1,4 +1,4 @@
-"""The bound stops hopeless runs, and no single false report turns it against good ones."""
+"""The bound stops runs that cost too much, and no single false report turns it against good ones."""
 
 import json
 
@@ -58,9 +58,7 @@ def test_one_absurd_run_stops_at_most_three_good_ones_ever(
 
 
 @given(st.lists(good_costs, min_size=2, max_size=40), good_costs)
-def test_a_cost_far_under_the_usual_is_not_believed_once_the_usual_is_known(
-    before: list[float], next_cost: float
-) -> None:
+def test_a_cost_far_under_the_usual_is_not_used_once_the_usual_is_known(before: list[float], next_cost: float) -> None:
     _, converged = run(after(*before, USUAL / 1000), next_cost)
     assert converged
 
@@ -77,7 +75,7 @@ def test_whatever_was_reported_the_fourth_good_run_in_a_row_converges(reported: 
     assert converged
 
 
-def test_a_hopeless_run_is_stopped_again_after_a_false_report_was_corrected() -> None:
+def test_a_run_that_is_too_expensive_is_stopped_again_after_a_false_report_was_corrected() -> None:
     bound = after(1.0)
     for _ in range(STOPS_IN_A_ROW + 1):
         bound, converged = run(bound, USUAL)

@@ -66,7 +66,7 @@ def test_a_policy_that_lacks_one_of_the_four_methods_cannot_be_made() -> None:
 
 def test_what_is_predicted_is_chosen_where_it_is_permitted() -> None:
     choice = Fixed({}).choose(a_job(), Situation((16, 32, 64)))
-    assert choice == Choice(32, "the policy fixed predicts it")
+    assert choice == Choice(32, "predicted by the policy fixed")
 
 
 @pytest.mark.parametrize(("permitted", "nearest"), [((8, 16), 16), ((48, 64), 48), ((16, 48), 16)])
@@ -91,7 +91,7 @@ def test_else_the_nearest_permitted_batch_size_is(permitted: tuple[int, ...], ne
 def test_a_running_trial_is_stopped_before_it_passes_the_bound(
     epoch: float, cost: float | None, bound: float | None, why: str | None
 ) -> None:
-    reason = Fixed({}).review(a_job(), Progress(32, epoch, 0.5, cost, bound))
+    reason = Fixed({}).early_stop(a_job(), Progress(32, epoch, 0.5, cost, bound))
     assert (reason is None) == (why is None)
     assert reason is None or why is None or why in reason
 
@@ -106,11 +106,11 @@ def test_a_finished_run_is_observed(state: TrialState | None, converged: bool | 
     assert policy.store[a_job()]["observed"] == [[32, 100.0, converged]]
 
 
-def test_a_policy_need_not_tell_what_it_believes() -> None:
+def test_a_policy_need_not_give_estimates() -> None:
     assert Fixed({}).estimates(a_job()) == ()
 
 
-def test_a_power_limit_policy_is_asked_to_measure_all_limits_and_told_their_cost() -> None:
+def test_a_power_limit_policy_measures_all_limits_and_observes_their_cost() -> None:
     policy = Unmoved({})
     assert policy.plan(a_job(), 32) == (300, 200, 100)
     policy.measure(a_job(), 32, PowerMeasurement(200, 5.0, time_seconds=1.0, energy_joules=9.0))

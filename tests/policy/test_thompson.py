@@ -1,4 +1,4 @@
-"""What is believed of an arm's costs, and draws from those beliefs."""
+"""The belief about an arm's costs, and draws from it."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_the_belief_narrows_with_the_root_of_the_number_of_runs() -> None:
     assert arm([90.0, 110.0] * 200).standard_error == pytest.approx(10.0 / 20.0)
 
 
-def test_nothing_is_believed_of_an_arm_without_runs() -> None:
+def test_the_mean_of_an_arm_without_runs_is_unknown() -> None:
     assert ArmCosts().standard_error == float("inf")
 
 

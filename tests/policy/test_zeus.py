@@ -63,7 +63,7 @@ def test_then_it_mostly_runs_the_cheapest() -> None:
     assert later.count(8) > 90
 
 
-def test_arms_that_are_hard_to_tell_apart_keep_being_compared() -> None:
+def test_arms_with_similar_costs_keep_being_compared() -> None:
     level = {8: 100.0, 16: 100.0, 32: 500.0, 64: 500.0}
     later = sizes_of(live(optimizer(), steady(level, noise=0.1), 208))[8:]
     assert later.count(8) + later.count(16) > 190
@@ -206,7 +206,7 @@ def test_a_decision_after_many_trials_reads_no_more_than_after_few() -> None:
     assert len(json.dumps(store[a_job()])) < 1.1 * few
 
 
-def test_estimates_tell_what_is_believed_of_each_arm() -> None:
+def test_estimates_give_mean_and_interval_of_each_arm() -> None:
     policy = optimizer()
     assert {(arm.runs, arm.cost, arm.status) for arm in policy.estimates(a_job())} == {(0, UNKNOWN, "open")}
     live(policy, steady(DEARER_WITH_SIZE, failing=(64,)), 200)

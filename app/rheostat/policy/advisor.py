@@ -10,7 +10,8 @@ from typing import Literal, TypeVar
 
 from rheostat.errors import NoBatchSizeLeft, PolicyFailed
 from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.cost_bound import CostBound
+from rheostat.policy.cost_bound import CostBound, known_bound
+from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import (
     ArmEstimate,
     Choice,
@@ -138,7 +139,7 @@ class Advisor:
     ) -> Verdict:
         """Return what a report makes of a running trial.
 
-        What the trainer says of the end comes first, then the target, the epochs, and last the policy's stop.
+        The outcome that the trainer reports comes first, then the target, the epochs, and last the policy's early stop.
         A job without a target has converged when it has run its epochs.
 
         Raises:
@@ -154,7 +155,7 @@ class Advisor:
                 return Verdict("converged", f"ran its {job.max_epochs} epochs")
             return Verdict("failed", f"{target.metric} did not reach {target.value:g} in {job.max_epochs} epochs")
         progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve)
-        stop = self._ask(lambda: self._batch_sizes.review(job, progress))
+        stop = self._ask(lambda: self._batch_sizes.early_stop(job, progress))
         return Verdict("running", "not at the target yet") if stop is None else Verdict("stopped", stop)
 
     def conclude(
@@ -175,7 +176,7 @@ class Advisor:
 
         Args:
             job: The placement that ran.
-            state: How it ended; None when nobody knows whether it converged.
+            state: How it ended; None when it is unknown whether it converged.
             batch_size: What it trained with.
             cost: Its cost in joules, or None when unknown.
             epochs: Epochs that it ran, where known.
@@ -206,8 +207,7 @@ class Advisor:
         return self._ask(lambda: self._batch_sizes.estimates(job))
 
     def _bound(self, job: Job) -> CostBound:
-        state = self._stores.cost_bound.get(job)
-        return CostBound() if state is None else CostBound.from_state(state)
+        return known_bound(ByIdentity(self._stores.cost_bound.get(job)))
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Call into the policy; whatever it raises names it."""

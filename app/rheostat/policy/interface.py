@@ -113,7 +113,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A batch size, and in words why this one."""
+    """A batch size, and the reason for it as users read it."""
 
     batch_size: int
     reason: str
@@ -147,7 +147,7 @@ class Result:
     Attributes:
         batch_size: What it trained with.
         cost: What it cost in joules.
-        state: How it ended; None when nobody knows whether it converged.
+        state: How it ended; None when it is unknown whether it converged.
         epochs: Epochs that it ran; None when only the whole run's cost was reported.
         curve: Its evaluations.
     """
@@ -160,13 +160,13 @@ class Result:
 
     @property
     def converged(self) -> bool | None:
-        """Whether it reached the target; None when nobody knows."""
+        """Whether it reached the target; None when that is unknown."""
         return None if self.state is None else self.state == "converged"
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure that is believed, with its 95 % interval; None for what is not known."""
+    """An estimate with its 95 % interval; None for what is not known."""
 
     mean: float | None = None
     low: float | None = None
@@ -178,12 +178,12 @@ UNKNOWN = Estimate()
 
 @dataclass(frozen=True, slots=True)
 class ArmEstimate:
-    """What is believed of one batch size.
+    """The estimates of one batch size.
 
     Attributes:
         batch_size: The arm.
         runs: How many runs of it were observed.
-        status: The arm's standing in words.
+        status: The arm's standing, as users read it.
         cost: Expected cost of a run in joules.
         epochs: Expected epochs to the target.
         epoch_cost: Expected cost of an epoch in joules, at the best power limit.
@@ -241,11 +241,11 @@ class BatchSizeOptimizer(ABC):
             job: The placement that ran.
             batch_size: What it trained with.
             cost: What it cost in joules.
-            converged: Whether it reached its target; None when nobody knows.
+            converged: Whether it reached its target; None when that is unknown.
         """
 
     def choose(self, job: Job, situation: Situation) -> Choice:
-        """Return the batch size of a trial in its situation, with the reason in words.
+        """Return the batch size of a trial in its situation, with the reason.
 
         An optimizer that has nothing left to try raises :class:`rheostat.errors.NoBatchSizeLeft`.
 
@@ -253,12 +253,12 @@ class BatchSizeOptimizer(ABC):
         """
         predicted = self.predict(job)
         if predicted in situation.permitted:
-            return Choice(predicted, f"the policy {self.name} predicts it")
+            return Choice(predicted, f"predicted by the policy {self.name}")
         nearest = min(situation.permitted, key=lambda size: (abs(size - predicted), size))
         return Choice(nearest, f"nearest to {predicted}, which {self.name} predicts and this GPU cannot run")
 
-    def review(self, job: Job, progress: Progress) -> str | None:
-        """Return why a running trial should be stopped, or None to let it go on.
+    def early_stop(self, job: Job, progress: Progress) -> str | None:
+        """Return why a running trial should be stopped, or None to let it continue.
 
         The default stops it when its cost has passed ``progress.cost_bound``, or would with one more epoch at its
         mean cost so far: an epoch that is to be thrown away need not be run (NSDI 2023, section 4.4; the published
@@ -280,7 +280,7 @@ class BatchSizeOptimizer(ABC):
         self.observe(job, result.batch_size, result.cost, result.converged)
 
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
-        """Return what is believed of each arm; the default has nothing to tell."""
+        """Return the estimates of each arm; the default returns none."""
         return ()
 
 
@@ -326,7 +326,7 @@ class PowerLimitOptimizer(ABC):
         self.observe(job, batch_size, measurement.power_limit_watts, measurement.cost)
 
     def measurements(self, job: Job, batch_size: int) -> tuple[PowerMeasurement, ...]:
-        """Return the latest measurement of each limit of a batch size; the default has none to tell."""
+        """Return the latest measurement of each limit of a batch size; the default returns none."""
         return ()
 
 

@@ -1,5 +1,6 @@
 """How a run approaches its target: what must be remembered of its evaluations while it trains."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ class LearningCurve:
     Attributes:
         points: Epoch and metric of each evaluation that was better than all before it, in order.
         epoch: When the latest evaluation was, better or not; 0 before the first.
-        gap: Epochs between the latest two evaluations: how exactly the curve tells when something was reached.
+        gap: Epochs between the latest two evaluations: how precisely it is known when something was reached.
     """
 
     points: tuple[tuple[float, float], ...] = ()
@@ -57,7 +58,17 @@ class LearningCurve:
 
     def reached(self, level: float, target: Target) -> float | None:
         """Return the epoch of the first evaluation that was as good as a level, or None when none was."""
+        if not self.points or target.is_better(level, self.points[-1][1]):  # no point is better than the last
+            return None
         return next((epoch for epoch, metric in self.points if not target.is_better(level, metric)), None)
+
+    def reached_each(self, levels: Iterable[float], target: Target) -> Iterator[float | None]:
+        """Iterate over what :meth:`reached` returns of levels from the easiest to the hardest."""
+        at = 0
+        for level in levels:
+            while at < len(self.points) and target.is_better(level, self.points[at][1]):
+                at += 1
+            yield self.points[at][0] if at < len(self.points) else None
 
     @classmethod
     def from_state(cls, state: dict[str, Any] | None) -> "LearningCurve":
@@ -72,4 +83,4 @@ class LearningCurve:
 
 
 NO_CURVE = LearningCurve()
-"""Of a run that was not evaluated yet, or of which nobody told."""
+"""Of a run that was not evaluated yet, or whose evaluations are unknown."""

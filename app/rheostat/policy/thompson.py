@@ -1,7 +1,7 @@
 """Gaussian Thompson sampling over the surviving batch sizes (NSDI 2023, section 4.4, algorithm 1 and 2).
 
 The costs of an arm are taken as normal with a variance that is learnt from them. With a flat prior the mean of
-``n`` costs of variance ``v`` is believed to lie at ``N(mean, v / n)``; one draw an arm, and the lowest wins.
+``n`` costs of variance ``v`` is distributed as ``N(mean, v / n)``; one draw an arm, and the lowest wins.
 """
 
 from collections.abc import Mapping
@@ -56,5 +56,7 @@ def sample_lowest(arms: Mapping[int, ArmCosts], random: np.random.Generator) -> 
 
     Arms are drawn in ascending order of batch size, so a generator in the same state gives the same draws.
     """
-    draws = {size: float(random.normal(arms[size].mean, arms[size].standard_error)) for size in sorted(arms)}
+    sizes = sorted(arms)
+    drawn = random.normal([arms[size].mean for size in sizes], [arms[size].standard_error for size in sizes])
+    draws = dict(zip(sizes, drawn.tolist(), strict=True))
     return min(draws, key=lambda size: draws[size]), draws

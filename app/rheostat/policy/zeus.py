@@ -5,8 +5,10 @@ reports holds nothing up, and every draw is reproducible.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from rheostat.policy.cost import PowerMeasurement, select
+from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import (
     ArmEstimate,
     BatchSizeOptimizer,
@@ -55,7 +57,7 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         if walk.next is not None:
             size = spread(walk, situation.pending)
             if size is not None:
-                return Choice(size, f"exploration round {walk.round} of {self.pruning_rounds}: its turn")
+                return Choice(size, f"exploration, round {walk.round} of {self.pruning_rounds}")
             return self._cheapest(job, state, situation)
         arms = _arms(state)
         if not walk.survivors:
@@ -69,7 +71,7 @@ class PruningThompsonSampling(BatchSizeOptimizer):
     def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
         """Learn a cost; while exploring also whether the batch size survives.
 
-        A result without a verdict (None) counts as converged: somebody ran the job to its end.
+        A result without a verdict (None) counts as converged, as the job was run to its end.
         """
         state = self.store[job]
         key, results = str(batch_size), state["results"]
@@ -109,9 +111,9 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         }
         if converged:
             size = min(converged, key=lambda size: converged[size])
-            return Choice(size, "cheapest so far: what is left to explore runs already or does not fit")
+            return Choice(size, "lowest cost so far: the batch sizes left to explore are running or do not fit")
         size = min(situation.permitted, key=lambda size: (abs(size - job.default_batch_size), size))
-        return Choice(size, "nearest to the default: nothing has converged yet, all else runs already")
+        return Choice(size, "nearest to the default: nothing has converged yet, and all others are running")
 
 
 def _results(state: State) -> Results:
@@ -155,11 +157,7 @@ class JustInTimePowerLimit(PowerLimitOptimizer):
 
     def predict(self, job: Job, batch_size: int) -> int | None:
         """Return the best limit once all permitted ones are measured, else None."""
-        measured = self._measured(job, batch_size)
-        if not job.power_limits_watts or any(limit not in measured for limit in job.power_limits_watts):
-            return None
-        permitted = [measured[limit] for limit in job.power_limits_watts]
-        return select(permitted, max_slowdown=job.max_slowdown).power_limit_watts
+        return _best_limit(ByIdentity(self._limits(job, batch_size)), job.power_limits_watts, job.max_slowdown)
 
     def observe(self, job: Job, batch_size: int, power_limit: int, cost: float) -> None:
         """Keep the cost of an epoch under a limit."""
@@ -180,19 +178,38 @@ class JustInTimePowerLimit(PowerLimitOptimizer):
 
     def plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
         """Return the permitted limits without a measurement, highest first."""
-        measured = self._measured(job, batch_size)
+        measured = _measured(self._limits(job, batch_size))
         return tuple(limit for limit in job.power_limits_watts if limit not in measured)
 
     def measurements(self, job: Job, batch_size: int) -> tuple[PowerMeasurement, ...]:
         """Return what was measured of a batch size, each limit's latest."""
-        return tuple(self._measured(job, batch_size).values())
+        return tuple(_measured(self._limits(job, batch_size)).values())
 
-    def _measured(self, job: Job, batch_size: int) -> dict[int, PowerMeasurement]:
-        limits = self.store.get(job, {}).get(str(batch_size), {})
-        return {
-            int(limit): PowerMeasurement(int(limit), cost, time_seconds, energy_joules)
-            for limit, (cost, time_seconds, energy_joules) in limits.items()
-        }
+    def _limits(self, job: Job, batch_size: int) -> State:
+        limits: State = self.store.get(job, _NOT_MEASURED).get(str(batch_size), _NOT_MEASURED)
+        return limits
+
+
+_NOT_MEASURED: State = {}
+
+
+def _measured(limits: State) -> dict[int, PowerMeasurement]:
+    return {
+        int(limit): PowerMeasurement(int(limit), cost, time_seconds, energy_joules)
+        for limit, (cost, time_seconds, energy_joules) in limits.items()
+    }
+
+
+@lru_cache(maxsize=1024)  # asked with every report, and changed by measurements alone
+def _best_limit(
+    limits: ByIdentity[State], power_limits_watts: tuple[int, ...], max_slowdown: float | None
+) -> int | None:
+    """Return the best of some limits once all of them are measured, else None."""
+    measured = _measured(limits.value)
+    if not power_limits_watts or any(limit not in measured for limit in power_limits_watts):
+        return None
+    permitted = [measured[limit] for limit in power_limits_watts]
+    return select(permitted, max_slowdown=max_slowdown).power_limit_watts
 
 
 POLICY = Policy(batch_size=PruningThompsonSampling, power_limit=JustInTimePowerLimit)

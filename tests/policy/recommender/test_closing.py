@@ -9,31 +9,31 @@ FAILED, HALF, CONVERGED = Arm(failures=1), Arm(stop_costs=(40.0,)), Arm(epochs=T
 
 
 def reasons(arms: dict[int, Arm]) -> dict[int, str]:
-    return closed(Evidence(arms), bar=100.0, beta_knob=2.0)
+    return closed(Evidence(arms), reference_cost=100.0, beta_knob=2.0)
 
 
 @pytest.mark.parametrize(("cost", "counts"), [(10.0, 0.0), (35.0, 0.5), (159.0, 0.5), (160.0, 1.0)])
 def test_the_more_a_run_was_given_the_more_its_stop_counts(cost: float, counts: float) -> None:
-    assert score(Arm(stop_costs=(cost,)), bar=100.0, beta_knob=2.0) == counts
-    assert score(Arm(failures=2, stop_costs=(cost,)), bar=None, beta_knob=2.0) == 2.0
+    assert score(Arm(stop_costs=(cost,)), reference_cost=100.0, beta_knob=2.0) == counts
+    assert score(Arm(failures=2, stop_costs=(cost,)), reference_cost=None, beta_knob=2.0) == 2.0
 
 
 def test_a_failed_arm_is_closed_with_a_reason_and_a_half_failed_one_is_not() -> None:
-    told = reasons({8: HALF, 16: CONVERGED, 32: FAILED})
-    assert set(told) == {32}
-    assert "did not converge" in told[32]
+    closed_arms = reasons({8: HALF, 16: CONVERGED, 32: FAILED})
+    assert set(closed_arms) == {32}
+    assert "did not converge" in closed_arms[32]
 
 
-def test_stops_that_a_false_bar_had_caused_close_nothing_once_it_is_corrected() -> None:
+def test_stops_that_a_false_reference_cost_caused_close_nothing_once_it_is_corrected() -> None:
     evidence = Evidence({8: Arm(stop_costs=(3.0, 4.0)), 16: CONVERGED})
-    assert set(closed(evidence, bar=2.0, beta_knob=2.0)) == {8}
-    assert closed(evidence, bar=100.0, beta_knob=2.0) == {}
+    assert set(closed(evidence, reference_cost=2.0, beta_knob=2.0)) == {8}
+    assert closed(evidence, reference_cost=100.0, beta_knob=2.0) == {}
 
 
 def test_all_beyond_a_failed_end_is_closed_with_it() -> None:
-    told = reasons({4: Arm(), 8: FAILED, 16: CONVERGED, 32: Arm(), 64: FAILED, 128: Arm()})
-    assert set(told) == {4, 8, 64, 128}
-    assert "64 did not converge" in told[128]
+    closed_arms = reasons({4: Arm(), 8: FAILED, 16: CONVERGED, 32: Arm(), 64: FAILED, 128: Arm()})
+    assert set(closed_arms) == {4, 8, 64, 128}
+    assert "64 did not converge" in closed_arms[128]
 
 
 def test_a_failed_arm_between_two_that_converged_closes_nothing_else() -> None:
@@ -45,9 +45,9 @@ def test_an_arm_that_converged_once_is_never_closed() -> None:
 
 
 def test_before_any_success_only_what_failed_is_closed() -> None:
-    assert set(closed(Evidence({8: Arm(), 16: FAILED, 32: Arm()}), bar=None, beta_knob=2.0)) == {16}
+    assert set(closed(Evidence({8: Arm(), 16: FAILED, 32: Arm()}), reference_cost=None, beta_knob=2.0)) == {16}
 
 
 def test_what_was_ruled_out_may_be_tried_again_once_it_was_judged_falsely() -> None:
-    evidence = Evidence({8: Arm(site=(1.0, 2.0), failures=1, stop_costs=(40.0,)), 16: CONVERGED})
+    evidence = Evidence({8: Arm(censored=(1.0, 2.0), failures=1, stop_costs=(40.0,)), 16: CONVERGED})
     assert reopened(evidence) == Evidence({8: Arm(), 16: CONVERGED})

@@ -48,7 +48,7 @@ def test_a_step_bound_job_is_expected_to_halve_its_epoch_cost_with_twice_the_bat
     assert waiting[GRID.index(64)] == computing[GRID.index(64)] == pytest.approx(100.0)
 
 
-def test_a_second_profiled_arm_tells_which_share_it_is() -> None:
+def test_a_second_profiled_arm_determines_the_share() -> None:
     step_bound = epoch_cost.posterior(GRID, log_costs(b64=100.0, b128=51.0), 0.5, None)
     compute_bound = epoch_cost.posterior(GRID, log_costs(b64=100.0, b128=99.0), 0.5, None)
     assert np.exp(step_bound.mean[GRID.index(256)]) < 35.0

@@ -1,7 +1,6 @@
 """What is remembered: small, plain, and the same after a round through JSON."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -47,9 +46,9 @@ def test_only_the_latest_epoch_costs_and_stops_are_kept() -> None:
     assert arm.epoch_costs == arm.stop_costs == (4.0, 5.0, 6.0, 7.0, 8.0)
 
 
-def test_what_was_said_of_one_arm_leaves_the_others_alone() -> None:
+def test_replacing_one_arm_leaves_the_others_alone() -> None:
     evidence = Evidence({8: Arm(), 16: Arm()})
-    assert evidence.with_arm(8, replace(Arm(), runs=1)).arms[16] == Arm()
+    assert evidence.with_arm(8, Arm()._replace(runs=1)).arms[16] == Arm()
 
 
 @pytest.mark.parametrize("figure", [0.0, -1.0, 1e-300, 1e300])

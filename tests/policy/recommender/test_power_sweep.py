@@ -47,7 +47,7 @@ def test_a_second_batch_size_measures_only_what_was_good_at_the_first() -> None:
     assert sweep.predict(job, 64) == 225
 
 
-def test_the_nearest_batch_size_tells_what_was_good() -> None:
+def test_only_limits_that_were_good_at_the_nearest_batch_size_are_measured() -> None:
     sweep, job = a_sweep()
     measure_all(sweep, job, 8, {limit: 100.0 + abs(limit - 150) for limit in LIMITS})
     for limit in LIMITS:
@@ -65,7 +65,7 @@ def test_the_cheapest_limit_that_keeps_the_slowdown_wins_and_slower_ones_are_not
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
-def test_an_absurd_measurement_is_not_believed(factor: float) -> None:
+def test_an_absurd_measurement_is_not_used(factor: float) -> None:
     sweep, job = a_sweep()
     for limit in LIMITS:
         sweep.measure(job, 32, PowerMeasurement(limit, COSTS[limit] * (factor if limit == 275 else 1.0)))

@@ -1,4 +1,4 @@
-"""Who is believed about the cost of an epoch: the measurement, the runs, or the other batch sizes."""
+"""Which figure of the cost of an epoch is used: the measured one, the reported one, or neither."""
 
 from math import exp, isnan
 
@@ -16,47 +16,47 @@ GRID = Grid(SIZES, 32)
 JOB = a_job(power_limits_watts=(300,))
 
 
-def price(measured: dict[int, float], told: dict[int, list[float]], batch_size: int = 32) -> float | None:
-    """Return what an epoch is believed to cost, by measured costs and what runs told."""
+def price(measured: dict[int, float], reported: dict[int, list[float]], batch_size: int = 32) -> float | None:
+    """Return the cost of an epoch, by measured costs and what the runs reported."""
     sweep = PowerSweep(JsonStore())
     for size, cost in measured.items():
         sweep.observe(JOB, size, 300, cost)
     arms = {size: Arm() for size in SIZES}
-    for size, costs in told.items():
+    for size, costs in reported.items():
         for cost in costs:
             arms[size] = arms[size].with_epoch_cost(safe_log(cost))
     log_cost = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, None).log_costs[GRID.index(batch_size)]
     return None if isnan(log_cost) else exp(log_cost)
 
 
-def test_what_was_measured_counts_and_else_what_the_runs_told() -> None:
+def test_measurements_come_first_and_else_what_the_runs_reported() -> None:
     assert price({32: 100.0}, {32: [110.0]}) == pytest.approx(100.0)
     assert price({}, {32: [110.0]}) == pytest.approx(110.0)
     assert price({}, {}) is None
 
 
-def test_runs_that_keep_contradicting_a_measurement_have_the_last_word() -> None:
+def test_runs_that_keep_contradicting_a_measurement_prevail() -> None:
     assert price({32: 100_000.0}, {32: [100.0, 110.0]}) == pytest.approx(110.0)
     assert price({32: 100.0}, {32: [100_000.0, 110.0]}) == pytest.approx(100.0)
 
 
-@pytest.mark.parametrize(("measured", "told"), [(1e5, 110.0), (0.1, 110.0), (110.0, 1e5), (110.0, 0.1)])
-def test_the_other_batch_sizes_decide_between_a_measurement_and_a_single_run(measured: float, told: float) -> None:
-    assert price({32: measured, 16: 120.0, 64: 90.0}, {32: [told]}) == pytest.approx(110.0)
+@pytest.mark.parametrize(("measured", "reported"), [(1e5, 110.0), (0.1, 110.0), (110.0, 1e5), (110.0, 0.1)])
+def test_the_other_batch_sizes_decide_between_a_measurement_and_a_single_run(measured: float, reported: float) -> None:
+    assert price({32: measured, 16: 120.0, 64: 90.0}, {32: [reported]}) == pytest.approx(110.0)
 
 
 @pytest.mark.parametrize("absurd", [1e5, 0.1])
-def test_a_single_run_that_tells_something_absurd_is_not_believed(absurd: float) -> None:
+def test_a_single_absurd_run_is_not_used(absurd: float) -> None:
     assert price({16: 120.0, 64: 90.0}, {32: [absurd]}) is None
     assert price({16: 120.0, 64: 90.0}, {32: [absurd, 105.0]}) == pytest.approx(105.0)
 
 
-def test_of_two_single_runs_that_contradict_each_other_neither_is_believed() -> None:
-    told = {16: [100.0], 32: [0.1]}
-    assert (price({}, told, 16), price({}, told, 32)) == (None, None)
+def test_of_two_single_runs_that_contradict_each_other_neither_is_used() -> None:
+    reported = {16: [100.0], 32: [0.1]}
+    assert (price({}, reported, 16), price({}, reported, 32)) == (None, None)
 
 
-def test_figures_of_a_step_tell_nothing_of_an_epoch() -> None:
+def test_figures_of_a_step_say_nothing_of_an_epoch() -> None:
     sweep = PowerSweep(JsonStore())
     sweep.measure(JOB, 32, PowerMeasurement(300, 1.0, 0.1, 1.0, of_an_epoch=False))
     assert measured_prices(sweep, JOB, GRID).log_costs == (None, None, None)

@@ -8,36 +8,36 @@ import pytest
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.recommender import stopping
 from rheostat.policy.recommender.curves import Expectation
-from rheostat.policy.recommender.stopping import Bound, cost_bound, is_hopeless, passes
+from rheostat.policy.recommender.stopping import Bound, cost_bound, passes, should_stop
 
-BOUND = Bound(bar=100.0, cap=200.0, epoch_cost=5.0)  # the best known arm is worth 20 epochs of this one
+BOUND = Bound(reference_cost=100.0, cap=200.0, epoch_cost=5.0)  # the best known arm is worth 20 epochs of this one
 
 
 def at(epoch: float, gap: float = 1.0) -> LearningCurve:
     return LearningCurve(((epoch, 0.5),), epoch, gap)
 
 
-def test_a_run_that_will_surely_need_twice_as_much_is_stopped_early() -> None:
-    assert is_hopeless(Expectation(log(45.0), 0.01), at(3.0), BOUND)
+def test_a_run_that_will_need_twice_as_much_is_stopped_early() -> None:
+    assert should_stop(Expectation(log(45.0), 0.01), at(3.0), BOUND)
 
 
 def test_a_run_that_will_be_cheaper_goes_on() -> None:
-    assert not is_hopeless(Expectation(log(12.0), 0.01), at(3.0), BOUND)
+    assert not should_stop(Expectation(log(12.0), 0.01), at(3.0), BOUND)
 
 
-def test_a_doubtful_run_that_may_turn_out_better_gets_some_epochs_and_not_all() -> None:
-    doubtful = Expectation(log(26.0), 0.3)
-    assert not is_hopeless(doubtful, at(2.0), BOUND)
-    assert is_hopeless(replace(doubtful, mean=log(60.0)), at(12.0), BOUND)
+def test_an_uncertain_run_that_may_turn_out_better_gets_some_epochs_and_not_all() -> None:
+    uncertain = Expectation(log(26.0), 0.3)
+    assert not should_stop(uncertain, at(2.0), BOUND)
+    assert should_stop(replace(uncertain, mean=log(60.0)), at(12.0), BOUND)
 
 
 def test_a_run_long_past_its_time_is_stopped() -> None:
-    assert is_hopeless(Expectation(log(5.0), 0.01), at(15.0), BOUND)
+    assert should_stop(Expectation(log(5.0), 0.01), at(15.0), BOUND)
 
 
 def test_evaluations_inside_the_first_epoch_are_judged_too() -> None:
-    assert is_hopeless(Expectation(log(80.0), 0.01), at(0.25, gap=0.25), BOUND)
-    assert not is_hopeless(Expectation(log(2.0), 0.01), at(0.25, gap=0.25), BOUND)
+    assert should_stop(Expectation(log(80.0), 0.01), at(0.25, gap=0.25), BOUND)
+    assert not should_stop(Expectation(log(2.0), 0.01), at(0.25, gap=0.25), BOUND)
 
 
 def test_the_cap_is_beta_times_the_best_and_more_for_an_arm_that_needs_more() -> None:
@@ -52,15 +52,15 @@ def test_a_run_is_stopped_before_the_evaluation_that_would_pass_the_cap() -> Non
     assert passes(BOUND, 185.1, 3.0)
 
 
-def test_a_run_stopped_early_teaches_little_and_one_stopped_late_much() -> None:
+def test_a_run_stopped_early_is_a_weak_observation_and_one_stopped_late_a_strong_one() -> None:
     prior = Expectation(log(20.0), 0.3)
-    early = stopping.site(prior, prior, 0.01, epochs=2.0, gap=1.0)
-    late = stopping.site(prior, prior, 0.01, epochs=40.0, gap=1.0)
+    early = stopping.censored_observation(prior, prior, 0.01, epochs=2.0, gap=1.0)
+    late = stopping.censored_observation(prior, prior, 0.01, epochs=40.0, gap=1.0)
     assert early[0] < late[0]
     assert late[1] / late[0] > log(40.0)
 
 
-def test_what_the_learning_curve_promised_is_kept() -> None:
+def test_what_the_learning_curve_predicted_is_kept() -> None:
     prior, promised = Expectation(log(20.0), 0.3), Expectation(log(60.0), 0.02)
-    precision, weighted = stopping.site(prior, promised, 0.01, epochs=5.0, gap=1.0)
+    precision, weighted = stopping.censored_observation(prior, promised, 0.01, epochs=5.0, gap=1.0)
     assert exp(weighted / precision) == pytest.approx(60.0, rel=0.15)

@@ -39,5 +39,5 @@ def test_learning_curves_carry_over_with_their_levels() -> None:
 
 
 def test_the_surest_stopped_run_counts() -> None:
-    pooled = pool(Evidence({8: Arm(site=(1.0, 2.0))}), [Evidence({8: Arm(site=(4.0, 9.0))})])
-    assert pooled.arms[8].site == (4.0, 9.0)
+    pooled = pool(Evidence({8: Arm(censored=(1.0, 2.0))}), [Evidence({8: Arm(censored=(4.0, 9.0))})])
+    assert pooled.arms[8].censored == (4.0, 9.0)

@@ -1,11 +1,10 @@
-"""What is believed of a placement's arms: the epochs model and the epoch-cost model, joined.
+"""The joint belief about a placement's arms: the epochs model and the epoch-cost model.
 
 The cost of a run is its epochs times what an epoch costs at the best power limit, so the logarithms add:
-``h = f + g``. Where nobody ever told the epochs or the cost of an epoch, only what whole runs cost, ``f`` takes all
-of ``h`` and ``g`` is nothing.
+``h = f + g``. Where only the cost of whole runs is known, ``f`` takes all of ``h`` and ``g`` is zero.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp, log
@@ -14,11 +13,11 @@ import numpy as np
 
 from rheostat.policy.recommender import epoch_cost, epochs
 from rheostat.policy.recommender.curves import Expectation
-from rheostat.policy.recommender.doubt import DOUBTFUL
 from rheostat.policy.recommender.epochs import Posterior
 from rheostat.policy.recommender.evidence import Evidence, Tally
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
+from rheostat.policy.recommender.outliers import OUTLIER_LOG_RATIO
 from rheostat.policy.recommender.prices import Prices
 
 _FIXED_NOISE = 1e-4
@@ -27,7 +26,7 @@ _KNOWN = 1e-9
 
 @dataclass(frozen=True)
 class Belief:
-    """The joint belief of a placement's arms; arrays are of shape (arms,), figures are logarithms.
+    """The joint belief of a placement's arms, one figure per arm; figures are logarithms.
 
     Attributes:
         grid: The arms.
@@ -44,17 +43,17 @@ class Belief:
     epochs: Posterior
     epoch_costs: Posterior
     noise: float
-    converged: np.ndarray
-    measured: np.ndarray
-    weights: Array
+    converged: Sequence[bool]
+    measured: Sequence[bool]
+    weights: Sequence[float]
     lost_joules: Array
 
     @cached_property
-    def log_cost(self) -> Array:
+    def log_cost(self) -> Sequence[float]:
         """Expected log cost of a success, ``h = log(exp(f + g) + lost)``: failures are paid for, too."""
         run = self.epochs.mean + self.epoch_costs.mean
-        cost: Array = np.log(np.exp(run) + self.lost_joules)
-        return cost
+        costs: list[float] = np.log(np.exp(run) + self.lost_joules).tolist()
+        return costs
 
     @cached_property
     def log_cost_variance(self) -> Array:
@@ -62,42 +61,48 @@ class Belief:
         variance: Array = self.epochs.variance + self.epoch_costs.variance
         return variance
 
-    def best(self, among: np.ndarray) -> int | None:
+    def best(self, among: Iterable[bool]) -> int | None:
         """Return the cheapest of some arms, or None of none."""
-        candidates = np.nonzero(among)[0]
-        if not len(candidates):
-            return None
-        return int(candidates[np.argmin(self.log_cost[candidates])])
+        candidates = [arm for arm, is_among in enumerate(among) if is_among]
+        return min(candidates, key=self.log_cost.__getitem__, default=None)
 
     @cached_property
-    def bar(self) -> float | None:
-        """Cost in joules that running runs are measured by, ``C0``: of the best arm that converged; None: none did.
+    def best_converged(self) -> int | None:
+        """The cheapest arm that has converged, here or on another placement; None: none has."""
+        return self.best(self.converged)
 
-        An arm that converged once, at a cost that no other comes near to, is not believed before it did so again.
+    @cached_property
+    def reference_cost(self) -> float | None:
+        """Cost in joules that running trials are compared with, ``C0``: of the best arm that converged; None: none did.
+
+        An arm that converged once, at a cost far below all others, does not count before it converges again.
         """
-        known = self.converged & self.measured
+        known = [converged and measured for converged, measured in zip(self.converged, self.measured, strict=True)]
         best = self.best(known)
         if best is None:
             return None
-        others = known.copy()
-        others[best] = False
-        second = self.best(others)
+        known[best] = False
+        second = self.best(known)
         seen_once = self.weights[best] <= 1.0
-        if second is not None and seen_once and self.log_cost[second] - self.log_cost[best] > DOUBTFUL:
+        if second is not None and seen_once and self.log_cost[second] - self.log_cost[best] > OUTLIER_LOG_RATIO:
             best = second
         return exp(self.log_cost[best])
 
     def run(self, batch_size: int) -> Expectation:
         """Return what a single run of an arm is expected to need, as log epochs with the noise of the run."""
-        at = self.grid.index(batch_size)
-        return Expectation(float(self.epochs.mean[at]), float(self.epochs.variance[at]) + self.noise)
+        return self._runs[batch_size]
 
-    def foresee(self, arm: int) -> "Belief":
-        """Return the belief with a run of an arm in flight: its doubt is about to go, its mean stays."""
+    @cached_property
+    def _runs(self) -> dict[int, Expectation]:
+        figures = zip(self.grid.batch_sizes, self.epochs.mean.tolist(), self.epochs.variance.tolist(), strict=True)
+        return {size: Expectation(mean, variance + self.noise) for size, mean, variance in figures}
+
+    def with_pending_run(self, arm: int) -> "Belief":
+        """Return the belief given a pending run of an arm: its variance shrinks, its mean stays."""
         costs = self.epoch_costs
         if not self.measured[arm]:
-            costs = costs.foresee(arm, _KNOWN)
-        return replace(self, epochs=self.epochs.foresee(arm, self.noise), epoch_costs=costs)
+            costs = costs.with_pending_run(arm, _KNOWN)
+        return replace(self, epochs=self.epochs.with_pending_run(arm, self.noise), epoch_costs=costs)
 
 
 def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Prices) -> Belief | None:
@@ -110,29 +115,32 @@ def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Pr
         prices: What is known of their epoch costs.
     """
     arms = [evidence.arms[size] for size in grid.batch_sizes]
-    converged = np.array([arm.converged > 0 for arm in arms])
-    if not converged.any():
+    weights = [arm.converged for arm in arms]
+    converged = [weight > 0 for weight in weights]
+    if not any(converged):
         return None
-    weights = np.array([arm.converged for arm in arms])
-    lost = np.array([arm.lost_joules / (arm.converged + 1.0) if arm.converged else 0.0 for arm in arms])
-    measured = ~np.isnan(prices.log_costs)
-    run_epochs, whole = [arm.epochs for arm in arms], [arm.whole_costs for arm in arms]
-    if not measured.any() and any(tally.count for tally in whole):
+    lost = np.array(
+        [arm.lost_joules / (weight + 1.0) if weight else 0.0 for arm, weight in zip(arms, weights, strict=True)]
+    )
+    measured = prices.are_known
+    whole = [arm.whole_costs for arm in arms]
+    has_whole_costs = any(tally.count for tally in whole)
+    if has_whole_costs and not any(measured):
         return _on_whole_costs(grid, whole, prices, converged, lost)
     costs = epoch_cost.posterior(grid, prices.log_costs, prices.expected_share, prices.shape)
-    if fixed_epochs is not None and not any(tally.count for tally in whole):
+    if fixed_epochs is not None and not has_whole_costs:
         fixed = np.full(len(grid), log(fixed_epochs))
         certain = Posterior(fixed, np.zeros((len(grid), len(grid))))
         return Belief(grid, certain, costs, _FIXED_NOISE, converged, measured, weights, lost)
-    noise = epochs.seed_noise(*_columns([*run_epochs, *whole]))
-    counts, totals, _ = _columns(run_epochs)
-    site_precision, site_weighted = np.array([arm.site for arm in arms]).T
-    precision, weighted = counts / noise + site_precision, totals / noise + site_weighted
+    run_epochs = [arm.epochs for arm in arms]
+    noise = epochs.seed_noise([*run_epochs, *whole] if has_whole_costs else run_epochs)
+    precision = [arm.epochs.count / noise + arm.censored[0] for arm in arms]
+    weighted = [arm.epochs.total / noise + arm.censored[1] for arm in arms]
     for at, tally in enumerate(whole):
         if tally.count:
-            added = 1.0 / (noise / tally.count + costs.variance[at])
+            added = 1.0 / (noise / tally.count + float(costs.variance[at]))
             precision[at] += added
-            weighted[at] += added * (tally.total / tally.count - costs.mean[at])
+            weighted[at] += added * (tally.total / tally.count - float(costs.mean[at]))
     belief = epochs.condition(
         _anchored(epochs.prior_mean(grid), grid, converged, precision, weighted),
         epochs.prior_covariance(grid),
@@ -142,12 +150,14 @@ def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Pr
     return Belief(grid, belief, costs, noise, converged, measured, weights, lost)
 
 
-def _on_whole_costs(grid: Grid, whole: Sequence[Tally], prices: Prices, converged: np.ndarray, lost: Array) -> Belief:
+def _on_whole_costs(
+    grid: Grid, whole: Sequence[Tally], prices: Prices, converged: Sequence[bool], lost: Array
+) -> Belief:
     """Return the belief where only the cost of whole runs is known: one model of their logarithm."""
-    counts, totals, _ = columns = _columns(whole)
-    noise = epochs.seed_noise(*columns)
+    noise = epochs.seed_noise(whole)
     shape = epoch_cost.posterior(grid, prices.log_costs, prices.expected_share, prices.shape)
-    precision, weighted = counts / noise, totals / noise
+    precision = [tally.count / noise for tally in whole]
+    weighted = [tally.total / noise for tally in whole]
     belief = epochs.condition(
         _anchored(epochs.prior_mean(grid) + shape.mean, grid, converged, precision, weighted),
         epochs.prior_covariance(grid) + shape.covariance,
@@ -155,18 +165,14 @@ def _on_whole_costs(grid: Grid, whole: Sequence[Tally], prices: Prices, converge
         weighted,
     )
     nothing = Posterior(np.zeros(len(grid)), np.zeros((len(grid), len(grid))))
-    return Belief(grid, belief, nothing, noise, converged, converged, counts, lost)
+    return Belief(grid, belief, nothing, noise, converged, converged, [tally.count for tally in whole], lost)
 
 
-def _anchored(mean: Array, grid: Grid, converged: np.ndarray, precision: Array, weighted: Array) -> Array:
+def _anchored(
+    mean: Array, grid: Grid, converged: Sequence[bool], precision: Sequence[float], weighted: Sequence[float]
+) -> Array:
     """Return a prior mean lifted to what converged at the arm nearest to the default."""
-    candidates = np.nonzero(converged & (precision > 0))[0]
-    at = candidates[np.argmin(np.abs(grid.distance[candidates]))]
+    candidates = [arm for arm, has_converged in enumerate(converged) if has_converged and precision[arm] > 0]
+    at = min(candidates, key=grid.apart.__getitem__)
     anchored: Array = mean + weighted[at] / precision[at] - mean[at]
     return anchored
-
-
-def _columns(tallies: Sequence[Tally]) -> tuple[Array, Array, Array]:
-    """Return counts, sums and sums of squares."""
-    columns = np.array([(tally.count, tally.total, tally.squares) for tally in tallies]).T
-    return columns[0], columns[1], columns[2]

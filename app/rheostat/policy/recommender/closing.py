@@ -7,10 +7,8 @@ be to blame. An arm that never
 converged is closed from a score of 1 on. Convergence fails at the ends of the range, not in its middle: when such an
 arm lies outside of those that converged, everything beyond it is closed, too.
 
-Stops are judged by what is believed today: those that a false bar had caused close nothing once it is corrected.
+Stops are judged by the current reference cost: those that a false one caused close nothing once it is corrected.
 """
-
-from dataclasses import replace
 
 from rheostat.policy.recommender.evidence import Arm, Evidence
 
@@ -23,26 +21,27 @@ HALFWAY = 0.35
 """Share of the best arm's cost from which a stop counts half."""
 
 
-def score(arm: Arm, bar: float | None, beta_knob: float | None) -> float:
-    """Return how much speaks against an arm.
+def score(arm: Arm, reference_cost: float | None, beta_knob: float | None) -> float:
+    """Return how much counts against an arm.
 
     Args:
         arm: What was seen of it.
-        bar: C0, the expected cost of the best known arm in joules; None: unknown.
+        reference_cost: C0, the expected cost of the best known arm in joules; None: unknown.
         beta_knob: The cost bound in units of C0; None: no run is stopped.
     """
-    if bar is None or beta_knob is None:
+    if reference_cost is None or beta_knob is None:
         return arm.failures
-    near = NEAR_THE_BOUND * beta_knob * bar
-    return arm.failures + sum(1.0 if cost >= near else 0.5 for cost in arm.stop_costs if cost >= HALFWAY * bar)
+    near = NEAR_THE_BOUND * beta_knob * reference_cost
+    halfway = HALFWAY * reference_cost
+    return arm.failures + sum(1.0 if cost >= near else 0.5 for cost in arm.stop_costs if cost >= halfway)
 
 
-def closed(evidence: Evidence, bar: float | None, beta_knob: float | None) -> dict[int, str]:
+def closed(evidence: Evidence, reference_cost: float | None, beta_knob: float | None) -> dict[int, str]:
     """Return the closed batch sizes, each with the reason.
 
     Args:
         evidence: Of the placement, pooled with what the others know of convergence.
-        bar: As for :func:`score`.
+        reference_cost: As for :func:`score`.
         beta_knob: As for :func:`score`.
     """
     sizes = list(evidence.arms)
@@ -50,7 +49,9 @@ def closed(evidence: Evidence, bar: float | None, beta_knob: float | None) -> di
     reasons: dict[int, str] = {}
     for size in sizes:
         arm = evidence.arms[size]
-        if arm.converged > 0 or score(arm, bar, beta_knob) < CLOSED_FROM:
+        if not (arm.failures or arm.stop_costs) or arm.converged > 0:
+            continue
+        if score(arm, reference_cost, beta_knob) < CLOSED_FROM:
             continue
         reasons[size] = "closed: its runs did not converge"
         beyond: list[int] = []
@@ -59,14 +60,14 @@ def closed(evidence: Evidence, bar: float | None, beta_knob: float | None) -> di
         elif converged and size > converged[-1]:
             beyond = [other for other in sizes if other > size]
         for other in beyond:
-            reasons.setdefault(other, f"closed: {size} did not converge, and it lies beyond")
+            reasons.setdefault(other, f"closed: {size} did not converge, and this one lies beyond it")
     return reasons
 
 
 def reopened(evidence: Evidence) -> Evidence:
-    """Return the evidence without anything that was ruled out: it was judged by what turned out false."""
+    """Return the evidence without anything that was ruled out: the evidence against it turned out to be wrong."""
     arms = {
-        size: replace(arm, site=(0.0, 0.0), failures=0.0, lost_joules=0.0, stop_costs=())
+        size: arm._replace(censored=(0.0, 0.0), failures=0.0, lost_joules=0.0, stop_costs=())
         for size, arm in evidence.arms.items()
     }
-    return replace(evidence, arms=arms)
+    return evidence._replace(arms=arms)

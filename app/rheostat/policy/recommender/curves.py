@@ -6,7 +6,7 @@ the reference of an arm: runs of similar batch sizes pass the levels at similar 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, log, sqrt
 
 from rheostat.policy.learning_curve import LearningCurve, Target
@@ -46,18 +46,16 @@ def choose_levels(curve: LearningCurve, target: Target) -> tuple[float, ...]:
 def with_curve(arm: Arm, curve: LearningCurve, log_epochs: float, levels: Sequence[float], target: Target) -> Arm:
     """Return an arm after a converged run whose evaluations are known."""
     known = arm.curve or tuple((0.0, 0) for _ in levels)
-    passed = [curve.reached(level, target) for level in levels]
-    return replace(
-        arm,
+    return arm._replace(
         curve=tuple(
             (total, count) if epoch is None else (total + log(epoch) - log_epochs, count + 1)
-            for (total, count), epoch in zip(known, passed, strict=True)
+            for (total, count), epoch in zip(known, curve.reached_each(levels, target), strict=True)
         ),
     )
 
 
 def reference(grid: Grid, arms: Mapping[int, Arm], batch_size: int, levels: Sequence[float]) -> list[float | None]:
-    """Return the log share of the way at which runs of a batch size pass each level; None where nobody knows."""
+    """Return the log share of the way at which runs of a batch size pass each level; None where it is unknown."""
     here = grid.octaves[grid.index(batch_size)]
     shares: list[float | None] = []
     for level in range(len(levels)):
@@ -95,16 +93,15 @@ def expect(
         curve: The run's evaluations.
         levels: From the easiest.
         shares: The :func:`reference` of the run's arm.
-        target: Says which metric is better.
+        target: Decides which metric is better.
     """
     if curve.epoch <= 0:
         return prior
     mean, variance = prior.mean, prior.variance
-    passed = [curve.reached(level, target) for level in levels]
-    last = max((at for at, epoch in enumerate(passed) if epoch is not None), default=-1)
-    if last >= 0:
-        epoch, share = passed[last], shares[last]
-        if epoch is not None and share is not None:
+    last, epoch = _last_passed(curve, levels, target)
+    if epoch is not None:
+        share = shares[last]
+        if share is not None:
             seen = (REFERENCE_DEVIATION * share) ** 2 + (0.5 * curve.gap / epoch) ** 2 + noise
             precision = 1.0 / variance + 1.0 / seen
             mean = (mean / variance + (log(epoch) - share) / seen) / precision
@@ -119,3 +116,12 @@ def expect(
             mean += gain * (cut_mean - mean)
             variance = max(variance - gain * gain * (spread - cut_variance), _LEAST_VARIANCE)
     return Expectation(mean, variance)
+
+
+def _last_passed(curve: LearningCurve, levels: Sequence[float], target: Target) -> tuple[int, float | None]:
+    """Return the position of the hardest level that was passed, and at which epoch; (-1, None) of none."""
+    for at in range(len(levels) - 1, -1, -1):
+        epoch = curve.reached(levels[at], target)
+        if epoch is not None:
+            return at, epoch
+    return -1, None

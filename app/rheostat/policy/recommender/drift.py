@@ -5,8 +5,6 @@ of each run, clipped, ``up = max(0, up + z - 1)`` and ``down = max(0, down - z -
 date. It then keeps its mean, but only the weight of one observation with a standard deviation of 0.5.
 """
 
-from dataclasses import replace
-
 from rheostat.policy.recommender import closing
 from rheostat.policy.recommender.evidence import Evidence, Tally
 
@@ -38,10 +36,10 @@ def discount(evidence: Evidence, noise: float) -> Evidence:
     """
     weight = noise / OUTDATED_DEVIATION**2
     arms = {
-        size: replace(arm, epochs=_outweighed(arm.epochs, weight), whole_costs=_outweighed(arm.whole_costs, weight))
+        size: arm._replace(epochs=_outweighed(arm.epochs, weight), whole_costs=_outweighed(arm.whole_costs, weight))
         for size, arm in evidence.arms.items()
     }
-    return replace(closing.reopened(replace(evidence, arms=arms)), drift=(0.0, 0.0), learned=0)
+    return closing.reopened(evidence._replace(arms=arms))._replace(drift=(0.0, 0.0), learned=0)
 
 
 def _outweighed(tally: Tally, weight: float) -> Tally:

@@ -49,7 +49,7 @@ def step_bound_share(measurements: Sequence[PowerMeasurement], max_power_watts: 
     will pay: ``1 / (1 + exp((u - 0.6) / 0.12 + (min(slow, 1.6) - 1.15) / 0.12))``, the exponent within +-4.
 
     Args:
-        measurements: Of several limits, of the same batch size; those that lack time or energy tell nothing.
+        measurements: Of several limits, of the same batch size; those without time or energy are ignored.
         max_power_watts: Highest limit of one GPU times their number.
         gpu_count: Their number.
     """

@@ -1,4 +1,4 @@
-"""The epochs model: how many epochs each batch size needs to the target, with its doubt.
+"""The epochs model: how many epochs each batch size needs to the target, with its uncertainty.
 
 ``f = log(epochs to target)`` is a Gaussian process over the arms, shared by all placements of a job. With ``d``
 octaves from the default::
@@ -6,15 +6,17 @@ octaves from the default::
     mean    anchor + 0.20 d + 0.08 bend(d)
     kernel  1 + 0.50^2 d d' + 0.06^2 bend bend' + 0.20^2 exp(-((x - x') / 1.5)^2 / 2) + 0.05^2 [same arm]
 
-The mean says that larger batches need more epochs, the more so the larger they are; the kernel says how much jobs
-differ in that. The constants were fitted on published training traces (those of Zeus, NSDI 2023).
+By the mean, larger batches need more epochs, the more so the larger they are; the kernel is how much jobs differ in
+that. The constants were fitted on published training traces (those of Zeus, NSDI 2023).
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
+from rheostat.policy.recommender.evidence import Tally
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
 
@@ -31,21 +33,21 @@ NOISE_WEIGHT = 4.0
 """... and how many degrees of freedom that guess is worth."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Posterior:
     """A Gaussian belief of one logarithm per arm: mean of shape (arms,), covariance of shape (arms, arms)."""
 
     mean: Array
     covariance: Array
 
-    @property
+    @cached_property
     def variance(self) -> Array:
         """Variance of each arm."""
-        variance: Array = np.maximum(np.diag(self.covariance), 0.0)
+        variance: Array = np.maximum(self.covariance.diagonal(), 0.0)
         return variance
 
-    def foresee(self, arm: int, noise: float) -> "Posterior":
-        """Return the belief after a run of an arm that is still in flight: less doubt, the same mean."""
+    def with_pending_run(self, arm: int, noise: float) -> "Posterior":
+        """Return the belief given a pending run of an arm: a smaller variance, the same mean."""
         column = self.covariance[:, arm]
         removed = np.outer(column, column) / (self.covariance[arm, arm] + noise)
         return Posterior(self.mean, self.covariance - removed)
@@ -73,24 +75,22 @@ def prior_covariance(grid: Grid) -> Array:
     return covariance
 
 
-def seed_noise(counts: Array, sums: Array, squares: Array) -> float:
+def seed_noise(tallies: Iterable[Tally]) -> float:
     """Return the variance of ``f`` from run to run of the same arm, pooled over the arms.
 
-    ``(4 * 0.1^2 + sum(S2 - S1^2 / n)) / (4 + sum(n - 1))`` over the arms that ran: few runs say little of one
-    arm's noise, all together say enough.
+    ``(4 * 0.1^2 + sum(S2 - S1^2 / n)) / (4 + sum(n - 1))`` over the arms that ran: few runs of one
+    arm say little of its noise, but all arms together say enough.
 
     Args:
-        counts: Converged runs of each arm.
-        sums: Sums of their log epochs.
-        squares: Sums of the squares.
+        tallies: Of the log epochs of each arm's converged runs.
     """
-    ran = counts >= 1.0
-    within = float(np.sum(squares[ran] - sums[ran] ** 2 / counts[ran]))
-    freedom = float(np.sum(counts[ran] - 1.0))
+    ran = [tally for tally in tallies if tally.count >= 1.0]
+    squares = [tally.squares - tally.total * tally.total / tally.count for tally in ran]
+    within, freedom = map(float, np.add.reduce([squares, [tally.count - 1.0 for tally in ran]], axis=1))
     return (NOISE_WEIGHT * NOISE_DEVIATION**2 + max(within, 0.0)) / (NOISE_WEIGHT + freedom)
 
 
-def condition(mean: Array, covariance: Array, precision: Array, weighted: Array) -> Posterior:
+def condition(mean: Array, covariance: Array, precision: Sequence[float], weighted: Sequence[float]) -> Posterior:
     """Return a Gaussian belief after noisy observations of some arms.
 
     Args:
@@ -99,11 +99,14 @@ def condition(mean: Array, covariance: Array, precision: Array, weighted: Array)
         precision: One over the variance of what was observed of each arm; 0 where nothing was.
         weighted: Precision times the observed value.
     """
-    seen = np.nonzero(precision > 0)[0]
-    if not len(seen):
+    seen = [arm for arm, known in enumerate(precision) if known > 0]
+    if not seen:
         return Posterior(mean, covariance)
-    value = weighted[seen] / precision[seen]
-    triangle = np.linalg.cholesky(covariance[np.ix_(seen, seen)] + np.diag(1.0 / precision[seen]))
-    whitened = np.linalg.solve(triangle, covariance[seen, :])
-    posterior_mean: Array = mean + whitened.T @ np.linalg.solve(triangle, value - mean[seen])
+    rows = covariance[seen]
+    observed = rows[:, seen]
+    observed.flat[:: len(seen) + 1] += [1.0 / precision[arm] for arm in seen]
+    off = np.array([weighted[arm] / precision[arm] for arm in seen]) - mean[seen]
+    triangle = np.linalg.cholesky(observed)
+    whitened = np.linalg.solve(triangle, rows)
+    posterior_mean: Array = mean + whitened.T @ np.linalg.solve(triangle, off)
     return Posterior(posterior_mean, covariance - whitened.T @ whitened)

@@ -1,10 +1,13 @@
-"""What the recommender remembers of a placement: a few sums per arm, as plain JSON.
+"""What the recommender stores of a placement: a few sums per arm, as plain JSON.
 
-Everything that it believes is worked out anew from these; their size does not grow with the number of runs.
+All beliefs are derived from these; their size does not grow with the number of runs.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import log
+from types import MappingProxyType
+from typing import NamedTuple
 
 from rheostat.policy.interface import State
 
@@ -28,14 +31,14 @@ class Tally:
         total: Their sum.
         squares: The sum of their squares.
         latest: The latest of them, oldest first, as many as ``window_size``; empty without a window.
-        doubted: One that was too far from all expectation to be believed at once; see :mod:`.doubt`.
+        held_back: An outlier that no second run has confirmed yet (``doubted`` in the state); see :mod:`.outliers`.
     """
 
     count: float = 0.0
     total: float = 0.0
     squares: float = 0.0
     latest: tuple[float, ...] = ()
-    doubted: float | None = None
+    held_back: float | None = None
 
     def add(self, value: float, window_size: int = 0) -> "Tally":
         """Return the tally with another value; with a window only so many latest ones count."""
@@ -47,23 +50,43 @@ class Tally:
         return Tally(float(window_size), sum(latest), sum(kept * kept for kept in latest), latest)
 
     def scaled(self, factor: float) -> "Tally":
-        """Return the tally with less weight on its values; a window starts anew."""
+        """Return the tally with less weight on its values; a window starts again."""
         return Tally(self.count * factor, self.total * factor, self.squares * factor)
 
     def plus(self, other: "Tally") -> "Tally":
         """Return the sums over the values of both."""
         return Tally(self.count + other.count, self.total + other.total, self.squares + other.squares)
 
+    def to_state(self) -> State:
+        """Return the tally as plain JSON."""
+        return {
+            "count": self.count,
+            "total": self.total,
+            "squares": self.squares,
+            "latest": self.latest,
+            "doubted": self.held_back,
+        }
 
-@dataclass(frozen=True, slots=True)
-class Arm:
+    @classmethod
+    def from_state(cls, state: State) -> "Tally":
+        """Return the tally that :meth:`to_state` wrote."""
+        if not state["count"] and state["doubted"] is None:
+            return _EMPTY  # as most are: of arms that never ran, and of whole costs where epochs are known
+        return cls(state["count"], state["total"], state["squares"], tuple(state["latest"]), state["doubted"])
+
+
+_EMPTY = Tally()
+
+
+class Arm(NamedTuple):
     """What was seen of one batch size on one placement.
 
     Attributes:
         runs: All runs that were learnt from.
         epochs: Of the log epochs of converged runs.
-        whole_costs: Of the log cost of converged runs whose epochs nobody told.
-        site: Precision, and precision times mean, of what a stopped run told of the log epochs.
+        whole_costs: Of the log cost of converged runs whose number of epochs is unknown.
+        censored: A stopped run as a censored observation of the log epochs: precision, and precision times mean
+            (``site`` in the state).
         failures: Score of the runs that failed; see :mod:`.closing`.
         lost_joules: Cost of runs that did not converge although the arm had, or that ran all of ``max_epochs``.
         stop_costs: Costs in joules of the latest runs that were stopped.
@@ -74,7 +97,7 @@ class Arm:
     runs: int = 0
     epochs: Tally = Tally()
     whole_costs: Tally = Tally()
-    site: tuple[float, float] = (0.0, 0.0)
+    censored: tuple[float, float] = (0.0, 0.0)
     failures: float = 0.0
     lost_joules: float = 0.0
     stop_costs: tuple[float, ...] = ()
@@ -87,39 +110,44 @@ class Arm:
         return self.epochs.count + self.whole_costs.count
 
     def with_epoch_cost(self, log_cost: float) -> "Arm":
-        """Return the arm after a run told its mean cost per epoch."""
-        return replace(self, epoch_costs=(*self.epoch_costs, log_cost)[-LATEST_KEPT:])
+        """Return the arm with the mean cost per epoch of another run."""
+        return self._replace(epoch_costs=(*self.epoch_costs, log_cost)[-LATEST_KEPT:])
 
     def with_stop(self, cost: float) -> "Arm":
         """Return the arm after a run was stopped at a cost in joules."""
-        return replace(self, stop_costs=(*self.stop_costs, cost)[-LATEST_KEPT:])
+        return self._replace(stop_costs=(*self.stop_costs, cost)[-LATEST_KEPT:])
 
     def to_state(self) -> State:
-        """Return the arm as plain JSON: what `dataclasses.asdict` makes, in a tenth of the time."""
-        state = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("epochs", "whole_costs"):
-            tally = state[name]
-            state[name] = {part: getattr(tally, part) for part in tally.__slots__}
-        return state
+        """Return the arm as plain JSON."""
+        return {
+            "runs": self.runs,
+            "epochs": self.epochs.to_state(),
+            "whole_costs": self.whole_costs.to_state(),
+            "site": self.censored,
+            "failures": self.failures,
+            "lost_joules": self.lost_joules,
+            "stop_costs": self.stop_costs,
+            "epoch_costs": self.epoch_costs,
+            "curve": self.curve,
+        }
 
     @classmethod
     def from_state(cls, state: State) -> "Arm":
-        """Return the arm that :meth:`Evidence.to_state` wrote."""
+        """Return the arm that :meth:`to_state` wrote."""
         return cls(
-            **state
-            | {
-                "epochs": _tally(state["epochs"]),
-                "whole_costs": _tally(state["whole_costs"]),
-                "site": (state["site"][0], state["site"][1]),
-                "stop_costs": tuple(state["stop_costs"]),
-                "epoch_costs": tuple(state["epoch_costs"]),
-                "curve": tuple((total, count) for total, count in state["curve"]),
-            }
+            state["runs"],
+            Tally.from_state(state["epochs"]),
+            Tally.from_state(state["whole_costs"]),
+            tuple(state["site"]),
+            state["failures"],
+            state["lost_joules"],
+            tuple(state["stop_costs"]),
+            tuple(state["epoch_costs"]),
+            tuple(map(tuple, state["curve"])),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What was seen of a placement.
 
     Attributes:
@@ -127,29 +155,29 @@ class Evidence:
         levels: Metric values on the way to the target that learning curves are compared at, the easiest first.
         drift: The two cumulative sums of the drift test, upwards and downwards.
         learned: Converged runs since evidence was last discounted.
-        fruitless: How often each batch size did not converge since the last run that did.
+        unconverged: How often each batch size did not converge since the last run that did.
     """
 
     arms: dict[int, Arm]
     levels: tuple[float, ...] = ()
     drift: tuple[float, float] = (0.0, 0.0)
     learned: int = 0
-    fruitless: dict[int, int] = field(default_factory=dict)
+    unconverged: Mapping[int, int] = MappingProxyType({})
 
     def with_arm(self, batch_size: int, arm: Arm) -> "Evidence":
         """Return the evidence with one arm replaced."""
-        return replace(self, arms={**self.arms, batch_size: arm})
+        return self._replace(arms={**self.arms, batch_size: arm})
 
     @classmethod
     def from_state(cls, state: State) -> "Evidence":
         """Return the evidence that :meth:`to_state` wrote."""
-        sizes = sorted(int(size) for size in state["arms"])
+        arms = state["arms"]
         return cls(
-            arms={size: Arm.from_state(state["arms"][str(size)]) for size in sizes},
+            arms={int(size): Arm.from_state(arms[size]) for size in sorted(arms, key=int)},
             levels=tuple(state["levels"]),
             drift=(state["drift"][0], state["drift"][1]),
             learned=state["learned"],
-            fruitless={int(size): count for size, count in state["fruitless"].items()},
+            unconverged={int(size): count for size, count in state["fruitless"].items()},
         )
 
     def to_state(self) -> State:
@@ -159,9 +187,5 @@ class Evidence:
             "levels": list(self.levels),
             "drift": list(self.drift),
             "learned": self.learned,
-            "fruitless": {str(size): count for size, count in self.fruitless.items()},
+            "fruitless": {str(size): count for size, count in self.unconverged.items()},
         }
-
-
-def _tally(state: State) -> Tally:
-    return Tally(**state | {"latest": tuple(state["latest"])})

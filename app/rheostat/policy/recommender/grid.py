@@ -40,6 +40,11 @@ class Grid:
         return self.batch_sizes.index(batch_size)
 
     @cached_property
+    def apart(self) -> tuple[float, ...]:
+        """Octaves from the default, whether above or below it."""
+        return tuple(np.abs(self.distance).tolist())
+
+    @cached_property
     def bend(self) -> Array:
         """Huber's function of the distance: half its square, and a straight line from :data:`HUB` octaves on."""
         far = np.abs(self.distance)

@@ -1,26 +1,27 @@
 """All that bears on a decision about a placement, gathered from the states: read once, then passed around."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
-from math import exp
+from math import exp, isnan
+from operator import attrgetter
+from typing import NamedTuple
 
-import numpy as np
-
+from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import Job, PowerLimitOptimizer, Result, State, StateStore
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.recommender import closing, curves, epoch_cost, transfer
 from rheostat.policy.recommender.belief import Belief, believe
 from rheostat.policy.recommender.curves import Expectation
-from rheostat.policy.recommender.doubt import is_doubtful
 from rheostat.policy.recommender.evidence import Evidence, safe_log
 from rheostat.policy.recommender.grid import Grid, grid_of
+from rheostat.policy.recommender.outliers import is_outlier
 from rheostat.policy.recommender.prices import MeasuredPrices, Prices, gather_prices, measured_prices
 
 SAFE_AFTER = 5
 """After so many runs in a row that did not converge none is stopped until one does."""
 
 FEWEST_FOR_A_SHAPE = 2
-"""Epoch costs that another placement must know before their shape says anything."""
+"""Epoch costs that another placement must know before their shape is used."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Knowledge:
     """What is known of a placement.
 
     Attributes:
-        job: The placement.
+        job: The placement; another trial of it may be the one that is being decided.
         own: What was seen of it.
         pooled: The same, with what the job's other placements know.
         grid: The job's batch sizes.
@@ -46,89 +47,130 @@ class Knowledge:
     @cached_property
     def closed(self) -> dict[int, str]:
         """The closed batch sizes, each with the reason."""
-        return closing.closed(self.pooled, None if self.belief is None else self.belief.bar, self.job.beta_knob)
+        reference_cost = None if self.belief is None else self.belief.reference_cost
+        return closing.closed(self.pooled, reference_cost, self.job.beta_knob)
 
-    @property
-    def fruitless(self) -> int:
+    @cached_property
+    def unconverged_runs(self) -> int:
         """Runs in a row that did not converge."""
-        return sum(self.own.fruitless.values())
+        return sum(self.own.unconverged.values())
 
     @property
     def is_safe_mode(self) -> bool:
         """Whether so many runs did not converge that the next ones must not be stopped."""
-        return self.fruitless >= SAFE_AFTER
+        return self.unconverged_runs >= SAFE_AFTER
 
     def epoch_cost_joules(self, batch_size: int) -> float | None:
         """Return the known cost of an epoch, or None."""
-        log_cost = self.prices.log_costs[self.grid.index(batch_size)]
-        return None if np.isnan(log_cost) else exp(log_cost)
+        return self._epoch_costs_joules[batch_size]
+
+    @cached_property
+    def _epoch_costs_joules(self) -> dict[int, float | None]:
+        log_costs = zip(self.grid.batch_sizes, self.prices.log_costs.tolist(), strict=True)
+        return {size: None if isnan(log_cost) else exp(log_cost) for size, log_cost in log_costs}
 
     def believable_cost(self, result: Result) -> float:
-        """Return what a run cost in joules, or what its epochs usually cost if the two contradict and that is less.
+        """Return what a run cost in joules, or what its epochs usually cost if its cost is an outlier and that is less.
 
-        An arm is not to be given up for a figure that may be off by a thousand.
+        No arm is given up because of a figure that may be off by a thousand.
         """
-        if self.belief is None or self.belief.bar is None or not result.epochs:
+        if self.belief is None or self.belief.reference_cost is None or not result.epochs:
             return result.cost
         usual = exp(self.belief.epoch_costs.mean[self.grid.index(result.batch_size)]) * result.epochs
-        return min(result.cost, usual) if is_doubtful(safe_log(result.cost), (safe_log(usual), 0.0)) else result.cost
+        return min(result.cost, usual) if is_outlier(safe_log(result.cost), (safe_log(usual), 0.0)) else result.cost
 
     def by_curve(self, belief: Belief, batch_size: int, curve: LearningCurve) -> Expectation:
         """Return what a run's evaluations make of its expected log epochs."""
         prior = belief.run(batch_size)
         if self.job.target is None:
             return prior
-        shares = curves.reference(self.grid, self.pooled.arms, batch_size, self.pooled.levels)
+        shares = self._reference_curves.get(batch_size)
+        if shares is None:
+            shares = curves.reference(self.grid, self.pooled.arms, batch_size, self.pooled.levels)
+            self._reference_curves[batch_size] = shares
         return curves.expect(
             prior, belief.noise, curve, levels=self.pooled.levels, shares=shares, target=self.job.target
         )
 
+    @cached_property
+    def _reference_curves(self) -> dict[int, list[float | None]]:
+        return {}
+
 
 def gather(store: StateStore, power_limits: PowerLimitOptimizer | None, job: Job) -> Knowledge:
-    """Return what is known of a placement.
+    """Return what is known of a placement: until a state changes the same object, with all that was derived from it.
 
     Args:
         store: Evidence by placement; what it holds is replaced, never changed in place.
-        power_limits: Whose measurements tell the epoch costs; None: only the runs do.
+        power_limits: Whose measurements give the epoch costs; None: only the runs do.
         job: The placement.
     """
-    placements = [job, *siblings(store, job)]
-    states = tuple(_ById(store[placement]) for placement in placements)
-    grid = grid_of(tuple(sorted(int(size) for size in states[0].state["arms"])), job.default_batch_size)
-    measured = tuple(measured_prices(power_limits, placement, grid) for placement in placements)
-    return Knowledge(job, *_derive(states, measured, grid, job.max_epochs if job.target is None else None))
+    return _derive(tuple(_source(placement, store, power_limits) for placement in (job, *siblings(store, job))))
 
 
-class _ById:
-    """A state, equal to itself alone: cheaper to look up than by what it holds."""
+_KNOBS = attrgetter(*(knob.name for knob in fields(Job) if knob.name not in ("seed", "trial_number")))
 
-    __slots__ = ("state",)
 
-    def __init__(self, state: State) -> None:
-        self.state = state
+class _Measured:
+    """A placement and what was measured of it under power limits.
+
+    An optimizer that changes its state in place is compared by what it has measured, any other by the identity of the
+    state, which costs far less.
+    """
+
+    __slots__ = ("_key", "job", "power_limits")
+
+    def __init__(self, job: Job, power_limits: PowerLimitOptimizer | None, state: State) -> None:
+        self.job = job
+        self.power_limits = power_limits
+        measured: object = None
+        if power_limits is not None and power_limits.replaces_state:
+            measured = ByIdentity(power_limits.store.get(job))
+        elif power_limits is not None:
+            measured = tuple(power_limits.measurements(job, int(size)) for size in state["arms"])
+        self._key = (measured, _KNOBS(job))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and other.state is self.state
+        return isinstance(other, _Measured) and self._key == other._key
 
     def __hash__(self) -> int:
-        return id(self.state)
+        return hash(self._key)
 
 
-@lru_cache(maxsize=128)  # a decision mostly rests on what the one before it left
-def _derive(
-    states: tuple[_ById, ...], measured: tuple[MeasuredPrices, ...], grid: Grid, fixed_epochs: int | None
-) -> tuple[Evidence, Evidence, Grid, Prices, Belief | None]:
-    """Return all of a :class:`Knowledge` but its job; the first of the states and prices are the placement's own."""
-    own, *others = [Evidence.from_state(kept.state) for kept in states]
+class _Source(NamedTuple):
+    """What the knowledge of one placement is derived from."""
+
+    state: ByIdentity[State]
+    measured: _Measured
+
+
+def _source(job: Job, store: StateStore, power_limits: PowerLimitOptimizer | None) -> _Source:
+    state = store[job]
+    return _Source(ByIdentity(state), _Measured(job, power_limits, state))
+
+
+@lru_cache(maxsize=256)  # nothing changes between most questions about a placement; some 30 kB an entry
+def _derive(sources: tuple[_Source, ...]) -> Knowledge:
+    """Return what is known of the first of a job's placements."""
+    job = sources[0].measured.job
+    own, *others = [Evidence.from_state(source.state.value) for source in sources]
+    grid = grid_of(tuple(own.arms), job.default_batch_size)
+    measured, *theirs = [_measured_prices(source.measured, grid) for source in sources]
     pooled = transfer.pool(own, others)
     shape = None
-    for evidence, theirs in zip(others, measured[1:], strict=True):
-        prices = gather_prices(theirs, grid, evidence.arms, None)
-        if prices.known >= FEWEST_FOR_A_SHAPE:
+    for evidence, their in zip(others, theirs, strict=True):
+        prices = gather_prices(their, grid, evidence.arms, None)
+        if sum(prices.are_known) >= FEWEST_FOR_A_SHAPE:
             shape = epoch_cost.posterior(grid, prices.log_costs, prices.expected_share, None).mean
             break
-    prices = gather_prices(measured[0], grid, own.arms, shape)
-    return own, pooled, grid, prices, believe(fixed_epochs, grid, pooled, prices)
+    prices = gather_prices(measured, grid, own.arms, shape)
+    belief = believe(job.max_epochs if job.target is None else None, grid, pooled, prices)
+    return Knowledge(job, own, pooled, grid, prices, belief)
+
+
+@lru_cache(maxsize=256)  # runs end far more often than power limits are measured
+def _measured_prices(measured: _Measured, grid: Grid) -> MeasuredPrices:
+    return measured_prices(measured.power_limits, measured.job, grid)
 
 
 def siblings(store: StateStore, job: Job) -> list[Job]:

@@ -1,20 +1,19 @@
 """Learning from a run that is over: pure functions from what was known and the result to new evidence."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from rheostat.policy.interface import Result
 from rheostat.policy.recommender import closing, curves, drift, stopping
 from rheostat.policy.recommender.belief import Belief
-from rheostat.policy.recommender.doubt import admit, is_doubtful
 from rheostat.policy.recommender.evidence import Arm, Evidence, safe_log
 from rheostat.policy.recommender.knowledge import Knowledge
+from rheostat.policy.recommender.outliers import admit, is_outlier
 
 _SHORTEST = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What a run taught.
+class Update(NamedTuple):
+    """The evidence after a run.
 
     Attributes:
         evidence: The placement's, with the run.
@@ -26,70 +25,70 @@ class Lesson:
     outdated: float | None = None
 
 
-def learn(known: Knowledge, result: Result) -> Lesson:
-    """Return what a run taught; one without a verdict counts as converged: somebody ran the job to its end."""
+def learn(known: Knowledge, result: Result) -> Update:
+    """Return the evidence after a run; one without a verdict counts as converged, as it was run to its end."""
     arm = known.own.arms[result.batch_size]
-    evidence = known.own.with_arm(result.batch_size, replace(arm, runs=arm.runs + 1))
+    evidence = known.own.with_arm(result.batch_size, arm._replace(runs=arm.runs + 1))
     if result.state == "oom":
-        return Lesson(evidence)
+        return Update(evidence)
     if result.converged is False:
         return _learn_failure(known, evidence, result)
-    evidence = replace(evidence, learned=evidence.learned + 1, fruitless={})
+    evidence = evidence._replace(learned=evidence.learned + 1, unconverged={})
     if result.epochs is None:
-        return Lesson(_with_whole_cost(known, evidence, result))
+        return Update(_with_whole_cost(known, evidence, result))
     return _learn_success(known, evidence, result, result.epochs)
 
 
 def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Evidence:
     arm, belief = evidence.arms[result.batch_size], known.belief
     expected = None
-    if belief is not None and belief.measured.any():
+    if belief is not None and any(belief.measured):
         at = known.grid.index(result.batch_size)
         expected = float(belief.log_cost[at]), float(belief.log_cost_variance[at]) + belief.noise
     costs, overturned = admit(arm.whole_costs, safe_log(result.cost), expected, known.job.window_size)
     evidence = closing.reopened(evidence) if overturned else evidence
     arm = _with_success(known, evidence.arms[result.batch_size])
-    return evidence.with_arm(result.batch_size, replace(arm, whole_costs=costs))
+    return evidence.with_arm(result.batch_size, arm._replace(whole_costs=costs))
 
 
-def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs: float) -> Lesson:
+def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs: float) -> Update:
     size, target, log_epochs = result.batch_size, known.job.target, safe_log(epochs)
-    lesson, expected = Lesson(evidence), None
+    update, expected = Update(evidence), None
     if known.belief is not None:
         run = known.belief.run(size)
         expected = run.mean, run.variance
-        lesson = _follow_drift(known, known.belief, evidence, size, (log_epochs - run.mean) / run.variance**0.5)
-    tally, overturned = admit(lesson.evidence.arms[size].epochs, log_epochs, expected, known.job.window_size)
-    evidence = closing.reopened(lesson.evidence) if overturned else lesson.evidence
-    arm = replace(_with_success(known, evidence.arms[size]), epochs=tally)
+        update = _follow_drift(known, known.belief, evidence, size, (log_epochs - run.mean) / run.variance**0.5)
+    tally, overturned = admit(update.evidence.arms[size].epochs, log_epochs, expected, known.job.window_size)
+    evidence = closing.reopened(update.evidence) if overturned else update.evidence
+    arm = _with_success(known, evidence.arms[size])._replace(epochs=tally)
     arm = arm.with_epoch_cost(safe_log(result.cost / max(epochs, _SHORTEST)))
-    if target is not None and tally.doubted != log_epochs:
-        evidence = replace(evidence, levels=known.pooled.levels or curves.choose_levels(result.curve, target))
+    if target is not None and tally.held_back != log_epochs:
+        evidence = evidence._replace(levels=known.pooled.levels or curves.choose_levels(result.curve, target))
         arm = curves.with_curve(arm, result.curve, log_epochs, evidence.levels, target)
-    return replace(lesson, evidence=evidence.with_arm(size, arm))
+    return update._replace(evidence=evidence.with_arm(size, arm))
 
 
 def _with_success(known: Knowledge, arm: Arm) -> Arm:
     """Return an arm whose run converged: with a window, what was lost before it fades as old runs do."""
     window = known.job.window_size
-    return arm if window == 0 else replace(arm, lost_joules=arm.lost_joules * (1.0 - 1.0 / window))
+    return arm if window == 0 else arm._replace(lost_joules=arm.lost_joules * (1.0 - 1.0 / window))
 
 
-def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Lesson:
+def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Update:
     size, belief = result.batch_size, known.belief
-    fruitless = {**evidence.fruitless, size: evidence.fruitless.get(size, 0) + 1}
-    lesson = Lesson(replace(evidence, fruitless=fruitless))
+    unconverged = {**evidence.unconverged, size: evidence.unconverged.get(size, 0) + 1}
+    update = Update(evidence._replace(unconverged=unconverged))
     if belief is not None and result.epochs:
         run = belief.run(size)
         so_far = stopping.not_yet(run, result.epochs, result.curve.gap)
         off = max((so_far.mean - run.mean) / run.variance**0.5, 0.0)
-        lesson = _follow_drift(known, belief, lesson.evidence, size, off)
-    arm = _with_failure(known, lesson.evidence.arms[size], result)
+        update = _follow_drift(known, belief, update.evidence, size, off)
+    arm = _with_failure(known, update.evidence.arms[size], result)
     if result.state == "stopped" and result.epochs:
         arm = arm.with_epoch_cost(safe_log(result.cost / result.epochs))
     if belief is not None and result.epochs and result.state == "stopped":
-        arm = _with_site(known, belief, arm, result, result.epochs)
-    return replace(lesson, evidence=lesson.evidence.with_arm(size, arm))
+        arm = _with_censored_observation(known, belief, arm, result, result.epochs)
+    return update._replace(evidence=update.evidence.with_arm(size, arm))
 
 
 def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
@@ -97,31 +96,33 @@ def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
     cost = known.believable_cost(result)
     ran_out = (result.epochs or 0.0) >= known.job.max_epochs
     if ran_out or arm.converged:
-        arm = replace(arm, lost_joules=arm.lost_joules + cost)
+        arm = arm._replace(lost_joules=arm.lost_joules + cost)
     if result.state == "stopped":
         return arm.with_stop(cost)
     whole_run = ran_out or result.epochs is None
-    return replace(arm, failures=arm.failures + (1.0 if whole_run and known.belief is not None else 0.5))
+    return arm._replace(failures=arm.failures + (1.0 if whole_run and known.belief is not None else 0.5))
 
 
-def _with_site(known: Knowledge, belief: Belief, arm: Arm, result: Result, epochs: float) -> Arm:
-    """Return an arm with what a stopped run tells of its epochs, unless that is past belief.
+def _with_censored_observation(known: Knowledge, belief: Belief, arm: Arm, result: Result, epochs: float) -> Arm:
+    """Return an arm with a stopped run as a censored observation of its epochs, unless that is an outlier.
 
-    A run that failed tells of convergence, and nothing of how many epochs a converging one needs.
+    A run that failed says something of convergence, but nothing of how many epochs a converging one needs.
     """
     run = belief.run(result.batch_size)
     by_curve = known.by_curve(belief, result.batch_size, result.curve)
-    site = stopping.site(run, by_curve, belief.noise, min(epochs, known.job.max_epochs), result.curve.gap)
-    if site[0] < arm.site[0] or is_doubtful(site[1] / site[0], (run.mean, run.variance)):
+    epochs = min(epochs, known.job.max_epochs)
+    censored = stopping.censored_observation(run, by_curve, belief.noise, epochs, result.curve.gap)
+    precision, weighted = censored
+    if precision < arm.censored[0] or is_outlier(weighted / precision, (run.mean, run.variance)):
         return arm
-    return replace(arm, site=site)
+    return arm._replace(censored=censored)
 
 
-def _follow_drift(known: Knowledge, belief: Belief, evidence: Evidence, size: int, deviation: float) -> Lesson:
+def _follow_drift(known: Knowledge, belief: Belief, evidence: Evidence, size: int, deviation: float) -> Update:
     """Return the evidence after a run that was off by so many deviations; only arms that converged before count."""
     if known.job.target is None or not belief.converged[known.grid.index(size)]:
-        return Lesson(evidence)
-    evidence = replace(evidence, drift=drift.follow(evidence.drift, deviation))
+        return Update(evidence)
+    evidence = evidence._replace(drift=drift.follow(evidence.drift, deviation))
     if not drift.is_alarm(evidence.drift):
-        return Lesson(evidence)
-    return Lesson(drift.discount(evidence, belief.noise), belief.noise)
+        return Update(evidence)
+    return Update(drift.discount(evidence, belief.noise), belief.noise)

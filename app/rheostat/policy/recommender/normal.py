@@ -26,7 +26,7 @@ def density(z: float) -> float:
 
 
 def truncated_above(mean: float, variance: float, bound: float) -> tuple[float, float]:
-    """Return mean and variance of a normal that is known to lie above a bound.
+    """Return mean and variance of a normal truncated to above a bound.
 
     With ``z = (bound - mean) / sd`` and ``r = density(z) / upper_tail(z)`` (the inverse Mills ratio) they are
     ``mean + sd r`` and ``variance (1 - r (r - z))``. Far out, ``r`` is taken as ``z + 1/z``.

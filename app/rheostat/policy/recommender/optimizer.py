@@ -13,7 +13,7 @@ from rheostat.policy.interface import (
     Result,
     Situation,
 )
-from rheostat.policy.recommender import choosing, drift, learning, reviewing, words
+from rheostat.policy.recommender import choosing, drift, early_stopping, explanations, learning
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.evidence import Arm, Evidence
 from rheostat.policy.recommender.knowledge import Knowledge, gather, siblings
@@ -48,9 +48,9 @@ class Recommender(BatchSizeOptimizer):
         """Run the best known batch size, or one that is worth trying; before any success the default."""
         return choosing.choose(self._gather(job), situation)
 
-    def review(self, job: Job, progress: Progress) -> str | None:
+    def early_stop(self, job: Job, progress: Progress) -> str | None:
         """Stop a run that passes its cost bound, or whose learning curve says that it is not worth its cost."""
-        return reviewing.review(self._gather(job), progress)
+        return early_stopping.early_stop(self._gather(job), progress)
 
     def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
         """Learn what a whole run cost."""
@@ -58,18 +58,18 @@ class Recommender(BatchSizeOptimizer):
 
     def conclude(self, job: Job, result: Result) -> None:
         """Learn from a run that is over; when it shows that the data have changed, discount all placements' past."""
-        lesson = learning.learn(self._gather(job), result)
-        self.store[job] = lesson.evidence.to_state()
-        if lesson.outdated is not None:
+        update = learning.learn(self._gather(job), result)
+        self.store[job] = update.evidence.to_state()
+        if update.outdated is not None:
             for other in siblings(self.store, job):
                 evidence = Evidence.from_state(self.store[other])
-                self.store[other] = drift.discount(evidence, lesson.outdated).to_state()
+                self.store[other] = drift.discount(evidence, update.outdated).to_state()
 
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
-        """Return what is believed of each arm."""
+        """Return the estimates of each arm."""
         known = self._gather(job)
         chances = {} if known.belief is None else _chances(known, known.belief)
-        return tuple(words.arm_estimate(known, size, chances.get(size)) for size in known.grid.batch_sizes)
+        return tuple(explanations.arm_estimate(known, size, chances.get(size)) for size in known.grid.batch_sizes)
 
     def _gather(self, job: Job) -> Knowledge:
         return gather(self.store, self.power_limits, job)

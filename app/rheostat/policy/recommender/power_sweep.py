@@ -6,10 +6,13 @@ little from one batch size to the next.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import log
 from statistics import median
+from typing import NamedTuple
 
 from rheostat.policy.cost import PowerMeasurement, select
+from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import Job, PowerLimitOptimizer, State
 
 FEWEST = 4
@@ -44,19 +47,11 @@ class PowerSweep(PowerLimitOptimizer):
 
     def predict(self, job: Job, batch_size: int) -> int | None:
         """Return the best limit once its sweep is done, else None."""
-        sweep = self._sweep(job, batch_size)
-        permitted = [m for m in _measured(sweep) if m.power_limit_watts in job.power_limits_watts]
-        of_the_sweep = not set(sweep.get("planned", ())).isdisjoint(job.power_limits_watts)
-        if not permitted or (self.plan(job, batch_size) and not (of_the_sweep and sweep["done"])):
-            return None
-        return select(_believable(permitted), max_slowdown=job.max_slowdown).power_limit_watts
+        return self._advice(job, batch_size).best
 
     def plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
         """Return the limits in watts that are still to be measured, highest first."""
-        sweep = self._sweep(job, batch_size)
-        known = {m.power_limit_watts for m in _measured(sweep)}
-        planned = set(sweep.get("planned", ())) & set(job.power_limits_watts) or self._planned(job, batch_size)
-        return tuple(limit for limit in job.power_limits_watts if limit in planned and limit not in known)
+        return self._advice(job, batch_size).plan
 
     def observe(self, job: Job, batch_size: int, power_limit: int, cost: float) -> None:
         """Learn what an epoch costs under a limit."""
@@ -64,35 +59,70 @@ class PowerSweep(PowerLimitOptimizer):
 
     def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
         """Learn from a measurement, in place of an earlier one of the same limit."""
-        sweep = self._sweep(job, batch_size)
-        planned = sweep.get("planned") or sorted(self._planned(job, batch_size), reverse=True)
+        state = self._state(job)
+        sweep = state.get(str(batch_size), _NOT_MEASURED)
+        planned = sweep.get("planned") or sorted(
+            _planned(state, batch_size, job.power_limits_watts, job.max_slowdown), reverse=True
+        )
         figures = [measurement.cost, measurement.time_seconds, measurement.energy_joules, measurement.of_an_epoch]
         measured = {**sweep.get("measured", {}), str(measurement.power_limit_watts): figures}
         sweep = {"planned": list(planned), "measured": measured, "done": sweep.get("done", False)}
         sweep["done"] = sweep["done"] or _is_done(job, sweep)
-        self.store[job] = {**self.store.get(job, {}), str(batch_size): sweep}
+        self.store[job] = {**state, str(batch_size): sweep}
 
     def measurements(self, job: Job, batch_size: int) -> tuple[PowerMeasurement, ...]:
         """Return what was measured of a batch size, highest limit first, without errors of measurement."""
-        return tuple(_believable(_measured(self._sweep(job, batch_size))))
+        return tuple(_believable(_measured(self._state(job).get(str(batch_size), _NOT_MEASURED))))
 
-    def _planned(self, job: Job, batch_size: int) -> set[int]:
-        """Return what a batch size that was not measured should measure."""
-        done = [int(size) for size, sweep in self.store.get(job, {}).items() if sweep["done"]]
-        done = [size for size in done if size != batch_size]
-        if not done:
-            return set(job.power_limits_watts)
-        nearest = min(done, key=lambda size: (abs(log(size / batch_size)), size))
-        measured = self.measurements(job, nearest)
-        best = select(measured, max_slowdown=job.max_slowdown)
-        good = {m.power_limit_watts for m in measured if m.cost <= NEAR_BEST * best.cost}
-        if job.max_slowdown is not None:
-            good.add(max(job.power_limits_watts))  # what is slow is judged against it
-        return good & set(job.power_limits_watts) or set(job.power_limits_watts)
+    def _state(self, job: Job) -> State:
+        return self.store.get(job, _NOT_MEASURED)
 
-    def _sweep(self, job: Job, batch_size: int) -> State:
-        sweep: State = self.store.get(job, {}).get(str(batch_size), {})
-        return sweep
+    def _advice(self, job: Job, batch_size: int) -> "_Advice":
+        return _advise(ByIdentity(self._state(job)), batch_size, job.power_limits_watts, job.max_slowdown)
+
+
+_NOT_MEASURED: State = {}
+
+
+class _Advice(NamedTuple):
+    """The best limit of a batch size, or None while its sweep lasts, and the limits that are still to be measured."""
+
+    best: int | None
+    plan: tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)  # asked with every report, and changed by measurements alone
+def _advise(
+    of: ByIdentity[State], batch_size: int, power_limits_watts: tuple[int, ...], max_slowdown: float | None
+) -> _Advice:
+    state = of.value
+    sweep = state.get(str(batch_size), _NOT_MEASURED)
+    measured = _measured(sweep)
+    known = {m.power_limit_watts for m in measured}
+    planned_by_sweep = set(sweep.get("planned", ())) & set(power_limits_watts)
+    planned = planned_by_sweep or _planned(state, batch_size, power_limits_watts, max_slowdown)
+    plan = tuple(limit for limit in power_limits_watts if limit in planned and limit not in known)
+    permitted = [m for m in measured if m.power_limit_watts in power_limits_watts]
+    if not permitted or (plan and not (planned_by_sweep and sweep["done"])):
+        return _Advice(None, plan)
+    return _Advice(select(_believable(permitted), max_slowdown=max_slowdown).power_limit_watts, plan)
+
+
+def _planned(
+    state: State, batch_size: int, power_limits_watts: tuple[int, ...], max_slowdown: float | None
+) -> set[int]:
+    """Return what a batch size that was not measured should measure."""
+    done = [int(size) for size, sweep in state.items() if sweep["done"]]
+    done = [size for size in done if size != batch_size]
+    if not done:
+        return set(power_limits_watts)
+    nearest = min(done, key=lambda size: (abs(log(size / batch_size)), size))
+    measured = _believable(_measured(state[str(nearest)]))
+    best = select(measured, max_slowdown=max_slowdown)
+    good = {m.power_limit_watts for m in measured if m.cost <= NEAR_BEST * best.cost}
+    if max_slowdown is not None:
+        good.add(max(power_limits_watts))  # what is slow is judged against it
+    return good & set(power_limits_watts) or set(power_limits_watts)
 
 
 def _measured(sweep: State) -> list[PowerMeasurement]:

@@ -1,23 +1,24 @@
-"""What is known of a placement's epoch costs: measured under power limits, and told by the runs themselves.
+"""What is known of a placement's epoch costs: measured under power limits, and reported by the runs themselves.
 
-A measured batch size costs what its best power limit was measured at. Its runs tell the same with every end, and
-have the last word when they keep contradicting the measurement. Where a single run is all there is to go by, or all
-that contradicts a measurement, what the other batch sizes cost decides who is believed.
+A measured batch size costs what its best power limit was measured at. Its runs report the same
+figure, and prevail when they keep contradicting the measurement. Where there is only a single run, or only a single run
+contradicts a measurement, the costs of the other batch sizes decide which is used.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median_high, median_low
+from functools import cached_property
+from math import isnan, nan
 
 import numpy as np
 
 from rheostat.policy.cost import PowerMeasurement, select
 from rheostat.policy.interface import Job, PowerLimitOptimizer
 from rheostat.policy.recommender import epoch_cost
-from rheostat.policy.recommender.doubt import is_doubtful
 from rheostat.policy.recommender.evidence import Arm, safe_log
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
+from rheostat.policy.recommender.outliers import is_outlier
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Prices:
     expected_share: float = 0.5
     shape: Array | None = None
 
-    @property
-    def known(self) -> int:
-        """How many arms' epoch cost is known."""
-        return int(np.count_nonzero(~np.isnan(self.log_costs)))
+    @cached_property
+    def are_known(self) -> list[bool]:
+        """Which arms' epoch cost is known."""
+        return [not isnan(log_cost) for log_cost in self.log_costs.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,41 +72,42 @@ def gather_prices(measured: MeasuredPrices, grid: Grid, arms: Mapping[int, Arm],
     Args:
         measured: What was measured.
         grid: Its batch sizes.
-        arms: What its runs told.
+        arms: What was seen of its runs.
         shape: What another placement believes of each arm's log epoch cost; None: there is none.
     """
     figures = [
-        _figures(cost, arms.get(size, Arm()).epoch_costs)
+        _figures(cost, arms[size].epoch_costs if size in arms else ())
         for size, cost in zip(grid.batch_sizes, measured.log_costs, strict=True)
     ]
-    log_costs = np.array([candidates[0] if candidates else np.nan for candidates, _ in figures])
+    log_costs = np.array([candidates[0] if candidates else nan for candidates, _ in figures])
     unsure = [at for at, (candidates, is_sure) in enumerate(figures) if candidates and not is_sure]
     if unsure:
-        believed = log_costs.copy()
-        believed[unsure] = np.nan
-        if np.isnan(believed).all():
-            believed = log_costs.copy()
+        sure = log_costs.copy()
+        sure[unsure] = np.nan
+        if np.isnan(sure).all():
+            sure = log_costs.copy()
         for at in unsure:
-            others = np.where(np.arange(len(grid)) == at, np.nan, believed)
+            others = np.where(np.arange(len(grid)) == at, np.nan, sure)
             if not np.isnan(others).all():
                 belief = epoch_cost.posterior(grid, others, measured.expected_share, shape)
                 expected = float(belief.mean[at]), float(belief.variance[at])
-                log_costs[at] = next((f for f in figures[at][0] if not is_doubtful(f, expected)), np.nan)
+                log_costs[at] = next((f for f in figures[at][0] if not is_outlier(f, expected)), np.nan)
     return Prices(log_costs, measured.expected_share, shape)
 
 
-def _figures(measured: float | None, told: Sequence[float]) -> tuple[tuple[float, ...], bool]:
+def _figures(measured: float | None, reported: Sequence[float]) -> tuple[tuple[float, ...], bool]:
     """Return what the log epoch cost of an arm may be, the likeliest first, and whether that one is sure."""
-    if not told:
+    if not reported:
         return ((), True) if measured is None else ((measured,), True)
-    low, high = median_low(told), median_high(told)
-    if is_doubtful(low, (high, 0.0)):
+    ordered = sorted(reported)
+    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]  # the lower and the upper median
+    if is_outlier(low, (high, 0.0)):
         if measured is None:
             return (high, low), False
-        agreeing = not is_doubtful(low, (measured, 0.0)) or not is_doubtful(high, (measured, 0.0))
+        agreeing = not is_outlier(low, (measured, 0.0)) or not is_outlier(high, (measured, 0.0))
         return (measured, high, low), agreeing
     if measured is None:
-        return (high,), len(told) > 1
-    if not is_doubtful(high, (measured, 0.0)):
+        return (high,), len(reported) > 1
+    if not is_outlier(high, (measured, 0.0)):
         return (measured,), True
-    return ((high,), True) if len(told) > 1 else ((measured, high), False)
+    return ((high,), True) if len(reported) > 1 else ((measured, high), False)

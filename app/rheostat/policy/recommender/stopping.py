@@ -1,7 +1,7 @@
-"""Stopping a run that is not worth its cost, and what a stopped run still teaches.
+"""When a run is not worth its cost, and what is still learnt from it as a censored observation.
 
-After each evaluation the expected remainder of the run is weighed against giving up and running the best known arm,
-which costs C0. An arm that might turn out better than that is worth some more epochs than its own remainder says.
+After each evaluation the expected remainder of the run is compared with stopping it and running the best known arm,
+which costs C0, the reference cost. An arm that might turn out to be better gets some more epochs than that.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from rheostat.policy.recommender.normal import truncated_above, upper_tail
 NEVER_CONVERGES = 0.05
 """Chance that an arm which never converged does not converge at all."""
 
-HOPELESS = 1e-4
-"""A run that should have converged by now but for this chance is stopped."""
+OVERDUE = 1e-4
+"""A run whose chance of not having converged by now was below this is stopped."""
 
-WORTH_OF_HOPE = 10.0
-"""How many times the improvement over C0 that a run may bring is counted."""
+IMPROVEMENT_WEIGHT = 10.0
+"""Weight of the expected improvement over C0: later runs profit from it, too."""
 
 MARGIN = 1.02
 
@@ -30,35 +30,35 @@ KNOWN_DEVIATIONS = 3.0
 COMMITTED_BELOW = 0.35
 """An arm that was only ever stopped below this share of C0 gets a run that only the cost bound stops."""
 
-WEAKEST_SITE = 0.25
-"""Precision that a stopped run tells with at least."""
+LEAST_PRECISION = 0.25
+"""Least precision of a censored observation."""
 
 _ROUNDING = 1.0 + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a running run is measured by, in joules.
+    """The costs that decide about a running trial, in joules.
 
     Attributes:
-        bar: C0, what a run of the best known arm is expected to cost.
-        cap: Cost that it may not pass.
-        epoch_cost: What an epoch costs.
+        reference_cost: C0, the expected cost of a run of the best known arm.
+        cap: The most that it may cost.
+        epoch_cost: Cost of an epoch.
     """
 
-    bar: float
+    reference_cost: float
     cap: float
     epoch_cost: float
 
 
 def cost_bound(
-    bar: float, epoch_cost: float, beta_knob: float, expectation: Expectation, *, converged_before: bool
+    reference_cost: float, epoch_cost: float, beta_knob: float, expectation: Expectation, *, converged_before: bool
 ) -> Bound:
     """Return the bound of a run: ``beta_knob`` C0, and for an arm that converged before at least what it may need."""
-    cap = beta_knob * bar
+    cap = beta_knob * reference_cost
     if converged_before:
         cap = max(cap, exp(expectation.mean + KNOWN_DEVIATIONS * sqrt(expectation.variance)) * epoch_cost)
-    return Bound(bar, cap, epoch_cost)
+    return Bound(reference_cost, cap, epoch_cost)
 
 
 def passes(bound: Bound, cost: float, epochs: float) -> bool:
@@ -66,28 +66,28 @@ def passes(bound: Bound, cost: float, epochs: float) -> bool:
     return cost + bound.epoch_cost * epochs > bound.cap * _ROUNDING
 
 
-def is_hopeless(expectation: Expectation, curve: LearningCurve, bound: Bound) -> bool:
-    """Return whether it is cheaper to give a run up now than to let it go on, for how long ever.
+def should_stop(expectation: Expectation, curve: LearningCurve, bound: Bound) -> bool:
+    """Return whether stopping now is cheaper than continuing to any later deadline.
 
     ``y = log(epochs)`` is normal by the learning curve, ``S = P(y > log(n + gap / 2))``, and the chance that it never
     converges ``pf = q / (q + (1 - q) S)``. Each of 8 deadlines costs the epochs until it converges or the deadline
-    comes, and a fresh run at C0 if it did not converge by then; all by the partial expectations of the lognormal. It is
-    stopped when the best of these, less the improvement over C0 that is hoped for, costs more than C0.
+    comes, and a new run at C0 if it did not converge by then; all by the partial expectations of the lognormal. It is
+    stopped when the cheapest of these, less the weighted expected improvement over C0, costs more than C0.
 
     Args:
         expectation: Of ``y``, but for the run's not having converged yet.
         curve: Its evaluations.
-        bound: What it is measured by.
+        bound: The costs that it is compared with.
     """
     now, half_gap = curve.epoch, 0.5 * curve.gap
     mean, deviation = expectation.mean, sqrt(expectation.variance)
     here = (log(now + half_gap) - mean) / deviation
     survival = upper_tail(here)
-    if survival < HOPELESS:
+    if survival < OVERDUE:
         return True
     alive = 1.0 - NEVER_CONVERGES / (NEVER_CONVERGES + (1.0 - NEVER_CONVERGES) * survival)
     expected = exp(mean + 0.5 * expectation.variance)
-    restart = bound.bar / bound.epoch_cost
+    restart = bound.reference_cost / bound.epoch_cost
     last = max(bound.cap / bound.epoch_cost, now + 2.0 * half_gap)
     cheapest = float("inf")
     for step in range(1, DEADLINES + 1):
@@ -97,12 +97,12 @@ def is_hopeless(expectation: Expectation, curve: LearningCurve, bound: Bound) ->
         spent = alive * expected * (upper_tail(here - deviation) - upper_tail(then - deviation)) / survival
         cheapest = min(cheapest, spent - now * done + (1.0 - done) * (deadline - now + restart))
     level = (log(restart) - mean) / deviation
-    hoped = 0.0
+    improvement = 0.0
     if level > here:
         better = restart * (survival - upper_tail(level))
         better -= expected * (upper_tail(here - deviation) - upper_tail(level - deviation))
-        hoped = alive * max(better, 0.0) / survival
-    return cheapest - WORTH_OF_HOPE * hoped > MARGIN * restart
+        improvement = alive * max(better, 0.0) / survival
+    return cheapest - IMPROVEMENT_WEIGHT * improvement > MARGIN * restart
 
 
 def not_yet(expectation: Expectation, epochs: float, gap: float) -> Expectation:
@@ -111,10 +111,12 @@ def not_yet(expectation: Expectation, epochs: float, gap: float) -> Expectation:
     return Expectation(*truncated_above(expectation.mean, expectation.variance, bound))
 
 
-def site(prior: Expectation, by_curve: Expectation, noise: float, epochs: float, gap: float) -> tuple[float, float]:
-    """Return what a run that did not converge tells of its arm: precision, and precision times mean.
+def censored_observation(
+    prior: Expectation, by_curve: Expectation, noise: float, epochs: float, gap: float
+) -> tuple[float, float]:
+    """Return a run that did not converge as an observation of its arm: precision, and precision times mean.
 
-    The curve's expectation, cut off below the epochs that it ran, divided by the expectation at its launch.
+    The curve's expectation, truncated below the epochs that it ran, divided by the expectation at its launch.
 
     Args:
         prior: At the launch, seed noise included.
@@ -125,8 +127,8 @@ def site(prior: Expectation, by_curve: Expectation, noise: float, epochs: float,
     """
     cut = not_yet(by_curve, epochs, gap)
     precision = 1.0 / cut.variance - 1.0 / prior.variance
-    told = cut.mean
-    if precision > WEAKEST_SITE:
-        told = (cut.mean / cut.variance - prior.mean / prior.variance) / precision
-    precision = 1.0 / (1.0 / max(precision, WEAKEST_SITE) + noise)
-    return precision, precision * told
+    mean = cut.mean
+    if precision > LEAST_PRECISION:
+        mean = (cut.mean / cut.variance - prior.mean / prior.variance) / precision
+    precision = 1.0 / (1.0 / max(precision, LEAST_PRECISION) + noise)
+    return precision, precision * mean

@@ -1,11 +1,10 @@
 """What the other placements of a job know: epochs to the target depend on the batch size alone.
 
 Their converged runs count here, too, but together for no more than a few runs of an arm, so that a placement's own
-runs have the last word. Costs do not carry over; their shape over the batch sizes does (:mod:`.epoch_cost`).
+runs prevail. Costs do not carry over; their shape over the batch sizes does (:mod:`.epoch_cost`).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rheostat.policy.recommender.evidence import Arm, Evidence, Tally
 
@@ -25,15 +24,14 @@ def pool(own: Evidence, others: Sequence[Evidence]) -> Evidence:
         for other in others:
             borrowed = borrowed.plus(other.arms.get(size, Arm()).epochs)
         weight = min(1.0, MOST_RUNS / borrowed.count) if borrowed.count else 1.0
-        sites = [arm.site, *(other.arms.get(size, Arm()).site for other in others)]
+        censored = [arm.censored, *(other.arms.get(size, Arm()).censored for other in others)]
         curves = [arm.curve, *(other.arms.get(size, Arm()).curve for other in alike)]
-        arms[size] = replace(
-            arm,
+        arms[size] = arm._replace(
             epochs=arm.epochs.plus(borrowed.scaled(weight)),
-            site=max(sites, key=lambda site: site[0]),
+            censored=max(censored, key=lambda observation: observation[0]),
             curve=_sum_curves([curve for curve in curves if curve]),
         )
-    return replace(own, arms=arms, levels=levels)
+    return own._replace(arms=arms, levels=levels)
 
 
 def _sum_curves(curves: Sequence[tuple[tuple[float, int], ...]]) -> tuple[tuple[float, int], ...]:

@@ -1,4 +1,4 @@
-"""What the recommender tells of its decisions, in words."""
+"""Explanations of the recommender's decisions and estimates, as users read them."""
 
 from math import exp, sqrt
 
@@ -12,23 +12,27 @@ from rheostat.policy.recommender.normal import NORMAL_95
 
 def best_known(belief: Belief, best: int, *, may_explore: bool) -> str:
     """Return why the best known arm runs."""
-    why = "trying another is not worth what it would cost" if may_explore else "others were just tried in vain"
-    return f"the best known: {_expects(belief, best)}, and {why}"
+    why = (
+        "exploring another would cost more than it is expected to save"
+        if may_explore
+        else "no exploration, since the last runs of others did not converge"
+    )
+    return f"best known batch size: {_expected_cost(belief, best)}; {why}"
 
 
 def exploration(belief: Belief, best: int, arm: int, prospect: Prospect) -> str:
     """Return why another arm than the best known one runs."""
     unit = exp(belief.log_cost[best])
     return (
-        f"{_expects(belief, arm)}; hopes to learn what saves {prospect.gain[arm] * unit:.4g} J in each later run, for "
-        f"about {max(prospect.extra[arm], 0.0) * unit:.4g} J more in this one; the best known is "
-        f"{belief.grid.batch_sizes[best]}, which {_expects(belief, best)}"
+        f"exploration: {_expected_cost(belief, arm)}; expected to save {prospect.gain[arm] * unit:.4g} J in each later "
+        f"run, for about {max(prospect.extra[arm], 0.0) * unit:.4g} J more in this one; best known batch size: "
+        f"{belief.grid.batch_sizes[best]}, {_expected_cost(belief, best)}"
     )
 
 
-def _expects(belief: Belief, arm: int) -> str:
+def _expected_cost(belief: Belief, arm: int) -> str:
     figure = interval(belief.log_cost[arm], belief.log_cost_variance[arm], belief.noise)
-    return f"expects {figure.mean:.4g} J a run (95 %: {figure.low:.4g} to {figure.high:.4g})"
+    return f"expected cost {figure.mean:.4g} J (95 % interval {figure.low:.4g} to {figure.high:.4g} J)"
 
 
 def interval(log_mean: float, variance: float, noise: float = 0.0) -> Estimate:
@@ -46,15 +50,17 @@ def interval(log_mean: float, variance: float, noise: float = 0.0) -> Estimate:
 
 
 def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> ArmEstimate:
-    """Return what is believed of an arm, with the chance that it is the cheapest."""
+    """Return the estimates of an arm, with the probability that it is the cheapest."""
     belief, arm = known.belief, known.pooled.arms[batch_size]
     closed = known.closed.get(batch_size)
     if belief is None:
         return ArmEstimate(batch_size, arm.runs, closed or "nothing has converged yet")
     at = belief.grid.index(batch_size)
-    if not belief.measured.any():  # without a level only differences between epoch costs mean anything
+    if not any(belief.measured):  # without a level only differences between epoch costs have a meaning
         epochs = interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise)
-        return ArmEstimate(batch_size, arm.runs, closed or "what an epoch costs is not known here yet", epochs=epochs)
+        return ArmEstimate(
+            batch_size, arm.runs, closed or "the cost of an epoch is not known on this GPU yet", epochs=epochs
+        )
     return ArmEstimate(
         batch_size,
         arm.runs,
@@ -67,7 +73,7 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
 
 
 def _status(belief: Belief, arm: Arm, at: int) -> str:
-    best = belief.best(belief.converged)
+    best = belief.best_converged
     if best is not None and belief.converged[at]:
         above = exp(belief.log_cost[at] - belief.log_cost[best]) - 1.0
         return "best known" if at == best else f"converged, {100.0 * above:.0f} % above the best known"
