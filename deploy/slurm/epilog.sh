@@ -1,10 +1,10 @@
 #!/bin/sh
-# Slurm's Epilog, as root on each node after a job: returns when the job's GPUs are as they were found, so that the next
-# job starts with them so.
+# Slurm's Epilog, run as root on each node after a job: returns when the limits of the job's GPUs are restored, so that
+# the next job starts with them.
 #
-# A running agent has seen the processes die and needs no help; this waits until it is done. Without one this puts back
-# what processes that have ended left. A process that lives, which is another job's, keeps its limit in either case.
-# It always exits with 0: see prolog.sh.
+# A running agent restores the limits when the processes exit; this script waits until it has. Without an agent, it
+# restores the limits of processes that have exited. A process that is alive, which is another job's, keeps its limit in
+# either case. The script always exits with 0: see prolog.sh.
 set -u
 
 RHEOSTAT="${RHEOSTAT:-/opt/rheostat/bin/rheostat}"
@@ -12,7 +12,7 @@ PATIENCE_SECONDS="${RHEOSTAT_PATIENCE_SECONDS:-10}"
 
 [ -n "${SLURM_JOB_GPUS:-}" ] || exit 0
 
-# The job's GPUs, by number or UUID, that are not free though nobody who lives holds them.
+# The job's GPUs, by index or UUID, that are not free although no living process holds them.
 left_behind() {
     printf '%s\n' "$status" | while IFS="$(printf '\t')" read -r index uuid state limit holder; do
         case ",$SLURM_JOB_GPUS," in *",$index,"* | *",$uuid,"*) ;; *) continue ;; esac
@@ -36,6 +36,6 @@ while :; do
     [ "$tries" -lt "$PATIENCE_SECONDS" ] || break
     sleep 1
 done
-logger -t rheostat-epilog -- "job ${SLURM_JOB_ID:-?}: not all is as it was found: $left" 2>/dev/null ||
-    printf 'rheostat-epilog: job %s: not all is as it was found: %s\n' "${SLURM_JOB_ID:-?}" "$left" >&2
+logger -t rheostat-epilog -- "job ${SLURM_JOB_ID:-?}: not every limit is restored: $left" 2>/dev/null ||
+    printf 'rheostat-epilog: job %s: not every limit is restored: %s\n' "${SLURM_JOB_ID:-?}" "$left" >&2
 exit 0

@@ -1,4 +1,4 @@
-"""The real agent in a process of its own, over the fake NVML, and trainers that ask it."""
+"""The real agent in a process of its own, over the fake NVML, and trainers that use it."""
 
 import http.client
 import json
@@ -13,26 +13,55 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
+import httpx
 import pytest
 
-from rheostat.agent.client import ask
 from rheostat.agent.nvml import NvmlDriver
-from rheostat.errors import ServerUnreachable
+from rheostat.errors import ServerRefused, ServerUnreachable
 from tests.nvml.fake import FakeNvml
 
-# The agent tells that it is not ready without it, though the fake driver would let it change limits.
+# Without it the agent reports that it is not ready, although the fake driver would permit changes.
 as_privileged = pytest.mark.skipif(
     not NvmlDriver().may_set_limits(), reason="only a process with CAP_SYS_ADMIN is ready to change power limits"
 )
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> float:
-    """Wait until something holds; returns how long that took."""
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> float:
+    """Wait until a condition holds; return how long that took."""
     begin = monotonic()
     while not condition():
-        assert monotonic() < begin + seconds, "it did not come to hold in time"
+        assert monotonic() < begin + seconds, "timed out waiting for a condition"
         sleep(0.005)
     return monotonic() - begin
+
+
+def ask(path: Path, method: str, target: str, body: object = None) -> Any:
+    """Ask the agent behind a socket; returns the JSON that it answers.
+
+    Raises:
+        ServerUnreachable: No agent answers there.
+        ServerRefused: It refuses.
+    """
+    try:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(path), verify=False), timeout=30, trust_env=False
+        ) as client:
+            response = client.request(method, f"http://agent{target}", json=body)
+    except httpx.TransportError as error:
+        raise ServerUnreachable(f"No agent answers at {path}: {error}.") from None
+    answer = response.json()
+    if response.is_error and "detail" in answer:
+        raise ServerRefused(answer["detail"], status=response.status_code, server_code=answer["code"])
+    return answer
+
+
+def answers(socket: Path) -> bool:
+    """Return whether an agent answers on a socket."""
+    try:
+        ask(socket, "GET", "/healthz")
+    except ServerUnreachable:
+        return False
+    return True
 
 
 class Agent:
@@ -56,14 +85,14 @@ class Agent:
         self.kill()
 
     def start(self, *arguments: str, victim: bool = False, ready: bool = True, **environment: str) -> None:
-        """Start it and return once it answers; a victim may die on the way."""
+        """Start it and return when it answers; a victim may be killed before."""
         fake = self.fake.victim_environment() if victim else self.fake.environment()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command("run", *arguments), env={**os.environ, **fake, **environment}, stdout=log, stderr=log
             )
         if ready:
-            eventually(lambda: self.answers() or self.ended)
+            eventually(lambda: self.answers() or self.ended, seconds=60)
             assert victim or not self.ended, self.log()
 
     def command(self, name: str, *arguments: str) -> list[str]:
@@ -72,7 +101,7 @@ class Agent:
         return [sys.executable, "-m", "rheostat", "agent", name, *common, *site, *arguments]
 
     def run(self, name: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the other commands to its end."""
+        """Run one of the other commands and wait for it."""
         environment = {**os.environ, **self.fake.environment()}
         return subprocess.run(
             self.command(name), env=environment, capture_output=True, text=True, timeout=30, check=False
@@ -83,11 +112,7 @@ class Agent:
         return self.process is None or self.process.poll() is not None
 
     def answers(self) -> bool:
-        try:
-            self.ask("GET", "/healthz")
-        except ServerUnreachable:
-            return False
-        return True
+        return answers(self.socket)
 
     def ask(self, method: str, target: str, body: object = None) -> Any:
         return ask(self.socket, method, target, body)
@@ -102,7 +127,7 @@ class Agent:
             self.process.wait()
 
     def terminate(self) -> int:
-        """End it by SIGTERM; returns its exit code."""
+        """End it by SIGTERM; return its exit code."""
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(20)
@@ -133,9 +158,10 @@ for watts in limits:
     answer = ask(connection, "PUT", f"/v1/leases/{lease['lease_id']}/power-limit", {"power_limit_watts": watts})
     print(json.dumps(answer), flush=True)
 print("ready", flush=True)
-if stay == "child":  # a data loader's worker that has inherited the socket
+if stay == "child":  # a data loader's worker, which inherits the socket
     os.set_inheritable(connection.sock.fileno(), True)
     if os.fork() == 0:
+        print("child", flush=True)
         time.sleep(30)
         os._exit(0)
 if stay != "no":
@@ -148,9 +174,9 @@ class Trainer:
     """A process that leases GPUs, sets limits one after another, and then stays, or ends the lease.
 
     Args:
-        agent: Whom it asks.
-        limits_watts: What it asks for.
-        gpus: Numbers of the GPUs.
+        agent: The agent.
+        limits_watts: The limits that it sets.
+        gpus: The indices of the GPUs.
         stay: Whether it stays: `yes`, `no`, or `child`, with a child that holds its socket open.
     """
 
@@ -168,7 +194,7 @@ class Trainer:
         return self.process.pid
 
     def wait_ready(self) -> list[str]:
-        """Wait until its limits are set; returns what it was answered."""
+        """Wait until its limits are set; return the answers."""
         lines: list[str] = []
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -177,12 +203,18 @@ class Trainer:
             lines.append(line)
         raise AssertionError(f"the trainer ended early: {lines}")
 
+    def wait_child(self) -> None:
+        """Wait until it has a child."""
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "child\n"
+
     def kill(self) -> None:
         """End it by SIGKILL, but none of its children."""
         self.process.kill()
+        self.process.wait()
 
     def close(self) -> None:
-        """End what is left of it, with its children."""
+        """End it and its children."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -191,7 +223,7 @@ class Trainer:
 
 
 def raw(path: Path, request: bytes) -> bytes:
-    """Send bytes to the socket and return the answer."""
+    """Send bytes to the socket and return the response."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(10)
         connection.connect(str(path))

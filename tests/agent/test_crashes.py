@@ -1,7 +1,7 @@
-"""Whoever dies, whenever: every GPU ends at the limit that was found there, or at what somebody else has set since.
+"""Whatever is killed, and whenever: every GPU ends with the limit found, or with a foreign limit set since.
 
-The agent's steps (reads and changes of limits, and what makes its ledger durable) are counted by the fake NVML, which
-kills agent, trainer or both right before the one that it is told. So each step is tried, not hoped to be hit.
+The fake NVML counts the agent's steps (reads and changes of limits, and durable writes to its ledger) and kills agent,
+trainer or both right before a given one. So every step is tested, not hit by chance.
 """
 
 import json
@@ -19,20 +19,18 @@ from typing import Any
 
 import pytest
 
-from rheostat.agent.client import ask
-from rheostat.errors import ServerUnreachable
-from tests.agent.agents import eventually
+from tests.agent.agents import answers, ask, eventually
 from tests.nvml.fake import FakeNvml
 
 FOUND_WATTS, SITE_MAX_WATTS, FOREIGN_WATTS = (250, 270), 260, 230
 LIMITS_WATTS = [300, 150]
-# The run without a death takes fewer; the test fails when that is not so any more.
+# A run without a kill takes fewer; otherwise the test fails.
 MOST_STEPS = 90
 RANDOM_RUNS = 120
 
 
 class Node:
-    """A node on which agents and trainers are born and die; the GPUs outlive them."""
+    """A node on which agents and trainers are started and killed; the GPUs remain."""
 
     def __init__(self, fake: FakeNvml, directory: Path) -> None:
         self.fake = fake
@@ -45,12 +43,12 @@ class Node:
         self._zygote = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
-        self._born: list[int] = []
+        self._pids: list[int] = []
 
     def log(self) -> str:
         return (self.directory / "log").read_text()
 
-    def _bear(self, role: str, *, victim: bool = False, **order: object) -> int:
+    def _fork(self, role: str, *, victim: bool = False, **order: object) -> int:
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         environment = {"FAKE_NVML_VICTIM": "1"} if victim else {}
@@ -58,36 +56,29 @@ class Node:
         order = {"role": role, "environment": environment, "directory": str(self.directory), "site": site, **order}
         self._zygote.stdin.write(json.dumps(order) + "\n")
         self._zygote.stdin.flush()
-        self._born.append(int(self._zygote.stdout.readline()))
-        return self._born[-1]
+        self._pids.append(int(self._zygote.stdout.readline()))
+        return self._pids[-1]
 
     def agent(self, *, victim: bool) -> int:
-        """Start an agent, and wait until it answers or is dead."""
-        pid = self._bear("agent", victim=victim)
-        eventually(lambda: self.answers() or not lives(pid))
+        """Start an agent, and wait until it answers or has been killed."""
+        pid = self._fork("agent", victim=victim)
+        eventually(lambda: answers(self.socket) or not is_alive(pid))
         return pid
 
     def recovery(self) -> int:
-        return self._bear("recovery")
+        return self._fork("recovery")
 
     def trainer(self, train_seconds: float = 0.0) -> int:
         uuids = [gpu.uuid for gpu in self.fake.gpus]
-        return self._bear(
+        return self._fork(
             "trainer", socket=str(self.socket), gpus=uuids, limits_watts=LIMITS_WATTS, train_seconds=train_seconds
         )
-
-    def answers(self) -> bool:
-        try:
-            ask(self.socket, "GET", "/healthz")
-        except ServerUnreachable:
-            return False
-        return True
 
     def ask(self, target: str) -> Any:
         return ask(self.socket, "GET", target)
 
     def begin(self) -> None:
-        """Bring the GPUs to where an administrator has left them."""
+        """Set the GPUs' limits as an administrator has left them."""
         self.fake.world.random_faults_per_mille = 0
         self.fake.world.foreign_mw = 0
         self.fake.die_at(0, agent=False)
@@ -103,20 +94,20 @@ class Node:
         return [path.stem for path in (self.directory / "ledger").glob("*.json")]
 
     def check_sets(self) -> None:
-        """No limit was ever set above the site's maximum, but for the one that was found."""
+        """Check that no limit was set above the site's maximum, except the one found."""
         for gpu, found in zip(self.fake.gpus, FOUND_WATTS, strict=True):
             assert all(watts <= SITE_MAX_WATTS or watts == found for watts in gpu.sets_watts()), gpu.sets_watts()
 
-    def bury(self) -> None:
-        """End all that still lives."""
-        for pid in self._born:
+    def end_all(self) -> None:
+        """End all processes."""
+        for pid in self._pids:
             kill(pid)
-        for pid in self._born:
+        for pid in self._pids:
             wait_end(pid)
-        self._born.clear()
+        self._pids.clear()
 
     def close(self) -> None:
-        self.bury()
+        self.end_all()
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         self._zygote.stdin.close()
@@ -125,7 +116,7 @@ class Node:
         self._log.close()
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -134,12 +125,12 @@ def lives(pid: int) -> bool:
 
 
 def kill(pid: int) -> None:
-    if lives(pid):
+    if is_alive(pid):
         os.kill(pid, signal.SIGKILL)
 
 
 def wait_end(pid: int, seconds: float = 15) -> bool:
-    """Wait until a process that is no child of ours has ended; tells whether it did."""
+    """Wait until a process that is not a child of this one has ended; return whether it has."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -164,82 +155,88 @@ def module_node(fake_library: Path) -> Iterator[Node]:
 def node(module_node: Node) -> Iterator[Node]:
     module_node.begin()
     yield module_node
-    module_node.bury()
+    module_node.end_all()
     module_node.begin()
 
 
-def end_of_story(node: Node, agent: int, trainer: int, expected_watts: tuple[float, ...], *, by_recovery: bool) -> None:
-    """Let the dust settle as a supervisor would, and see what is left on the GPUs."""
+def check_outcome(
+    node: Node, agent: int, trainer: int, expected_watts: tuple[float, ...], *, by_recovery: bool
+) -> None:
+    """Do what a supervisor would do, and check the limits of the GPUs."""
     try:
-        if not lives(agent):
+        if not is_alive(agent):
             if by_recovery:
                 kill(trainer)
                 assert wait_end(node.recovery())
             else:
                 agent = node.agent(victim=False)
                 kill(trainer)
-        elif not lives(trainer):
+        elif not is_alive(trainer):
             assert eventually(lambda: node.limits_watts() == expected_watts) < 1
         else:
             kill(trainer)
         eventually(lambda: node.limits_watts() == expected_watts and not node.entries())
         node.check_sets()
     except AssertionError as error:
-        story = (
+        outcome = (
             f"{node.limits_watts()} W, entries {node.entries()}, sets {[gpu.sets_watts() for gpu in node.fake.gpus]}"
         )
-        raise AssertionError(f"{error}\n{story}\n{node.log()[-4000:]}") from None
+        raise AssertionError(f"{error}\n{outcome}\n{node.log()[-4000:]}") from None
 
 
-def live_through(node: Node, step: int, *, victim: str, foreign_at: int | None = None) -> tuple[int, int, bool]:
-    """Let a trainer and an agent meet, with a death right before a step; tells who they were and if it came to that."""
+def run_until_killed(node: Node, step: int, *, victim: str, foreign_at: int | None = None) -> tuple[int, int, bool]:
+    """Run agent and trainer with a kill right before a step; return both and whether the step was reached."""
     trainer = node.trainer()
     if foreign_at is not None:
         node.fake.foreign_at(foreign_at, FOREIGN_WATTS)
     node.fake.die_at(step, agent=victim != "trainer", trainer_pid=0 if victim == "agent" else trainer)
     agent = node.agent(victim=True)
     give_up_at = monotonic() + 15
-    while lives(trainer) and lives(agent):
+    while is_alive(trainer) and is_alive(agent):
         assert monotonic() < give_up_at, node.log()[-4000:]
         sleep(0.003)
-    came_to_it = node.fake.world.steps >= step
-    if came_to_it:
+    reached = node.fake.world.steps >= step
+    if reached:
         for pid, dies in ((agent, victim != "trainer"), (trainer, victim != "agent")):
             assert not dies or wait_end(pid)
     node.fake.die_at(0, agent=False)
-    return agent, trainer, came_to_it
+    return agent, trainer, reached
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", ["agent", "trainer", "both"])
-def test_a_death_at_any_step_leaves_what_was_found(node: Node, victim: str) -> None:
+def test_a_kill_at_any_step_leaves_the_limit_found(node: Node, victim: str) -> None:
     for step in range(1, MOST_STEPS):
         node.begin()
-        agent, trainer, came_to_it = live_through(node, step, victim=victim)
-        end_of_story(node, agent, trainer, FOUND_WATTS, by_recovery=step % 2 == 0)
-        node.bury()
-        if not came_to_it:
-            assert step > 40  # start, two limits and the end, on two GPUs
+        agent, trainer, reached = run_until_killed(node, step, victim=victim)
+        check_outcome(node, agent, trainer, FOUND_WATTS, by_recovery=step % 2 == 0)
+        node.end_all()
+        if not reached:
+            assert step > 40  # the start, two limits and the end, on two GPUs
             return
-    pytest.fail("The protocol has more steps than are tried.")
+    pytest.fail("The protocol has more steps than are tested.")
 
 
 @pytest.mark.timeout(300)
-def test_a_limit_that_somebody_else_sets_at_any_step_is_what_is_left(node: Node) -> None:
-    expected = (FOREIGN_WATTS, FOUND_WATTS[1])
+def test_a_foreign_limit_set_at_any_step_is_kept(node: Node) -> None:
     for step in range(1, MOST_STEPS):
         node.begin()
-        # Every third time the agent dies a little later.
-        agent, trainer, _ = live_through(node, step + 4 if step % 3 == 0 else 10_000, victim="agent", foreign_at=step)
-        if node.fake.world.foreign_mw:
+        # Every third time the agent is killed a little later, which may be before the foreign limit is set.
+        killed = step % 3 == 0
+        agent, trainer, _ = run_until_killed(node, step + 4 if killed else 10_000, victim="agent", foreign_at=step)
+        foreign_set = node.fake.end_foreign()
+        expected = (FOREIGN_WATTS if foreign_set else FOUND_WATTS[0], FOUND_WATTS[1])
+        check_outcome(node, agent, trainer, expected, by_recovery=step % 2 == 0)
+        node.end_all()
+        if not foreign_set and not killed:
+            assert step > 40  # the start, two limits and the end, on two GPUs
             return
-        end_of_story(node, agent, trainer, expected, by_recovery=step % 2 == 0)
-        node.bury()
+    pytest.fail("The protocol has more steps than are tested.")
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(4))
-def test_random_deaths_faults_and_foreign_limits_leave_no_gpu_behind(node: Node, seed: int) -> None:
+def test_random_kills_faults_and_foreign_limits_leave_no_gpu_unrestored(node: Node, seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(RANDOM_RUNS // 4):
         node.begin()
@@ -247,18 +244,18 @@ def test_random_deaths_faults_and_foreign_limits_leave_no_gpu_behind(node: Node,
         victim = chance.choice(["agent", "trainer", "both"])
         node.fake.world.random_state = chance.getrandbits(63) | 1
         node.fake.world.random_faults_per_mille = chance.choice([0, 20, 100])
-        agent, trainer, _ = live_through(node, chance.randrange(1, 70), victim=victim, foreign_at=foreign_at)
+        agent, trainer, _ = run_until_killed(node, chance.randrange(1, 70), victim=victim, foreign_at=foreign_at)
         node.fake.world.random_faults_per_mille = 0
-        foreign_came = node.fake.end_foreign() and foreign_at is not None
-        expected = (FOREIGN_WATTS if foreign_came else FOUND_WATTS[0], FOUND_WATTS[1])
-        if lives(agent):
+        foreign_set = node.fake.end_foreign() and foreign_at is not None
+        expected = (FOREIGN_WATTS if foreign_set else FOUND_WATTS[0], FOUND_WATTS[1])
+        if is_alive(agent):
             kill(trainer)
             eventually(lambda expected=expected: node.limits_watts() == expected)  # type: ignore[misc]
-        end_of_story(node, agent, trainer, expected, by_recovery=chance.random() < 0.5)
-        node.bury()
+        check_outcome(node, agent, trainer, expected, by_recovery=chance.random() < 0.5)
+        node.end_all()
 
 
-def test_a_killed_agents_lease_is_gone_on_with_and_ends_with_its_owner(node: Node) -> None:
+def test_the_next_agent_continues_a_killed_agents_lease_until_its_owner_exits(node: Node) -> None:
     trainer = node.trainer(train_seconds=30)
     agent = node.agent(victim=False)
     eventually(lambda: node.limits_watts() == (150, 150))

@@ -1,4 +1,4 @@
-"""What the agent's page says is what happens."""
+"""The examples of docs/agent.md work."""
 
 import re
 import shutil
@@ -20,14 +20,15 @@ def block(language: str, start: str) -> str:
     return str(found)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the page is about curl, which is not installed")
-def test_the_curl_commands_run_as_they_stand() -> None:
+@pytest.mark.skipif(shutil.which("curl") is None, reason="this test needs curl")
+def test_the_curl_commands_work_as_written() -> None:
     with TemporaryDirectory(prefix="rheostat-") as directory:
         command = [sys.executable, "-m", "rheostat", "agent", "run", "--simulate", "2", "--runtime-dir", directory]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as agent:
             try:
                 eventually((Path(directory) / "agent.sock").exists)
                 script = block("sh", "curl").replace("/run/rheostat", directory)
+                script = script.replace("sleep 1\n", "sleep 0.1\n")  # a tick is enough
                 done = subprocess.run(
                     ["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=30, check=False
                 )
@@ -41,7 +42,7 @@ def test_the_curl_commands_run_as_they_stand() -> None:
     assert '"expires_at":null' in done.stdout
 
 
-def test_the_site_file_is_read_as_it_stands(tmp_path: Path) -> None:
+def test_the_site_file_is_valid_as_written(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(block("toml", "group ="))
     path.chmod(0o644)

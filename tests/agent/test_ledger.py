@@ -1,4 +1,4 @@
-"""The ledger outlives whoever writes it."""
+"""The ledger survives the crash of its writer."""
 
 import errno
 import json
@@ -30,7 +30,7 @@ def test_what_is_written_is_read_until_it_is_removed(ledger: Ledger) -> None:
     assert ledger.read() == {}
 
 
-def test_an_entry_is_on_the_disk_before_the_writer_goes_on(
+def test_an_entry_is_on_the_disk_before_the_writer_continues(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = []
@@ -53,7 +53,7 @@ def test_an_entry_is_on_the_disk_before_the_writer_goes_on(
     assert done == ["fsync ledger"]
 
 
-def test_a_disk_that_is_full_leaves_the_entry_before(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_previous_entry(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.write(ENTRY)
 
     def full(_descriptor: int) -> None:
@@ -65,12 +65,12 @@ def test_a_disk_that_is_full_leaves_the_entry_before(ledger: Ledger, monkeypatch
     assert ledger.read() == {"GPU-1": ENTRY}
 
 
-def test_half_a_write_is_no_entry(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_partial_write_is_no_entry(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "ledger" / "GPU-1.tmp").write_text('{"version"')
     assert ledger.read() == {}
 
 
-def test_what_nobody_can_read_is_set_aside(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_set_aside(ledger: Ledger, tmp_path: Path) -> None:
     ledger.write(ENTRY)
     (tmp_path / "ledger" / "GPU-2.json").write_text("garbage")
     assert ledger.read() == {"GPU-1": ENTRY}
@@ -78,7 +78,7 @@ def test_what_nobody_can_read_is_set_aside(ledger: Ledger, tmp_path: Path) -> No
     assert ledger.unreadable() == ["GPU-2.unreadable"]
 
 
-def test_who_only_looks_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
+def test_peeking_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
     ledger.write(ENTRY)
     other = json.loads((tmp_path / "ledger" / "GPU-1.json").read_text()) | {"uuid": "GPU-3", "boot_id": "another"}
     (tmp_path / "ledger" / "GPU-2.json").write_text("garbage")
@@ -88,7 +88,7 @@ def test_who_only_looks_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
     assert sorted((tmp_path / "ledger").iterdir()) == before
 
 
-def test_entries_do_not_outlive_a_reboot(ledger: Ledger, tmp_path: Path) -> None:
+def test_entries_do_not_survive_a_reboot(ledger: Ledger, tmp_path: Path) -> None:
     ledger.write(ENTRY)
     path = tmp_path / "ledger" / "GPU-1.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "boot_id": "another"}))
@@ -102,6 +102,13 @@ def test_two_agents_do_not_share_a_ledger(ledger: Ledger, tmp_path: Path) -> Non
         other.__enter__()
 
 
-def test_a_name_that_is_no_uuid_reaches_no_file(ledger: Ledger) -> None:
+def test_a_name_that_is_not_a_uuid_reaches_no_file(ledger: Ledger) -> None:
     with pytest.raises(LedgerFailed, match="UUID"):
         ledger.remove("../../etc/passwd")
+
+
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ledger").mkdir(mode=0o777)
+    (tmp_path / "ledger").chmod(0o777)
+    with pytest.raises(ConfigurationError, match="writable by other users"):
+        Ledger(tmp_path / "ledger").locked().__enter__()

@@ -1,17 +1,12 @@
-"""A simulated GPU in simulated time."""
+"""A simulated GPU in time that the tests drive."""
 
 import pytest
 
 from rheostat.agent.simulated import IDLE_WATTS, SimulatedDevice, SimulatedDriver, step_seconds, step_watts
-from rheostat.errors import GpuCallFailed
+from rheostat.errors import GpuCallFailed, GpuNotFound
+from tests.agent.bench import Clock
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
+TICK_SECONDS = 0.1
 
 
 @pytest.fixture
@@ -24,34 +19,42 @@ def gpu(clock: Clock) -> SimulatedDevice:
     return SimulatedDriver(1, clock).devices[0]
 
 
-def test_it_draws_what_the_formula_says_for_batch_size_and_limit(gpu: SimulatedDevice, clock: Clock) -> None:
-    gpu.train(512)
+def test_steps_take_the_time_and_energy_of_the_formula_for_batch_size_and_limit(
+    gpu: SimulatedDevice, clock: Clock
+) -> None:
     gpu.set_power_limit_milliwatts(125_000)
-    clock.seconds += 10
-    assert gpu.energy_joules() == pytest.approx(10 * step_watts(512, 125))
+    before = gpu.energy_millijoules()
+    seconds, joules = gpu.step(512, 100)
+    assert seconds == pytest.approx(100 * step_seconds(512, 125))
+    assert joules == pytest.approx(seconds * step_watts(512, 125))
+    one_tick_joules = TICK_SECONDS * step_watts(512, 125)
+    assert gpu.energy_millijoules() / 1000 - before / 1000 == pytest.approx(joules, abs=one_tick_joules)
 
 
-def test_its_counter_moves_in_ticks_of_a_tenth_of_a_second(gpu: SimulatedDevice, clock: Clock) -> None:
+def test_a_lower_limit_makes_steps_slower_and_cheaper(gpu: SimulatedDevice) -> None:
+    fast_seconds, fast_joules = gpu.step(512, 100)
+    gpu.set_power_limit_milliwatts(125_000)
+    slow_seconds, slow_joules = gpu.step(512, 100)
+    assert slow_seconds > fast_seconds
+    assert slow_joules < fast_joules
+
+
+def test_its_counter_is_updated_every_tenth_of_a_second(gpu: SimulatedDevice, clock: Clock) -> None:
     values = []
     for _ in range(100):
         clock.seconds += 0.01
         values.append(gpu.energy_millijoules())
     assert len(set(values)) in (10, 11)
-    assert values[-1] / 1000 == pytest.approx(IDLE_WATTS, rel=0.11)
+    assert (values[-1] - values[0]) / 1000 == pytest.approx(IDLE_WATTS, rel=0.11)
 
 
 def test_its_power_is_averaged_over_the_last_second(gpu: SimulatedDevice, clock: Clock) -> None:
-    clock.seconds += 5
-    gpu.train(512)
+    assert gpu.power_milliwatts() / 1000 == pytest.approx(IDLE_WATTS, rel=0.01)
+    gpu.step(512, 100)
     clock.seconds += 0.5
     assert gpu.power_milliwatts() / 1000 == pytest.approx((IDLE_WATTS + step_watts(512, 250)) / 2, rel=0.01)
-
-
-def test_it_says_when_its_limit_holds_it_down(gpu: SimulatedDevice) -> None:
-    assert gpu.throttle_reasons() == frozenset()
-    gpu.train(512)
-    gpu.set_power_limit_milliwatts(100_000)
-    assert gpu.throttle_reasons() == {"power_cap"}
+    clock.seconds += 0.6
+    assert gpu.power_milliwatts() / 1000 == pytest.approx(IDLE_WATTS, rel=0.01)
 
 
 def test_it_refuses_a_limit_out_of_its_range(gpu: SimulatedDevice) -> None:
@@ -60,20 +63,21 @@ def test_it_refuses_a_limit_out_of_its_range(gpu: SimulatedDevice) -> None:
     assert gpu.power_limit_milliwatts() == gpu.enforced_power_limit_milliwatts() == 250_000
 
 
-def test_energy_is_continuous_over_many_changes(gpu: SimulatedDevice, clock: Clock) -> None:
-    before, expected = gpu.energy_joules(), 0.0
+def test_its_energy_is_continuous_over_many_steps(gpu: SimulatedDevice, clock: Clock) -> None:
+    before, expected = gpu.energy_millijoules(), 0.0
+    assert before >= 0
     for samples in range(1, 200):
-        gpu.train(samples)
+        _, joules = gpu.step(samples, 1)
         clock.seconds += 0.07
-        expected += 0.07 * step_watts(samples, 250)
-    assert gpu.energy_joules() - before == pytest.approx(expected)
+        expected += joules + 0.07 * IDLE_WATTS
+        assert (gpu.energy_millijoules() - before) / 1000 == pytest.approx(expected, abs=2 * TICK_SECONDS * 200)
+    assert (gpu.energy_millijoules() - before) / 1000 == pytest.approx(expected, rel=0.02)
 
 
-def test_steps_can_be_run_at_once_in_the_time_that_they_would_take(gpu: SimulatedDevice, clock: Clock) -> None:
-    gpu.set_power_limit_milliwatts(150_000)
-    before = gpu.energy_joules()
-    seconds, joules = gpu.step(128, 1000)
-    assert seconds == pytest.approx(1000 * step_seconds(128, 150))
-    assert joules == pytest.approx(seconds * step_watts(128, 150)) == gpu.energy_joules() - before
-    clock.seconds += 2
-    assert gpu.energy_joules() - before == pytest.approx(joules + 2 * IDLE_WATTS)
+def test_a_gpu_is_found_by_its_uuid(clock: Clock) -> None:
+    driver = SimulatedDriver(2, clock)
+    first, second = driver.open()
+    assert driver.device(second.description.uuid) is second
+    assert first.description.uuid != second.description.uuid
+    with pytest.raises(GpuNotFound, match="GPU-9"):
+        driver.device("GPU-9")

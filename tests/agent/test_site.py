@@ -1,4 +1,4 @@
-"""The site file says what is wrong with it."""
+"""The site file, and the errors of an invalid one."""
 
 import os
 from pathlib import Path
@@ -19,14 +19,14 @@ def site(tmp_path: Path, text: str) -> Site:
     return load_site(path)
 
 
-def test_no_file_allows_what_lowers_limits_only() -> None:
+def test_without_a_file_limits_may_only_be_lowered() -> None:
     bounds = Site().bounds(GPU)
     assert (bounds.site_min_milliwatts, bounds.site_max_milliwatts, bounds.may_raise) == (None, None, False)
     assert Site().group == "rheostat"
     assert Site().allows_user("GPU-1", "anyone")
 
 
-def test_what_is_said_of_one_gpu_comes_before_what_is_said_of_all(tmp_path: Path) -> None:
+def test_the_settings_of_one_gpu_take_precedence_over_those_for_all(tmp_path: Path) -> None:
     text = """
 group = "gpu-users"
 [limits]
@@ -49,7 +49,7 @@ power_limits = false
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[limits]\nmax_wats = 200", "limits.max_wats"),
         ("[limits]\nmax_watts = '200'", "limits.max_watts"),
@@ -60,19 +60,19 @@ power_limits = false
         ("group = ", "is not TOML"),
     ],
 )
-def test_each_mistake_is_named(tmp_path: Path, text: str, told: str) -> None:
+def test_each_invalid_field_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         site(tmp_path, text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_invalid_fields_are_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         site(tmp_path, "colour = 1\n[limits]\nmin_watts = -1\nmay_raise = 'yes'")
     assert [field.field for field in caught.value.fields] == ["limits.min_watts", "limits.may_raise", "colour"]
 
 
-def test_a_file_that_others_can_write_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_other_users_can_write_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("")
     path.chmod(0o666)
@@ -81,10 +81,25 @@ def test_a_file_that_others_can_write_is_refused(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         path.chmod(0o644)
         os.chown(path, 65534, 65534)
-        with pytest.raises(ConfigurationError, match="belongs to user 65534"):
+        with pytest.raises(ConfigurationError, match="owned by user 65534"):
             load_site(path)
 
 
-def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         load_site(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "expected"),
+    [
+        ("", 250_000, (100_000, 250_000)),
+        ("", None, (100_000, 300_000)),
+        ("[limits]\nmin_watts = 120\nmax_watts = 280\nmay_raise = true", 250_000, (120_000, 280_000)),
+        ("[gpus.GPU-1]\npower_limits = false", 250_000, (250_000, 250_000)),
+    ],
+)
+def test_the_settable_range_follows_from_driver_site_and_the_limit_found(
+    tmp_path: Path, text: str, found: int | None, expected: tuple[int, int]
+) -> None:
+    assert site(tmp_path, text).settable_range(GPU, found) == expected

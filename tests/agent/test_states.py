@@ -4,53 +4,53 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rheostat.agent.states import Bounds, State, Verdict, effective_limit, judge, move
+from rheostat.agent.states import Bounds, GuardState, LimitOrigin, effective_limit, limit_origin, transition
 
 V100 = Bounds(driver_min_milliwatts=100_000, driver_max_milliwatts=300_000)
 
 
-def test_a_limit_goes_its_way_and_comes_back() -> None:
-    state = State.FREE
-    for following in (State.HELD, State.INTENT, State.SET, State.VERIFIED, State.RESTORING, State.FREE):
-        state = move(state, following)
-    assert state is State.FREE
+def test_a_limit_is_set_and_restored() -> None:
+    state = GuardState.FREE
+    for name in ("held", "intent", "set", "verified", "restoring", "free"):
+        state = transition(state, GuardState(name))
+    assert state is GuardState.FREE
 
 
 @pytest.mark.parametrize(
     ("state", "to"),
     [
-        (State.FREE, State.INTENT),
-        (State.HELD, State.SET),
-        (State.VERIFIED, State.FREE),
-        (State.FOREIGN, State.RESTORING),
-        (State.FOREIGN, State.INTENT),
-        (State.RESTORE_FAILED, State.FREE),
+        (GuardState.FREE, GuardState.INTENT),
+        (GuardState.HELD, GuardState.SET),
+        (GuardState.VERIFIED, GuardState.FREE),
+        (GuardState.FOREIGN, GuardState.RESTORING),
+        (GuardState.FOREIGN, GuardState.INTENT),
+        (GuardState.RESTORE_FAILED, GuardState.FREE),
     ],
 )
-def test_no_state_is_skipped_and_a_foreign_limit_is_never_fought(state: State, to: State) -> None:
-    with pytest.raises(ValueError, match="does not go from"):
-        move(state, to)
+def test_no_state_is_skipped_and_a_foreign_limit_is_never_overwritten(state: GuardState, to: GuardState) -> None:
+    with pytest.raises(ValueError, match="no transition from"):
+        transition(state, to)
 
 
 @pytest.mark.parametrize(
-    ("current", "verdict"),
+    ("current", "origin"),
     [
-        (300_000, Verdict.FOUND),
-        (200_000, Verdict.OURS),
-        (175_000, Verdict.OURS),
-        (200_400, Verdict.OURS),
-        (299_900, Verdict.FOUND),
-        (201_000, Verdict.FOREIGN),
-        (250_000, Verdict.FOREIGN),
+        (300_000, LimitOrigin.FOUND),
+        (200_000, LimitOrigin.OURS),
+        (175_000, LimitOrigin.OURS),
+        (200_400, LimitOrigin.OURS),
+        (299_900, LimitOrigin.FOUND),
+        (201_000, LimitOrigin.FOREIGN),
+        (250_000, LimitOrigin.FOREIGN),
     ],
 )
-def test_a_limit_is_ours_the_one_found_or_foreign(current: int, verdict: Verdict) -> None:
-    assert judge(current, 300_000, (175_000, 200_000)) is verdict
+def test_a_limit_is_ours_the_one_found_or_foreign(current: int, origin: LimitOrigin) -> None:
+    assert limit_origin(current, 300_000, (175_000, 200_000)) is origin
 
 
-def test_limits_closer_than_the_drivers_rounding_are_still_told_apart() -> None:
-    assert judge(250_300, 250_300, (250_000,)) is Verdict.FOUND
-    assert judge(250_000, 250_300, (250_000,)) is Verdict.OURS
+def test_limits_closer_than_the_drivers_rounding_are_still_distinguished() -> None:
+    assert limit_origin(250_300, 250_300, (250_000,)) is LimitOrigin.FOUND
+    assert limit_origin(250_000, 250_300, (250_000,)) is LimitOrigin.OURS
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_limits_closer_than_the_drivers_rounding_are_still_told_apart() -> None:
         (200_000, 120_000, Bounds(100_000, 300_000, site_min_milliwatts=150_000), (120_000, "found")),
     ],
 )
-def test_what_is_asked_for_is_cut_to_what_is_allowed(
+def test_what_is_asked_for_is_reduced_to_what_is_allowed(
     requested: int, found: int, bounds: Bounds, expected: tuple[int, str | None]
 ) -> None:
     assert effective_limit(requested, found, bounds) == expected

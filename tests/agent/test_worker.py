@@ -3,13 +3,15 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from time import monotonic, sleep
+from itertools import pairwise
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from rheostat.agent.worker import Worker
 from rheostat.errors import GpuUnavailable
+from tests.agent.agents import eventually
 
 
 @pytest.fixture
@@ -19,19 +21,20 @@ def worker() -> Iterator[Worker]:
     worker.stop()
 
 
-def test_tasks_are_done_one_after_another_and_answer(worker: Worker) -> None:
-    done: list[int] = []
+def test_tasks_run_one_after_another_and_return_their_results(worker: Worker) -> None:
+    running, done = threading.Lock(), []
 
     def task(number: int) -> int:
-        sleep(0.005)
+        assert running.acquire(blocking=False)
         done.append(number)
+        running.release()
         return number
 
     futures = [worker.submit(lambda number=number: task(number)) for number in range(10)]  # type: ignore[misc]
     assert [worker.wait(future, monotonic() + 5) for future in futures] == list(range(10)) == done
 
 
-def test_what_a_task_raises_reaches_the_one_who_asked(worker: Worker) -> None:
+def test_what_a_task_raises_reaches_its_caller(worker: Worker) -> None:
     def fail() -> None:
         raise ValueError("no")
 
@@ -39,32 +42,59 @@ def test_what_a_task_raises_reaches_the_one_who_asked(worker: Worker) -> None:
         worker.wait(worker.submit(fail), monotonic() + 5)
 
 
-def test_a_hung_task_ends_the_waiting_and_what_waits_behind_it_is_dropped(worker: Worker) -> None:
-    go, done = threading.Event(), []
-    hung = worker.submit(go.wait)
+def test_the_wait_for_a_hung_task_ends_and_tasks_queued_behind_it_are_dropped(worker: Worker) -> None:
+    started, go, done = threading.Event(), threading.Event(), []
+
+    def hang() -> None:
+        started.set()
+        go.wait()
+
+    hung = worker.submit(hang)
+    assert started.wait(5)
     behind = worker.submit(lambda: done.append("too late"))
     futures: list[Future[Any]] = [hung, behind]
     for future in futures:
-        with pytest.raises(GpuUnavailable, match="GPU-1 does not answer"):
-            worker.wait(future, monotonic() + 0.05)
-    assert worker.busy_seconds > 0.05
+        with pytest.raises(GpuUnavailable, match="GPU-1 does not respond"):
+            worker.wait(future, monotonic())
+    busy_seconds = worker.busy_seconds
+    assert worker.busy_seconds > busy_seconds > 0
     go.set()
     assert worker.wait(worker.submit(lambda: "back"), monotonic() + 5) == "back"
-    assert (done, worker.busy_seconds < 1) == ([], True)
+    eventually(lambda: worker.busy_seconds == 0)
+    assert done == []
 
 
-def test_between_tasks_it_looks_as_often_as_it_is_told_and_survives_a_failure() -> None:
-    looks = []
+def test_a_task_that_must_be_done_is_done_late(worker: Worker) -> None:
+    go, done = threading.Event(), threading.Event()
+    worker.submit(go.wait)
+    late = worker.submit(done.set)
+    with pytest.raises(GpuUnavailable):
+        worker.wait(late, monotonic(), drop=False)
+    go.set()
+    assert done.wait(5)
 
-    def look() -> float:
-        looks.append(monotonic())
-        if len(looks) == 3:
+
+def test_the_check_is_called_as_often_as_it_asks_and_after_a_failure() -> None:
+    calls, enough = [], threading.Event()
+
+    def check() -> float:
+        calls.append(monotonic())
+        if len(calls) == 3:
             raise OSError("once")
+        if len(calls) == 5:
+            enough.set()
         return 0.01
 
-    worker = Worker("GPU-1", look)
-    sleep(0.2)
+    worker = Worker("GPU-1", check, retry_seconds=0.05)
+    assert enough.wait(10)
     worker.stop()
-    assert len(looks) == 3
-    sleep(1.1)
-    assert len(looks) == 3  # it was stopped in between
+    assert all(later - earlier >= 0.01 for earlier, later in pairwise(calls))
+    assert calls[3] - calls[2] >= 0.05
+
+
+def test_a_stopped_worker_ends_its_thread_after_the_queued_tasks() -> None:
+    worker = Worker("GPU-stopped", lambda: 60.0)
+    last = worker.submit(lambda: "done")
+    worker.stop()
+    assert worker.wait(last, monotonic() + 5) == "done"
+    eventually(lambda: "gpu GPU-stopped" not in {thread.name for thread in threading.enumerate()})

@@ -1,6 +1,6 @@
-"""Starts agents and trainers by fork from a process that has imported everything, so that hundreds can die in a test.
+"""Forks agents and trainers from a process that has imported everything, so that a test can start and kill hundreds.
 
-It reads a line of JSON for each, `{"role": ..., "environment": {...}, ...}`, and answers with the process id.
+For each line of JSON that it reads, `{"role": ..., "environment": {...}, ...}`, it writes the process id.
 """
 
 import http.client
@@ -8,30 +8,33 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from rheostat.agent.daemon import Settings, ledger_in, run
+from rheostat.agent.daemon import AgentSettings, ledger_in, run
 from rheostat.agent.nvml import NvmlDriver
 from rheostat.agent.recover import recover
 from rheostat.agent.site import Site
+from rheostat.agent.worker import Timing
 from rheostat.errors import RheostatError
-from rheostat.unix_http import UnixConnection
 
 
 def agent(order: dict[str, Any]) -> int:
-    return run(NvmlDriver(), Settings(Path(order["directory"]), Site.model_validate(order["site"]), own_group=True))
+    site = Site.model_validate(order["site"])
+    timing = Timing(check_seconds=0.1, missing_seconds=0.1)
+    return run(NvmlDriver(), AgentSettings(Path(order["directory"]), site, own_group=True, timing=timing))
 
 
 def recovery(order: dict[str, Any]) -> int:
     site = Site.model_validate(order["site"])
-    return len(recover(NvmlDriver(), ledger_in(Path(order["directory"])), site, keep_living=False))
+    return len(recover(NvmlDriver(), ledger_in(Path(order["directory"])), site, keep_alive=False))
 
 
 def trainer(order: dict[str, Any]) -> int:
-    """Lease, set one limit after another, and end the lease; train on without an agent when that one is gone."""
+    """Lease, set one limit after another, and end the lease; continue training without an agent when it fails."""
     try:
         connection = _connect(order["socket"])
         lease = _ask(connection, "POST", "/v1/leases", {"gpus": order["gpus"]})
@@ -41,19 +44,21 @@ def trainer(order: dict[str, Any]) -> int:
         time.sleep(order["train_seconds"])
         _ask(connection, "DELETE", f"/v1/leases/{lease['lease_id']}")
     except KeyError:
-        return 1  # it was refused
+        return 1  # the agent refused
     except (OSError, http.client.HTTPException, ValueError) as error:
         print("trainer:", repr(error), file=sys.stderr)
         time.sleep(30)
     return 0
 
 
-def _connect(path: str) -> UnixConnection:
+def _connect(path: str) -> http.client.HTTPConnection:
     give_up_at = time.monotonic() + 10
     while True:
-        connection = UnixConnection(Path(path), 30)
+        connection = http.client.HTTPConnection("agent", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(30)
         try:
-            connection.connect()
+            connection.sock.connect(path)
         except OSError:
             if time.monotonic() > give_up_at:
                 raise
@@ -62,7 +67,7 @@ def _connect(path: str) -> UnixConnection:
             return connection
 
 
-def _ask(connection: UnixConnection, method: str, target: str, body: object = None) -> Any:
+def _ask(connection: http.client.HTTPConnection, method: str, target: str, body: object = None) -> Any:
     connection.request(method, target, None if body is None else json.dumps(body))
     return json.loads(connection.getresponse().read() or "{}")
 

@@ -1,4 +1,4 @@
-"""The deployment's files say what the code does. `.ci/check_deployment` puts them through validators."""
+"""The deployment's files agree with the code. `.ci/check_deployment` validates them."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_the_variables_are_settings() -> None:
     text = "".join(path.read_text() for path in [COMPOSE, ROOT / "Dockerfile", *SERVER_FILES])
     settings = {f"RHEOSTAT_{name.upper()}" for name in Settings.model_fields}
-    # What the person who runs compose gives to it, rather than to a server.
+    # Variables of compose itself, not of a server.
     settings |= {"RHEOSTAT_PUBLISH", "RHEOSTAT_POSTGRES_PASSWORD_FILE", "RHEOSTAT_ADMIN_TOKEN_FILE"}
     named = set(re.findall(r"RHEOSTAT_[A-Z_]+", text))
     assert {name.removesuffix("_FILE") for name in named} <= {name.removesuffix("_FILE") for name in settings}
@@ -58,7 +58,7 @@ def test_no_password_has_a_default_and_each_secret_is_required() -> None:
     assert not [document for document in _manifests() if document["kind"] == "Secret"]
 
 
-def test_nobody_has_more_rights_than_needed() -> None:
+def test_no_container_has_more_rights_than_needed() -> None:
     services = _compose()["services"]
     for name in ("migrate", "server", "proxy", "agent"):
         assert services[name]["cap_drop"] == ["ALL"], name
@@ -79,7 +79,7 @@ def test_nobody_has_more_rights_than_needed() -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_a_stop_is_given_as_long_as_the_server_may_take() -> None:
+def test_a_stop_waits_as_long_as_the_server_may_take() -> None:
     from rheostat.api.server import GRACEFUL_SHUTDOWN_SECONDS
 
     assert int(_compose()["services"]["server"]["stop_grace_period"].removesuffix("s")) > GRACEFUL_SHUTDOWN_SECONDS
@@ -87,7 +87,7 @@ def test_a_stop_is_given_as_long_as_the_server_may_take() -> None:
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > GRACEFUL_SHUTDOWN_SECONDS + 5
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are(tmp_path: Path) -> None:
+def test_the_dashboard_queries_existing_metrics(tmp_path: Path) -> None:
     dashboard = json.loads((ROOT / "deploy" / "grafana" / "rheostat.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     asked += [variable["query"]["query"] for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
@@ -110,7 +110,7 @@ def test_the_dashboard_asks_for_metrics_that_there_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
-def test_two_servers_stand_behind_one_port_and_one_of_them_may_die(tmp_path: Path) -> None:
+def test_one_of_two_servers_behind_one_port_may_be_killed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'rheostat.db'}"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -147,4 +147,4 @@ def _wait_for(http: httpx.Client) -> None:
         except httpx.TransportError:
             pass
         sleep(0.05)
-    raise AssertionError("the proxy does not answer")
+    raise AssertionError("timed out waiting for the proxy")

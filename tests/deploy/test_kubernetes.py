@@ -1,4 +1,4 @@
-"""The facts of the DaemonSet that the agent's duty hangs on."""
+"""The settings of the DaemonSet that the agent depends on."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_all_of_it_belongs_together(documents: dict[str, Any]) -> None:
+def test_names_and_labels_agree(documents: dict[str, Any]) -> None:
     namespace = documents["Namespace"]["metadata"]["name"]
     assert {documents[kind]["metadata"]["namespace"] for kind in ("ConfigMap", "DaemonSet")} == {namespace}
     spec = documents["DaemonSet"]["spec"]
@@ -56,7 +56,7 @@ def test_it_has_the_capabilities_that_it_needs_and_is_not_privileged(container: 
     assert context["capabilities"] == {"drop": ["ALL"], "add": ["SYS_ADMIN", "CHOWN", "SYS_PTRACE"]}
 
 
-def test_it_takes_no_gpu_away_from_training(container: dict[str, Any]) -> None:
+def test_it_requests_no_gpu(container: dict[str, Any]) -> None:
     asked = {name for kind in container["resources"].values() for name in kind}
     assert asked <= {"cpu", "memory"}
 
@@ -72,7 +72,7 @@ def test_socket_and_ledger_are_on_the_node_where_the_agent_keeps_them(
     assert mounts["site"]["mountPath"] == str(site.DEFAULT_PATH.parent)
 
 
-def test_its_site_file_is_one(documents: dict[str, Any]) -> None:
+def test_its_site_file_is_valid(documents: dict[str, Any]) -> None:
     site.Site.model_validate(tomllib.loads(documents["ConfigMap"]["data"][site.DEFAULT_PATH.name]))
 
 

@@ -1,4 +1,4 @@
-"""Slurm's prolog and epilog, run as slurmd would, beside a real agent over the fake NVML."""
+"""Slurm's prolog and epilog, run as slurmd would, with a real agent over the fake NVML."""
 
 import os
 import subprocess
@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import sleep
 
 import pytest
 
@@ -19,16 +18,30 @@ LOGGER = '#!/bin/sh\nprintf "%s\\n" "$*" >>"$SAID"\n'
 Script = Callable[..., str]
 
 
+@pytest.fixture(scope="module")
+def module_agent(fake_library: Path) -> Iterator[Agent]:
+    with TemporaryDirectory(prefix="rheostat-") as name:
+        fake = FakeNvml(fake_library, Path(name) / "gpus")
+        with Agent(fake, Path(name)) as agent:
+            yield agent
+        fake.close()
+
+
 @pytest.fixture
-def agent(fake: FakeNvml) -> Iterator[Agent]:
-    with TemporaryDirectory(prefix="rheostat-") as name, Agent(fake, Path(name)) as agent:
-        agent.start()
-        yield agent
+def agent(module_agent: Agent) -> Iterator[Agent]:
+    """A running agent with free GPUs, shared by the tests."""
+    if module_agent.ended:
+        module_agent.start()
+    yield module_agent
+    for gpu in module_agent.fake.gpus:
+        gpu.heal()
+    if not module_agent.ended:
+        eventually(lambda: all(gpu["state"] == "free" for gpu in module_agent.ask("GET", "/v1/gpus")["gpus"]))
 
 
 @pytest.fixture
 def trainers(agent: Agent) -> Iterator[list[Trainer]]:
-    """Of two jobs, one on each GPU, limited to 200 W."""
+    """Trainers of two jobs, one on each GPU, limited to 200 W."""
     trainers = [Trainer(agent, [200], gpus=(index,)) for index in (0, 1)]
     for trainer in trainers:
         trainer.wait_ready()
@@ -39,7 +52,7 @@ def trainers(agent: Agent) -> Iterator[list[Trainer]]:
 
 @pytest.fixture
 def script(agent: Agent, tmp_path: Path) -> Script:
-    """Runs a script to its end, which must be a good one; returns what it wrote to the node's log."""
+    """Runs a script, which must succeed; returns what it wrote to the node's log."""
     logger, said = tmp_path / "logger", tmp_path / "said"
     logger.write_text(LOGGER)
     logger.chmod(0o755)
@@ -69,7 +82,7 @@ def script(agent: Agent, tmp_path: Path) -> Script:
 
 
 @as_privileged
-def test_the_prolog_says_nothing_where_the_agent_is_ready(script: Script) -> None:
+def test_the_prolog_logs_nothing_when_the_agent_is_ready(script: Script) -> None:
     assert script("prolog.sh") == ""
 
 
@@ -78,7 +91,7 @@ def test_a_job_without_gpus_is_not_kept_waiting(script: Script, name: str) -> No
     assert script(name, gpus="", RHEOSTAT="/not/there") == ""
 
 
-def test_without_an_agent_the_prolog_puts_back_what_the_dead_left_and_lets_the_job_run(
+def test_without_an_agent_the_prolog_restores_the_limits_of_exited_processes_and_lets_the_job_run(
     agent: Agent, trainers: list[Trainer], script: Script
 ) -> None:
     agent.kill()
@@ -89,11 +102,11 @@ def test_without_an_agent_the_prolog_puts_back_what_the_dead_left_and_lets_the_j
 
 def test_a_node_without_the_command_is_not_drained(script: Script) -> None:
     assert "not ready" in script("prolog.sh", RHEOSTAT="/not/there")
-    assert "not all is as it was found" in script("epilog.sh", RHEOSTAT="/not/there", RHEOSTAT_PATIENCE_SECONDS="1")
+    assert "not every limit is restored" in script("epilog.sh", RHEOSTAT="/not/there", RHEOSTAT_PATIENCE_SECONDS="1")
 
 
 @pytest.mark.parametrize("by_uuid", [False, True])
-def test_after_the_epilog_the_jobs_gpus_are_as_found_and_another_jobs_are_not_touched(
+def test_after_the_epilog_the_jobs_limits_are_restored_and_another_jobs_are_kept(
     agent: Agent, trainers: list[Trainer], script: Script, *, by_uuid: bool
 ) -> None:
     trainers[0].kill()
@@ -102,7 +115,7 @@ def test_after_the_epilog_the_jobs_gpus_are_as_found_and_another_jobs_are_not_to
     assert agent.ask("GET", "/v1/gpus")["gpus"][1]["state"] == "verified"
 
 
-def test_without_an_agent_the_epilog_puts_back_what_the_job_left_and_nothing_of_another(
+def test_without_an_agent_the_epilog_restores_the_jobs_limits_and_keeps_another_jobs(
     agent: Agent, trainers: list[Trainer], script: Script
 ) -> None:
     agent.kill()
@@ -115,7 +128,7 @@ def test_without_an_agent_the_epilog_puts_back_what_the_job_left_and_nothing_of_
     eventually(lambda: agent.fake.gpus[1].limit_watts == 300)
 
 
-def test_the_epilog_waits_for_a_limit_that_cannot_be_put_back_at_once(
+def test_the_epilog_waits_for_a_limit_that_cannot_be_restored_at_once(
     agent: Agent, trainers: list[Trainer], script: Script
 ) -> None:
     agent.fake.gpus[0].fail(Call.SET_LIMIT, UNKNOWN, times=4)
@@ -124,16 +137,16 @@ def test_the_epilog_waits_for_a_limit_that_cannot_be_put_back_at_once(
     assert agent.fake.gpus[0].limit_watts == 300
 
 
-def test_the_epilog_says_which_gpu_is_left_behind(agent: Agent, trainers: list[Trainer], script: Script) -> None:
+def test_the_epilog_logs_which_gpu_is_not_restored(agent: Agent, trainers: list[Trainer], script: Script) -> None:
     agent.fake.gpus[0].fail(Call.SET_LIMIT, UNKNOWN)
     trainers[0].kill()
-    sleep(0.2)
+    eventually(lambda: agent.ask("GET", "/v1/gpus")["gpus"][0]["state"] == "restore_failed")
     said = script("epilog.sh", gpus="0,1", RHEOSTAT_PATIENCE_SECONDS="1")
-    assert "not all is as it was found: GPU 0 is restore_failed at 200 W (found: 300 W)." in said
+    assert "not every limit is restored: GPU 0 is restore_failed at 200 W (found: 300 W)." in said
     assert "GPU 1" not in said
 
 
-def test_the_scripts_are_sound_shell() -> None:
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
     shellcheck = Path(sys.executable).parent / "shellcheck"
     done = subprocess.run([shellcheck, *SLURM.glob("*.sh")], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout

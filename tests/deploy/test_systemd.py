@@ -1,4 +1,4 @@
-"""The unit is one that systemd takes, and the agent can do its duty within what the unit leaves it."""
+"""systemd accepts the unit, and the agent works within its restrictions."""
 
 import grp
 import os
@@ -11,8 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from typer.testing import CliRunner
 
-from rheostat.agent.daemon import EXIT_START_ANEW
+from rheostat.agent.daemon import EXIT_RESTART
+from rheostat.cli import app
 from rheostat.schemas import agent as agent_schemas
 from tests.agent.agents import Agent, Trainer, as_privileged, eventually
 from tests.nvml.fake import FakeNvml
@@ -33,7 +35,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 @needs("systemd-analyze")
 @pytest.mark.parametrize("with_metrics", [False, True])
-def test_systemd_takes_the_unit(tmp_path: Path, *, with_metrics: bool) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path, *, with_metrics: bool) -> None:
     unit = tmp_path / "rheostat-agent.service"
     unit.write_text((SYSTEMD / unit.name).read_text().replace(INSTALLED, HERE))
     if with_metrics:
@@ -47,7 +49,7 @@ def test_systemd_takes_the_unit(tmp_path: Path, *, with_metrics: bool) -> None:
 
 
 @needs("systemd-sysusers")
-def test_the_group_that_the_agent_wants_is_made(tmp_path: Path) -> None:
+def test_the_agents_group_is_created(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     done = subprocess.run(
         ["systemd-sysusers", f"--root={tmp_path}", str(SYSTEMD / "sysusers.conf")], capture_output=True, check=False
@@ -57,17 +59,18 @@ def test_the_group_that_the_agent_wants_is_made(tmp_path: Path) -> None:
     assert re.search(r"^rheostat:", (tmp_path / "etc" / "group").read_text(), re.MULTILINE)
 
 
-def test_the_unit_and_the_agent_mean_the_same() -> None:
+def test_the_unit_agrees_with_the_agent() -> None:
     unit = settings("rheostat-agent.service")
-    assert unit["RestartForceExitStatus"] == str(EXIT_START_ANEW)
+    assert unit["RestartForceExitStatus"] == str(EXIT_RESTART)
     assert f"/run/{unit['RuntimeDirectory']}" == str(agent_schemas.DEFAULT_DIRECTORY)
     for line in (unit["ExecStart"], unit["ExecStopPost"], settings("metrics.conf")["ExecStart"]):
-        asked = [*line.replace(INSTALLED, HERE).split(), "--help"]
-        assert subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
+        program, *arguments = line.split()
+        assert program == INSTALLED
+        assert CliRunner().invoke(app, [*arguments, "--help"]).exit_code == 0
 
 
 class Confined(Agent):
-    """An agent with the capabilities that the unit leaves it, which gives its socket to a group that it is not in."""
+    """An agent with the unit's capabilities, which gives its socket to a group that it is not in."""
 
     def command(self, name: str, *arguments: str) -> list[str]:
         kept = settings("rheostat-agent.service")["CapabilityBoundingSet"].lower().split()
@@ -78,7 +81,7 @@ class Confined(Agent):
 @needs("setpriv")
 @as_privileged
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give capabilities away")
-def test_the_capabilities_that_the_unit_leaves_are_enough(fake: FakeNvml) -> None:
+def test_the_units_capabilities_are_sufficient(fake: FakeNvml) -> None:
     group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid)
     with TemporaryDirectory(prefix="rheostat-") as name, Confined(fake, Path(name)) as agent:
         Path(name, "agent.toml").write_text(f'group = "{group.gr_name}"\n')

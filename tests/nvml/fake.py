@@ -1,19 +1,19 @@
-"""Builds the fake NVML library and steers its GPUs: limits, load, faults, all seen by every process at once."""
+"""Builds the fake NVML library and controls its GPUs: limits, load, time and faults, shared by all processes."""
 
 import ctypes
 import mmap
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 import pytest
 
 _HERE = Path(__file__).parent
-_MAX_GPUS, _MAX_PROCESSES, _CELLS_PER_SECOND, _MAX_SETS = 8, 8, 100, 256
+_MAX_GPUS, _CELLS_PER_SECOND, _MAX_SETS = 8, 100, 256
 
 # Codes of nvml.h.
 NOT_SUPPORTED, NO_PERMISSION, GPU_IS_LOST, RESET_REQUIRED, UNKNOWN = 3, 4, 15, 16, 999
@@ -22,7 +22,7 @@ HW_SLOWDOWN = 0x8
 Call = IntEnum(
     "Call",
     "GET_HANDLE GET_UUID GET_NAME GET_LIMIT SET_LIMIT GET_CONSTRAINTS GET_DEFAULT GET_ENFORCED GET_ENERGY GET_POWER "
-    "GET_REASONS GET_PROCESSES GET_MIG",
+    "GET_REASONS GET_MIG",
     start=0,
 )
 """The NVML calls on a GPU, in the order of fake_nvml.h."""
@@ -47,13 +47,10 @@ class _Gpu(ctypes.Structure):
         ("default_mw", ctypes.c_uint32),
         ("limit_mw", ctypes.c_uint32),
         ("enforced_cap_mw", ctypes.c_uint32),
-        ("highest_limit_mw", ctypes.c_uint32),
         ("broken", ctypes.c_int32),
         ("mig", ctypes.c_int32),
         ("without_counter", ctypes.c_int32),
         ("forced_reasons", ctypes.c_uint32),
-        ("process_count", ctypes.c_uint32),
-        ("processes", ctypes.c_uint32 * _MAX_PROCESSES),
         ("set_count", ctypes.c_uint32),
         ("sets_mw", ctypes.c_uint32 * _MAX_SETS),
         ("tick_cells", ctypes.c_int64),
@@ -86,6 +83,7 @@ class _World(ctypes.Structure):
         ("driver_reloaded", ctypes.c_int32),
         ("random_faults_per_mille", ctypes.c_int32),
         ("random_state", ctypes.c_uint64),
+        ("driven_ns", ctypes.c_int64),
         ("steps", ctypes.c_int64),
         ("die_at", ctypes.c_int64),
         ("die_self", ctypes.c_int32),
@@ -97,11 +95,7 @@ class _World(ctypes.Structure):
 
 
 def build(directory: Path) -> Path:
-    """Compile the library; a machine without a compiler skips the tests that need it, and says why.
-
-    Returns:
-        Where the library is.
-    """
+    """Compile the library and return its path; without a C compiler the tests that need it are skipped."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("The fake NVML needs a C compiler: install one called cc, gcc or clang.")
@@ -142,60 +136,52 @@ class FakeGpu:
 
     @limit_watts.setter
     def limit_watts(self, watts: float) -> None:
-        """Set it as an administrator would, past the agent."""
+        """Set it as an administrator would, bypassing the agent."""
         self._library.fake_set_limit(self.index, int(watts * 1000))
 
-    @property
-    def highest_watts(self) -> float:
-        """The highest limit that was ever set through NVML."""
-        return float(self.state.highest_limit_mw) / 1000
-
     def sets_watts(self) -> list[float]:
-        """All limits that were set through NVML, in order."""
+        """Return all limits set through NVML, in order."""
         return [mw / 1000 for mw in self.state.sets_mw[: self.state.set_count]]
 
     def load(self, load: float) -> None:
-        """Work from now on at this share of what the GPU can do, 0 to 1."""
+        """Set the GPU's load from now on, 0 to 1."""
         self._library.fake_set_load(self.index, ctypes.c_double(load))
 
     def energy_joules(self) -> float:
-        """The truth, to this moment; the counter shows it late."""
+        """Return the true energy up to now; the counter lags behind it."""
         return float(self._library.fake_true_energy_joules(self.index))
 
     def work(self) -> float:
-        """Work done so far; a GPU at full load and full clock does one unit in a second."""
+        """Return the work done so far; a GPU at full load and full clock does one unit per second."""
         return float(self._library.fake_work(self.index))
 
     def fail(self, call: Call, error: int, *, times: int = -1, after: int = 0) -> None:
-        """Let a call answer an error: so many times (-1: until told otherwise), after so many that pass."""
+        """Make a call return an error `times` times (-1: until `heal`), after `after` calls that succeed."""
         fault = self.state.faults[call]
         fault.skip, fault.count, fault.error = after, times, error
 
     def heal(self) -> None:
-        """End all faults and hangs, and bring a lost GPU back."""
+        """Clear all faults and hangs, and bring a lost GPU back."""
         ctypes.memset(ctypes.addressof(self.state.faults), 0, ctypes.sizeof(self.state.faults))
         self.state.broken = 0
 
     def hang(self, call: Call, *, hangs: bool = True) -> None:
-        """Hold every such call until told otherwise."""
+        """Block every such call, or unblock them."""
         self.state.faults[call].hang = hangs
 
     def slow(self, call: Call, seconds: float) -> None:
-        """Let every such call take so long."""
+        """Delay every such call."""
         self.state.faults[call].delay_microseconds = int(seconds * 1e6)
 
     def lose(self, error: int = GPU_IS_LOST) -> None:
-        """Let every call answer that the GPU is gone."""
+        """Make every call return that the GPU is lost."""
         self.state.broken = error
-
-    def run_processes(self, pids: Sequence[int]) -> None:
-        """Let these processes run on it."""
-        self.state.processes = (ctypes.c_uint32 * _MAX_PROCESSES)(*pids)
-        self.state.process_count = len(pids)
 
 
 class FakeNvml:
     """A node with GPUs, in a file that processes map.
+
+    Its time is CLOCK_MONOTONIC until `advance` is called for the first time; from then on only `advance` moves it.
 
     Attributes:
         gpus: Its GPUs.
@@ -221,44 +207,52 @@ class FakeNvml:
         self.gpus = [FakeGpu(index, self.world.gpus[index], self._fake) for index in range(gpus)]
         self._fake.fake_create_lock()
 
+    def now_ns(self) -> int:
+        """Return the GPUs' time, in nanoseconds."""
+        return int(self.world.driven_ns) or monotonic_ns()
+
+    def advance(self, seconds: float) -> None:
+        """Move the GPUs' time on; it no longer moves by itself."""
+        self.world.driven_ns = self.now_ns() + round(seconds * 1e9)
+
     def environment(self) -> dict[str, str]:
-        """What a process needs in its environment to see these GPUs."""
+        """Return the environment variables that a process needs to see these GPUs."""
         return {"FAKE_NVML_STATE": str(self.path), "LD_LIBRARY_PATH": str(self.library.parent)}
 
     def victim_environment(self) -> dict[str, str]:
-        """The same for a process whose steps are counted, and which may die at one: see `die_at`."""
+        """Return the same for a process whose steps are counted and which `die_at` may kill."""
         return {**self.environment(), "LD_PRELOAD": str(self.library), "FAKE_NVML_VICTIM": "1"}
 
     def die_at(self, step: int, *, agent: bool, trainer_pid: int = 0) -> None:
-        """Let agent, trainer or both be killed right before the agent's next so many steps are done.
+        """Kill agent, trainer or both right before the agent takes this step, counted from now.
 
         A step is a read or a change of a limit, or a write, rename or removal of a file in the ledger.
         """
         self.world.steps, self.world.die_self, self.world.die_pid, self.world.die_at = 0, agent, trainer_pid, step
 
     def foreign_at(self, step: int, limit_watts: float) -> None:
-        """Let somebody else set the first GPU's limit at a step; call it before `die_at`.
+        """Change the first GPU's limit at a step, as another process would; call it before `die_at`.
 
-        It never comes between a read and a change of the limit: NVML has no compare-and-set, so that nobody could
-        notice it there.
+        The change never falls between the agent's read of a limit and its write: NVML has no compare-and-set, so no
+        agent could notice it there.
         """
         self.world.foreign_at, self.world.foreign_mw = step, int(limit_watts * 1000)
 
     def end_foreign(self) -> bool:
-        """Nobody sets a limit at a step any more; tells whether somebody has."""
+        """Cancel the change of `foreign_at`; return whether it had already been made."""
         return bool(self._fake.fake_end_foreign())
 
     def reload_driver(self) -> None:
-        """Let every call answer that library and driver do not match, as after an upgrade underneath."""
+        """Make every call return that library and driver do not match, as after a driver upgrade."""
         self.world.driver_reloaded = 1
 
     def close(self) -> None:
-        """Let go of the file; the GPUs must not be used any more."""
+        """Unmap the file; the GPUs must not be used afterwards."""
         self._fake.fake_close()
 
 
 def pynvml() -> Any:
-    """The real pynvml, which has no types."""
+    """Return the real pynvml, which has no types."""
     import pynvml
 
     return pynvml

@@ -2,7 +2,7 @@
  * A libnvidia-ml.so.1 without GPUs, for tests. The real pynvml loads it.
  *
  * All processes that name the same file in FAKE_NVML_STATE see the same GPUs: the file holds `struct world`, mapped
- * shared. tests/nvml/fake.py mirrors the struct and steers it. Only what the agent calls is here.
+ * shared. tests/nvml/fake.py mirrors the struct and controls it. Only what the agent calls is here.
  *
  * The GPU is integrated in cells of 10 ms, in which its power is constant:
  *
@@ -33,22 +33,29 @@
 static struct world *world;
 static int initialised;
 
-static int64_t now_cell(double *fraction) {
+/* CLOCK_MONOTONIC, or the time that a test drives. */
+static int64_t now_ns(void) {
+    int64_t driven = __atomic_load_n(&world->driven_ns, __ATOMIC_RELAXED);
+    if (driven) return driven;
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
-    double cells = ((double)time.tv_sec + time.tv_nsec * 1e-9) * CELLS_PER_SECOND;
-    if (fraction) *fraction = cells - floor(cells);
-    return (int64_t)cells;
+    return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
+}
+
+static int64_t now_cell(double *fraction) {
+    const int64_t cell_ns = 1000000000 / CELLS_PER_SECOND, now = now_ns();
+    if (fraction) *fraction = (double)(now % cell_ns) / cell_ns;
+    return now / cell_ns;
 }
 
 static void lock_world(void) {
-    /* A process may have been killed inside: all it can have left undone is part of an integration. */
+    /* A process may have been killed while holding it: at worst an integration is half done. */
     if (pthread_mutex_lock(&world->lock) == EOWNERDEAD) pthread_mutex_consistent(&world->lock);
 }
 
 static void unlock_world(void) { pthread_mutex_unlock(&world->lock); }
 
-/* Map the state; the first to come after it was written makes the lock. Returns 0 when it worked. */
+/* Map the state file. Returns 0 on success, else an errno. */
 int fake_open(const char *path) {
     if (world) return 0;
     int file = open(path, O_RDWR | O_CLOEXEC);
@@ -99,7 +106,7 @@ static void integrate(struct gpu *gpu) {
     }
 }
 
-/* For the tests: change the load from now on; read the truth, to this very moment. */
+/* For the tests: set the load from now on; read the true energy and work up to now. */
 void fake_set_load(int index, double load) {
     lock_world();
     integrate(&world->gpus[index]);
@@ -114,13 +121,13 @@ void fake_set_limit(int index, uint32_t limit_mw) {
     unlock_world();
 }
 
-/* Nobody sets a limit any more; tells whether somebody has. */
+/* Cancel the foreign change of fake.py's `foreign_at`. Returns 1 if it has already been made. */
 int fake_end_foreign(void) {
     lock_world();
-    int came = world->foreign_mw == 0;
+    int made = world->foreign_mw == 0;
     world->foreign_mw = 0;
     unlock_world();
-    return came;
+    return made;
 }
 
 double fake_true_energy_joules(int index) {
@@ -141,18 +148,18 @@ double fake_work(int index) {
     return work;
 }
 
-/* The GPU that this thread is at: the agent has a thread for each. */
+/* The GPU that this thread works on: the agent has a thread for each. */
 static __thread const struct gpu *own_gpu;
 
-/* One step of the protocol under test is about to be taken: whoever is to die before it dies now. */
+/* Count one step of the protocol under test, and kill the processes that are to die before it. */
 static void step(int before_set) {
     if (!getenv("FAKE_NVML_VICTIM")) return;
     if (!world && fake_open(getenv("FAKE_NVML_STATE"))) return;
     lock_world();
     int due = ++world->steps == world->die_at;
-    /* Another GPU's thread must not do it: this one's may be between its last look and its change. */
-    int may_meddle = !before_set && (!own_gpu || own_gpu == &world->gpus[0]);
-    if (world->foreign_mw && world->steps >= world->foreign_at && may_meddle) {
+    /* Not from another GPU's thread: this GPU's own may be between its last read and its change. */
+    int may_change = !before_set && (!own_gpu || own_gpu == &world->gpus[0]);
+    if (world->foreign_mw && world->steps >= world->foreign_at && may_change) {
         integrate(&world->gpus[0]);
         world->gpus[0].limit_mw = world->foreign_mw;
         world->foreign_mw = 0;
@@ -163,7 +170,7 @@ static void step(int before_set) {
     if (world->die_self) kill(getpid(), SIGKILL);
 }
 
-/* What makes a ledger durable counts as a step, too, when this library is preloaded. */
+/* Writes to the ledger are steps, too, when this library is preloaded. */
 int fsync(int file) {
     step(0);
     return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(file);
@@ -189,7 +196,7 @@ static int random_fault(void) {
     return (int)(bits % 1000) < world->random_faults_per_mille;
 }
 
-/* Enter a call on a GPU: wait and fail as the tests say, else bring the GPU up to date and keep the lock. */
+/* Enter a call on a GPU: wait and fail as the test has set, else integrate up to now and keep the lock. */
 static int enter(struct gpu *gpu, enum call call) {
     if (!initialised) return UNINITIALIZED;
     if (world->driver_reloaded) return LIB_RM_VERSION_MISMATCH;
@@ -295,7 +302,6 @@ int nvmlDeviceSetPowerManagementLimit(struct gpu *gpu, unsigned int limit_mw) {
     } else {
         gpu->limit_mw = limit_mw;
         gpu->sets_mw[gpu->set_count++ % MAX_SETS] = limit_mw;
-        if (limit_mw > gpu->highest_limit_mw) gpu->highest_limit_mw = limit_mw;
     }
     leave();
     return error;
@@ -344,16 +350,6 @@ int nvmlDeviceGetCurrentClocksThrottleReasons(struct gpu *gpu, unsigned long lon
     if (gpu->load > 0 && gpu->limit_mw / 1000.0 < gpu->idle_watts + gpu->dynamic_watts) *reasons |= SW_POWER_CAP;
     if (gpu->temperature_celsius > gpu->throttle_celsius) *reasons |= SW_THERMAL;
     return leave();
-}
-
-int nvmlDeviceGetComputeRunningProcesses_v3(struct gpu *gpu, unsigned int *count, struct process_info *infos) {
-    ENTER(GET_PROCESSES);
-    unsigned int room = *count;
-    *count = gpu->process_count;
-    for (unsigned int i = 0; infos && i < gpu->process_count && i < room; i++)
-        infos[i] = (struct process_info){.pid = gpu->processes[i], .used_memory = 1 << 30};
-    leave();
-    return gpu->process_count > room ? INSUFFICIENT_SIZE : SUCCESS;
 }
 
 int nvmlDeviceGetMigMode(struct gpu *gpu, unsigned int *current, unsigned int *pending) {

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
-enum { MAX_GPUS = 8, MAX_PROCESSES = 8, CELLS_PER_SECOND = 100, MAX_SETS = 256 };
+enum { MAX_GPUS = 8, CELLS_PER_SECOND = 100, MAX_SETS = 256 };
 
 /* The codes are those of nvml.h. */
 enum {
@@ -15,7 +15,6 @@ enum {
     NOT_SUPPORTED = 3,
     NO_PERMISSION = 4,
     NOT_FOUND = 6,
-    INSUFFICIENT_SIZE = 7,
     LIB_RM_VERSION_MISMATCH = 18,
     UNKNOWN = 999
 };
@@ -34,25 +33,24 @@ enum call {
     GET_ENERGY,
     GET_POWER,
     GET_REASONS,
-    GET_PROCESSES,
     GET_MIG,
     CALLS
 };
 
 struct fault {
     int32_t error;
-    int32_t skip;  /* calls that still pass unharmed */
-    int32_t count; /* calls that fail then; below 0: all */
-    int32_t hang;  /* hold every call for as long as this is set */
+    int32_t skip;  /* calls that still succeed */
+    int32_t count; /* calls that fail after those; below 0: all */
+    int32_t hang;  /* block every call while this is set */
     int64_t delay_microseconds;
 };
 
 struct gpu {
     char uuid[96], name[96];
-    uint32_t min_mw, max_mw, default_mw, limit_mw, enforced_cap_mw, highest_limit_mw;
-    int32_t broken; /* code that every call answers, as GPU_IS_LOST; 0: none */
+    uint32_t min_mw, max_mw, default_mw, limit_mw, enforced_cap_mw;
+    int32_t broken; /* code that every call returns, such as GPU_IS_LOST; 0: none */
     int32_t mig, without_counter;
-    uint32_t forced_reasons, process_count, processes[MAX_PROCESSES];
+    uint32_t forced_reasons;
     uint32_t set_count, sets_mw[MAX_SETS];
     int64_t tick_cells, tick_phase, cell;
     double load, idle_watts, dynamic_watts, leakage_watts_per_kelvin;
@@ -67,23 +65,18 @@ struct world {
     int64_t size;
     int32_t gpu_count;
     uint32_t admin_uid;
-    int32_t driver_reloaded; /* every call and init answer LIB_RM_VERSION_MISMATCH */
+    int32_t driver_reloaded; /* every call, and init, returns LIB_RM_VERSION_MISMATCH */
     int32_t random_faults_per_mille;
     uint64_t random_state;
-    int64_t steps;   /* steps of the agent's protocol so far, taken by processes that have FAKE_NVML_VICTIM set */
-    int64_t die_at;  /* before that step ... */
+    int64_t driven_ns; /* the time, when a test drives it; 0: CLOCK_MONOTONIC */
+    int64_t steps;    /* steps of the agent's protocol so far, taken by processes that have FAKE_NVML_VICTIM set */
+    int64_t die_at;   /* before this step ... */
     int32_t die_self; /* ... the process kills itself, if set, */
-    int32_t die_pid; /* ... and this one before, if not 0 */
-    int64_t foreign_at;  /* at that step somebody else sets a limit on the first GPU; never between a read and a set, */
-    uint32_t foreign_mw; /* since NVML has no compare-and-set that could notice it */
+    int32_t die_pid;  /* ... and this one first, if not 0 */
+    int64_t foreign_at;  /* at this step another process sets the first GPU's limit to foreign_mw, but never between */
+    uint32_t foreign_mw; /* a read and a set: NVML has no compare-and-set that could notice it; 0: none, or done */
     struct gpu gpus[MAX_GPUS];
     pthread_mutex_t lock;
-};
-
-struct process_info {
-    unsigned int pid;
-    unsigned long long used_memory;
-    unsigned int gpu_instance, compute_instance;
 };
 
 #endif

@@ -1,4 +1,4 @@
-"""The fake NVML is built once; each test has GPUs of its own."""
+"""The fake NVML: built once, with GPUs of its own for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ def fake_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fake(fake_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
-    """Two GPUs, seen by this process and by those that get `fake.environment()`."""
+    """Two GPUs, visible to this process and to those that get `fake.environment()`."""
     nvml = FakeNvml(fake_library, tmp_path / "gpus")
     monkeypatch.setenv("FAKE_NVML_STATE", str(nvml.path))
     yield nvml

@@ -1,1 +1,1 @@
-"""The node agent: applies power limits, measures energy, and puts back every limit that it found."""
+"""The node agent: applies power limits, measures energy, and restores every limit that it found."""

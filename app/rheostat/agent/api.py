@@ -1,8 +1,8 @@
-"""The agent's HTTP over its Unix socket.
+"""The agent's HTTP API on its Unix socket.
 
-The standard library's server: it gives the connected socket, from which the kernel tells who is at the other end, and
-it brings no packages into a process that runs as root. A trainer asks a few times a minute, so that a thread for each
-connection, of which there are few, is fast enough.
+It uses the standard library's server, which gives access to the connected socket, by which the kernel identifies the
+peer, and adds no packages to a process that runs as root. A trainer sends a few requests per minute, so one thread per
+connection is fast enough.
 """
 
 import logging
@@ -21,7 +21,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from rheostat.agent.answers import gpu_answer, grant_answer, limit_answer, usage_answer
 from rheostat.agent.node import Node
 from rheostat.agent.peer import Peer, open_owner, peer_of
 from rheostat.agent.simulated import SimulatedDriver
@@ -42,12 +41,12 @@ from rheostat.errors import (
 )
 from rheostat.schemas.agent import (
     AgentHealth,
+    AppliedLimits,
     EnergyAnswer,
     EnergyQuery,
     LeaseAnswer,
     LeaseRequest,
     NodeGpus,
-    PowerLimitAnswer,
     PowerLimitRequest,
     SimulatedSteps,
     SimulatedUsage,
@@ -60,8 +59,8 @@ B = TypeVar("B", bound=BaseModel)
 
 _MAX_BODY_BYTES = 64 * 1024
 _MAX_CONNECTIONS = 128
-_SILENT_SECONDS = 30.0
-# A tick comes every 0.1 s; who asks for energy up to now waits for the next one.
+_IDLE_TIMEOUT_SECONDS = 30.0
+# The counter ticks every 0.1 s; a request for the energy up to now waits for the next tick.
 _TICK_WAIT_SECONDS = 1.0
 
 _STATUS: dict[type[RheostatError], HTTPStatus] = {
@@ -77,17 +76,17 @@ _STATUS: dict[type[RheostatError], HTTPStatus] = {
     AgentError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
-Answer = tuple[HTTPStatus, BaseModel]
+Response = tuple[HTTPStatus, BaseModel]
 
 
 class Api:
-    """The routes: what is asked of the node, by whom.
+    """The routes.
 
     Args:
         node: The GPUs.
-        site: Who may do what.
-        group: The number of the group whose members may use the agent.
-        simulation: The GPUs, when they are simulated.
+        site: What the site allows.
+        group: The id of the group whose members may use the agent.
+        simulation: The driver of the GPUs, when they are simulated.
     """
 
     def __init__(self, node: Node, site: Site, group: int, simulation: SimulatedDriver | None = None) -> None:
@@ -97,83 +96,77 @@ class Api:
         self._group = group
 
     def authorise(self, peer: Peer) -> None:
-        """Refuse who is neither an administrator nor in the group.
+        """Check that the peer is an administrator or a member of the group.
 
         Raises:
-            NotAllowed: To those.
+            NotAllowed: When it is neither.
         """
         if not peer.is_admin and self._group not in peer.groups:
             raise NotAllowed(
-                f"User {peer.user} may not use the agent.", hint=f"Members of the group {self._site.group} may."
+                f"User {peer.user} is not allowed to use the agent.",
+                hint=f"Join the group {self._site.group}.",
             )
 
-    def gpus(self, _request: "Request") -> Answer:
+    def gpus(self, _request: "Request") -> Response:
         """`GET /v1/gpus`."""
-        answers = [gpu_answer(view, self._node) for view in self._node.views()]
-        return HTTPStatus.OK, NodeGpus(gpus=answers)
+        return HTTPStatus.OK, NodeGpus(gpus=self._node.to_wire())
 
-    def make_lease(self, request: "Request") -> Answer:
+    def make_lease(self, request: "Request") -> Response:
         """`POST /v1/leases`."""
         body = request.read(LeaseRequest)
         for uuid in body.gpus:
             if not request.peer.is_admin and not self._site.allows_user(uuid, request.peer.user):
-                raise NotAllowed(f"The site does not let user {request.peer.user} have GPU {uuid}.")
+                raise NotAllowed(f"The site file does not allow user {request.peer.user} to lease GPU {uuid}.")
         owner, descriptor = open_owner(request.connection, request.peer, body.pid)
         lease = self._node.grant(
             body.gpus, owner, descriptor, ttl_seconds=body.ttl_seconds, job_id=body.job_id, trial_id=body.trial_id
         )
-        return HTTPStatus.CREATED, grant_answer(lease)
+        return HTTPStatus.CREATED, lease.to_wire()
 
-    def set_power_limit(self, request: "Request") -> Answer:
+    def set_power_limit(self, request: "Request") -> Response:
         """`PUT /v1/leases/{lease_id}/power-limit`."""
         lease_id = self._own_lease(request)
         milliwatts = round(request.read(PowerLimitRequest).power_limit_watts * 1000)
-        applied = self._node.set_power_limit(lease_id, milliwatts)
-        return HTTPStatus.OK, PowerLimitAnswer(gpus=[limit_answer(one) for one in applied])
+        return HTTPStatus.OK, AppliedLimits(gpus=self._node.set_power_limit(lease_id, milliwatts))
 
-    def heartbeat(self, request: "Request") -> Answer:
+    def heartbeat(self, request: "Request") -> Response:
         """`POST /v1/leases/{lease_id}/heartbeat`."""
         lease = self._node.lease(self._own_lease(request))
         lease.renew()
-        gpus = [gpu_answer(view, self._node) for view in self._node.views() if view.description.uuid in lease.uuids]
+        gpus = self._node.to_wire(lease.uuids)
         return HTTPStatus.OK, LeaseAnswer(lease_id=lease.terms.lease_id, expires_at=lease.expiry, gpus=gpus)
 
-    def end_lease(self, request: "Request") -> Answer:
+    def end_lease(self, request: "Request") -> Response:
         """`DELETE /v1/leases/{lease_id}`."""
         lease_id = self._own_lease(request)
         uuids = self._node.end(lease_id, f"ends: user {request.peer.user} ended it")
-        gpus = [gpu_answer(view, self._node) for view in self._node.views() if view.description.uuid in uuids]
-        return HTTPStatus.OK, LeaseAnswer(lease_id=lease_id, expires_at=None, gpus=gpus)
+        return HTTPStatus.OK, LeaseAnswer(lease_id=lease_id, expires_at=None, gpus=self._node.to_wire(uuids))
 
-    def energy(self, request: "Request") -> Answer:
+    def energy(self, request: "Request") -> Response:
         """`GET /v1/energy`."""
         query = request.query(EnergyQuery)
         until_ns = monotonic_ns() if query.until_ns is None else query.until_ns
-        uuids = query.gpu or [view.description.uuid for view in self._node.views()]
-        usages = []
-        for uuid in uuids:
-            leased = self._node.lease_of(uuid) is not None
-            usage = self._node.usage(uuid, query.since_ns, until_ns, _TICK_WAIT_SECONDS if leased else 0.0)
-            usages.append(usage_answer(uuid, usage))
+        uuids = query.gpu or [status.uuid for status in self._node.statuses()]
+        usages = [self._node.usage(uuid, query.since_ns, until_ns, _TICK_WAIT_SECONDS) for uuid in uuids]
         return HTTPStatus.OK, EnergyAnswer(since_ns=query.since_ns, until_ns=until_ns, gpus=usages)
 
-    def quiesce(self, request: "Request") -> Answer:
+    def quiesce(self, request: "Request") -> Response:
         """`POST /v1/quiesce`; for administrators."""
         self._administrators_only(request)
         self._node.quiesce()
         return self.gpus(request)
 
-    def resume(self, request: "Request") -> Answer:
+    def resume(self, request: "Request") -> Response:
         """`POST /v1/resume`; for administrators."""
         self._administrators_only(request)
         self._node.resume()
         return self.gpus(request)
 
-    def simulate_steps(self, request: "Request") -> Answer:
-        """`POST /v1/simulated-steps`; on simulated GPUs alone."""
+    def simulate_steps(self, request: "Request") -> Response:
+        """`POST /v1/simulated-steps`; for simulated GPUs only."""
         body = request.read(SimulatedSteps)
         if self._simulation is None:
-            raise NotFound("The GPUs of this agent are real.", hint="Start one with --simulate.")
+            raise NotFound("The GPUs of this agent are real.", hint="Start an agent with --simulate.")
         device = self._simulation.device(body.gpu)
         seconds, joules = device.step(body.batch_size, body.steps)
         limit_watts = device.power_limit_milliwatts() / 1000
@@ -181,12 +174,12 @@ class Api:
             gpu=body.gpu, power_limit_watts=limit_watts, time_seconds=seconds, energy_joules=joules
         )
 
-    def health(self, _request: "Request") -> Answer:
-        """`GET /healthz`: the agent answers; what is wrong with GPUs is told, and does not make it unhealthy."""
+    def health(self, _request: "Request") -> Response:
+        """`GET /healthz`: the agent is running; problems of GPUs are listed, but do not make it unhealthy."""
         return HTTPStatus.OK, AgentHealth(status="ok", problems=self._node.problems())
 
-    def readiness(self, _request: "Request") -> Answer:
-        """`GET /readyz`: everything that leases may ask for can be done."""
+    def readiness(self, _request: "Request") -> Response:
+        """`GET /readyz`: the agent can do everything that leases request."""
         problems = self._node.problems()
         if problems:
             return HTTPStatus.SERVICE_UNAVAILABLE, AgentHealth(status="not_ready", problems=problems)
@@ -195,15 +188,15 @@ class Api:
     def _own_lease(self, request: "Request") -> str:
         lease = self._node.lease(request.parts[0])
         if not request.peer.is_admin and request.peer.uid != lease.terms.owner.uid:
-            raise NotAllowed(f"The lease {lease.terms.lease_id} is another user's.")
+            raise NotAllowed(f"Lease {lease.terms.lease_id} belongs to another user.")
         return lease.terms.lease_id
 
     def _administrators_only(self, request: "Request") -> None:
         if not request.peer.is_admin:
-            raise NotAllowed("Only an administrator may do that.")
+            raise NotAllowed("Only an administrator is allowed to do that.")
 
 
-Route = Callable[[Api, "Request"], Answer]
+Route = Callable[[Api, "Request"], Response]
 
 _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
     ("GET", re.compile("/v1/gpus"), Api.gpus),
@@ -221,7 +214,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
 
 
 class Request:
-    """What is asked, and by whom."""
+    """A request and the process that sent it."""
 
     def __init__(self, connection: socket.socket, peer: Peer, parts: tuple[str, ...], query: str, body: bytes) -> None:
         self.connection = connection
@@ -231,10 +224,10 @@ class Request:
         self._body = body
 
     def read(self, model: type[B]) -> B:
-        """Read the body.
+        """Parse the body.
 
         Raises:
-            InvalidInput: When it is wrong; `fields` has every mistake.
+            InvalidInput: When it is invalid; `fields` has every invalid field.
         """
         try:
             return model.model_validate_json(self._body)
@@ -242,33 +235,33 @@ class Request:
             raise _invalid(error) from None
 
     def query(self, model: type[B]) -> B:
-        """Read the query; a name may come several times.
+        """Parse the query; a name may occur several times.
 
         Raises:
-            InvalidInput: When it is wrong; `fields` has every mistake.
+            InvalidInput: When it is invalid; `fields` has every invalid field.
         """
         values = parse_qs(self._query, keep_blank_values=True)
         flat = {name: found if name == "gpu" else found[-1] for name, found in values.items()}
         try:
-            return model.model_validate(flat, strict=False)  # all of it is text
+            return model.model_validate(flat, strict=False)  # all values are text
         except ValidationError as error:
             raise _invalid(error) from None
 
 
 def _invalid(error: ValidationError) -> InvalidInput:
-    fields = [FieldError(".".join(map(str, mistake["loc"])), mistake["msg"]) for mistake in error.errors()]
-    told = "; ".join(f"{field.field}: {field.message}".removeprefix(": ") for field in fields)
-    return InvalidInput(f"The request is wrong: {told}.", fields=fields)
+    fields = [FieldError(".".join(map(str, problem["loc"])), problem["msg"]) for problem in error.errors()]
+    listed = "; ".join(f"{field.field}: {field.message}".removeprefix(": ") for field in fields)
+    return InvalidInput(f"The request is invalid: {listed}.", fields=fields)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: "UnixServer"
     protocol_version = "HTTP/1.1"
-    timeout = _SILENT_SECONDS
+    timeout = _IDLE_TIMEOUT_SECONDS
 
     def _handle(self) -> None:
         try:
-            status, answer = self._answer()
+            status, answer = self._respond()
         except RheostatError as error:
             status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None) or (
                 HTTPStatus.INTERNAL_SERVER_ERROR
@@ -277,10 +270,10 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:
             logger.exception("%s %s failed", self.command, self.path)
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-            answer = _problem(RheostatError("The agent failed.", hint="Its log says how."), status)
+            answer = _problem(RheostatError("Internal error of the agent.", hint="See the agent's log."), status)
         self._send(status, answer)
 
-    def _answer(self) -> Answer:
+    def _respond(self) -> Response:
         body = self._read_body()
         peer = peer_of(self.connection)
         self.server.api.authorise(peer)
@@ -293,13 +286,13 @@ class _Handler(BaseHTTPRequestHandler):
                 return route(self.server.api, Request(self.connection, peer, match.groups(), url.query, body))
             others.add(method)
         if others:
-            raise InvalidInput(f"{url.path} takes {' or '.join(sorted(others))}, not {self.command}.")
-        raise NotFound(f"There is nothing at {url.path}.")
+            raise InvalidInput(f"{url.path} accepts {' or '.join(sorted(others))}, not {self.command}.")
+        raise NotFound(f"There is no {url.path}.")
 
     def _read_body(self) -> bytes:
         text = self.headers.get("Content-Length", "0")
         if self.headers.get("Transfer-Encoding") or not text.isdecimal() or int(text) > _MAX_BODY_BYTES:
-            self.close_connection = True  # what follows cannot be told from the next request
+            self.close_connection = True  # the rest of the body must not be read as the next request
             raise InvalidInput(f"A body needs a Content-Length of at most {_MAX_BODY_BYTES} bytes.")
         return self.rfile.read(int(text))
 
@@ -338,8 +331,8 @@ class UnixServer(socketserver.ThreadingUnixStreamServer):
     """Listens on the socket.
 
     Args:
-        path: Where the socket is; one that a dead agent left is replaced.
-        group: The number of the group that may connect.
+        path: The path of the socket; a stale one is replaced.
+        group: The id of the group that may connect.
         api: The routes.
     """
 
@@ -350,10 +343,10 @@ class UnixServer(socketserver.ThreadingUnixStreamServer):
     def __init__(self, path: Path, group: int, api: Api) -> None:
         self.api = api
         self._path = path
-        self._room = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        # Nobody may connect before the mode and the group are right.
+        # No client may connect before mode and group are set.
         before = os.umask(0o177)
         try:
             super().__init__(str(path), _Handler)
@@ -363,24 +356,24 @@ class UnixServer(socketserver.ThreadingUnixStreamServer):
         path.chmod(0o660)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection on a thread of its own, as long as there are not too many."""
-        if not self._room.acquire(blocking=False):
+        """Serve a connection on a thread of its own; close it when there are too many."""
+        if not self._slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a connection to its end."""
+        """Serve a connection until it is closed."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error of ours."""
-        logger.debug("a connection broke", exc_info=True)
+        """Log a connection that failed, such as one that the client closed."""
+        logger.debug("connection failed", exc_info=True)
 
     def server_close(self) -> None:
-        """Stop listening, and leave no socket behind."""
+        """Stop listening, and remove the socket."""
         super().server_close()
         self._path.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
-"""The agent as a process: starts the node and its socket, tells systemd, and leaves every GPU as it was found."""
+"""The agent process: starts the node and its socket, notifies systemd, and restores every limit at the end."""
 
 import logging
 import os
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rheostat.agent.api import Api, UnixServer
@@ -16,55 +16,58 @@ from rheostat.agent.notify import Notifier
 from rheostat.agent.peer import group_id
 from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
+from rheostat.agent.worker import Timing
 from rheostat.errors import ConfigurationError, DriverReloaded
 from rheostat.schemas.agent import SOCKET_NAME
 
 logger = logging.getLogger(__name__)
 
-# sysexits.h, EX_TEMPFAIL: the supervisor starts us anew.
-EXIT_START_ANEW = 75
-_LOOK_SECONDS = 0.25
+# EX_TEMPFAIL of sysexits.h: the supervisor restarts the agent.
+EXIT_RESTART = 75
+_REAP_SECONDS = 0.25
 
 
 def socket_path(runtime_directory: Path) -> Path:
-    """Give where the socket is."""
+    """Return the path of the socket."""
     return runtime_directory / SOCKET_NAME
 
 
 def ledger_in(runtime_directory: Path) -> Ledger:
-    """Give the ledger; it is lost with the machine's memory, as power limits are."""
+    """Return the ledger; like power limits, it does not survive a reboot."""
     return Ledger(runtime_directory / "ledger")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How the agent runs.
+class AgentSettings:
+    """The agent's settings.
 
     Attributes:
-        runtime_directory: Where socket and ledger are.
+        runtime_directory: The directory of socket and ledger.
         site: What the site allows.
-        metrics_port: Where to serve metrics on loopback; None: nowhere.
-        own_group: Whether the agent's own group may use it, instead of the site's; for trying out.
+        metrics_port: The loopback port for metrics; None: no metrics.
+        own_group: Whether the agent's own group may use it, instead of the site's; for trials and tests.
+        timing: How long to wait for GPUs.
     """
 
     runtime_directory: Path
     site: Site
     metrics_port: int | None = None
     own_group: bool = False
+    timing: Timing = field(default_factory=Timing)
 
 
-def run(driver: Driver, settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code.
+def run(driver: Driver, settings: AgentSettings) -> int:
+    """Run until SIGTERM, SIGINT or SIGHUP, and return the exit code.
 
     Raises:
-        RheostatError: When it cannot start.
+        RheostatError: When the agent cannot start.
     """
     group = os.getgid() if settings.own_group else group_id(settings.site.group)
     if group is None:
         name = settings.site.group
         raise ConfigurationError(
-            f"There is no group {name!r}, whose members may use the agent.",
-            hint=f"Make it (groupadd --system {name}), or name another in the site file.",
+            f"There is no group {name!r}; its members may use the agent.",
+            hint=f"Create it (groupadd --system {name}), or set another group in the site file.",
         )
     ledger = ledger_in(settings.runtime_directory)
     with ledger.locked():
@@ -72,12 +75,12 @@ def run(driver: Driver, settings: Settings) -> int:
 
 
 class _Daemon:
-    def __init__(self, driver: Driver, ledger: Ledger, settings: Settings, group: int) -> None:
+    def __init__(self, driver: Driver, ledger: Ledger, settings: AgentSettings, group: int) -> None:
         self._stop = threading.Event()
         self._reloaded: DriverReloaded | None = None
         self._settings = settings
         self._notifier = Notifier()
-        self._node = Node(driver, ledger, settings.site, self._on_reload)
+        self._node = Node(driver, ledger, settings.site, self._on_reload, timing=settings.timing)
         self._group = group
         self._simulation = driver if isinstance(driver, SimulatedDriver) else None
 
@@ -95,26 +98,26 @@ class _Daemon:
         if self._settings.metrics_port is not None:
             metrics = MetricsServer(self._settings.metrics_port, self._node)
             threading.Thread(target=metrics.serve_forever, name="metrics", daemon=True).start()
-            logger.info("metrics are at http://127.0.0.1:%d/metrics", metrics.server_port)
+            logger.info("serving metrics on http://127.0.0.1:%d/metrics", metrics.server_port)
         threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
         logger.info("listening on %s", path)
         self._notifier.send("READY=1")
-        self._attend()
+        self._reap()
         self._notifier.send("STOPPING=1")
         server.shutdown()
         server.server_close()
         if self._reloaded is not None:
-            logger.error("%s The agent must start anew.", self._reloaded)
-            return EXIT_START_ANEW
+            logger.error("%s The agent must be restarted.", self._reloaded)
+            return EXIT_RESTART
         if not self._node.close():
-            logger.error("not every limit could be put back; run `rheostat agent recover`")
+            logger.error("not every limit was restored; run `rheostat agent recover`")
             return 1
         return 0
 
-    def _attend(self) -> None:
-        seconds = _LOOK_SECONDS
+    def _reap(self) -> None:
+        seconds = _REAP_SECONDS
         if self._notifier.watchdog_seconds is not None:
             seconds = min(seconds, self._notifier.watchdog_seconds / 4)
         while not self._stop.is_set():
-            self._node.attend(seconds)
+            self._node.reap(seconds)
             self._notifier.send("WATCHDOG=1")

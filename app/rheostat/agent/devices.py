@@ -1,27 +1,27 @@
-"""What the agent asks of a GPU. `nvml.py` does it on real ones, `simulated.py` on formulas.
+"""The interface to GPUs and their driver, implemented by `nvml.py` for real GPUs and `simulated.py` for simulated ones.
 
-Limits are whole milliwatts, as the driver counts them, so that what was found is put back to the digit.
+Limits are whole milliwatts, as in the driver, so that the original limit is restored exactly.
 """
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 ThrottleReason = Literal["power_cap", "thermal", "hardware"]
-"""Why the clock is held down: by the power limit, by heat, or by the board (slowdown or power brake)."""
+"""Why the clock is reduced: by the power limit, by heat, or by the board (slowdown or power brake)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuDescription:
-    """What does not change about a GPU.
+    """The fixed properties of a GPU.
 
     Attributes:
-        uuid: Names the GPU everywhere.
-        index: Its number on this node, for people.
+        uuid: Its UUID, which identifies it everywhere.
+        index: Its number on this node, for display.
         name: Its model.
-        min_power_limit_milliwatts: The lowest limit that the driver takes.
-        max_power_limit_milliwatts: The highest.
-        default_power_limit_milliwatts: What it has after the driver was loaded.
-        partitioned: Whether it is split by MIG; power is per whole GPU, so that such a one is not leased.
+        min_power_limit_milliwatts: The lowest limit that the driver accepts.
+        max_power_limit_milliwatts: The highest limit that the driver accepts.
+        default_power_limit_milliwatts: The limit after the driver is loaded.
+        partitioned: Whether it is split by MIG; it is then not leased, because power is per whole GPU.
     """
 
     uuid: str
@@ -38,57 +38,54 @@ class Device(Protocol):
 
     Any method may hang, and raises:
         GpuUnavailable: When the GPU is lost or needs a reset.
-        GpuReadOnly: When this process may not do that.
-        GpuUnsupported: When the GPU cannot do that.
-        DriverReloaded: When the driver was replaced underneath.
+        GpuReadOnly: When this process is not permitted to do that.
+        GpuUnsupported: When the GPU does not support that.
+        DriverReloaded: When the driver was replaced while in use.
         GpuCallFailed: On any other failure.
     """
 
     @property
     def description(self) -> GpuDescription:
-        """What does not change about it; no call to the driver."""
+        """Its fixed properties; no call to the driver."""
 
     def power_limit_milliwatts(self) -> int:
-        """The limit that is set."""
+        """Return the limit that is set."""
 
     def enforced_power_limit_milliwatts(self) -> int:
-        """The limit in force: the lowest of the one set and those from elsewhere."""
+        """Return the limit in force: the lowest of the one set and those from other sources."""
 
     def set_power_limit_milliwatts(self, milliwatts: int) -> None:
         """Set the limit."""
 
     def energy_millijoules(self) -> int:
-        """The energy counter, which moves about every 100 ms.
+        """Return the energy counter, which is updated about every 100 ms.
 
         Raises:
-            GpuUnsupported: When it has none.
+            GpuUnsupported: When the GPU has none.
         """
 
     def power_milliwatts(self) -> int:
-        """The power drawn, averaged over up to the last second."""
+        """Return the power drawn, averaged over up to the last second."""
 
     def throttle_reasons(self) -> frozenset[ThrottleReason]:
-        """Why its clock is held down now."""
-
-    def process_ids(self) -> tuple[int, ...]:
-        """The processes that compute on it."""
+        """Return why its clock is reduced now."""
 
 
 class Driver(Protocol):
     """All GPUs of a node."""
 
     def open(self) -> list[Device]:
-        """Begin to use the GPUs, or look again which of them are there.
+        """Open the driver if it is closed, and return the GPUs that respond.
 
         Raises:
-            AgentError: As `Device` says; the driver is closed then.
+            AgentError: As `Device` does; the driver is then closed.
         """
 
-    def silent(self) -> tuple[int, ...]:
-        """The numbers of the GPUs that did not answer when they were last looked for."""
+    def unresponsive(self) -> tuple[int, ...]:
+        """Return the indices of the GPUs that did not respond to the last `open`."""
 
     def close(self) -> None:
-        """Let go of the GPUs, so that an administrator can reset them."""
+        """Close the driver, so that an administrator can reset GPUs."""
 
     def may_set_limits(self) -> bool:
-        """Whether this process seems to be privileged enough to change limits."""
+        """Return whether this process seems to be privileged enough to change limits."""

@@ -1,20 +1,20 @@
-"""Guards one GPU: changes its limit, and puts back what was found unless somebody else has changed it since.
+"""Guards one GPU: changes its limit, and restores the limit found unless another process has changed it since.
 
-Everything here runs on the GPU's own thread (see `worker.py`), but for `view`, which any thread may read. Whatever
-fails, a method leaves the GPU in a state from which `look` or the next agent can go on.
+Everything here runs on the GPU's own thread (see `worker.py`), except reading `status`, which any thread may do.
+Whatever fails, a method leaves the GPU in a state from which `check` or the next agent can continue.
 """
 
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
+from time import monotonic_ns
 
 from rheostat.agent.devices import Device
 from rheostat.agent.energy import EnergyMeter
 from rheostat.agent.ledger import Entry, Ledger, Terms
 from rheostat.agent.site import Site
-from rheostat.agent.states import State, Verdict, close, effective_limit, is_ours, judge, move
-from rheostat.agent.views import Applied, View
+from rheostat.agent.states import GuardState, LimitOrigin, close, effective_limit, is_ours, limit_origin, transition
+from rheostat.agent.status import GpuStatus, to_watts
 from rheostat.errors import (
     AgentError,
     DriverReloaded,
@@ -26,12 +26,13 @@ from rheostat.errors import (
     GpuUnsupported,
     LeaseNotFound,
 )
+from rheostat.schemas.agent import AppliedLimit
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 1.0
 _METER_RETRY_SECONDS = 0.02
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.05, 5.0
+_FOREIGN_HINT = "The agent does not change it again during this lease."
 
 
 class Guard:
@@ -39,11 +40,13 @@ class Guard:
 
     Args:
         device: The GPU.
-        ledger: Where what was found is noted.
+        ledger: The ledger for the limit found.
         site: What the site allows.
-        on_reload: Is told when the driver was replaced underneath.
-        entry: What an agent before us left there.
-        terms: Its lease, where the owner still lives.
+        on_reload: Called when the driver was replaced while in use.
+        entry: The ledger entry that a previous agent left.
+        terms: The lease of that entry, if its owner is still alive.
+        check_seconds: How often to read the limit.
+        clock_ns: A monotonic clock in nanoseconds.
     """
 
     def __init__(
@@ -55,125 +58,129 @@ class Guard:
         *,
         entry: Entry | None,
         terms: Terms | None,
+        check_seconds: float,
+        clock_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._device = device
         self._ledger = ledger
         self._site = site
         self._on_reload = on_reload
-        self.meter = EnergyMeter(device)
+        self._check_seconds = check_seconds
+        self._clock_ns = clock_ns
+        self.meter = EnergyMeter(device, clock_ns)
         self._uuid = device.description.uuid
-        self._state = State.SUSPENDED
+        self._state = GuardState.SUSPENDED
         self._terms = terms
         self._entry = entry
         self._quiesced = False
         self._limit: int | None = None
         self._enforced: int | None = None
         self._problem: str | None = None
-        self._foreign_changes = self._restores = self._failures = 0
+        self._foreign_changes = self._restores = self._restore_failures = 0
         self._read_only = False
         self._retry_seconds = _FIRST_RETRY_SECONDS
-        self._due = 0.0
-        self.view = self._publish()
+        self._due_ns = 0
+        self.status = self._new_status()
 
-    def begin(self) -> None:
-        """Find out where the GPU stands, unless `look` has already."""
-        if self._state is State.SUSPENDED:
+    def start(self) -> None:
+        """Determine the GPU's state, unless `check` already has."""
+        if self._state is GuardState.SUSPENDED:
             self._reconcile()
 
     def hold(self, terms: Terms) -> None:
-        """Let a lease have the GPU.
+        """Assign the GPU to a lease.
 
         Raises:
-            AgentError: When it cannot have it now.
+            AgentError: When the GPU is not available.
         """
         if self._device.description.partitioned:
             raise GpuUnsupported(
-                f"GPU {self._uuid} is partitioned (MIG).", hint="Power is measured and limited for a whole GPU only."
+                f"GPU {self._uuid} is partitioned (MIG).",
+                hint="Power can be measured and limited for a whole GPU only.",
             )
         if self._terms is not None:
             raise GpuHeld(f"GPU {self._uuid} is held by lease {self._terms.lease_id}.")
-        if self._state is not State.FREE or self._entry is not None:
-            raise GpuUnavailable(f"GPU {self._uuid} is {self._state}: {self._problem or 'it will be back'}")
+        if self._state is not GuardState.FREE or self._entry is not None:
+            raise GpuUnavailable(f"GPU {self._uuid} is {self._state}: {self._problem or 'try again later'}")
         self._terms = terms
-        self._go(State.HELD)
+        self._transition(GuardState.HELD)
 
-    def apply(self, lease_id: str, requested_milliwatts: int) -> Applied:
-        """Set a limit, as far as it is allowed, for the lease that holds the GPU.
+    def apply(self, lease_id: str, requested_milliwatts: int) -> AppliedLimit:
+        """Set the allowed limit closest to the requested one, for the lease that holds the GPU.
 
         Raises:
-            AgentError: When it is not set; the GPU has the limit that it had before then.
+            AgentError: When it is not set; the GPU then keeps its previous limit.
         """
         if self._terms is None or self._terms.lease_id != lease_id:
-            raise LeaseNotFound(f"The lease {lease_id} does not hold GPU {self._uuid} any more.")
+            raise LeaseNotFound(f"Lease {lease_id} no longer holds GPU {self._uuid}.")
         if not self._site.allows_power_limits(self._uuid):
-            raise GpuReadOnly(f"The site lets nobody change the power limit of GPU {self._uuid}.")
-        if self._state is State.FOREIGN:
-            raise ForeignPowerLimit(self._problem or "", hint="It is left alone for as long as this lease lasts.")
-        if self._state not in {State.HELD, State.VERIFIED}:
+            raise GpuReadOnly(f"The site file forbids changing the power limit of GPU {self._uuid}.")
+        if self._state is GuardState.FOREIGN:
+            raise ForeignPowerLimit(self._problem or "", hint=_FOREIGN_HINT)
+        if self._state not in {GuardState.HELD, GuardState.VERIFIED}:
             raise GpuUnavailable(f"GPU {self._uuid} is {self._state}: {self._problem}")
         previous = self._entry.ours_milliwatts[-1] if self._entry else None
         try:
             return self._apply(self._terms, requested_milliwatts, previous)
         except AgentError as error:
-            self._failed(error)
-            self._go_back(previous)
+            self._record(error)
+            self._roll_back(previous)
             raise
 
-    def go_back(self, lease_id: str, previous_milliwatts: int | None) -> None:
-        """Undo what was set: back to the limit before it, or to the one found where there was none of ours."""
+    def roll_back(self, lease_id: str, previous_milliwatts: int | None) -> None:
+        """Set the previous limit again; None: restore the limit found."""
         if self._terms is not None and self._terms.lease_id == lease_id:
-            self._go_back(previous_milliwatts)
+            self._roll_back(previous_milliwatts)
 
     def release(self, lease_id: str) -> None:
-        """End a lease: put back what was found, unless somebody else has changed it since."""
+        """End a lease: restore the limit found, unless another process has changed it since."""
         if self._terms is None or self._terms.lease_id != lease_id:
             return
         self._terms = None
-        if self._state in {State.HELD, State.FOREIGN}:
-            self._go(State.FREE)
-        elif self._state in {State.INTENT, State.SET, State.VERIFIED}:
+        if self._state in {GuardState.HELD, GuardState.FOREIGN}:
+            self._transition(GuardState.FREE)
+        elif self._state in {GuardState.INTENT, GuardState.SET, GuardState.VERIFIED}:
             self._restore()
 
     def suspend(self) -> None:
-        """Put back what was found and do not touch the GPU any more, until `resume`."""
-        if self._entry is not None and self._state is not State.SUSPENDED:
+        """Restore the limit found, and do not use the GPU until `resume`."""
+        if self._entry is not None and self._state is not GuardState.SUSPENDED:
             self._restore()
         self._quiesced = True
         self.meter.pause()
-        self._problem = "The agent has let go of it: see `rheostat agent status`."
-        self._go(State.SUSPENDED)
+        self._problem = "The agent is quiesced; POST /v1/resume ends that."
+        self._transition(GuardState.SUSPENDED)
 
     def abandon(self) -> None:
-        """Give up on `suspend`, from another thread, when it hangs: what comes back then finds no driver."""
+        """Mark the GPU as quiesced, from another thread, while `suspend` hangs: the driver is about to be closed."""
         self._quiesced = True
 
     def resume(self, device: Device) -> None:
-        """Go on with the GPU, opened anew."""
-        self._device, self.meter, self._quiesced = device, EnergyMeter(device), False
+        """Use the GPU again, after it was reopened."""
+        self._device, self.meter, self._quiesced = device, EnergyMeter(device, self._clock_ns), False
         self._reconcile()
 
-    def look(self) -> float:
-        """Look after the GPU; returns in how many seconds to look again."""
+    def check(self) -> float:
+        """Check the limit and read the energy, if due; return the number of seconds until the next call."""
         try:
-            return self._look()
+            return self._check()
         except AgentError as error:
-            self._failed(error)
-            return _LOOK_SECONDS
+            self._record(error)
+            return self._check_seconds
 
-    def _look(self) -> float:
+    def _check(self) -> float:
         if self._quiesced:
-            return _LOOK_SECONDS
-        now = monotonic()
-        if now >= self._due:
-            self._due = now + _LOOK_SECONDS
-            if self._state is State.SUSPENDED:
+            return self._check_seconds
+        if self._clock_ns() >= self._due_ns:
+            self._due_ns = self._clock_ns() + round(self._check_seconds * 1e9)
+            if self._state is GuardState.SUSPENDED:
                 self._reconcile()
-            elif self._state is State.RESTORE_FAILED:
+            elif self._state is GuardState.RESTORE_FAILED:
                 self._restore()
             else:
-                self._compare()
-        pause = max(0.0, self._due - monotonic())
-        if self._terms is None or self._state is State.SUSPENDED:
+                self._detect_foreign()
+        pause = max(0, self._due_ns - self._clock_ns()) / 1e9
+        if self._terms is None or self._state is GuardState.SUSPENDED:
             self.meter.pause()
             return pause
         try:
@@ -184,45 +191,51 @@ class Guard:
             self._problem = str(error)
             return _METER_RETRY_SECONDS
 
-    def _compare(self) -> None:
-        """See whether somebody else has changed the limit."""
+    def _detect_foreign(self) -> None:
+        """Check whether another process has changed the limit."""
         current = self._read()
         self._enforced = self._read_enforced()
-        if self._state is State.VERIFIED and self._entry is not None:
+        if self._state is GuardState.VERIFIED and self._entry is not None:
             if not is_ours(current, self._entry.ours_milliwatts):
-                self._foreign(current)
+                self._mark_foreign(current)
         elif self._entry is not None:
-            self._forget()  # the ledger could not be written when the limit was found to be foreign
+            self._remove_entry()  # this failed when the limit was found to be foreign
 
-    def _apply(self, terms: Terms, requested: int, previous: int | None) -> Applied:
-        current = self._read()
+    def _apply(self, terms: Terms, requested: int, previous: int | None) -> AppliedLimit:
+        now = current = self._read()
         if previous is not None and not close(current, previous):
-            raise self._foreign(current)
+            raise self._mark_foreign(current)
         found = self._entry.found_milliwatts if self._entry else current
         target, limited_by = effective_limit(requested, found, self._site.bounds(self._device.description))
         if target != current:
             ours = (target,) if previous is None else (previous, target)
-            self._note(Entry(self._uuid, found, ours, terms))
-            self._go(State.INTENT)
+            self._write_entry(found, ours, terms)
+            self._transition(GuardState.INTENT)
             if (now := self._read()) != current:
-                raise self._foreign(now)
+                raise self._mark_foreign(now)
             self._set(target)
-            self._go(State.SET)
+            self._transition(GuardState.SET)
             if not close(now := self._read(), target):
                 if now == current:
-                    raise GpuCallFailed(f"The driver took a limit for GPU {self._uuid} but did not set it.")
-                raise self._foreign(now)
-            self._note(Entry(self._uuid, found, (target,), terms))
-            self._go(State.VERIFIED)
+                    raise GpuCallFailed(f"The driver accepted a limit for GPU {self._uuid} but did not set it.")
+                raise self._mark_foreign(now)
+            self._write_entry(found, (target,), terms)
+            self._transition(GuardState.VERIFIED)
         self._enforced = self._read_enforced()
         self._problem = None
-        self.view = self._publish()
-        assert self._limit is not None
-        return Applied(self._uuid, requested, self._limit, self._enforced, found, limited_by)
+        self.status = self._new_status()
+        return AppliedLimit(
+            gpu=self._uuid,
+            requested_watts=requested / 1000,
+            applied_watts=now / 1000,
+            enforced_watts=to_watts(self._enforced),
+            found_watts=found / 1000,
+            limited_by=limited_by,
+        )
 
-    def _go_back(self, previous: int | None) -> None:
+    def _roll_back(self, previous: int | None) -> None:
         entry = self._entry
-        if entry is None or self._state not in {State.INTENT, State.SET, State.VERIFIED}:
+        if entry is None or self._state not in {GuardState.INTENT, GuardState.SET, GuardState.VERIFIED}:
             return
         if previous is None:
             self._restore()
@@ -230,113 +243,112 @@ class Guard:
         try:
             current = self._read()
             if not is_ours(current, entry.ours_milliwatts):
-                self._foreign(current)
+                self._mark_foreign(current)
                 return
-            if self._state is State.VERIFIED:
+            if self._state is GuardState.VERIFIED:
                 if close(current, previous):
                     return
-                self._note(Entry(self._uuid, entry.found_milliwatts, (*entry.ours_milliwatts, previous), entry.terms))
-                self._go(State.INTENT)
+                self._write_entry(entry.found_milliwatts, (*entry.ours_milliwatts, previous), entry.terms)
+                self._transition(GuardState.INTENT)
             if not close(current, previous):
                 self._set(previous)
                 if not close(self._read(), previous):
-                    raise GpuCallFailed(f"The limit of GPU {self._uuid} could not be set back.")
-            self._note(Entry(self._uuid, entry.found_milliwatts, (previous,), entry.terms))
-            self._go(State.VERIFIED)
+                    raise GpuCallFailed(f"The previous limit of GPU {self._uuid} could not be set.")
+            self._write_entry(entry.found_milliwatts, (previous,), entry.terms)
+            self._transition(GuardState.VERIFIED)
         except AgentError as error:
-            self._failed(error)
+            self._record(error)
             self._restore()
 
     def _restore(self) -> None:
-        """Put back what was found; never raises."""
+        """Restore the limit found; never raises."""
         entry = self._entry
-        if entry is None or self._state in {State.SUSPENDED, State.FOREIGN}:
+        if entry is None or self._state in {GuardState.SUSPENDED, GuardState.FOREIGN}:
             return
-        self._go(State.RESTORING)
+        self._transition(GuardState.RESTORING)
         try:
             current = self._read()
-            verdict = judge(current, entry.found_milliwatts, entry.ours_milliwatts)
-            if verdict is Verdict.OURS:
+            origin = limit_origin(current, entry.found_milliwatts, entry.ours_milliwatts)
+            if origin is LimitOrigin.OURS:
                 self._set(entry.found_milliwatts)
                 self._restores += 1
                 current = self._read()
-                verdict = judge(current, entry.found_milliwatts, entry.ours_milliwatts)
-                if verdict is Verdict.OURS and not close(current, entry.found_milliwatts):
-                    raise GpuCallFailed(f"The driver took the limit found on GPU {self._uuid} but did not set it.")
-            if verdict is Verdict.FOREIGN:
-                self._foreign(current)
+                origin = limit_origin(current, entry.found_milliwatts, entry.ours_milliwatts)
+                if origin is LimitOrigin.OURS and not close(current, entry.found_milliwatts):
+                    raise GpuCallFailed(f"The driver accepted the limit found on GPU {self._uuid} but did not set it.")
+            if origin is LimitOrigin.FOREIGN:
+                self._mark_foreign(current)
                 return
-            self._forget()
+            self._remove_entry()
         except AgentError as error:
-            self._failed(error)
-            if self._state is State.RESTORING:
-                self._failures += 1
-                self._go(State.RESTORE_FAILED)
-                self._due = monotonic() + self._retry_seconds
+            self._record(error)
+            if self._state is GuardState.RESTORING:
+                self._restore_failures += 1
+                self._transition(GuardState.RESTORE_FAILED)
+                self._due_ns = self._clock_ns() + round(self._retry_seconds * 1e9)
                 self._retry_seconds = min(2 * self._retry_seconds, _LAST_RETRY_SECONDS)
-            return
-        self._retry_seconds = _FIRST_RETRY_SECONDS
-        self._problem = None
-        logger.info("GPU %s: back at the limit found, %g W", self._uuid, entry.found_milliwatts / 1000)
-        self._go(State.FREE if self._terms is None else State.HELD)
+        else:
+            self._retry_seconds = _FIRST_RETRY_SECONDS
+            self._problem = None
+            logger.info("GPU %s: restored the limit found, %g W", self._uuid, entry.found_milliwatts / 1000)
+            self._transition(GuardState.FREE if self._terms is None else GuardState.HELD)
 
     def _reconcile(self) -> None:
-        """Find out where the GPU stands, after a start, a reset or a resume."""
+        """Determine the GPU's state after a start, a reset or a resume."""
         try:
             current = self._read()
             entry = self._entry
             if entry is not None:
-                verdict = judge(current, entry.found_milliwatts, entry.ours_milliwatts)
-                if verdict is Verdict.FOREIGN:
-                    self._foreign(current)
+                origin = limit_origin(current, entry.found_milliwatts, entry.ours_milliwatts)
+                if origin is LimitOrigin.FOREIGN:
+                    self._mark_foreign(current)
                     return
-                if verdict is Verdict.OURS:
+                if origin is LimitOrigin.OURS:
                     if self._terms is None:
-                        self._go(State.RESTORING)
+                        self._transition(GuardState.RESTORING)
                         self._restore()
                         return
-                    self._note(Entry(self._uuid, entry.found_milliwatts, (current,), self._terms))
+                    self._write_entry(entry.found_milliwatts, (current,), self._terms)
                     self._problem = None
-                    self._go(State.VERIFIED)
+                    self._transition(GuardState.VERIFIED)
                     return
-                self._forget()
+                self._remove_entry()
         except AgentError as error:
-            self._failed(error)
-            return
-        self._problem = None
-        self._go(State.FREE if self._terms is None else State.HELD)
+            self._record(error)
+        else:
+            self._problem = None
+            self._transition(GuardState.FREE if self._terms is None else GuardState.HELD)
 
-    def _foreign(self, current: int) -> ForeignPowerLimit:
-        """Leave the limit to whoever set it, and report it."""
+    def _mark_foreign(self, current: int) -> ForeignPowerLimit:
+        """Report a limit that another process has set, and leave it."""
         self._foreign_changes += 1
-        self._problem = f"Somebody else has set the power limit of GPU {self._uuid} to {current / 1000:g} W."
-        logger.warning("%s It is left as it is.", self._problem)
+        self._problem = f"Another process set the power limit of GPU {self._uuid} to {current / 1000:g} W."
+        logger.warning("%s The agent leaves it.", self._problem)
         try:
-            self._forget()
+            self._remove_entry()
         except AgentError as error:
             logger.error("GPU %s: %s", self._uuid, error)
-        self._go(State.FOREIGN)
+        self._transition(GuardState.FOREIGN)
         if self._terms is None:
-            self._go(State.FREE)
-        return ForeignPowerLimit(self._problem, hint="It is left alone for as long as this lease lasts.")
+            self._transition(GuardState.FREE)
+        return ForeignPowerLimit(self._problem, hint=_FOREIGN_HINT)
 
-    def _failed(self, error: AgentError) -> None:
-        """Note an error of the GPU; one that is lost is not touched until it is back."""
+    def _record(self, error: AgentError) -> None:
+        """Record an error of the GPU, and suspend it if it is lost."""
         if isinstance(error, ForeignPowerLimit):
             return
         self._problem = str(error)
         logger.warning("GPU %s: %s", self._uuid, error)
-        if isinstance(error, GpuReadOnly):
-            self._read_only = True
+        self._read_only |= isinstance(error, GpuReadOnly)
         if isinstance(error, DriverReloaded) and not self._quiesced:
             self._on_reload(error)
         if isinstance(error, GpuUnavailable | DriverReloaded):
-            self._go(State.SUSPENDED)
-        self.view = self._publish()
+            self._transition(GuardState.SUSPENDED)
+        self.status = self._new_status()
 
     def _read(self) -> int:
         self._limit = self._device.power_limit_milliwatts()
-        self.view = self._publish()
+        self.status = self._new_status()
         return self._limit
 
     def _read_enforced(self) -> int | None:
@@ -348,28 +360,29 @@ class Guard:
         self._device.set_power_limit_milliwatts(milliwatts)
         self._read_only = False
 
-    def _note(self, entry: Entry) -> None:
+    def _write_entry(self, found: int, ours: tuple[int, ...], terms: Terms) -> None:
+        entry = Entry(self._uuid, found, ours, terms)
         try:
             self._ledger.write(entry)
         except AgentError:
-            if self._entry is None:  # half of it may be there: it must not be believed later
+            if self._entry is None:  # it may be partly written, and must not be read later
                 with suppress(AgentError):
-                    self._forget()
+                    self._remove_entry()
             raise
         self._entry = entry
 
-    def _forget(self) -> None:
+    def _remove_entry(self) -> None:
         self._ledger.remove(self._uuid)
         self._entry = None
 
-    def _go(self, state: State) -> None:
-        self._state = move(self._state, state)
-        self.view = self._publish()
+    def _transition(self, state: GuardState) -> None:
+        self._state = transition(self._state, state)
+        self.status = self._new_status()
 
-    def _publish(self) -> View:
+    def _new_status(self) -> GpuStatus:
         entry = self._entry
         found = entry.found_milliwatts if entry else self._limit
-        return View(
+        return GpuStatus(
             description=self._device.description,
             state=self._state,
             terms=self._terms,
@@ -377,20 +390,10 @@ class Guard:
             enforced_milliwatts=self._enforced,
             found_milliwatts=entry.found_milliwatts if entry else None,
             target_milliwatts=entry.ours_milliwatts[-1] if entry else None,
-            settable_milliwatts=self._settable(found),
+            settable_milliwatts=self._site.settable_range(self._device.description, found),
             problem=self._problem,
             foreign_changes=self._foreign_changes,
             restores=self._restores,
-            failures=self._failures,
+            restore_failures=self._restore_failures,
             read_only=self._read_only,
         )
-
-    def _settable(self, found: int | None) -> tuple[int, int]:
-        gpu = self._device.description
-        found = gpu.max_power_limit_milliwatts if found is None else found
-        if not self._site.allows_power_limits(self._uuid):
-            return found, found
-        bounds = self._site.bounds(gpu)
-        lowest, _ = effective_limit(gpu.min_power_limit_milliwatts, found, bounds)
-        highest, _ = effective_limit(gpu.max_power_limit_milliwatts, found, bounds)
-        return lowest, highest

@@ -1,7 +1,7 @@
-"""Who has which GPUs, and until when. In memory: what must outlive the agent is in the ledger."""
+"""The leases of GPUs, in memory; what must survive the agent is in the ledger."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -9,41 +9,60 @@ from time import monotonic
 from rheostat.agent.ledger import Terms
 from rheostat.agent.peer import user_name
 from rheostat.errors import GpuHeld, LeaseNotFound
+from rheostat.schemas.agent import HEARTBEAT_SECONDS, LeaseGrant
 
 
 @dataclass(slots=True)
 class Lease:
-    """A lease that runs.
+    """A lease in force.
 
     Attributes:
-        terms: What it was granted for.
+        terms: Its terms.
         uuids: Its GPUs.
-        descriptor: Becomes readable when its owner dies.
-        expires_at: When it lapses, on the monotonic clock.
-        changing: Is held while its limits are changed.
+        descriptor: A descriptor that becomes readable when its owner exits.
+        clock: The clock of `expires_at`, in seconds.
+        expires_at: When it expires.
+        changing: A lock to hold while its limits are changed.
     """
 
     terms: Terms
     uuids: tuple[str, ...]
     descriptor: int
-    expires_at: float = 0.0
-    changing: threading.Lock = field(default_factory=threading.Lock)
+    clock: Callable[[], float] = monotonic
+    expires_at: float = field(init=False)
+    changing: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        """Let it run for its time from now on."""
-        self.expires_at = monotonic() + self.terms.ttl_seconds
+        """Extend the lease by its full term from now."""
+        self.expires_at = self.clock() + self.terms.ttl_seconds
 
     @property
     def expiry(self) -> datetime:
-        """When it lapses, for people."""
-        return datetime.now(UTC) + timedelta(seconds=self.expires_at - monotonic())
+        """When it expires, in wall-clock time."""
+        return datetime.now(UTC) + timedelta(seconds=self.expires_at - self.clock())
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether it was not renewed in time."""
+        return self.expires_at <= self.clock()
+
+    def to_wire(self) -> LeaseGrant:
+        """Return the lease as granted, to be renewed four times per term, or at least every 15 s."""
+        ttl_seconds = self.terms.ttl_seconds
+        return LeaseGrant(
+            lease_id=self.terms.lease_id,
+            gpus=list(self.uuids),
+            ttl_seconds=ttl_seconds,
+            heartbeat_seconds=min(HEARTBEAT_SECONDS, ttl_seconds / 4),
+            expires_at=self.expiry,
+        )
 
 
 def holder(terms: Terms) -> str:
-    """Say who has a lease."""
+    """Return the holder of a lease, for messages."""
     owner = terms.owner
     what = "".join(
         f", {name} {value}" for name, value in (("job", terms.job_id), ("trial", terms.trial_id)) if value is not None
@@ -52,7 +71,7 @@ def holder(terms: Terms) -> str:
 
 
 class Leases:
-    """The leases of a node; each GPU has one at most. Any thread may ask."""
+    """The leases of a node, at most one per GPU. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,37 +79,39 @@ class Leases:
         self._by_uuid: dict[str, Lease] = {}
 
     def add(self, lease: Lease) -> None:
-        """Take a lease in.
+        """Add a lease.
 
         Raises:
-            GpuHeld: When another one has one of its GPUs.
+            GpuHeld: When one of its GPUs is leased.
         """
         with self._lock:
             for uuid in lease.uuids:
                 if (other := self._by_uuid.get(uuid)) is not None:
                     raise GpuHeld(
                         f"GPU {uuid} is held by {holder(other.terms)} until {other.expiry:%H:%M:%S} UTC or longer.",
-                        hint="Ask for another GPU, or wait.",
+                        hint="Lease another GPU, or wait.",
                     )
             self._by_id[lease.terms.lease_id] = lease
             self._by_uuid.update(dict.fromkeys(lease.uuids, lease))
 
     def get(self, lease_id: str) -> Lease:
-        """Give a lease.
+        """Return a lease by id.
 
         Raises:
-            LeaseNotFound: When there is none of that id.
+            LeaseNotFound: When there is no such lease.
         """
         with self._lock:
             if lease_id not in self._by_id:
-                raise LeaseNotFound(f"There is no lease {lease_id}.", hint="It was ended, or lapsed: make a new one.")
+                raise LeaseNotFound(
+                    f"There is no lease {lease_id}.", hint="It has ended or expired: request a new one."
+                )
             return self._by_id[lease_id]
 
     def join(self, lease_id: str, uuid: str) -> None:
-        """Let a lease have one more GPU.
+        """Add a GPU to a lease.
 
         Raises:
-            LeaseNotFound: When there is none of that id.
+            LeaseNotFound: When there is no such lease.
         """
         lease = self.get(lease_id)
         with self._lock:
@@ -98,24 +119,23 @@ class Leases:
             self._by_uuid[uuid] = lease
 
     def of(self, uuid: str) -> Lease | None:
-        """Give the lease that has a GPU."""
+        """Return the lease of a GPU, if any."""
         with self._lock:
             return self._by_uuid.get(uuid)
 
     def remove(self, lease_id: str) -> Lease | None:
-        """Take a lease out; None: it is out already. Who gets the lease is the one who ends it."""
+        """Remove and return a lease; None: another thread has removed it."""
         with self._lock:
             lease = self._by_id.pop(lease_id, None)
             for uuid in lease.uuids if lease else ():
                 del self._by_uuid[uuid]
             return lease
 
-    def all(self) -> Iterable[Lease]:
-        """Give all leases."""
+    def all(self) -> tuple[Lease, ...]:
+        """Return all leases."""
         with self._lock:
             return tuple(self._by_id.values())
 
-    def lapsed(self) -> list[str]:
-        """Give the leases that were silent for too long."""
-        now = monotonic()
-        return [lease.terms.lease_id for lease in self.all() if lease.expires_at <= now]
+    def expired(self) -> list[str]:
+        """Return the ids of the leases that were not renewed in time."""
+        return [lease.terms.lease_id for lease in self.all() if lease.is_expired]

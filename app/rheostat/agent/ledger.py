@@ -1,7 +1,7 @@
-"""The write-ahead ledger: what every GPU's limit was before we changed it, durable before we do.
+"""The write-ahead ledger: every GPU's limit from before the agent changed it, stored durably before it does.
 
-One small file per GPU, named by its UUID, in the runtime directory. A file appears and changes only by rename, so that
-whoever dies, whenever, leaves either the old entry or the new one. No file: nothing of ours is on that GPU.
+One small file per GPU, named by its UUID, in the runtime directory. A file is created and replaced only by rename, so
+that a crash at any moment leaves either the old entry or the new one. No file: the GPU has no limit of the agent's.
 """
 
 import fcntl
@@ -26,12 +26,12 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The process that a lease is tied to.
+    """The process that owns a lease.
 
     Attributes:
-        pid: Its id.
-        start_ticks: When it started, in clock ticks since boot: tells it from a later one of the same id.
-        uid: Its user.
+        pid: Its process id.
+        start_ticks: When it started, in clock ticks since boot; distinguishes it from a later process of the same id.
+        uid: Its user id.
     """
 
     pid: int
@@ -41,14 +41,14 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a lease was granted for.
+    """The terms of a lease.
 
     Attributes:
-        lease_id: Names the lease.
-        owner: Whose it is.
-        ttl_seconds: It lapses when it is silent for longer.
-        job_id: What the owner trains, if it said so.
-        trial_id: In which trial.
+        lease_id: The id of the lease.
+        owner: The process that owns it.
+        ttl_seconds: It expires when it is not renewed for this long.
+        job_id: The job that the owner trains, if known.
+        trial_id: The trial of that job, if known.
     """
 
     lease_id: str
@@ -60,13 +60,13 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What must be put back on a GPU.
+    """What must be restored on a GPU.
 
     Attributes:
         uuid: The GPU.
-        found_milliwatts: The limit that was there before us.
-        ours_milliwatts: The limits that we may have left there: the one set and the one about to be.
-        terms: The lease under which that happened.
+        found_milliwatts: The limit found before the agent's first change.
+        ours_milliwatts: The limits that the agent may have set: the current one and the one it is about to set.
+        terms: The lease that the limits were set for.
     """
 
     uuid: str
@@ -79,7 +79,7 @@ class Ledger:
     """The entries of this node.
 
     Args:
-        directory: Where they are kept; made when it is not there.
+        directory: The directory of the entries; created if missing.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -88,30 +88,30 @@ class Ledger:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only agent on this node for the length of a block.
+        """Hold the lock that only one agent per node can have.
 
         Raises:
-            ConfigurationError: When another one is, or when the directory cannot be used.
+            ConfigurationError: When another agent holds it, or the directory cannot be used.
         """
         try:
             self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
             _check_owner(self._directory)
             lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigurationError(f"The ledger cannot be kept in {self._directory}: {error}.") from None
+            raise ConfigurationError(f"The ledger directory {self._directory} cannot be used: {error}.") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         except BlockingIOError:
-            raise ConfigurationError("Another agent is at work with this ledger.") from None
+            raise ConfigurationError("Another agent is running with this ledger.") from None
         finally:
             os.close(lock)
 
     def write(self, entry: Entry) -> None:
-        """Make an entry durable; when this returns it outlives any crash of ours.
+        """Store an entry durably.
 
         Raises:
-            LedgerFailed: When it could not be; the entry before it still stands.
+            LedgerFailed: When that fails; the previous entry is unchanged.
         """
         text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, **asdict(entry)}, indent=1)
         path = self._path(entry.uuid)
@@ -127,10 +127,10 @@ class Ledger:
             raise LedgerFailed(f"The ledger cannot be written: {error}.") from None
 
     def remove(self, uuid: str) -> None:
-        """Forget a GPU, for good.
+        """Remove the entry of a GPU, durably.
 
         Raises:
-            LedgerFailed: When that did not work.
+            LedgerFailed: When that fails.
         """
         try:
             self._path(uuid).unlink(missing_ok=True)
@@ -139,27 +139,27 @@ class Ledger:
             raise LedgerFailed(f"The ledger cannot be written: {error}.") from None
 
     def read(self) -> dict[str, Entry]:
-        """Give all entries by UUID; the caller holds the lock.
+        """Return all entries by UUID; the caller holds the lock.
 
-        Entries from before a reboot are removed: limits do not outlive one. What cannot be read is set aside, as
-        nobody can tell what it says, and reported.
+        Entries from before a reboot are removed, because limits do not survive one. Unreadable files are set aside and
+        reported.
         """
         entries = {}
         for path, found in self._parsed():
             if isinstance(found, Exception):
-                logger.error("the ledger's %s cannot be read (%r) and is set aside", path, found)
+                logger.error("ledger file %s is unreadable (%r) and is set aside", path, found)
                 path.rename(path.with_suffix(".unreadable"))
                 continue
             entry, boot_id = found
             if boot_id != self._boot_id:
-                logger.info("%s: the limit noted before the reboot is gone", entry.uuid)
+                logger.info("%s: removing the entry from before the reboot", entry.uuid)
                 self.remove(entry.uuid)
                 continue
             entries[entry.uuid] = entry
         return entries
 
     def peek(self) -> list[Entry]:
-        """Give the entries and change nothing: for anybody, while an agent may be at work."""
+        """Return the entries and change nothing; needs no lock."""
         found = [one for _, one in self._parsed() if not isinstance(one, Exception)]
         return [entry for entry, boot_id in found if boot_id == self._boot_id]
 
@@ -171,16 +171,16 @@ class Ledger:
                 yield path, error
 
     def unreadable(self) -> list[str]:
-        """Give the names of the files that were set aside, until somebody has removed them."""
+        """Return the names of the files that were set aside and not yet removed by an administrator."""
         return sorted(path.name for path in self._directory.glob("*.unreadable"))
 
     def has_entries(self) -> bool:
-        """Whether there is anything to put back."""
+        """Return whether there are any entries."""
         return any(self._directory.glob("*.json"))
 
     def _path(self, uuid: str) -> Path:
         if _UUID.fullmatch(uuid) is None:
-            raise LedgerFailed(f"{uuid!r} does not look like the UUID of a GPU.")
+            raise LedgerFailed(f"{uuid!r} is not the UUID of a GPU.")
         return self._directory / f"{uuid}.json"
 
     def _sync_directory(self) -> None:
@@ -192,18 +192,19 @@ class Ledger:
 
 
 def _check_owner(directory: Path) -> None:
-    """Refuse a directory that somebody else could write to: what is in it is done with root's rights."""
+    """Refuse a directory that another user could write to: root acts on its contents."""
     status = directory.stat()
     if status.st_uid not in {0, os.geteuid()} or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigurationError(
-            f"Others can write to the ledger's directory {directory}.", hint="Give it to root alone."
+            f"The ledger directory {directory} is writable by other users.",
+            hint=f"Run: chown root {directory}; chmod go-w {directory}",
         )
 
 
 def _parse(text: str) -> tuple[Entry, str]:
     document = json.loads(text)
     if document.pop("version") != _VERSION:
-        raise ValueError("another version wrote it")
+        raise ValueError("written by another version")
     boot_id = document.pop("boot_id")
     terms = document.pop("terms")
     owner = Owner(**terms.pop("owner"))

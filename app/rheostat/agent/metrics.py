@@ -5,61 +5,58 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 
 from rheostat.agent.node import Node
-from rheostat.agent.states import State
-from rheostat.agent.views import View
+from rheostat.agent.states import GuardState
+from rheostat.agent.status import GpuStatus, to_watts
 from rheostat.errors import ConfigurationError
 
 _Sample = tuple[str, float]
 
 
 def exposition(node: Node) -> str:
-    """Give all metrics of a node; what is not known is left out."""
-    views = node.views()
+    """Return all metrics of a node; unknown values are left out."""
+    statuses = node.statuses()
     lines: list[str] = []
 
     def family(name: str, kind: str, help_text: str, samples: Iterable[_Sample]) -> None:
         lines.extend((f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"))
         lines.extend(f"{name}{{{labels}}} {value:g}" for labels, value in samples)
 
-    def by_gpu(value_of: Callable[[View], float | None]) -> list[_Sample]:
-        values = [(view, value_of(view)) for view in views]
-        return [(f'gpu="{view.description.uuid}"', value) for view, value in values if value is not None]
-
-    def watts(milliwatts: int | None) -> float | None:
-        return None if milliwatts is None else milliwatts / 1000
+    def by_gpu(value_of: Callable[[GpuStatus], float | None]) -> list[_Sample]:
+        values = [(status, value_of(status)) for status in statuses]
+        return [(f'gpu="{status.uuid}"', value) for status, value in values if value is not None]
 
     family(
         "rheostat_agent_power_limit_watts",
         "gauge",
-        "Power limit that was last seen.",
-        by_gpu(lambda view: watts(view.power_limit_milliwatts)),
+        "Power limit as last read.",
+        by_gpu(lambda status: to_watts(status.power_limit_milliwatts)),
     )
     family(
         "rheostat_agent_found_power_limit_watts",
         "gauge",
-        "Power limit that is to be put back.",
-        by_gpu(lambda view: watts(view.found_milliwatts)),
+        "Power limit to restore.",
+        by_gpu(lambda status: to_watts(status.found_milliwatts)),
     )
     family(
         "rheostat_agent_gpu_state",
         "gauge",
-        "1 for the state that the GPU is in.",
+        "1 for the current state of the GPU.",
         [
-            (f'gpu="{view.description.uuid}",state="{state}"', float(view.state is state))
-            for view in views
-            for state in State
+            (f'gpu="{status.uuid}",state="{state}"', float(status.state is state))
+            for status in statuses
+            for state in GuardState
         ],
     )
     family(
         "rheostat_agent_gpu_answers",
         "gauge",
-        "Whether the driver answers for the GPU.",
-        by_gpu(lambda view: float(not node.hangs(view.description.uuid))),
+        "Whether the driver responds for the GPU.",
+        by_gpu(lambda status: float(not node.is_hung(status.uuid))),
     )
     for name, help_text, value_of in (
-        ("foreign_changes", "Limits of ours that somebody else changed.", lambda view: view.foreign_changes),
-        ("restores", "Limits that were put back.", lambda view: view.restores),
-        ("restore_failures", "Tries to put a limit back that failed.", lambda view: view.failures),
+        ("foreign_changes", "Limits that another process changed.", lambda status: status.foreign_changes),
+        ("restores", "Limits restored.", lambda status: status.restores),
+        ("restore_failures", "Failed attempts to restore a limit.", lambda status: status.restore_failures),
     ):
         family(f"rheostat_agent_{name}_total", "counter", help_text, by_gpu(value_of))
     return "\n".join(lines) + "\n"
@@ -69,7 +66,7 @@ class MetricsServer(ThreadingHTTPServer):
     """Serves the metrics of a node on loopback.
 
     Args:
-        port: To listen on; 0: any free one.
+        port: The port to listen on; 0: any free one.
         node: The GPUs.
     """
 
@@ -81,10 +78,10 @@ class MetricsServer(ThreadingHTTPServer):
         try:
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:
-            raise ConfigurationError(f"Metrics cannot be served on port {port}: {error.strerror}.") from None
+            raise ConfigurationError(f"Port {port} cannot be used for metrics: {error.strerror}.") from None
 
     def server_bind(self) -> None:
-        """Bind without asking the name service who loopback is, as the base class would: it may not answer."""
+        """Bind without the base class's name service lookup, which may hang."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
@@ -105,4 +102,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Scrapes are not worth a line each."""
+        """Do not log scrapes."""

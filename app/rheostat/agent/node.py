@@ -1,9 +1,9 @@
-"""The GPUs of a node, and what leases do to them. Any thread may call; each GPU is touched on its own thread alone."""
+"""The GPUs of a node and their leases. Thread-safe: each GPU is used on its own thread only."""
 
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -12,26 +12,23 @@ from typing import TypeVar
 from uuid import uuid4
 
 from rheostat.agent.devices import Device, Driver
-from rheostat.agent.energy import Usage
 from rheostat.agent.guard import Guard
 from rheostat.agent.lease import Lease, Leases, holder
 from rheostat.agent.ledger import Entry, Ledger, Owner, Terms
-from rheostat.agent.peer import Deaths, reopen_owner
+from rheostat.agent.peer import ExitWatcher, reopen_owner
 from rheostat.agent.site import Site
-from rheostat.agent.states import State
-from rheostat.agent.views import Applied, View
-from rheostat.agent.worker import Worker
+from rheostat.agent.states import GuardState
+from rheostat.agent.status import GpuStatus
+from rheostat.agent.worker import Timing, Worker
 from rheostat.errors import AgentError, DriverReloaded, GpuNotFound, GpuUnavailable, LeaseNotFound
+from rheostat.schemas.agent import AppliedLimit, GpuUsage, NodeGpu
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# What a driver call may take before the caller is told that the GPU does not answer.
-DEADLINE_SECONDS = 5.0
-# A thread that has been at one thing for so long hangs.
-HUNG_SECONDS = 2.0
-_FIRST_MISSING_SECONDS, _LAST_MISSING_SECONDS = 2.0, 60.0
+_HUNG_SECONDS = 2.0
+_LAST_MISSING_SECONDS = 60.0
 
 
 class _Gpu:
@@ -39,18 +36,20 @@ class _Gpu:
 
     def __init__(self, guard: Guard, uuid: str) -> None:
         self.guard = guard
-        self.worker = Worker(uuid, guard.look)
+        self.uuid = uuid
+        self.worker = Worker(uuid, guard.check)
 
 
 class Node:
     """The GPUs of this node.
 
     Args:
-        driver: Gives them.
-        ledger: Where what was found on them is noted; the caller holds its lock.
+        driver: The driver of the GPUs.
+        ledger: The ledger for the limits found; the caller holds its lock.
         site: What the site allows.
-        on_reload: Is told when the driver was replaced underneath, so that the agent must start anew.
-        deadline_seconds: For what is done to one GPU.
+        on_reload: Called when the driver was replaced while in use, so that the agent must restart.
+        timing: How long to wait for GPUs.
+        clock: A monotonic clock in seconds, for leases.
     """
 
     def __init__(
@@ -59,82 +58,93 @@ class Node:
         ledger: Ledger,
         site: Site,
         on_reload: Callable[[DriverReloaded], None],
-        deadline_seconds: float = DEADLINE_SECONDS,
+        *,
+        timing: Timing,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._driver = driver
         self._ledger = ledger
         self._site = site
         self._on_reload = on_reload
-        self._deadline_seconds = deadline_seconds
+        self._timing = timing
+        self._clock = clock
         self._leases = Leases()
-        self._deaths = Deaths()
+        self._exits = ExitWatcher()
         self._gpus: dict[str, _Gpu] = {}
         self._entries: dict[str, Entry] = {}
         self._quiesced = False
-        self._switching = threading.Lock()
+        self._opening = threading.Lock()
+        self._finder = threading.Thread(target=self._find_missing, name="missing GPUs", daemon=True)
+        self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Take the GPUs over, with what an agent before left on them.
+        """Open the GPUs, with what a previous agent left on them.
 
         Raises:
             AgentError: When the driver cannot be used.
         """
         devices = self._driver.open()
         self._entries = self._ledger.read()
-        self._take(devices, self._readopt({device.description.uuid for device in devices}))
+        self._add(devices, self._readopt({device.description.uuid for device in devices}))
         for uuid in self.missing():
-            logger.error("GPU %s, whose limit is to be restored, is not there", uuid)
-        threading.Thread(target=self._look_for_missing, name="missing GPUs", daemon=True).start()
+            logger.error("GPU %s, whose limit must be restored, is missing", uuid)
+        self._finder.start()
 
-    def _take(self, devices: Iterable[Device], living: Mapping[str, Terms]) -> None:
-        """Take over GPUs that were not there before, with the leases that go on."""
-        new = {device.description.uuid: device for device in devices}
-        taken = {}
-        for uuid, device in new.items():
-            entry = self._entries.get(uuid)
-            guard = Guard(device, self._ledger, self._site, self._on_reload, entry=entry, terms=living.get(uuid))
-            taken[uuid] = _Gpu(guard, uuid)
-        self._gpus = {**self._gpus, **taken}
-        self._settle([(gpu, gpu.worker.submit(gpu.guard.begin)) for gpu in taken.values()])
+    def _add(self, devices: Iterable[Device], alive: Mapping[str, Terms]) -> None:
+        """Add GPUs, with the leases that continue."""
+        added = {}
+        for device in devices:
+            uuid = device.description.uuid
+            guard = Guard(
+                device,
+                self._ledger,
+                self._site,
+                self._on_reload,
+                entry=self._entries.get(uuid),
+                terms=alive.get(uuid),
+                check_seconds=self._timing.check_seconds,
+            )
+            added[uuid] = _Gpu(guard, uuid)
+        self._gpus = {**self._gpus, **added}
+        self._wait_all([(gpu, gpu.worker.submit(gpu.guard.start)) for gpu in added.values()])
 
     def missing(self) -> set[str]:
-        """Give the GPUs whose limit is to be restored but that have not been there since the start."""
+        """Return the GPUs whose limit must be restored but that have been missing since the start."""
         return set(self._entries) - set(self._gpus)
 
-    def _look_for_missing(self) -> None:
-        """A GPU that did not answer at the start may do so later; on a thread of its own, since it may hang."""
-        pause_seconds = _FIRST_MISSING_SECONDS
-        while self.missing() or self._driver.silent():
-            sleep(pause_seconds)
+    def _find_missing(self) -> None:
+        """Add GPUs that respond later; on a thread of its own, because opening them may hang."""
+        pause_seconds = self._timing.missing_seconds
+        while (self.missing() or self._driver.unresponsive()) and not self._stopped.wait(pause_seconds):
             pause_seconds = min(2 * pause_seconds, _LAST_MISSING_SECONDS)
             try:
-                with self._switch():
+                with self._driver_lock():
                     if not self._quiesced:
-                        self._take_missing()
+                        self._add_missing()
             except AgentError as error:
-                logger.warning("the missing GPUs cannot be looked for: %s", error)
+                logger.warning("cannot look for missing GPUs: %s", error)
 
-    def _take_missing(self) -> None:
+    def _add_missing(self) -> None:
         found = [device for device in self._driver.open() if device.description.uuid not in self._gpus]
-        self._take(found, self._rejoin({device.description.uuid for device in found} & set(self._entries)))
+        self._add(found, self._rejoin({device.description.uuid for device in found} & set(self._entries)))
 
     def _readopt(self, uuids: set[str]) -> dict[str, Terms]:
-        """Go on with the leases whose owners live."""
-        living: dict[str, Terms] = {}
+        """Continue the leases whose owners are alive, and return their terms by GPU."""
+        alive: dict[str, Terms] = {}
         by_terms: dict[Terms, list[str]] = {}
         for uuid in uuids & set(self._entries):
             by_terms.setdefault(self._entries[uuid].terms, []).append(uuid)
         for terms, held in by_terms.items():
             if (descriptor := reopen_owner(terms.owner)) is None:
-                logger.info("%s has ended while no agent ran", holder(terms))
+                logger.info("%s exited while no agent was running", holder(terms))
                 continue
-            self._leases.add(Lease(terms, tuple(sorted(held)), descriptor))
-            self._deaths.watch(descriptor, terms.lease_id)
-            living.update(dict.fromkeys(held, terms))
-        return living
+            self._leases.add(Lease(terms, tuple(sorted(held)), descriptor, self._clock))
+            self._exits.watch(descriptor, terms.lease_id)
+            alive.update(dict.fromkeys(held, terms))
+        return alive
 
     def _rejoin(self, uuids: set[str]) -> dict[str, Terms]:
-        """Give GPUs that come late back to the leases that have gone on without them."""
+        """Return GPUs that were missing to their leases, and return the terms by GPU."""
         joined = {}
         for uuid in uuids:
             with suppress(LeaseNotFound):
@@ -143,47 +153,50 @@ class Node:
                 joined[uuid] = terms
         return joined
 
-    def views(self) -> list[View]:
-        """Give how every GPU stands, without asking the driver."""
-        return [gpu.guard.view for gpu in self._gpus.values()]
+    def statuses(self) -> list[GpuStatus]:
+        """Return each GPU's status, without a call to the driver."""
+        return [gpu.guard.status for gpu in self._gpus.values()]
 
-    def lease_of(self, uuid: str) -> Lease | None:
-        """Give the lease that has a GPU."""
-        return self._leases.of(uuid)
+    def to_wire(self, uuids: Collection[str] | None = None) -> list[NodeGpu]:
+        """Return the status of some GPUs, or of all, with their leases."""
+        found = [status for status in self.statuses() if uuids is None or status.uuid in uuids]
+        return [
+            status.to_wire(self._leases.of(status.uuid), responds=not self.is_hung(status.uuid)) for status in found
+        ]
 
     def lease(self, lease_id: str) -> Lease:
-        """Give a lease.
+        """Return a lease by id.
 
         Raises:
-            LeaseNotFound: When there is none of that id.
+            LeaseNotFound: When there is no such lease.
         """
         return self._leases.get(lease_id)
 
     def problems(self) -> list[str]:
-        """Give all that keeps the node from its duty, in words."""
-        told = [f"GPU {uuid} is not there, and its limit is still to be restored." for uuid in self.missing()]
-        told.extend(f"GPU {index} did not answer when it was looked for." for index in self._driver.silent())
-        told.extend(
-            f"The ledger's {name} cannot be read: what was found there is not known. See to the limit, and remove it."
+        """Return everything that keeps the node from being ready, as sentences."""
+        found = [f"GPU {uuid} is missing, and its limit must still be restored." for uuid in self.missing()]
+        found.extend(f"GPU {index} did not respond when it was opened." for index in self._driver.unresponsive())
+        found.extend(
+            f"The ledger file {name} is unreadable: check that GPU's power limit, then delete the file."
             for name in self._ledger.unreadable()
         )
         if not self._driver.may_set_limits():
-            told.append("The agent may not change power limits: it needs root or CAP_SYS_ADMIN.")
+            found.append("The agent may not change power limits: it needs root or CAP_SYS_ADMIN.")
         if self._quiesced:
-            told.append("The agent has let go of the GPUs; `resume` takes them up again.")
+            found.append("The agent is quiesced; POST /v1/resume ends that.")
         for uuid, gpu in self._gpus.items():
-            view = gpu.guard.view
-            if self.hangs(uuid):
-                told.append(f"GPU {uuid} has not answered for {gpu.worker.busy_seconds:.0f} s.")
-            elif view.read_only:
-                told.append(f"The driver lets the agent change no power limit of GPU {uuid}.")
-            elif view.state in {State.RESTORE_FAILED, State.SUSPENDED} and not self._quiesced:
-                told.append(f"GPU {uuid} is {view.state}: {view.problem}")
-        return told
+            status = gpu.guard.status
+            if self.is_hung(uuid):
+                found.append(f"GPU {uuid} has not responded for {gpu.worker.busy_seconds:.0f} s.")
+            elif status.read_only:
+                found.append(f"The driver does not permit changing the power limit of GPU {uuid}.")
+            elif status.state in {GuardState.RESTORE_FAILED, GuardState.SUSPENDED} and not self._quiesced:
+                found.append(f"GPU {uuid} is {status.state}: {status.problem}")
+        return found
 
-    def hangs(self, uuid: str) -> bool:
-        """Whether a GPU does not answer."""
-        return self._gpus[uuid].worker.busy_seconds > HUNG_SECONDS
+    def is_hung(self, uuid: str) -> bool:
+        """Return whether a GPU does not respond."""
+        return self._gpus[uuid].worker.busy_seconds > _HUNG_SECONDS
 
     def grant(
         self,
@@ -195,48 +208,48 @@ class Node:
         job_id: str | None,
         trial_id: str | None,
     ) -> Lease:
-        """Give GPUs to a process, all or none; the descriptor of the process is ours then.
+        """Lease GPUs to a process, all or none; the node then owns the descriptor of the process.
 
         Raises:
-            AgentError: When it cannot have them all.
+            AgentError: When one of them is not available.
         """
         terms = Terms(uuid4().hex, owner, ttl_seconds, job_id, trial_id)
-        lease = Lease(terms, tuple(dict.fromkeys(uuids)), descriptor)
+        lease = Lease(terms, tuple(dict.fromkeys(uuids)), descriptor, self._clock)
         try:
             gpus = [self._gpu(uuid) for uuid in lease.uuids]
             self._leases.add(lease)
         except AgentError:
             os.close(descriptor)
             raise
-        self._deaths.watch(descriptor, terms.lease_id)
+        self._exits.watch(descriptor, terms.lease_id)
         try:
-            self._together([(gpu, partial(gpu.guard.hold, terms)) for gpu in gpus])
+            self._run_all([(gpu, partial(gpu.guard.hold, terms)) for gpu in gpus])
         except AgentError:
-            self.end(terms.lease_id, "was not granted")
+            self.end(terms.lease_id, "is withdrawn")
             raise
         return lease
 
-    def set_power_limit(self, lease_id: str, milliwatts: int) -> list[Applied]:
+    def set_power_limit(self, lease_id: str, milliwatts: int) -> list[AppliedLimit]:
         """Set the limit of all GPUs of a lease, or of none.
 
         Raises:
-            AgentError: Of the first GPU that could not have it; all have the limits that they had before then, or get
-                them as soon as they answer.
+            AgentError: The error of the first GPU that failed; all keep their previous limits, or get them back as soon
+                as they respond.
         """
         lease = self._leases.get(lease_id)
-        if not lease.changing.acquire(timeout=self._deadline_seconds):
-            raise GpuUnavailable(f"The limits of lease {lease_id} are being changed already.")
+        if not lease.changing.acquire(timeout=self._timing.deadline_seconds):
+            raise GpuUnavailable(f"Another request is changing the limits of lease {lease_id}.")
         try:
             gpus = [self._gpu(uuid) for uuid in lease.uuids]
-            previous = [gpu.guard.view.target_milliwatts for gpu in gpus]
+            previous = [gpu.guard.status.target_milliwatts for gpu in gpus]
             try:
-                applied = self._together([(gpu, partial(gpu.guard.apply, lease_id, milliwatts)) for gpu in gpus])
+                applied = self._run_all([(gpu, partial(gpu.guard.apply, lease_id, milliwatts)) for gpu in gpus])
             except AgentError:
                 back = [
-                    (gpu, gpu.worker.submit(partial(gpu.guard.go_back, lease_id, limit)))
+                    (gpu, gpu.worker.submit(partial(gpu.guard.roll_back, lease_id, limit)))
                     for gpu, limit in zip(gpus, previous, strict=True)
                 ]
-                self._settle([pair for pair in back if not self.hangs(pair[0].guard.view.description.uuid)])
+                self._wait_all([pair for pair in back if not self.is_hung(pair[0].uuid)])
                 raise
         finally:
             lease.changing.release()
@@ -244,92 +257,97 @@ class Node:
         return applied
 
     def end(self, lease_id: str, why: str) -> list[str]:
-        """End a lease and put back what was found.
-
-        Returns:
-            Its GPUs; what they are like is in `views`. Those that hang are restored when they answer.
-        """
+        """End a lease, restore the limits found, and return its GPUs; hung ones are restored when they respond."""
         lease = self._leases.remove(lease_id)
         if lease is None:
             return []
-        logger.info("the lease of %s on %s %s", holder(lease.terms), ", ".join(lease.uuids), why)
-        self._deaths.forget(lease.descriptor)
+        logger.info("lease of %s on %s %s", holder(lease.terms), ", ".join(lease.uuids), why)
+        self._exits.forget(lease.descriptor)
         gpus = [self._gpus[uuid] for uuid in lease.uuids]
-        self._settle([(gpu, gpu.worker.submit(partial(gpu.guard.release, lease_id))) for gpu in gpus])
+        self._wait_all([(gpu, gpu.worker.submit(partial(gpu.guard.release, lease_id))) for gpu in gpus])
         return list(lease.uuids)
 
-    def usage(self, uuid: str, since_ns: int | None, until_ns: int, wait_seconds: float) -> Usage:
-        """Tell what a GPU used; see `EnergyMeter.usage`.
+    def usage(self, uuid: str, since_ns: int | None, until_ns: int, wait_seconds: float) -> GpuUsage:
+        """Return the energy used in a window; see `EnergyMeter.usage`. Only the energy of a leased GPU is waited for.
 
         Raises:
             GpuNotFound: When there is no such GPU.
         """
-        return self._gpu(uuid).guard.meter.usage(since_ns, until_ns, wait_seconds)
+        leased = self._leases.of(uuid) is not None
+        return self._gpu(uuid).guard.meter.usage(since_ns, until_ns, wait_seconds if leased else 0.0)
 
     def quiesce(self) -> None:
-        """Put back what was found and let go of the driver, so that GPUs can be reset. Leases stay."""
-        with self._switch():
+        """Restore the limits found and close the driver, so that GPUs can be reset. Leases continue."""
+        with self._driver_lock():
             if self._quiesced:
                 return
             self._quiesced = True
-            futures = [(gpu, gpu.worker.submit(gpu.guard.suspend)) for gpu in self._gpus.values()]
-            self._settle(futures)
+            self._wait_all([(gpu, gpu.worker.submit(gpu.guard.suspend)) for gpu in self._gpus.values()])
             for gpu in self._gpus.values():
                 gpu.guard.abandon()
-            # It waits for calls that hang, which may be why the GPU is to be reset.
+            # It waits for hung calls, which may be the reason for the reset.
             closing = threading.Thread(target=self._driver.close, daemon=True)
             closing.start()
-            closing.join(self._deadline_seconds)
+            closing.join(self._timing.deadline_seconds)
 
     def resume(self) -> None:
-        """Take the GPUs up again.
+        """Open the GPUs again.
 
         Raises:
-            AgentError: When the driver cannot be used; the GPUs stay let go of.
+            AgentError: When the driver cannot be used; the agent then stays quiesced.
         """
-        with self._switch():
+        with self._driver_lock():
             if not self._quiesced:
                 return
             devices: dict[str, Device] = {device.description.uuid: device for device in self._driver.open()}
             self._quiesced = False
             back = [(self._gpus[uuid], device) for uuid, device in devices.items() if uuid in self._gpus]
-            self._settle([(gpu, gpu.worker.submit(partial(gpu.guard.resume, device))) for gpu, device in back])
+            self._wait_all([(gpu, gpu.worker.submit(partial(gpu.guard.resume, device))) for gpu, device in back])
 
     @contextmanager
-    def _switch(self) -> Iterator[None]:
-        """Be the only one who opens or closes the driver."""
-        if not self._switching.acquire(timeout=2 * self._deadline_seconds):
-            raise GpuUnavailable("The driver is being opened or closed, and hangs.")
+    def _driver_lock(self) -> Iterator[None]:
+        """Hold the lock for opening and closing the driver."""
+        if not self._opening.acquire(timeout=2 * self._timing.deadline_seconds):
+            raise GpuUnavailable("The driver hangs while it is being opened or closed.")
         try:
             yield
         finally:
-            self._switching.release()
+            self._opening.release()
 
-    def attend(self, seconds: float) -> None:
-        """End the leases whose owners die, in the moment when they do, and those that lapse; returns after a while."""
-        dead = [(lease_id, "ends: its process has ended") for lease_id in self._deaths.wait(seconds)]
-        silent = [(lease_id, "ends: it was silent for too long") for lease_id in self._leases.lapsed()]
-        # A GPU of one lease that hangs must not hold up the others'.
-        self._end_all(dead + silent, wait_seconds=0.1)
+    def reap(self, seconds: float) -> None:
+        """End the leases whose owners exit within `seconds`, as soon as one does, and those that have expired."""
+        exited = [(lease_id, "ends: its process has exited") for lease_id in self._exits.wait(seconds)]
+        expired = [(lease_id, "ends: it was not renewed in time") for lease_id in self._leases.expired()]
+        # One lease's hung GPU must not delay the others.
+        self._end_all(exited + expired, wait_seconds=0.1)
 
     def close(self) -> bool:
-        """End all leases and let go of the driver; tells whether every limit is back."""
-        give_up_at = monotonic() + self._deadline_seconds
+        """End all leases and close the driver; return whether every limit was restored."""
+        give_up_at = monotonic() + self._timing.deadline_seconds
         self.end_all()
-        while self._left() and monotonic() < give_up_at:
+        while self.unrestored() and monotonic() < give_up_at:
             sleep(0.02)
-        left = self._left()
+        restored = not self.unrestored()
+        self.stop()
+        if restored:
+            self._driver.close()
+        return restored
+
+    def stop(self) -> None:
+        """End the threads, after the queued tasks; hung ones are not waited for."""
+        self._stopped.set()
         for gpu in self._gpus.values():
             gpu.worker.stop()
-        if not left:
-            self._driver.close()
-        return not left
+        threads = [self._finder, *(gpu.worker.thread for uuid, gpu in self._gpus.items() if not self.is_hung(uuid))]
+        deadline = monotonic() + self._timing.deadline_seconds
+        for thread in threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - monotonic()))
 
     def end_all(self) -> None:
         """End all leases."""
-        self._end_all(
-            [(lease.terms.lease_id, "ends: the agent ends all") for lease in self._leases.all()], wait_seconds=1
-        )
+        ended = [(lease.terms.lease_id, "ends: the agent ends all leases") for lease in self._leases.all()]
+        self._end_all(ended, wait_seconds=1)
 
     def _end_all(self, ended: list[tuple[str, str]], wait_seconds: float) -> None:
         threads = [threading.Thread(target=self.end, args=pair, daemon=True) for pair in ended]
@@ -339,17 +357,18 @@ class Node:
         for thread in threads:
             thread.join(max(0.0, give_up_at - monotonic()))
 
-    def _left(self) -> bool:
-        return any(view.found_milliwatts is not None for view in self.views())
+    def unrestored(self) -> list[GpuStatus]:
+        """Return the GPUs that still have a limit of the agent's."""
+        return [status for status in self.statuses() if status.found_milliwatts is not None]
 
     def _gpu(self, uuid: str) -> _Gpu:
         if uuid not in self._gpus:
-            raise GpuNotFound(f"There is no GPU {uuid!r} on this node.", hint="GET /v1/gpus lists them.")
+            raise GpuNotFound(f"There is no GPU {uuid!r} on this node.", hint="GET /v1/gpus lists the GPUs.")
         return self._gpus[uuid]
 
-    def _together(self, tasks: list[tuple[_Gpu, Callable[[], T]]]) -> list[T]:
-        """Do something on several GPUs at once; raises the first failure when all have been waited for."""
-        deadline = monotonic() + self._deadline_seconds
+    def _run_all(self, tasks: list[tuple[_Gpu, Callable[[], T]]]) -> list[T]:
+        """Run tasks on several GPUs in parallel and wait for all; raise the first error."""
+        deadline = monotonic() + self._timing.deadline_seconds
         futures = [(gpu, gpu.worker.submit(task)) for gpu, task in tasks]
         results, failures = [], []
         for gpu, future in futures:
@@ -361,9 +380,9 @@ class Node:
             raise failures[0]
         return results
 
-    def _settle(self, futures: list[tuple[_Gpu, "Future[None]"]]) -> None:
-        """Wait for what must be done in any case: what does not answer in time does it later."""
-        deadline = monotonic() + self._deadline_seconds
+    def _wait_all(self, futures: list[tuple[_Gpu, "Future[None]"]]) -> None:
+        """Wait for tasks that must be done; those not done by the deadline run later."""
+        deadline = monotonic() + self._timing.deadline_seconds
         for gpu, future in futures:
             try:
                 gpu.worker.wait(future, deadline, drop=False)

@@ -1,4 +1,4 @@
-"""What systemd is told: sd_notify(3), a datagram to the socket that it names."""
+"""Notifications to systemd, sd_notify(3): a datagram to the socket that it names."""
 
 import os
 import socket
@@ -7,10 +7,10 @@ from contextlib import suppress
 
 
 class Notifier:
-    """Talks to systemd, or to nobody where it did not start us.
+    """Sends notifications to systemd; does nothing when systemd did not start this process.
 
     Args:
-        environment: Where systemd says how; read once, so that no child of ours takes it for its own.
+        environment: The environment variables set by systemd.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -22,7 +22,7 @@ class Notifier:
         self.watchdog_seconds = int(microseconds) / 1e6 if ours and microseconds.isdecimal() else None
 
     def send(self, *lines: str) -> None:
-        """Send lines as `READY=1`; systemd being away is no reason to stop."""
+        """Send lines such as `READY=1`; errors are ignored."""
         if not self._address:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:

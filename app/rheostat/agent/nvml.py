@@ -1,6 +1,6 @@
-"""GPUs through NVML. No other file knows it.
+"""GPUs through NVML; no other module calls it.
 
-Limits are set by the first version of the call: pynvml's `_v2` does not look at its return code.
+Limits are set by the first version of the call: pynvml's `_v2` does not check its return code.
 """
 
 import logging
@@ -23,7 +23,7 @@ from rheostat.errors import (
     GpuUnsupported,
 )
 
-# Bit of linux/capability.h that the driver asks for before it changes a limit.
+# The bit (linux/capability.h) that the driver checks before it changes a limit.
 _CAP_SYS_ADMIN = 21
 
 _ERRORS: dict[int, type[AgentError]] = {
@@ -45,15 +45,14 @@ _REASONS: dict[int, ThrottleReason] = {
     pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "hardware",
 }
 
-
-# An error that passes must not leave a GPU out for as long as the agent runs.
-_TRIES_TO_OPEN = 3
+# A transient error must not leave a GPU out.
+_OPEN_ATTEMPTS = 3
 
 logger = logging.getLogger(__name__)
 
 
 def _call(function: Callable[..., Any], *arguments: object) -> Any:
-    """Call NVML; its errors come out as ours."""
+    """Call NVML and translate its errors."""
     try:
         return function(*arguments)
     except pynvml.NVMLError as error:
@@ -108,32 +107,28 @@ class NvmlDevice:
         bits = _call(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, self._handle)
         return frozenset(reason for bit, reason in _REASONS.items() if bits & bit)
 
-    def process_ids(self) -> tuple[int, ...]:
-        """See `Device`."""
-        return tuple(process.pid for process in _call(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle))
-
 
 class NvmlDriver:
-    """The GPUs that NVML shows.
+    """The GPUs that NVML lists.
 
     Args:
-        open_seconds: How long a GPU may take to answer when it is opened.
+        open_seconds: How long to wait for a GPU to respond when it is opened.
     """
 
     def __init__(self, open_seconds: float = 5.0) -> None:
         self._open_seconds = open_seconds
         self._is_open = False
         self._openings: dict[int, _Opening] = {}
-        self._silent: tuple[int, ...] = ()
+        self._unresponsive: tuple[int, ...] = ()
 
     def open(self) -> list[Device]:
-        """See `Driver`; a GPU that does not answer now is left out, and may be there at the next call."""
+        """See `Driver`; a GPU that does not respond is left out until a later call."""
         if not self._is_open:
             _call(pynvml.nvmlInit)
             self._is_open = True
         try:
             indices = range(_call(pynvml.nvmlDeviceGetCount))
-            # One that still hangs from the last time is waited for, not asked again.
+            # One that still hangs since the last call is waited for, not opened again.
             self._openings = {
                 index: opening if (opening := self._openings.get(index)) and opening.is_alive() else _Opening(index)
                 for index in indices
@@ -143,12 +138,12 @@ class NvmlDriver:
         except AgentError:
             self.close()
             raise
-        self._silent = tuple(index for index, device in zip(indices, found, strict=True) if device is None)
+        self._unresponsive = tuple(index for index, device in zip(indices, found, strict=True) if device is None)
         return [device for device in found if device is not None]
 
-    def silent(self) -> tuple[int, ...]:
+    def unresponsive(self) -> tuple[int, ...]:
         """See `Driver`."""
-        return self._silent
+        return self._unresponsive
 
     def close(self) -> None:
         """See `Driver`."""
@@ -158,7 +153,7 @@ class NvmlDriver:
                 pynvml.nvmlShutdown()
 
     def may_set_limits(self) -> bool:
-        """Whether this process has CAP_SYS_ADMIN; the driver has the last word."""
+        """Return whether this process has CAP_SYS_ADMIN; the driver decides in the end."""
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("CapEff:"):
                 return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
@@ -166,7 +161,7 @@ class NvmlDriver:
 
 
 class _Opening(threading.Thread):
-    """Opens one GPU on a thread of its own, so that one that hangs keeps no other from opening."""
+    """Opens one GPU on a thread of its own, so that a hung GPU does not block the others."""
 
     def __init__(self, index: int) -> None:
         super().__init__(name=f"open GPU {index}", daemon=True)
@@ -176,22 +171,22 @@ class _Opening(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Try to open it."""
-        for _ in range(_TRIES_TO_OPEN):
+        """Open the GPU, with a few attempts."""
+        for _ in range(_OPEN_ATTEMPTS):
             try:
                 self._device = NvmlDevice(self._index)
             except DriverReloaded as error:
                 self._reloaded = error
             except AgentError as error:
-                logger.warning("GPU %d does not answer: %s", self._index, error)
+                logger.warning("GPU %d does not respond: %s", self._index, error)
                 continue
             return
 
     def device(self, deadline: float) -> Device | None:
-        """Give the GPU; None when it does not answer by then, on the monotonic clock.
+        """Return the GPU; None when it does not respond by the deadline, on the monotonic clock.
 
         Raises:
-            DriverReloaded: When the driver was replaced underneath.
+            DriverReloaded: When the driver was replaced while in use.
         """
         self.join(max(0.0, deadline - monotonic()))
         if self._reloaded is not None:

@@ -1,4 +1,4 @@
-"""Puts limits back without a daemon: after it was killed (systemd's ExecStopPost), or in Slurm's epilog."""
+"""Restores limits without a daemon: after it was killed (systemd's ExecStopPost), or in Slurm's epilog."""
 
 from time import monotonic, sleep
 
@@ -6,49 +6,53 @@ from rheostat.agent.devices import Driver
 from rheostat.agent.ledger import Ledger
 from rheostat.agent.node import Node
 from rheostat.agent.site import Site
-from rheostat.agent.views import View
+from rheostat.agent.status import GpuStatus
+from rheostat.agent.worker import Timing
 from rheostat.errors import DriverReloaded, GpuUnavailable
 
-_PATIENCE_SECONDS = 10.0
 
-
-def recover(driver: Driver, ledger: Ledger, site: Site, *, keep_living: bool) -> list[View]:
-    """Do for every GPU what an agent does when it starts, and stop then.
+def recover(
+    driver: Driver, ledger: Ledger, site: Site, *, keep_alive: bool, wait_seconds: float = 10.0
+) -> list[GpuStatus]:
+    """Do for every GPU what an agent does at its start, and return.
 
     Args:
-        driver: The GPUs.
-        ledger: What was found on them.
+        driver: The driver of the GPUs.
+        ledger: The limits found on them.
         site: What the site allows.
-        keep_living: Leave the limits of processes that live, for the next agent to go on with.
+        keep_alive: Keep the limits of processes that are alive, for the next agent.
+        wait_seconds: How long to wait for GPUs that are missing or that fail.
 
     Returns:
-        How the GPUs stand that still have a limit of ours.
+        The GPUs that still have a limit of the agent's.
 
     Raises:
-        RheostatError: When an agent runs, the driver cannot be used, or a GPU whose limit is to be put back is not
-            there.
+        RheostatError: When an agent is running, the driver cannot be used, or a GPU whose limit must be restored is
+            missing.
     """
     if not ledger.has_entries():
         return []
     reloads: list[DriverReloaded] = []
     with ledger.locked():
-        node = Node(driver, ledger, site, reloads.append)
-        node.start()
-        if not keep_living:
-            node.end_all()
-        give_up_at = monotonic() + _PATIENCE_SECONDS
-        while _unfinished(node) and monotonic() < give_up_at and not reloads:
-            sleep(0.02)
+        node = Node(driver, ledger, site, reloads.append, timing=Timing())
+        try:
+            node.start()
+            if not keep_alive:
+                node.end_all()
+            give_up_at = monotonic() + wait_seconds
+            while _unfinished(node) and monotonic() < give_up_at and not reloads:
+                sleep(0.02)
+        finally:
+            node.stop()
         if reloads:
             raise reloads[0]
         if missing := node.missing():
             raise GpuUnavailable(
-                f"GPU {', '.join(sorted(missing))}, whose limit is to be restored, is not there.",
-                hint="It may hang, or be lost: try again when nvidia-smi shows it.",
+                f"GPU {', '.join(sorted(missing))}, whose limit must be restored, is missing.",
+                hint="It may hang or be lost: try again when nvidia-smi shows it.",
             )
-        return [view for view in node.views() if view.found_milliwatts is not None]
+        return node.unrestored()
 
 
 def _unfinished(node: Node) -> bool:
-    restoring = any(view.found_milliwatts is not None and view.terms is None for view in node.views())
-    return restoring or bool(node.missing())
+    return any(status.terms is None for status in node.unrestored()) or bool(node.missing())

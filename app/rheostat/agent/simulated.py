@@ -1,6 +1,6 @@
-"""A GPU that is a formula: time and power of a training step by batch size and power limit.
+"""A simulated GPU: time and power of a training step as formulas of batch size and power limit.
 
-A step has a part that no clock shortens (launching kernels, feeding data) and computing, which overlap::
+A step consists of a fixed part (launching kernels, feeding data) and computing, which overlap::
 
     clock     = min(1, ((power limit - idle) / dynamic) ^ (1/3))    relative; dynamic power goes with its cube
     computing = samples * work / clock
@@ -9,8 +9,8 @@ A step has a part that no clock shortens (launching kernels, feeding data) and c
 
 The four constants were fitted to published measurements of ShuffleNetV2 on CIFAR-100 on an NVIDIA V100, batch
 sizes 8 to 2048 under limits of 100 to 250 W (the power trace of You, Chung, Chowdhury: "Zeus: Understanding and
-Optimizing GPU Energy Consumption of DNN Training", NSDI 2023). The formula is typically 5 % off in time and 14 %
-off in power there, at worst 12 % and 38 %: good enough for its shape, not for a figure.
+Optimizing GPU Energy Consumption of DNN Training", NSDI 2023). Typically the formula errs by 5 % in time and 14 % in
+power there, at most by 12 % and 38 %: good enough for the shape of the curves, not for absolute figures.
 """
 
 import threading
@@ -30,18 +30,18 @@ MODEL = "Simulated V100"
 MIN_POWER_LIMIT_WATTS = 100
 MAX_POWER_LIMIT_WATTS = 250
 
-# As real counters do (design: the energy counter ticks about every 100 ms; power is averaged over a second).
+# As on real GPUs: the energy counter is updated every 100 ms, and power is averaged over a second.
 _TICK_SECONDS = 0.1
 _AVERAGED_SECONDS = 1.0
 
 
 def step_seconds(samples: int, power_limit_watts: float) -> float:
-    """Give the time of one training step over a number of samples."""
+    """Return the time of one training step over a number of samples."""
     return hypot(LATENCY_SECONDS, samples * WORK_SECONDS_PER_SAMPLE / _clock(power_limit_watts))
 
 
 def step_watts(samples: int, power_limit_watts: float) -> float:
-    """Give the mean power during one training step over a number of samples."""
+    """Return the mean power during one training step over a number of samples."""
     clock = _clock(power_limit_watts)
     computing_seconds = samples * WORK_SECONDS_PER_SAMPLE / clock
     return IDLE_WATTS + DYNAMIC_WATTS * clock**3 * computing_seconds / step_seconds(samples, power_limit_watts)
@@ -52,11 +52,11 @@ def _clock(power_limit_watts: float) -> float:
 
 
 class SimulatedDevice:
-    """A GPU that draws what the formula says for the batch size that it is told to train with.
+    """A GPU that runs training steps by the formula, and is idle otherwise.
 
     Args:
-        index: Its number; its UUID follows from it.
-        clock: Seconds on a clock that never goes back.
+        index: Its number, which determines its UUID.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, index: int, clock: Callable[[], float] = monotonic) -> None:
@@ -72,58 +72,42 @@ class SimulatedDevice:
         self._ahead_seconds = 0.0
         self._lock = threading.Lock()
         self._limit_milliwatts = self.description.default_power_limit_milliwatts
-        self._samples = 0
-        # Since when what power is drawn, and the energy until then; the last one holds still.
-        self._spans: deque[tuple[float, float, float]] = deque([(self._now(), IDLE_WATTS, 0.0)])
-
-    def train(self, samples: int) -> None:
-        """Train from now on with steps over so many samples; 0: stand idle."""
-        with self._lock:
-            self._samples = samples
-            self._change()
+        # Start, power, and energy up to the start; the last span is the current one.
+        self._spans: deque[tuple[float, float, float]] = deque([(self._now() - _AVERAGED_SECONDS, IDLE_WATTS, 0.0)])
 
     def step(self, samples: int, steps: int) -> tuple[float, float]:
-        """Run steps over so many samples at once; the GPU's time is ahead by what they take from then on.
+        """Run steps over a number of samples without waiting: the GPU's time jumps ahead by their duration.
 
         Returns:
             Their time in seconds and their energy in joules.
         """
         with self._lock:
             limit_watts = self._limit_milliwatts / 1000
-            seconds, before = steps * step_seconds(samples, limit_watts), self._samples
-            self._samples = samples
-            self._change()
+            seconds, watts = steps * step_seconds(samples, limit_watts), step_watts(samples, limit_watts)
+            self._begin_span(watts)
             self._ahead_seconds += seconds
-            self._samples = before
-            self._change()
-            return seconds, seconds * step_watts(samples, limit_watts)
+            self._begin_span(IDLE_WATTS)
+            return seconds, seconds * watts
 
     def power_limit_milliwatts(self) -> int:
         """See `Device`."""
         return self._limit_milliwatts
 
     def enforced_power_limit_milliwatts(self) -> int:
-        """See `Device`; nothing else limits it."""
+        """See `Device`; there is no other source of limits."""
         return self._limit_milliwatts
 
     def set_power_limit_milliwatts(self, milliwatts: int) -> None:
         """See `Device`."""
         this = self.description
         if not this.min_power_limit_milliwatts <= milliwatts <= this.max_power_limit_milliwatts:
-            raise GpuCallFailed(f"A simulated GPU takes no power limit of {milliwatts} mW.")
-        with self._lock:
-            self._limit_milliwatts = milliwatts
-            self._change()
+            raise GpuCallFailed(f"{milliwatts} mW is outside the range of a simulated GPU's power limit.")
+        self._limit_milliwatts = milliwatts
 
     def energy_millijoules(self) -> int:
         """See `Device`."""
         with self._lock:
             return int(1000 * self._joules_at(floor(self._now() / _TICK_SECONDS) * _TICK_SECONDS))
-
-    def energy_joules(self) -> float:
-        """The truth, to this moment, which the counter shows late."""
-        with self._lock:
-            return self._joules_at(self._now())
 
     def power_milliwatts(self) -> int:
         """See `Device`."""
@@ -133,20 +117,14 @@ class SimulatedDevice:
             return int(1000 * joules / _AVERAGED_SECONDS)
 
     def throttle_reasons(self) -> frozenset[ThrottleReason]:
-        """See `Device`."""
-        capped = self._samples > 0 and _clock(self._limit_milliwatts / 1000) < 1
-        return frozenset({"power_cap"}) if capped else frozenset()
-
-    def process_ids(self) -> tuple[int, ...]:
-        """See `Device`; nothing runs on it."""
-        return ()
+        """See `Device`; it is idle between steps."""
+        return frozenset()
 
     def _now(self) -> float:
         return self._clock() + self._ahead_seconds
 
-    def _change(self) -> None:
+    def _begin_span(self, watts: float) -> None:
         now = self._now()
-        watts = step_watts(self._samples, self._limit_milliwatts / 1000) if self._samples else IDLE_WATTS
         self._spans.append((now, watts, self._joules_at(now)))
         while len(self._spans) > 1 and self._spans[1][0] < now - 2 * _AVERAGED_SECONDS:
             self._spans.popleft()
@@ -160,8 +138,8 @@ class SimulatedDriver:
     """A node of simulated GPUs.
 
     Args:
-        gpus: How many.
-        clock: Seconds on a clock that never goes back.
+        gpus: How many GPUs to simulate.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, gpus: int, clock: Callable[[], float] = monotonic) -> None:
@@ -172,17 +150,17 @@ class SimulatedDriver:
         return list(self.devices)
 
     def device(self, uuid: str) -> SimulatedDevice:
-        """Give a GPU.
+        """Return a GPU by UUID.
 
         Raises:
-            GpuNotFound: When there is none of that UUID.
+            GpuNotFound: When there is no such GPU.
         """
         for device in self.devices:
             if device.description.uuid == uuid:
                 return device
         raise GpuNotFound(f"There is no simulated GPU {uuid!r}.")
 
-    def silent(self) -> tuple[int, ...]:
+    def unresponsive(self) -> tuple[int, ...]:
         """See `Driver`."""
         return ()
 

@@ -1,17 +1,17 @@
-"""The site file: what the administrator of a node allows. TOML, root's alone to write.
+"""The site file: what the administrator of a node allows. TOML, writable by root only.
 
 ::
 
     group = "rheostat"                      # who may use the agent
 
     [limits]
-    min_watts = 120                         # never lower
-    max_watts = 280                         # never higher
-    may_raise = false                       # true: above the limit found, too, up to max_watts
+    min_watts = 120                         # no limit below this
+    max_watts = 280                         # no limit above this
+    may_raise = false                       # true: limits may exceed the one found, up to max_watts
 
     [gpus.GPU-6b8cf0c4-0a53-4f0c-9d55-9c1d7b1f4f1a]
-    max_watts = 250                         # of this GPU; min_watts and may_raise likewise
-    users = ["alice"]                       # only they may lease it
+    max_watts = 250                         # for this GPU; also min_watts, may_raise
+    users = ["alice"]                       # only these users may lease it
     power_limits = false                    # measured, never limited
 """
 
@@ -24,7 +24,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rheostat.agent.devices import GpuDescription
-from rheostat.agent.states import Bounds
+from rheostat.agent.states import Bounds, effective_limit
 from rheostat.errors import ConfigurationError, FieldError
 
 DEFAULT_PATH = Path("/etc/rheostat/agent.toml")
@@ -43,7 +43,7 @@ class _Limits(_Table):
     may_raise: bool | None = None
 
     @model_validator(mode="after")
-    def _ordered(self) -> "_Limits":
+    def _limits_ordered(self) -> "_Limits":
         if self.min_watts is not None and self.max_watts is not None and self.min_watts > self.max_watts:
             raise ValueError(f"min_watts = {self.min_watts:g} is above max_watts = {self.max_watts:g}")
         return self
@@ -59,8 +59,8 @@ class Site(_Table):
 
     Attributes:
         group: The group whose members may use the agent.
-        limits: For all GPUs.
-        gpus: For single ones, by UUID.
+        limits: The limits for all GPUs.
+        gpus: The settings of single GPUs, by UUID.
     """
 
     group: Annotated[str, Field(min_length=1, max_length=256)] = "rheostat"
@@ -68,7 +68,7 @@ class Site(_Table):
     gpus: dict[Annotated[str, Field(pattern=r"^GPU-[0-9A-Za-z-]{1,92}$")], _GpuTable] = {}
 
     @model_validator(mode="after")
-    def _no_gpu_without_room(self) -> "Site":
+    def _gpu_limits_ordered(self) -> "Site":
         for uuid, own in self.gpus.items():
             lowest = own.min_watts or self.limits.min_watts
             highest = own.max_watts or self.limits.max_watts
@@ -77,7 +77,7 @@ class Site(_Table):
         return self
 
     def bounds(self, gpu: GpuDescription) -> Bounds:
-        """Give how far the limit of a GPU may be changed; what is said of it alone comes before what is said of all."""
+        """Return the allowed range of a GPU's limit; its own settings take precedence over those for all GPUs."""
         own = self.gpus.get(gpu.uuid, _GpuTable())
         lowest = own.min_watts or self.limits.min_watts
         highest = own.max_watts or self.limits.max_watts
@@ -91,11 +91,21 @@ class Site(_Table):
         )
 
     def allows_power_limits(self, uuid: str) -> bool:
-        """Whether limits of that GPU may be changed at all."""
+        """Return whether the GPU's limit may be changed at all."""
         return uuid not in self.gpus or self.gpus[uuid].power_limits
 
+    def settable_range(self, gpu: GpuDescription, found_milliwatts: int | None) -> tuple[int, int]:
+        """Return the lowest and the highest limit that may be set; `found_milliwatts` None: not read yet."""
+        found = gpu.max_power_limit_milliwatts if found_milliwatts is None else found_milliwatts
+        if not self.allows_power_limits(gpu.uuid):
+            return found, found
+        bounds = self.bounds(gpu)
+        lowest, _ = effective_limit(gpu.min_power_limit_milliwatts, found, bounds)
+        highest, _ = effective_limit(gpu.max_power_limit_milliwatts, found, bounds)
+        return lowest, highest
+
     def allows_user(self, uuid: str, user: str) -> bool:
-        """Whether a user may lease that GPU."""
+        """Return whether a user may lease the GPU."""
         users = self.gpus[uuid].users if uuid in self.gpus else None
         return users is None or user in users
 
@@ -104,10 +114,10 @@ def load_site(path: Path | None) -> Site:
     """Read the site file.
 
     Args:
-        path: Where it is; None: at its usual place, if it is there.
+        path: The file; None: the default path, if that file exists.
 
     Raises:
-        ConfigurationError: When it is missing, wrong, or not safe from others; `fields` has every mistake.
+        ConfigurationError: When it is missing, invalid or writable by others; `fields` has every invalid field.
     """
     if path is None and not DEFAULT_PATH.exists():
         return Site()
@@ -122,15 +132,17 @@ def load_site(path: Path | None) -> Site:
         raise ConfigurationError(f"The site file {path} is not TOML: {error}.") from None
     except ValidationError as error:
         fields = [
-            FieldError(".".join(map(str, mistake["loc"])) or "gpus", mistake["msg"]) for mistake in error.errors()
+            FieldError(".".join(map(str, problem["loc"])) or "gpus", problem["msg"]) for problem in error.errors()
         ]
-        told = "\n".join(f"  {field.field}: {field.message}" for field in fields)
-        raise ConfigurationError(f"The site file {path} is wrong:\n{told}", fields=fields) from None
+        listed = "\n".join(f"  {field.field}: {field.message}" for field in fields)
+        raise ConfigurationError(f"The site file {path} is invalid:\n{listed}", fields=fields) from None
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
-    """Refuse a file that somebody else could write: it says what runs as root."""
+    """Refuse a file that another user could write: it controls a process that runs as root."""
     if status.st_uid not in {0, os.geteuid()}:
-        raise ConfigurationError(f"The site file {path} belongs to user {status.st_uid}.", hint="Give it to root.")
+        raise ConfigurationError(
+            f"The site file {path} is owned by user {status.st_uid}.", hint=f"Run: chown root {path}"
+        )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ConfigurationError(f"The site file {path} can be written by others.", hint=f"Run: chmod go-w {path}")
+        raise ConfigurationError(f"The site file {path} is writable by other users.", hint=f"Run: chmod go-w {path}")

@@ -1,12 +1,12 @@
-"""What may follow what on a GPU, whose limit it is, and how far it may be changed. Pure.
+"""The states of a guarded GPU, the origin of its current limit, and the range that it may be set to. Pure.
 
 ::
 
     FREE -> HELD -> INTENT -> SET -> VERIFIED -> RESTORING -> FREE
-                      ^-----------------'           |  (a lease that lives on: HELD)
-    SUSPENDED       not looked at yet, lost or quiesced: not touched until it is back
-    FOREIGN         somebody else has set another limit: reported, never overwritten
-    RESTORE_FAILED  the limit found could not be put back: tried for ever
+                      ^-----------------'           |  (if the lease continues: HELD)
+    SUSPENDED       not checked yet, lost or quiesced: not touched until it is back
+    FOREIGN         another process has set the limit: reported, never overwritten
+    RESTORE_FAILED  restoring the limit found has failed: retried until it succeeds
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import Literal
 
 
-class State(StrEnum):
-    """Where a GPU stands."""
+class GuardState(StrEnum):
+    """The state of a guarded GPU."""
 
     FREE = "free"
     HELD = "held"
@@ -29,75 +29,76 @@ class State(StrEnum):
     RESTORE_FAILED = "restore_failed"
 
 
-# From SUSPENDED a GPU comes back to where the ledger and its limit say that it stands; INTENT falls back to HELD or
-# VERIFIED when the driver refused; HELD is where a living lease is left when its limit was put back.
-_NEXT: Mapping[State, frozenset[State]] = {
-    State.FREE: frozenset({State.HELD, State.SUSPENDED}),
-    State.HELD: frozenset({State.INTENT, State.FREE, State.SUSPENDED}),
-    State.INTENT: frozenset({State.SET, State.HELD, State.VERIFIED, State.FOREIGN, State.RESTORING, State.SUSPENDED}),
-    State.SET: frozenset({State.VERIFIED, State.FOREIGN, State.RESTORING, State.SUSPENDED}),
-    State.VERIFIED: frozenset({State.INTENT, State.RESTORING, State.FOREIGN, State.SUSPENDED}),
-    State.RESTORING: frozenset({State.FREE, State.HELD, State.FOREIGN, State.RESTORE_FAILED, State.SUSPENDED}),
-    State.SUSPENDED: frozenset({State.FREE, State.HELD, State.VERIFIED, State.FOREIGN, State.RESTORING}),
-    State.FOREIGN: frozenset({State.FREE, State.SUSPENDED}),
-    State.RESTORE_FAILED: frozenset({State.RESTORING, State.SUSPENDED}),
+_S = GuardState
+# From SUSPENDED a GPU returns to the state that its ledger entry and its limit imply, from INTENT to HELD or VERIFIED
+# when the driver refuses, and from RESTORING to HELD when the lease continues.
+_NEXT: Mapping[GuardState, set[GuardState]] = {
+    _S.FREE: {_S.HELD, _S.SUSPENDED},
+    _S.HELD: {_S.INTENT, _S.FREE, _S.SUSPENDED},
+    _S.INTENT: {_S.SET, _S.HELD, _S.VERIFIED, _S.FOREIGN, _S.RESTORING, _S.SUSPENDED},
+    _S.SET: {_S.VERIFIED, _S.FOREIGN, _S.RESTORING, _S.SUSPENDED},
+    _S.VERIFIED: {_S.INTENT, _S.RESTORING, _S.FOREIGN, _S.SUSPENDED},
+    _S.RESTORING: {_S.FREE, _S.HELD, _S.FOREIGN, _S.RESTORE_FAILED, _S.SUSPENDED},
+    _S.SUSPENDED: {_S.FREE, _S.HELD, _S.VERIFIED, _S.FOREIGN, _S.RESTORING},
+    _S.FOREIGN: {_S.FREE, _S.SUSPENDED},
+    _S.RESTORE_FAILED: {_S.RESTORING, _S.SUSPENDED},
 }
 
 
-def move(state: State, to: State) -> State:
-    """Give the next state.
+def transition(state: GuardState, to: GuardState) -> GuardState:
+    """Return the next state.
 
     Raises:
-        ValueError: When it may not follow.
+        ValueError: When the transition is not allowed.
     """
     if to is not state and to not in _NEXT[state]:
-        raise ValueError(f"a GPU does not go from {state} to {to}")
+        raise ValueError(f"no transition from {state} to {to}")
     return to
 
 
-class Verdict(StrEnum):
-    """Whose limit is on a GPU."""
+class LimitOrigin(StrEnum):
+    """Who set a GPU's current limit."""
 
     OURS = "ours"
     FOUND = "found"
     FOREIGN = "foreign"
 
 
-# We set whole watts, and so do people: what a driver rounds a limit to stays within half a watt of it.
+# Agents and people set whole watts: the driver's rounding stays within half a watt.
 _ROUNDING_MILLIWATTS = 500
 
 
 def close(one_milliwatts: int, other_milliwatts: int) -> bool:
-    """Whether two limits are the same but for the driver's rounding."""
+    """Return whether two limits are equal up to the driver's rounding."""
     return abs(one_milliwatts - other_milliwatts) < _ROUNDING_MILLIWATTS
 
 
 def is_ours(current_milliwatts: int, ours_milliwatts: Sequence[int]) -> bool:
-    """Whether a limit is one of those that we set."""
+    """Return whether a limit is one that this agent set."""
     return any(close(current_milliwatts, limit) for limit in ours_milliwatts)
 
 
-def judge(current_milliwatts: int, found_milliwatts: int, ours_milliwatts: Sequence[int]) -> Verdict:
-    """Tell what is to be put back: nothing, where the limit found is there or one that is neither.
+def limit_origin(current_milliwatts: int, found_milliwatts: int, ours_milliwatts: Sequence[int]) -> LimitOrigin:
+    """Return who set the current limit; only one of ours is replaced by the limit found.
 
     The exact match comes first, for limits that differ by less than the rounding.
     """
     if current_milliwatts == found_milliwatts:
-        return Verdict.FOUND
+        return LimitOrigin.FOUND
     if is_ours(current_milliwatts, ours_milliwatts):
-        return Verdict.OURS
-    return Verdict.FOUND if close(current_milliwatts, found_milliwatts) else Verdict.FOREIGN
+        return LimitOrigin.OURS
+    return LimitOrigin.FOUND if close(current_milliwatts, found_milliwatts) else LimitOrigin.FOREIGN
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How far a GPU's limit may be changed.
+    """The range of a GPU's limit.
 
     Attributes:
-        driver_min_milliwatts: The lowest that the driver takes.
-        driver_max_milliwatts: The highest.
-        site_min_milliwatts: The lowest that the site allows; None: any.
-        site_max_milliwatts: The highest; None: any.
+        driver_min_milliwatts: The lowest limit that the driver accepts.
+        driver_max_milliwatts: The highest limit that the driver accepts.
+        site_min_milliwatts: The lowest limit that the site allows; None: any.
+        site_max_milliwatts: The highest limit that the site allows; None: any.
         may_raise: Whether a limit above the one found may be set.
     """
 
@@ -112,9 +113,9 @@ LimitedBy = Literal["driver", "site", "found"]
 
 
 def effective_limit(requested_milliwatts: int, found_milliwatts: int, bounds: Bounds) -> tuple[int, LimitedBy | None]:
-    """Give the limit to set for one that is asked for, and what it was cut by.
+    """Return the limit to set for a requested one, and what restricted it.
 
-    Where no limit fits, as when the one found is below the site's minimum and must not be raised, the one found stays.
+    When no limit is allowed, as when the one found is below the site's minimum and must not be raised, it stays.
     """
     ceilings: list[tuple[int, LimitedBy]] = [(bounds.driver_max_milliwatts, "driver")]
     floors: list[tuple[int, LimitedBy]] = [(bounds.driver_min_milliwatts, "driver")]
@@ -124,11 +125,11 @@ def effective_limit(requested_milliwatts: int, found_milliwatts: int, bounds: Bo
         floors.append((bounds.site_min_milliwatts, "site"))
     if not bounds.may_raise:
         ceilings.append((found_milliwatts, "found"))
-    (highest, cut_above), (lowest, cut_below) = min(ceilings), max(floors)
+    (highest, above), (lowest, below) = min(ceilings), max(floors)
     if lowest > highest:
         return found_milliwatts, "found"
     if requested_milliwatts > highest:
-        return highest, cut_above
+        return highest, above
     if requested_milliwatts < lowest:
-        return lowest, cut_below
+        return lowest, below
     return requested_milliwatts, None

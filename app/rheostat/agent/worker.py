@@ -1,7 +1,7 @@
-"""One thread per GPU. All that is done to a GPU is done on its thread, one thing after another.
+"""One thread per GPU, which runs all operations on that GPU one after another.
 
-So nothing needs a lock, and a call into the driver that hangs stops that GPU alone. Whoever asks waits until a
-deadline; what was asked too late to be done is not done any more, and what hangs is finished when it comes back.
+So they need no lock, and a driver call that hangs blocks that GPU only. A caller waits until a deadline; a task that
+has not started by then is dropped, and one that hangs is finished when the call returns.
 """
 
 import logging
@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
 
@@ -21,32 +22,52 @@ logger = logging.getLogger(__name__)
 _Task = Callable[[], None]
 
 
-class Worker:
-    """The thread of one GPU.
+@dataclass(slots=True)
+class Timing:
+    """How long the agent waits for GPUs, in seconds.
 
-    Args:
-        name: Of the GPU, for messages.
-        between: Is called between tasks and when it has asked to be; returns in how many seconds to call it again.
+    Attributes:
+        deadline_seconds: How long a caller waits for an operation on a GPU.
+        check_seconds: How often to read a GPU's limit.
+        missing_seconds: How long to wait before looking again for a GPU that is missing; doubles each time.
     """
 
-    def __init__(self, name: str, between: Callable[[], float]) -> None:
+    deadline_seconds: float = 5.0
+    check_seconds: float = 1.0
+    missing_seconds: float = 2.0
+
+
+class Worker:
+    """Runs the operations of one GPU on a thread of its own.
+
+    Args:
+        name: The GPU's name, for messages.
+        check: Called after a task and whenever due; returns the number of seconds until the next call.
+        retry_seconds: When to call `check` again after it has raised.
+
+    Attributes:
+        thread: The thread, which `stop` ends.
+    """
+
+    def __init__(self, name: str, check: Callable[[], float], retry_seconds: float = 1.0) -> None:
         self._name = name
-        self._between = between
+        self._check = check
+        self._retry_seconds = retry_seconds
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
         self._pause_seconds = 0.0
         # A hung call must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=f"gpu {name}", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name=f"gpu {name}", daemon=True)
+        self.thread.start()
 
     @property
     def busy_seconds(self) -> float:
-        """For how long the thread has been at what it does now."""
+        """How long the current task has been running."""
         since = self._busy_since
         return 0.0 if since is None else monotonic() - since
 
     def submit(self, task: Callable[[], T]) -> "Future[T]":
-        """Have a task done after those before it, however long that takes."""
+        """Queue a task."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -61,15 +82,15 @@ class Worker:
         return future
 
     def wait(self, future: "Future[T]", deadline: float, *, drop: bool = True) -> T:
-        """Give the result of a task.
+        """Return the result of a task.
 
         Args:
             future: The task.
-            deadline: Until when to wait, on the monotonic clock.
-            drop: Whether the task is not to be done any more when it has not begun by then.
+            deadline: How long to wait, as a time on the monotonic clock.
+            drop: Whether to cancel the task when it has not started by then.
 
         Raises:
-            GpuUnavailable: When there is none by then.
+            GpuUnavailable: When there is no result by then.
         """
         try:
             return future.result(max(0.0, deadline - monotonic()))
@@ -79,11 +100,11 @@ class Worker:
             if drop:
                 future.cancel()
             raise GpuUnavailable(
-                f"GPU {self._name} does not answer.", hint="It may hang in the driver; see `rheostat agent status`."
+                f"GPU {self._name} does not respond.", hint="The driver may hang; see `rheostat agent status`."
             ) from None
 
     def stop(self) -> None:
-        """End the thread after the tasks that are waiting; does not wait for it."""
+        """End the thread after the queued tasks; does not wait for it."""
         self._tasks.put(None)
 
     def _run(self) -> None:
@@ -92,19 +113,19 @@ class Worker:
             try:
                 task = self._tasks.get(timeout=max(0.0, due - monotonic()))
             except queue.Empty:
-                task = self._look
+                task = self._run_check
             if task is None:
                 return
             self._busy_since = monotonic()
             task()
             self._busy_since = None
-            # A task may have changed what there is to look after.
+            # A task may have changed what there is to check.
             due = monotonic() + self._pause_seconds
             self._pause_seconds = 0.0
 
-    def _look(self) -> None:
+    def _run_check(self) -> None:
         try:
-            self._pause_seconds = self._between()
+            self._pause_seconds = self._check()
         except Exception:
-            logger.exception("GPU %s: looking after it failed", self._name)
-            self._pause_seconds = 1.0
+            logger.exception("GPU %s: the check failed", self._name)
+            self._pause_seconds = self._retry_seconds
