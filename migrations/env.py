@@ -6,7 +6,7 @@ The connection comes from `rheostat.storage.migrations`; there is no configurati
 from alembic import context
 from sqlalchemy import text
 
-from rheostat.storage.migrations import VERSION_TABLE
+from rheostat.storage.tables import VERSION_TABLE
 
 MIGRATION_LOCK = 0x5248454F  # "RHEO": one number for every replica that may migrate the same database
 MIGRATION_LOCK_TIMEOUT = "120s"

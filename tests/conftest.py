@@ -14,7 +14,7 @@ from tests.postgres import PostgresServer
 if any(find_spec(framework) is None for framework in ("torch", "transformers", "lightning")):
     collect_ignore = ["frameworks"]
 
-pytest_plugins = ["tests.nvml.fixtures"]
+pytest_plugins = ["tests.databases", "tests.nvml.fixtures"]
 
 # A slow or busy machine is no failure, and a failure shows on every machine.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -1,4 +1,4 @@
-"""Every error that Rheostat raises on purpose.
+"""All errors that Rheostat raises.
 
 ::
 
@@ -9,56 +9,57 @@
     │   ├── TrialNotFound         trial_not_found           no
     │   └── TokenNotFound         token_not_found           no
     ├── Conflict
-    │   ├── JobDiffers            job_differs               no     registered before, with other settings
+    │   ├── JobDiffers            job_differs               no     already registered with other settings
     │   ├── JobBusy               job_busy                  yes    trials are still running
-    │   ├── ReportContradicts     report_contradicts        no     another report of that epoch said otherwise
-    │   ├── KeyReused             idempotency_key_reused    no     one key, two different requests
+    │   ├── ReportContradicts     report_contradicts        no     differs from an earlier report of the epoch
+    │   ├── KeyReused             idempotency_key_reused    no     the key belongs to a different request
     │   ├── UnknownBatchSize      unknown_batch_size        no     not among the job's batch sizes
-    │   ├── NoBatchSizeLeft       no_batch_size_left        no     none fits that GPU
-    │   └── NoPowerLimitFits      no_power_limit_fits       no     none lies in that GPU's range
+    │   ├── NoBatchSizeLeft       no_batch_size_left        no     none fits the GPU's memory
+    │   └── NoPowerLimitFits      no_power_limit_fits       no     none is in the GPU's range
     ├── Unauthenticated
     │   ├── TokenRequired         token_required            no     the request carries no token
     │   └── TokenInvalid          token_invalid             no     unknown, revoked or expired
     ├── Forbidden
-    │   ├── ScopeMissing          scope_missing             no     the token is not for that
+    │   ├── ScopeMissing          scope_missing             no     the token lacks the scope
     │   └── NamespaceForbidden    namespace_forbidden       no     the token is for another namespace
-    ├── RateLimited               rate_limited              yes    too many requests with one token
-    ├── PolicyFailed              policy_failed             no     a policy raised or answered nonsense
+    ├── PolicyFailed              policy_failed             no     a policy raised, or returned an invalid answer
     ├── Unavailable
-    │   ├── DatabaseUnavailable   database_unavailable      yes    not reachable, or out of space
-    │   ├── DatabaseBusy          database_busy             yes    a lock was not had in time
-    │   └── SchemaOutdated        schema_outdated           no     `rheostat db upgrade` is due
+    │   ├── DatabaseUnavailable   database_unavailable      yes    unreachable, read-only or out of space
+    │   ├── DatabaseBusy          database_busy             yes    timed out waiting for a lock or a connection
+    │   └── SchemaOutdated        schema_outdated           no     run `rheostat db upgrade`
     ├── AgentError                                              the node agent refuses or fails
     │   ├── GpuNotFound           gpu_not_found             no
-    │   ├── LeaseNotFound         lease_not_found           no     ended, expired, or never made
-    │   ├── GpuHeld               gpu_held                  yes    another lease holds it; the message says whose
-    │   ├── NotAllowed            not_allowed               no     the caller is not among those who may
-    │   ├── GpuReadOnly           gpu_read_only             no     the agent may not change limits there
-    │   ├── ForeignPowerLimit     foreign_power_limit       no     somebody else has set another limit
-    │   ├── GpuUnsupported        gpu_unsupported           no     its power cannot be told or limited as a whole
-    │   ├── GpuUnavailable        gpu_unavailable           yes    lost, hung, quiesced, or its limit not yet restored
+    │   ├── LeaseNotFound         lease_not_found           no     ended, expired or unknown
+    │   ├── GpuHeld               gpu_held                  yes    another lease holds it; the message says which
+    │   ├── NotAllowed            not_allowed               no     the caller lacks permission
+    │   ├── GpuReadOnly           gpu_read_only             no     the agent may not change its power limit
+    │   ├── ForeignPowerLimit     foreign_power_limit       no     another program has set a different limit
+    │   ├── GpuUnsupported        gpu_unsupported           no     its power cannot be measured or limited as a whole
+    │   ├── GpuUnavailable        gpu_unavailable           yes    lost, hung, quiesced, or not yet restored
     │   ├── GpuCallFailed         gpu_call_failed           yes    a call to the driver failed
-    │   ├── DriverReloaded        driver_reloaded           yes    the agent must start anew
-    │   └── LedgerFailed          ledger_failed             yes    nothing is changed that could not be noted first
-    ├── ConfigurationError        configuration             no     a setting of this process is wrong
-    ├── ServerUnreachable         server_unreachable        yes    (client) no answer from the server
-    └── ServerRefused             as the server says        as it says (client) an answer that is an error
+    │   ├── DriverReloaded        driver_reloaded           yes    the agent must restart
+    │   └── LedgerFailed          ledger_failed             yes    a change that cannot be recorded is not made
+    ├── ConfigurationError        configuration             no     a setting of this process is invalid
+    ├── ServerUnreachable         server_unreachable        yes    (client) the server does not answer
+    └── ServerRefused             the server's              the server's  (client) the server answered with an error
 
-An error knows nothing of HTTP: ``rheostat.api.problems`` gives each its status.
+Errors are independent of HTTP: ``rheostat.api.problems`` maps each to a status.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+_MAX_CAUSE_LENGTH = 300
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field of a request.
+    """An error in one field of a request.
 
     Attributes:
         field: Path of the field, as ``gpu.count`` or ``batch_sizes.2``.
-        message: What is wrong with it and what would be right.
+        message: What is wrong with it, and what is valid.
     """
 
     field: str
@@ -69,10 +70,10 @@ class RheostatError(Exception):
     """Base of all errors; see the tree at the top of this module.
 
     Attributes:
-        code: Stable, machine-readable name of the error.
-        retryable: Whether the same request may succeed later, unchanged.
+        code: The error's stable, machine-readable name.
+        retryable: Whether the same request may succeed if it is sent again.
         hint: What the caller can do about it.
-        fields: The fields at fault, where there are any.
+        fields: The invalid fields, if any.
     """
 
     code: ClassVar[str] = "internal"
@@ -87,45 +88,54 @@ class RheostatError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    def cause_text(self) -> str:
+        """Return in brackets the message of a library that is the cause, without the statement that SQLAlchemy adds.
+
+        For the operator's eyes: it may name hosts and tables.
+        """
+        cause = getattr(self.__cause__, "orig", None) or self.__cause__
+        text = str(cause).strip().partition("\n")[0] if cause is not None else ""
+        return f" ({text[:_MAX_CAUSE_LENGTH]})" if text else ""
+
 
 class InvalidInput(RheostatError):
-    """A field is missing, malformed, out of bounds, or at odds with another."""
+    """A field is missing, malformed, out of bounds, or inconsistent with another."""
 
     code = "invalid_input"
 
 
 class NotFound(RheostatError):
-    """The thing that the request names does not exist."""
+    """What the request names does not exist."""
 
     code = "not_found"
 
 
 class JobNotFound(NotFound):
-    """No job of that id is registered."""
+    """No job with that id is registered."""
 
     code = "job_not_found"
 
 
 class TrialNotFound(NotFound):
-    """No trial of that id exists."""
+    """No trial with that id exists."""
 
     code = "trial_not_found"
 
 
 class TokenNotFound(NotFound):
-    """No token of that id was ever made."""
+    """No token with that id exists."""
 
     code = "token_not_found"
 
 
 class Conflict(RheostatError):
-    """The request is at odds with what is recorded."""
+    """The request conflicts with what is recorded."""
 
     code = "conflict"
 
 
 class JobDiffers(Conflict):
-    """The job was registered before, with other settings."""
+    """The job is already registered with other settings."""
 
     code = "job_differs"
 
@@ -138,55 +148,55 @@ class JobBusy(Conflict):
 
 
 class ReportContradicts(Conflict):
-    """The report says something else than an earlier one did."""
+    """The report differs from an earlier report of the same epoch."""
 
     code = "report_contradicts"
 
 
 class KeyReused(Conflict):
-    """An ``Idempotency-Key`` came back with a different request."""
+    """The ``Idempotency-Key`` belongs to a different request."""
 
     code = "idempotency_key_reused"
 
 
 class UnknownBatchSize(Conflict):
-    """The batch size is not among those of the job."""
+    """The batch size is not one of the job's."""
 
     code = "unknown_batch_size"
 
 
 class NoBatchSizeLeft(Conflict):
-    """No batch size of the job fits the GPU."""
+    """None of the job's batch sizes fits the GPU's memory."""
 
     code = "no_batch_size_left"
 
 
 class NoPowerLimitFits(Conflict):
-    """No power limit of the job lies in the GPU's range."""
+    """None of the job's power limits is in the GPU's range."""
 
     code = "no_power_limit_fits"
 
 
 class Unauthenticated(RheostatError):
-    """Nobody knows who asks."""
+    """The request is not authenticated."""
 
     code = "unauthenticated"
 
 
 class TokenRequired(Unauthenticated):
-    """The request carries no token, and the server serves nobody without one."""
+    """The request carries no token, and the server requires one."""
 
     code = "token_required"
 
 
 class TokenInvalid(Unauthenticated):
-    """The token is unknown, was revoked, or has expired; which of them is told to nobody."""
+    """The token is unknown, revoked or expired; the answer does not say which."""
 
     code = "token_invalid"
 
 
 class Forbidden(RheostatError):
-    """Who asks may not do that."""
+    """The caller is not permitted to do that."""
 
     code = "forbidden"
 
@@ -206,109 +216,94 @@ class ScopeMissing(Forbidden):
 
 
 class NamespaceForbidden(Forbidden):
-    """The token is for another namespace than the one that the request names."""
+    """The token does not give access to the namespace that the request names."""
 
     code = "namespace_forbidden"
 
 
-class RateLimited(RheostatError):
-    """One token makes more requests than the server lets it.
-
-    Attributes:
-        retry_after_seconds: When the next one will be taken.
-    """
-
-    code = "rate_limited"
-    retryable = True
-
-    def __init__(self, message: str, *, retry_after_seconds: int, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.retry_after_seconds = retry_after_seconds
-
-
 class PolicyFailed(RheostatError):
-    """A policy raised, or answered with something that is not one of the job's settings."""
+    """A policy raised, or returned what the job does not permit."""
 
     code = "policy_failed"
 
 
 class Unavailable(RheostatError):
-    """The server cannot answer now."""
+    """The server is temporarily unable to answer."""
 
     code = "unavailable"
     retryable = True
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database is not reachable, read-only or out of space."""
+    """The database is unreachable, read-only or out of space."""
 
     code = "database_unavailable"
 
 
 class DatabaseBusy(Unavailable):
-    """A lock in the database was not had in time."""
+    """Timed out waiting for a lock on the database, or for a connection to it."""
 
     code = "database_busy"
 
 
 class SchemaOutdated(Unavailable):
-    """The database's schema is not the one that this version works with."""
+    """The database's schema is not the one that this version needs."""
 
     code = "schema_outdated"
     retryable = False
 
 
 class AgentError(RheostatError):
-    """The node agent refuses, or cannot do what it was asked."""
+    """The node agent refused the request, or failed to carry it out."""
 
     code = "agent"
 
 
 class GpuNotFound(AgentError):
-    """The node has no GPU of that UUID."""
+    """The node has no GPU with that UUID."""
 
     code = "gpu_not_found"
 
 
 class LeaseNotFound(AgentError):
-    """The lease has ended, was let lapse, or never was."""
+    """The lease has ended or expired, or never existed."""
 
     code = "lease_not_found"
 
 
 class GpuHeld(AgentError):
-    """Another lease holds the GPU; the message says whose."""
+    """Another lease holds the GPU; the message says which."""
 
     code = "gpu_held"
     retryable = True
 
 
 class NotAllowed(AgentError):
-    """The caller is not among those who may do that."""
+    """The caller lacks permission for that."""
 
     code = "not_allowed"
 
 
 class GpuReadOnly(AgentError):
-    """The driver or the site does not let the agent change limits of the GPU."""
+    """The driver or the configuration does not allow the agent to change the GPU's power limit."""
 
     code = "gpu_read_only"
 
 
 class ForeignPowerLimit(AgentError):
-    """Somebody else has set another limit since; it is left as it is."""
+    """Another program has set a different limit since; the agent leaves it in place."""
 
     code = "foreign_power_limit"
 
 
 class GpuUnsupported(AgentError):
-    """The GPU cannot do that: it is partitioned, or too old."""
+    """The GPU does not support that: it is partitioned, or too old."""
 
     code = "gpu_unsupported"
 
 
 class GpuUnavailable(AgentError):
-    """The GPU is lost, hung or quiesced, or an earlier limit is still to be restored."""
+    """The GPU is lost, hung or quiesced, or its earlier limit is not restored yet."""
 
     code = "gpu_unavailable"
     retryable = True
@@ -322,27 +317,27 @@ class GpuCallFailed(AgentError):
 
 
 class DriverReloaded(AgentError):
-    """The driver was replaced underneath the agent, which must start anew."""
+    """The driver was reloaded while the agent ran; the agent must restart."""
 
     code = "driver_reloaded"
     retryable = True
 
 
 class LedgerFailed(AgentError):
-    """The ledger could not be written, so that no limit may be changed."""
+    """The ledger cannot be written, so no limit is changed."""
 
     code = "ledger_failed"
     retryable = True
 
 
 class ConfigurationError(RheostatError):
-    """A setting of this process is wrong; the message names it."""
+    """A setting of this process is invalid; the message names it."""
 
     code = "configuration"
 
 
 class ServerUnreachable(RheostatError):
-    """The server gave no answer within the time and the tries allowed."""
+    """The server did not answer within the allowed time and number of attempts."""
 
     code = "server_unreachable"
     retryable = True
@@ -352,9 +347,9 @@ class ServerRefused(RheostatError):
     """The server answered with an error.
 
     Attributes:
-        status: HTTP status of the answer.
-        server_code: The stable code that the server gave.
-        server_retryable: Whether the server says that a later try may succeed.
+        status: The answer's HTTP status.
+        server_code: The answer's error code.
+        server_retryable: Whether the answer says that another attempt may succeed.
     """
 
     code = "server_refused"

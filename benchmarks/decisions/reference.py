@@ -1,7 +1,8 @@
 """What no policy can beat: one that knows the best choice in advance, and one that finds it after a single run."""
 
 from rheostat.policy.advisor import PowerAdvice
-from rheostat.replay.backend import Answer, Launch, Report, Slice
+from rheostat.policy.interface import TrialState
+from rheostat.replay.backend import Launch, Report, Slice
 from rheostat.replay.world import World
 
 
@@ -38,15 +39,15 @@ class Oracle:
         left = tuple(watts for watts in launch.power.profile_power_limits_watts if watts not in self._swept)
         return PowerAdvice(None, left) if left else PowerAdvice(self._best_limit())
 
-    def observe(self, launch: Launch, report: Report) -> Answer:
+    def observe(self, launch: Launch, report: Report) -> TrialState:
         """Let the trial run to its target or its last epoch."""
         metric, target = report.metric, self._world.target
         if metric is not None and target.reached(metric):
             self._learning = False
-            return Answer("converged", "stop")
+            return "converged"
         if report.epoch >= self._world.max_epochs:
-            return Answer("failed", "stop")
-        return Answer("running", "continue")
+            return "failed"
+        return "running"
 
     def _best_limit(self) -> int:
         figures = self._world.figures[self._world.default_batch_size]

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, permutations
 
 from benchmarks.decisions.reference import Oracle
-from rheostat.policy.registry import load_policy
 from rheostat.replay.backend import Backend, InProcess
 from rheostat.replay.run import Plan, job_of
 from rheostat.replay.simulator import TrialRecord, replay_job
@@ -43,7 +42,7 @@ class Game:
 
     @property
     def checkpoints(self) -> list[int]:
-        """The numbers of recurrences at which the excess cost is told."""
+        """The numbers of recurrences at which the excess cost is reported."""
         return [n for n in CHECKPOINTS if n <= self.recurrences]
 
     def play(self, seed: int) -> dict[int, float]:
@@ -58,22 +57,13 @@ class Game:
             return Oracle(self.world, self.eta_knob, first_at_default=self.player == "floor")
         plan = Plan(self.player, self.eta_knob, 2.0, self.recurrences, (seed,), self.concurrency)
         settings, gpu = job_of(self.world, plan, seed)
-        policy = load_policy(self.player)
         if self.before is None:
-            return InProcess(policy, settings, gpu)
+            return InProcess(settings, gpu)
         old_settings, old_gpu = job_of(self.before, plan, seed)
-        sizes = sorted({*settings.batch_sizes, *old_settings.batch_sizes})
-        earlier = InProcess(
-            policy,
-            old_settings.model_copy(update={"batch_sizes": sizes}),
-            old_gpu,
-            batch_sizes=self.before.batch_sizes,
-        )
+        limits = sorted({*self.world.power_limits_watts, *self.before.power_limits_watts})
+        earlier = InProcess(old_settings.model_copy(update={"power_limits_watts": limits}), old_gpu)
         replay_job(self.before, earlier, seed=seed + 10_000, recurrences=DRIFT_AFTER)
-        if old_gpu == gpu:
-            return earlier
-        shared = settings.model_copy(update={"batch_sizes": sizes})
-        return InProcess(policy, shared, gpu, batch_sizes=self.world.batch_sizes, beside=earlier)
+        return earlier if old_gpu == gpu else InProcess(settings, gpu, beside=earlier)
 
     def _excess(self, trials: Sequence[TrialRecord]) -> dict[int, float]:
         costs = [0.0] * self.recurrences
@@ -114,10 +104,10 @@ def drift(worlds: Sequence[World], policies: Sequence[str], heading: str) -> lis
 
 
 def transfer(worlds: Sequence[World], policies: Sequence[str], heading: str) -> list[Game]:
-    """Return jobs that have recurred on another GPU before."""
+    """Return jobs that have recurred on another GPU before, with the batch sizes that were recorded on both."""
     title = f"{heading}, warm from another GPU"
     pairs = [
-        (old, new)
+        (_with_sizes_of(old, new), _with_sizes_of(new, old))
         for old, new in permutations(worlds, 2)
         if old.workload == new.workload and old.gpu_model != new.gpu_model
     ]
@@ -131,6 +121,11 @@ def drifted(world: World) -> World:
         for size, runs in world.runs.items()
     }
     return replace(world, runs=runs)
+
+
+def _with_sizes_of(world: World, other: World) -> World:
+    """Return a world without the batch sizes that another one does not offer."""
+    return replace(world, runs={size: runs for size, runs in world.runs.items() if size in other.runs})
 
 
 def _slower(run: RecordedRun, max_epochs: int) -> RecordedRun:

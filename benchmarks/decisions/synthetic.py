@@ -75,7 +75,7 @@ def _runs(
 
 
 def _run(epochs: float, max_epochs: int, steps: int, bow: float, *, fails: bool) -> RecordedRun:
-    """Return a run whose metric rises ever more slowly; one that fails stays below the target."""
+    """Return a run whose metric rises more and more slowly; one that fails stays below the target."""
     highest = steps // 2 if fails else steps
     reached = [(ceil(max(epochs, 1.0) * (step / steps) ** bow), step / steps) for step in range(1, highest + 1)]
     levels = tuple((epoch, level) for epoch, level in reached if epoch <= max_epochs)

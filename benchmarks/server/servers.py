@@ -106,7 +106,7 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
 
 
 def _takes_connections(port: int) -> bool:
-    """Tell whether somebody listens; uvicorn names its address before its workers do."""
+    """Return whether a server listens; uvicorn names its address before its workers do."""
     try:
         socket.create_connection(("127.0.0.1", port)).close()
     except ConnectionRefusedError:

@@ -19,7 +19,7 @@ def check(database_url: str, said: Acknowledged) -> None:
         database.read(lambda connection: _check_trials(connection, said))
         database.read(lambda connection: _check_reports(connection, said))
         before = database.read(_states)
-        use_cases.rebuild_job(Service(database), JOB)
+        use_cases.rebuild_job(Service.of(database), JOB).result(60)
         assert database.read(_states) == before, "the policy's state is not the fold over the observations"
     finally:
         database.close()

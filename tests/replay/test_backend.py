@@ -49,9 +49,9 @@ class Noting(PruningThompsonSampling):
         seen.append(("choose", job.trial_number, situation, choice.batch_size))
         return choice
 
-    def review(self, job: Job, progress: Progress) -> str | None:
-        seen.append(("review", progress))
-        return super().review(job, progress)
+    def early_stop(self, job: Job, progress: Progress) -> str | None:
+        seen.append(("early_stop", progress))
+        return super().early_stop(job, progress)
 
     def conclude(self, job: Job, result: Result) -> None:
         seen.append(("conclude", result))
@@ -67,7 +67,7 @@ class NotingPower(JustInTimePowerLimit):
 
 
 def a_backend() -> InProcess:
-    return InProcess(Policy(Noting, NotingPower), SETTINGS, GPU)
+    return InProcess(SETTINGS, GPU, policy=Policy(Noting, NotingPower))
 
 
 def test_the_policy_is_asked_with_the_trial_s_number_and_those_that_run() -> None:
@@ -99,9 +99,8 @@ def test_a_measured_slice_is_learnt_as_an_epoch() -> None:
 def test_a_trial_ends_at_its_target_and_the_policy_learns_from_it() -> None:
     backend = a_backend()
     launch = backend.predict()
-    assert backend.observe(launch, Report(1, 0.5, 100.0, 2.0)).action == "continue"
-    answer = backend.observe(launch, Report(2, 0.7, 200.0, 4.0))
-    assert (answer.state, answer.action) == ("converged", "stop")
+    assert backend.observe(launch, Report(1, 0.5, 100.0, 2.0)) == "running"
+    assert backend.observe(launch, Report(2, 0.7, 200.0, 4.0)) == "converged"
     cost = 0.5 * 200.0 + 0.5 * 250.0 * 4.0
     assert seen[-1] == (
         "conclude",
@@ -112,12 +111,8 @@ def test_a_trial_ends_at_its_target_and_the_policy_learns_from_it() -> None:
 def test_a_trial_fails_at_its_last_epoch() -> None:
     backend = a_backend()
     launch = backend.predict()
-    answers = [backend.observe(launch, Report(epoch, None, 100.0 * epoch, 2.0 * epoch)) for epoch in (1, 2, 3)]
-    assert [(answer.state, answer.action) for answer in answers] == [
-        ("running", "continue"),
-        ("running", "continue"),
-        ("failed", "stop"),
-    ]
+    states = [backend.observe(launch, Report(epoch, None, 100.0 * epoch, 2.0 * epoch)) for epoch in (1, 2, 3)]
+    assert states == ["running", "running", "failed"]
     assert isinstance(result := seen[-1][1], Result)
     assert result.converged is False
 

@@ -9,7 +9,8 @@ import pytest
 
 from rheostat.errors import PolicyFailed
 from rheostat.policy.advisor import PowerAdvice
-from rheostat.replay.backend import Answer, Launch, Report, Slice
+from rheostat.policy.interface import TrialState
+from rheostat.replay.backend import Launch, Report, Slice
 from rheostat.replay.simulator import MOST_TRIES, TrialRecord, replay_job
 from rheostat.replay.world import World
 from tests.replay.examples import CHOICE, RUNS, SECONDS, a_world
@@ -47,15 +48,15 @@ class Scripted:
         self.slices.append(measured)
         return self._sweep(len(self.slices))
 
-    def observe(self, launch: Launch, report: Report) -> Answer:
+    def observe(self, launch: Launch, report: Report) -> TrialState:
         self.reports.append(report)
         if report.metric is not None and self._world.target.reached(report.metric):
             self.calls.append(f"converged {launch.number}")
-            return Answer("converged", "stop")
+            return "converged"
         if report.epoch == self._stop_after:
             self.calls.append(f"stopped {launch.number}")
-            return Answer("stopped", "stop")
-        return Answer("running", "continue")
+            return "stopped"
+        return "running"
 
 
 def run(world: World, backend: Scripted, *, recurrences: int = 1, concurrency: int = 1) -> tuple[TrialRecord, ...]:
@@ -139,8 +140,8 @@ def test_a_recurrence_that_never_converges_ends_with_what_was_tried(world: World
     assert "predict 21" not in backend.calls
 
 
-def test_a_trial_that_is_told_to_go_on_after_its_last_epoch_is_an_error(world: World) -> None:
-    with pytest.raises(PolicyFailed, match="told to go on after its 10 epochs"):
+def test_a_trial_that_still_runs_after_its_last_epoch_is_an_error(world: World) -> None:
+    with pytest.raises(PolicyFailed, match="still runs after its 10 epochs"):
         run(world, Scripted(world, [128]))
 
 

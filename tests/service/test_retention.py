@@ -1,4 +1,4 @@
-"""What is pruned was folded before: nothing that is believed or was saved changes, now or when it is derived anew."""
+"""Pruned reports were folded before: no answer changes, neither now nor after a rebuild."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,8 @@ from rheostat import service as use_cases
 from rheostat.service import Service
 from rheostat.service.operations import prune
 from rheostat.storage.tables import observations, policy_states
-from tests.service.examples import JOB, Clock, measure, predict, register, report
+from tests.domain.examples import JOB, Clock
+from tests.service.examples import done, measure, predict, register, report
 
 JOULES = {8: 400.0, 16: 200.0, 32: 110.0, 64: 100.0, 128: 105.0}
 
@@ -28,7 +29,7 @@ def _run(service: Service, clock: Clock, epochs: int = 4) -> None:
     report(service, trial, 0.5, energy_joules=1.0)
 
 
-def _told(service: Service) -> dict[str, Any]:
+def _answers(service: Service) -> dict[str, Any]:
     states = service.database.read(
         lambda c: c.execute(select(policy_states).order_by(*policy_states.primary_key)).all()
     )
@@ -46,7 +47,7 @@ def _reports(service: Service) -> int:
 
 
 @pytest.mark.parametrize("policy", ["rheostat", "zeus"])
-def test_pruning_changes_nothing_that_anybody_is_told(service: Service, clock: Clock, policy: str) -> None:
+def test_pruning_changes_no_answer(service: Service, clock: Clock, policy: str) -> None:
     register(service, policy=policy)
     measure(service, 32, w250=100.0, w200=90.0)
     for _ in range(8):
@@ -54,12 +55,12 @@ def test_pruning_changes_nothing_that_anybody_is_told(service: Service, clock: C
     clock.turn(timedelta(days=31))
     _run(service, clock)
     predict(service)
-    before, reports = _told(service), _reports(service)
+    before, reports = _answers(service), _reports(service)
     assert prune(service, timedelta(days=30)) == reports - 8 - 5
     assert prune(service, timedelta(days=30)) == 0
-    assert _told(service) == before
-    use_cases.rebuild_job(service, JOB)
-    assert _told(service) == before
+    assert _answers(service) == before
+    done(use_cases.rebuild_job(service, JOB))
+    assert _answers(service) == before
 
 
 def test_the_last_report_of_a_pruned_trial_still_has_its_answer(service: Service, clock: Clock) -> None:

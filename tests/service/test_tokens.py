@@ -1,4 +1,4 @@
-"""Tokens: whose one is, and that nothing but the token itself proves it."""
+"""Tokens: whom one identifies, and that nothing but the token itself does."""
 
 from dataclasses import astuple
 from datetime import timedelta
@@ -17,8 +17,7 @@ from rheostat.service.tokens import (
     new_token,
     revoke_token,
 )
-from rheostat.storage.tokens import Tokens
-from tests.service.examples import Clock
+from tests.domain.examples import Clock
 
 
 def _make(service: Service, name: str = "ci", *scopes: str, lifetime: timedelta | None = None) -> str:
@@ -29,7 +28,7 @@ def _id(token: str) -> str:
     return token.split("_")[1]
 
 
-def test_a_token_tells_whose_it_is_and_what_it_is_for(service: Service) -> None:
+def test_a_token_identifies_its_holder_with_scopes_and_namespace(service: Service) -> None:
     text, is_new = create_token(service, "vision's nightly", ["read"], namespace="team-vision")
     identity = authenticate(service, text)
     assert is_new
@@ -47,13 +46,13 @@ def test_nothing_else_is_a_token(service: Service) -> None:
 
 def test_the_secret_is_stored_nowhere(service: Service) -> None:
     text = _make(service)
-    stored = service.database.read(lambda connection: Tokens(connection).all())
+    stored = service.tokens.all()
     trail = list_audit(service, namespace=None, cursor=None, limit=10)
     assert text.split("_")[2] not in repr([astuple(record) for record in stored]) + repr(list_tokens(service))
     assert text.split("_")[2] not in repr(trail)
 
 
-def test_a_revoked_and_an_expired_token_are_nobodys(service: Service, clock: Clock) -> None:
+def test_a_revoked_and_an_expired_token_are_invalid(service: Service, clock: Clock) -> None:
     revoked, brief = _make(service), _make(service, lifetime=timedelta(hours=1))
     authenticate(service, brief)
     revoke_token(service, _id(revoked))

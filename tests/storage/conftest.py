@@ -1,4 +1,4 @@
-"""A migrated database on each engine."""
+"""A database of a test's own on each engine, whose tables it may change."""
 
 from collections.abc import Iterator
 

@@ -20,7 +20,8 @@ from rheostat.service import Service
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import migrations_path
 from rheostat.storage.migrations import upgrade as upgrade_to_head
-from tests.service.examples import A40, JOB, V100, Clock, measure, predict, register, report
+from tests.domain.examples import A40, JOB, V100, Clock
+from tests.service.examples import done, measure, predict, register, report
 
 FROZEN = Path(__file__).parent / "frozen"
 
@@ -44,7 +45,7 @@ def fill(service: Service, clock: Clock) -> None:
     for gpu, joules in ((V100, 100.0), (A40, 160.0)):
         measure(service, 32, gpu, w250=joules, w200=0.9 * joules, w150=0.95 * joules)
         run = ObserveRunRequest(batch_size=64, gpu=gpu, energy_joules=3 * joules, time_seconds=3.0, converged=True)
-        use_cases.observe_run(service, JOB, run, None)
+        done(use_cases.observe_run(service, JOB, run, None))
         for number in range(4):
             trial = predict(service, gpu, key=f"run-{gpu.model}-{number}", node="node-1")
             for epoch in (1, 2, 3):
@@ -66,7 +67,7 @@ def freeze(revision: str) -> None:
         upgrade_to_head(new)
         clock = Clock()
         clock.time = datetime(2026, 1, 1, tzinfo=UTC)
-        fill(Service(new, lease=timedelta(minutes=10), now=clock), clock)
+        fill(Service.of(new, timedelta(minutes=10), clock), clock)
         upgrade_to(old, revision)
         connection = sqlite3.connect(old.sqlite_path)
         connection.execute("ATTACH ? AS new", (str(new.sqlite_path),))

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
+from rheostat.domain.registration import new_job
 from rheostat.errors import ConfigurationError, DatabaseUnavailable, InvalidInput
+from rheostat.schemas.server import JobSettings
 from rheostat.storage.backups import back_up, restore
 from rheostat.storage.engine import Database
-from rheostat.storage.jobs import Jobs
 from rheostat.storage.migrations import schema_status, upgrade
+from rheostat.storage.tables import jobs
+from rheostat.storage.writes import Writes
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -32,13 +35,18 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join([str(folder), os.environ["PATH"]]))
 
 
+def _insert(connection: Connection, job_id: str) -> None:
+    settings = JobSettings(batch_sizes=[8], default_batch_size=8, max_epochs=1)
+    Writes(connection).add_job("default", new_job(job_id, settings, 0, MOMENT))
+
+
 def _add(database: Database, job_id: str) -> None:
-    database.write(lambda connection: Jobs(connection).add("default", job_id, {}, 0, MOMENT))
+    database.write(lambda connection: _insert(connection, job_id))
 
 
 def _ids(database: Database) -> list[str]:
-    jobs = database.read(lambda connection: Jobs(connection).page("default", after="", limit=10_000))
-    return [job.job_id for job in jobs]
+    query = select(jobs.c.job_id).order_by(jobs.c.job_id)
+    return database.read(lambda connection: list(connection.execute(query).scalars()))
 
 
 def test_what_was_backed_up_comes_back_and_nothing_else(database: Database, tmp_path: Path) -> None:
@@ -74,9 +82,9 @@ def test_a_backup_fills_an_empty_database(database: Database, tmp_path: Path, da
 
 def test_no_backup_is_written_over_and_no_other_file_restored(database: Database, tmp_path: Path) -> None:
     (tmp_path / "copy").write_text("precious")
-    with pytest.raises(InvalidInput, match="there already"):
+    with pytest.raises(InvalidInput, match="already exists"):
         back_up(database, tmp_path / "copy")
-    with pytest.raises(InvalidInput, match="no backup"):
+    with pytest.raises(InvalidInput, match="is not a backup"):
         restore(database, tmp_path / "copy")
     with pytest.raises(InvalidInput, match="cannot be read"):
         restore(database, tmp_path / "none")
@@ -89,7 +97,7 @@ def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.db"
     damaged.write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
     database = Database(f"sqlite:///{damaged}")
-    with pytest.raises(DatabaseUnavailable, match="not made"):
+    with pytest.raises(DatabaseUnavailable, match="Cannot write the backup"):
         back_up(database, tmp_path / "copy")
     assert [path.name for path in tmp_path.iterdir()] == ["damaged.db"]
     database.close()
@@ -97,7 +105,7 @@ def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[Database]:
-    """A file that somebody writes to all the time, two rows in each transaction."""
+    """A file that is written to continually, two rows in each transaction."""
     database = Database(f"sqlite:///{tmp_path / 'busy.db'}")
     upgrade(database)
     stop = threading.Event()
@@ -105,7 +113,7 @@ def busy(tmp_path: Path) -> Iterator[Database]:
     def add_two(number: int) -> None:
         def work(connection: Connection) -> None:
             for half in ("a", "b"):
-                Jobs(connection).add("default", f"{number:06}-{half}", {}, 0, MOMENT)
+                _insert(connection, f"{number:06}-{half}")
 
         database.write(work)
 
@@ -133,7 +141,9 @@ def test_a_copy_of_a_busy_file_is_of_one_moment(busy: Database, tmp_path: Path) 
         copy.close()
 
 
-def test_without_postgresqls_programs_the_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_postgresqls_programs_the_error_shows_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     database = Database("postgresql://rheostat@db/rheostat", password="hunter2")
     with pytest.raises(ConfigurationError, match="pg_dump is not installed") as refusal:

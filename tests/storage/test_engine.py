@@ -1,4 +1,4 @@
-"""Transactions, and what the database's errors mean."""
+"""Transactions, and the translation of the database's errors."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -113,7 +113,7 @@ def test_a_lost_race_is_run_once_more(database: Database) -> None:
     assert (len(tries), _count(database)) == (2, 1)
 
 
-def test_a_race_that_is_lost_twice_is_told_as_one_to_try_again(database: Database) -> None:
+def test_a_race_that_is_lost_twice_is_an_error_to_retry(database: Database) -> None:
     def lose(connection: Connection) -> None:
         _insert_job(connection)
         _insert_job(connection)
@@ -131,7 +131,7 @@ def test_readers_cannot_write_to_sqlite(tmp_path: Path) -> None:
     database.close()
 
 
-def test_missing_tables_are_told_with_the_command_that_makes_them(database_url: str) -> None:
+def test_missing_tables_are_an_error_that_names_the_command(database_url: str) -> None:
     database = Database(database_url)
     with pytest.raises(SchemaOutdated, match="rheostat db upgrade"):
         _count(database)
@@ -147,7 +147,7 @@ def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
         database.close()
 
 
-def test_a_lock_that_is_not_had_in_time_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_times_out_is_an_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "LOCK_TIMEOUT_SECONDS", 0.3)
     impatient = Database(database.url.render_as_string(hide_password=False))
     database.write(_insert_job)

@@ -16,9 +16,10 @@ from sqlalchemy import Connection, MetaData, insert, select, text
 from rheostat import service as use_cases
 from rheostat.service import Service
 from rheostat.storage.engine import Database
-from rheostat.storage.migrations import HEAD, VERSION_TABLE, migrations_path, schema_status, upgrade
-from rheostat.storage.tables import metadata
-from tests.service.examples import JOB, V100, Clock, predict, register, report
+from rheostat.storage.migrations import HEAD, migrations_path, schema_status, upgrade
+from rheostat.storage.tables import VERSION_TABLE, metadata
+from tests.domain.examples import JOB, V100, Clock
+from tests.service.examples import done, predict, register, report
 from tests.storage.freeze import FROZEN, upgrade_to
 
 RELEASES = sorted(path.stem for path in FROZEN.glob("*.sql"))
@@ -118,14 +119,15 @@ def test_it_works_as_if_it_had_always_been_of_this_version(released: tuple[Datab
     upgrade(database)
     clock = Clock()
     clock.time = datetime(2026, 1, 1, 1, tzinfo=UTC)
-    service = Service(database, lease=timedelta(minutes=10), now=clock)
-    told = use_cases.estimates(service, JOB), use_cases.savings(service, JOB)
-    use_cases.rebuild_job(service, JOB)
-    assert use_cases.savings(service, JOB) == told[1]
+    service = Service.of(database, timedelta(minutes=10), clock)
+    shown = use_cases.estimates(service, JOB), use_cases.savings(service, JOB)
+    done(use_cases.rebuild_job(service, JOB))
+    assert use_cases.savings(service, JOB) == shown[1]
     assert [job.job_id for job in use_cases.list_jobs(service, cursor=None, limit=9).jobs] == [JOB, "untouched"]
     register(service, policy="rheostat", eta_knob=0.75)
     trial = predict(service, V100)
     assert trial.number == 11
     assert report(service, trial, 1, metric=0.95, energy_joules=100.0, time_seconds=1.0).state == "converged"
-    use_cases.delete_job(service, JOB, force=True)
+    done(use_cases.delete_job(service, JOB, force=True))
     assert [job.job_id for job in use_cases.list_jobs(service, cursor=None, limit=9).jobs] == ["untouched"]
+    service.jobs.close()

@@ -11,12 +11,12 @@ from sqlalchemy import Connection, inspect, text
 
 from rheostat.errors import DatabaseUnavailable
 from rheostat.storage.engine import Database
-from rheostat.storage.migrations import VERSION_TABLE, schema_status, upgrade
-from rheostat.storage.tables import metadata
+from rheostat.storage.migrations import schema_status, upgrade
+from rheostat.storage.tables import VERSION_TABLE, metadata
 
 
 def _upgrade(url: str) -> bool:
-    """Upgrade in a process of its own and tell whether the schema is this version's afterwards."""
+    """Upgrade in a process of its own and return whether the schema is this version's afterwards."""
     database = Database(url)
     try:
         upgrade(database)

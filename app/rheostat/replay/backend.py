@@ -1,30 +1,34 @@
-"""Who decides in a replay: a policy in this process, or a live server asked as a trainer asks it.
+"""Who decides in a replay: this process, or a live server asked as a trainer asks it.
 
-Both make the same decisions from the same seed. The in-process one plays the service's part call for call: it
-counts the trials, knows which of them run, and lets the advisor register, choose, measure, assess and conclude
-in the service's order.
+Both make the same decisions from the same seed: they call the same functions.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import uuid4
 
+from rheostat.domain import evidence, trials
+from rheostat.domain.memory import JobInMemory
+from rheostat.domain.registration import new_job
+from rheostat.domain.trials import Clock
 from rheostat.errors import InvalidInput
-from rheostat.policy.advisor import Advisor, PowerAdvice, Stores
-from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.interface import Job, Policy, Situation, TrialState
-from rheostat.policy.learning_curve import LearningCurve, Target
+from rheostat.policy.advisor import PowerAdvice
+from rheostat.policy.interface import Policy, TrialState
 from rheostat.schemas.server import (
-    Action,
     Gpu,
     JobSettings,
     ObservePowerLimitRequest,
     ObserveRequest,
+    PowerLimitAnswer,
     PowerLimitMeasurement,
     PredictRequest,
+    Trial,
 )
 from rheostat.sdk.client import Client
+
+_CLOCK = Clock(datetime(2026, 1, 1, tzinfo=UTC), lease=timedelta(days=1))
+"""In a replay no time passes, so no lease expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +75,6 @@ class Report:
     time_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of the trial by its report, and what it is to do."""
-
-    state: TrialState
-    action: Action
-
-
 class Backend(Protocol):
     """The operations of a trainer, for one job on one GPU."""
 
@@ -88,105 +84,52 @@ class Backend(Protocol):
     def observe_power_limit(self, launch: Launch, measured: Slice) -> PowerAdvice:
         """Report a measured power limit; return the best one, or those to measure next."""
 
-    def observe(self, launch: Launch, report: Report) -> Answer:
-        """Report an epoch; return whether to go on."""
+    def observe(self, launch: Launch, report: Report) -> TrialState:
+        """Report an epoch; return the trial's state: it continues as long as it is running."""
 
 
 class InProcess:
-    """A policy in this process, over state in dicts.
+    """The server's own decisions, about a job in this process.
 
     Args:
-        policy: The pair of optimizers.
-        settings: What the job is registered with: a target, a seed and power limits among it.
+        settings: What the job is registered with, a seed among it.
         gpu: What it runs on.
-        batch_sizes: Those that the GPU can run; None: all of the job's.
-        beside: The same job on another GPU, whose knowledge it shares.
+        policy: The pair of optimizers; None: the one that the settings name.
+        beside: The same job on another GPU: it counts its trials, and learns, together with this one.
     """
 
     def __init__(
-        self,
-        policy: Policy,
-        settings: JobSettings,
-        gpu: Gpu,
-        *,
-        batch_sizes: Sequence[int] | None = None,
-        beside: "InProcess | None" = None,
+        self, settings: JobSettings, gpu: Gpu, *, policy: Policy | None = None, beside: "InProcess | None" = None
     ) -> None:
-        assert settings.target is not None
         assert settings.seed is not None
-        assert settings.power_limits_watts is not None
-        target = settings.target
-        lowest, highest = gpu.min_power_limit_watts, gpu.max_power_limit_watts
-        self._permitted = tuple(settings.batch_sizes if batch_sizes is None else batch_sizes)
-        self._running: dict[int, int] = {}
-        self._curves: dict[int, LearningCurve] = {}
-        # As in the service, trial_number is always that of the next launch, whatever is asked.
-        self._job = Job(
-            job_id="replay",
-            gpu_model=gpu.model,
-            gpu_count=gpu.count,
-            default_batch_size=settings.default_batch_size,
-            max_power_watts=float(gpu.max_power_limit_watts * gpu.count),
-            power_limits_watts=tuple(
-                watts for watts in reversed(settings.power_limits_watts) if lowest <= watts <= highest
-            ),
-            target=Target(target.metric, target.value, target.direction == "maximize"),
-            max_epochs=settings.max_epochs,
-            eta_knob=settings.eta_knob,
-            beta_knob=settings.beta_knob,
-            max_slowdown=settings.max_slowdown,
-            window_size=settings.window_size,
-            seed=settings.seed,
-        )
-        self._advisor: Advisor = Advisor(policy, Stores({}, {}, {})) if beside is None else beside._advisor
-        self._advisor.register(self._job, settings.batch_sizes)
+        self._gpu = gpu
+        job = new_job("replay", settings, settings.seed, _CLOCK.now)
+        if policy is not None:
+            job = replace(job, find_policy=lambda _: policy)
+        self._job: JobInMemory = JobInMemory(job) if beside is None else beside._job
 
     def predict(self) -> Launch:
         """Launch a trial."""
-        situation = Situation(self._permitted, pending=tuple(self._running.values()))
-        batch_size = self._advisor.choose(self._job, situation).batch_size
-        power = self._advisor.power(self._job, batch_size)
-        number = self._job.trial_number
-        self._running[number] = batch_size
-        self._curves[number] = LearningCurve()
-        self._job = replace(self._job, trial_number=number + 1)
-        return Launch(str(number), number, batch_size, power)
+        request = PredictRequest(gpu=self._gpu)
+        trial_id = uuid4().hex
+        trial = self._job.change(
+            lambda job, history: trials.predict(
+                job, history, request, trial_id=trial_id, idempotency_key=None, clock=_CLOCK
+            )
+        )
+        return _launch(trial)
 
     def observe_power_limit(self, launch: Launch, measured: Slice) -> PowerAdvice:
-        """Scale a measured power limit to one epoch, and learn from it."""
-        time = measured.time_seconds * measured.per_epoch
-        energy = measured.energy_joules * measured.per_epoch
-        cost = self._job.cost(energy, time)
-        assert cost is not None
-        measurement = PowerMeasurement(measured.power_limit_watts, cost, time, energy)
-        self._advisor.measure(self._job, launch.batch_size, measurement)
-        return self._advisor.power(self._job, launch.batch_size)
+        """Report a measured power limit."""
+        request = _power_limit_request(launch, measured, self._gpu)
+        answer = self._job.change(lambda job, history: evidence.observe_power_limit(job, history, request, _CLOCK.now))
+        return _advice(answer)
 
-    def observe(self, launch: Launch, report: Report) -> Answer:
-        """Assess an epoch; conclude the trial when that ends it."""
-        cost = self._job.cost(report.energy_joules, report.time_seconds)
-        curve = self._curves[launch.number].add(float(report.epoch), report.metric, self._job.target)
-        verdict = self._advisor.assess(
-            self._job,
-            batch_size=launch.batch_size,
-            epoch=float(report.epoch),
-            metric=report.metric,
-            cost=cost,
-            curve=curve,
-        )
-        if verdict.state == "running":
-            self._curves[launch.number] = curve
-            return Answer("running", "continue")
-        del self._running[launch.number], self._curves[launch.number]
-        self._advisor.conclude(
-            self._job,
-            verdict.state,
-            batch_size=launch.batch_size,
-            cost=cost,
-            epochs=float(report.epoch),
-            curve=curve,
-        )
-        return Answer(verdict.state, "stop")
+    def observe(self, launch: Launch, report: Report) -> TrialState:
+        """Report an epoch."""
+        request = _observe_request(report)
+        answer = self._job.change(lambda job, history: trials.observe(job, history, launch.trial_id, request, _CLOCK))
+        return answer.state
 
 
 class Server:
@@ -215,33 +158,42 @@ class Server:
     def predict(self) -> Launch:
         """Launch a trial; asked twice, because an answer was lost on its way, the server launches one."""
         trial = self._client.predict(self._job_id, PredictRequest(gpu=self._gpu), idempotency_key=uuid4().hex)
-        power = PowerAdvice(trial.power_limit_watts, tuple(trial.profile_power_limits_watts))
-        return Launch(trial.trial_id, trial.number, trial.batch_size, power)
+        return _launch(trial)
 
     def observe_power_limit(self, launch: Launch, measured: Slice) -> PowerAdvice:
         """Report a measured power limit."""
-        measurement = PowerLimitMeasurement(
-            power_limit_watts=measured.power_limit_watts,
-            time_seconds=measured.time_seconds,
-            energy_joules=measured.energy_joules,
-            steps=1.0,
-            steps_per_epoch=float(measured.per_epoch),
-        )
-        answer = self._client.observe_power_limit(
-            self._job_id,
-            ObservePowerLimitRequest(batch_size=launch.batch_size, gpu=self._gpu, measurements=[measurement]),
-        )
-        return PowerAdvice(answer.power_limit_watts, tuple(answer.profile_power_limits_watts))
+        request = _power_limit_request(launch, measured, self._gpu)
+        return _advice(self._client.observe_power_limit(self._job_id, request))
 
-    def observe(self, launch: Launch, report: Report) -> Answer:
+    def observe(self, launch: Launch, report: Report) -> TrialState:
         """Report an epoch."""
-        answer = self._client.observe(
-            launch.trial_id,
-            ObserveRequest(
-                epoch=float(report.epoch),
-                metric=report.metric,
-                energy_joules=report.energy_joules,
-                time_seconds=report.time_seconds,
-            ),
-        )
-        return Answer(answer.state, answer.action)
+        return self._client.observe(launch.trial_id, _observe_request(report)).state
+
+
+def _launch(trial: Trial) -> Launch:
+    power = PowerAdvice(trial.power_limit_watts, tuple(trial.profile_power_limits_watts))
+    return Launch(trial.trial_id, trial.number, trial.batch_size, power)
+
+
+def _advice(answer: PowerLimitAnswer) -> PowerAdvice:
+    return PowerAdvice(answer.power_limit_watts, tuple(answer.profile_power_limits_watts))
+
+
+def _power_limit_request(launch: Launch, measured: Slice, gpu: Gpu) -> ObservePowerLimitRequest:
+    measurement = PowerLimitMeasurement(
+        power_limit_watts=measured.power_limit_watts,
+        time_seconds=measured.time_seconds,
+        energy_joules=measured.energy_joules,
+        steps=1.0,
+        steps_per_epoch=float(measured.per_epoch),
+    )
+    return ObservePowerLimitRequest(batch_size=launch.batch_size, gpu=gpu, measurements=[measurement])
+
+
+def _observe_request(report: Report) -> ObserveRequest:
+    return ObserveRequest(
+        epoch=float(report.epoch),
+        metric=report.metric,
+        energy_joules=report.energy_joules,
+        time_seconds=report.time_seconds,
+    )

@@ -67,7 +67,7 @@ def replay(
     """Replay recorded training runs under a policy and compare its cost with the best possible.
 
     Without --target, --max-epochs and --default-batch-size the jobs of the Zeus paper (NSDI 2023) on cifar100,
-    imagenet, librispeech and sentiment140 are replayed. What it tells are decisions on recorded runs, not joules
+    imagenet, librispeech and sentiment140 are replayed. What it shows are decisions on recorded runs, not joules
     that were measured.
     """
     from json import dumps

@@ -9,7 +9,6 @@ from secrets import token_hex
 from pydantic import ValidationError
 
 from rheostat.errors import InvalidInput
-from rheostat.policy.registry import load_policy
 from rheostat.replay.backend import Backend, InProcess, Server
 from rheostat.replay.simulator import TrialRecord, replay_job
 from rheostat.replay.world import World
@@ -108,7 +107,7 @@ def made_up_job_id(world: World, seed: int, suffix: str) -> str:
 def _backend(world: World, plan: Plan, seed: int, client: Client | None, job_id: str | None) -> Backend:
     settings, gpu = job_of(world, plan, seed)
     if client is None or job_id is None:
-        return InProcess(load_policy(plan.policy), settings, gpu)
+        return InProcess(settings, gpu)
     return Server(client, job_id, settings, gpu)
 
 

@@ -115,8 +115,8 @@ def _run_trial(
         if epoch > 1:
             energy += figures[limit].energy_joules
             time += figures[limit].time_seconds
-        answer = backend.observe(launch, Report(epoch, run.metric_at(epoch), energy, time))
-        if answer.action == "stop":
+        state = backend.observe(launch, Report(epoch, run.metric_at(epoch), energy, time))
+        if state != "running":
             return TrialRecord(
                 recurrence=recurrence,
                 attempt=attempt,
@@ -125,11 +125,11 @@ def _run_trial(
                 power_limit_watts=limit,
                 profiled_power_limits_watts=profiled,
                 epochs=epoch,
-                state=answer.state,
+                state=state,
                 energy_joules=energy,
                 time_seconds=time,
             )
-    raise PolicyFailed(f"Trial {launch.number} was told to go on after its {world.max_epochs} epochs.")
+    raise PolicyFailed(f"Trial {launch.number} still runs after its {world.max_epochs} epochs.")
 
 
 def _sweep(world: World, backend: Backend, launch: Launch) -> tuple[int, tuple[int, ...]]:

@@ -36,7 +36,7 @@ class LearningCurve:
     """One recorded run.
 
     Attributes:
-        name: Tells it from the others of its batch size.
+        name: Distinguishes it from the others of its batch size.
         epoch_of_level: For each recorded metric level the epoch that first reached it; None: none did.
     """
 
@@ -124,7 +124,7 @@ def read_power_trace(path: Path, gpu_model: str | None = None) -> PowerTrace:
 
     Args:
         path: The file.
-        gpu_model: Name of the GPU; None: the file's name tells it (``summary_power_v100.csv``: ``v100``).
+        gpu_model: Name of the GPU; None: the file's name says it (``summary_power_v100.csv``: ``v100``).
 
     Raises:
         InvalidInput: It cannot be read; the message names file, line and column.

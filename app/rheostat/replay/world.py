@@ -17,7 +17,7 @@ Direction = Literal["maximize", "minimize"]
 
 @dataclass(frozen=True, slots=True)
 class JobChoice:
-    """The part of a job that a trace does not tell; None: as published for the dataset.
+    """The part of a job that a trace does not record; None: as published for the dataset.
 
     Attributes:
         target: The metric value to reach, one of the recorded levels.
@@ -82,7 +82,7 @@ class Expectation:
 class World:
     """A workload on a GPU and the job that recurs on it.
 
-    On offer are the batch sizes of which both are recorded, runs and epochs on the GPU. Nobody knows whether one
+    On offer are the batch sizes of which both are recorded, runs and epochs on the GPU. It is unknown whether one
     that was measured but never trained would converge; taking it for one that fails would charge every policy for
     trying it. The published simulator leaves them out as well. Those whose runs never converged are on offer.
 

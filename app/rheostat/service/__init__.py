@@ -1,27 +1,35 @@
-"""The use cases: one function each, one transaction each.
+"""The use cases, one function each: a change of a job, or a query, and nothing else.
 
-Every function takes a :class:`~rheostat.service.context.Service` first and wire models of ``rheostat.schemas.server``,
-and answers with them. The way is always the same: lock the job's row, load what is needed, ask the pure policy,
-save, answer.
+Every function takes a :class:`~rheostat.service.context.Service` first and wire models of ``rheostat.schemas.server``.
+One that reads returns its answer. One that changes a job returns the future of a
+:class:`~rheostat.domain.job.Decision`: its answer and what happened, once both are durable.
 """
 
+from rheostat.domain.events import Event, PolicyFailureTolerated, TrialEnded, TrialStarted
+from rheostat.domain.job import Decision
 from rheostat.service.context import Service
-from rheostat.service.insight import estimates, savings
 from rheostat.service.jobs import (
     delete_job,
+    estimates,
     get_job,
     list_jobs,
     rebuild_job,
     register_job,
+    savings,
     update_job,
 )
 from rheostat.service.power import observe_power_limit, predict_power_limit
-from rheostat.service.predict import predict, to_predict
-from rheostat.service.runs import observe_run
-from rheostat.service.trials import get_trial, heartbeat, list_trials, observe, to_heartbeat, to_observe
+from rheostat.service.trials import get_trial, heartbeat, list_trials, observe, observe_run, predict
+from rheostat.storage.queries import Counts
 
 __all__ = [
+    "Counts",
+    "Decision",
+    "Event",
+    "PolicyFailureTolerated",
     "Service",
+    "TrialEnded",
+    "TrialStarted",
     "delete_job",
     "estimates",
     "get_job",
@@ -37,8 +45,5 @@ __all__ = [
     "rebuild_job",
     "register_job",
     "savings",
-    "to_heartbeat",
-    "to_observe",
-    "to_predict",
     "update_job",
 ]

@@ -1,22 +1,19 @@
-"""The audit trail: who registered, changed and deleted jobs, and made and revoked tokens."""
+"""The audit trail: who changed which job or token, and when."""
 
 from rheostat.schemas.server import AuditEntry, AuditPage
 from rheostat.service.context import Service
-from rheostat.storage.audit import Audit
 
 
 def list_audit(service: Service, *, namespace: str | None, cursor: int | None, limit: int) -> AuditPage:
     """Return a page of the audit trail, newest first.
 
     Args:
-        service: Where.
-        namespace: Only what concerns this one; None: all.
-        cursor: ``next_cursor`` of the page before.
-        limit: Longest page wanted.
+        service: The service.
+        namespace: The namespace whose entries to return; None: all.
+        cursor: ``next_cursor`` of the previous page; None: the first page.
+        limit: Maximum number of entries.
     """
-    entries = service.database.read(
-        lambda connection: Audit(connection).page(namespace=namespace, before=cursor, limit=limit + 1)
-    )
+    entries = service.audit_trail.page(namespace=namespace, before=cursor, limit=limit + 1)
     return AuditPage(
         entries=[
             AuditEntry(

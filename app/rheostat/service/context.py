@@ -1,14 +1,22 @@
-"""What every use case is given: a database, a clock, the length of a lease, and for whom it works."""
+"""What every use case is given: where jobs are kept, a clock, the length of a lease, and for whom it works."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self, TypeVar
 
-from rheostat.schemas.server import DEFAULT_NAMESPACE
-from rheostat.service.desk import Desk
-from rheostat.storage.audit import Audit
-from rheostat.storage.engine import Database, Transaction
+from rheostat.domain.job import Decide, Decision
+from rheostat.domain.trials import Clock
+from rheostat.schemas.fields import DEFAULT_NAMESPACE
+from rheostat.storage.audit import AuditTrail
+from rheostat.storage.engine import Database
+from rheostat.storage.job_store import JobStore
+from rheostat.storage.records import AuditRecord
+from rheostat.storage.stored_job import JobKey, Key, TrialKey
+from rheostat.storage.tokens import TokenStore
+
+A = TypeVar("A")
 
 
 def _utc_now() -> datetime:
@@ -21,37 +29,66 @@ class Service:
 
     Attributes:
         database: Where all state is.
+        jobs: The jobs in it.
         lease: How long a trial may be silent before it counts as abandoned.
         now: The clock, in UTC.
-        namespace: Whose jobs are seen; those of others are as if they were not there.
+        namespace: Whose jobs are seen; those of others are as if they did not exist.
         actor: Who asks, for the audit trail.
-        own_desk: Where decisions on the hot path are made; None: a new one. A changed copy keeps it.
     """
 
     database: Database
-    lease: timedelta = timedelta(minutes=15)
-    now: Callable[[], datetime] = _utc_now
+    jobs: JobStore
+    lease: timedelta
+    now: Callable[[], datetime]
     namespace: str = DEFAULT_NAMESPACE
     actor: str = "local"
-    own_desk: Desk | None = None
 
-    def __post_init__(self) -> None:
-        if self.own_desk is None:
-            object.__setattr__(self, "own_desk", Desk(self.database))
+    @classmethod
+    def of(
+        cls, database: Database, lease: timedelta = timedelta(minutes=15), now: Callable[[], datetime] = _utc_now
+    ) -> Self:
+        """Return a service over a database."""
+        return cls(database, JobStore(database), lease, now)
+
+    def close(self) -> None:
+        """Answer what was asked, and close all connections to the database."""
+        self.jobs.close()
+        self.database.close()
+
+    def deliver_with(self, deliver: Callable[[Callable[[], None]], object]) -> None:
+        """Say how decisions are delivered; see :meth:`rheostat.storage.job_store.JobStore.deliver_with`."""
+        self.jobs.deliver_with(deliver)
 
     @property
-    def desk(self) -> Desk:
-        """Where decisions on the hot path are made."""
-        assert self.own_desk is not None
-        return self.own_desk
+    def tokens(self) -> TokenStore:
+        """The tokens in the database."""
+        return TokenStore(self.database)
 
-    def audit(self, connection: Transaction, action: str, subject: str, details: dict[str, Any] | None = None) -> None:
-        """Note in the audit trail, within the change's own transaction, that a job was changed."""
-        Audit(connection).add(
-            self.now(),
-            namespace=self.namespace,
-            actor=self.actor,
-            action=action,
-            subject=subject,
-            details=details or {},
-        )
+    @property
+    def audit_trail(self) -> AuditTrail:
+        """The audit trail in the database."""
+        return AuditTrail(self.database)
+
+    def on_behalf_of(self, actor: str, namespace: str) -> "Service":
+        """Return the service for an actor who works in a namespace."""
+        return Service(self.database, self.jobs, self.lease, self.now, namespace, actor)
+
+    def job(self, job_id: str) -> JobKey:
+        """Return the key of a job in this namespace."""
+        return JobKey(self.namespace, job_id)
+
+    def trial(self, trial_id: str) -> TrialKey:
+        """Return the key of a trial's job in this namespace."""
+        return TrialKey(self.namespace, trial_id)
+
+    def clock(self) -> Clock:
+        """Return the time of a decision."""
+        return Clock(self.now(), self.lease)
+
+    def change(self, key: Key, decide: Decide[A], **options: Any) -> Future[Decision[A]]:
+        """Change a job for the actor; see :meth:`rheostat.storage.job_store.JobStore.change`."""
+        return self.jobs.change(key, decide, actor=self.actor, **options)
+
+    def audit_entry(self, action: str, subject: str, *, namespace: str | None, **details: Any) -> AuditRecord:
+        """Return an entry of the audit trail about something that is no job."""
+        return AuditRecord(self.now(), namespace, self.actor, action, subject, details)

@@ -1,12 +1,12 @@
-"""Who asks, and what they may do."""
+"""The caller of a request, and what they are permitted to do."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
 from rheostat.errors import NamespaceForbidden, ScopeMissing
-from rheostat.schemas.server import DEFAULT_NAMESPACE, Scope
+from rheostat.schemas.fields import DEFAULT_NAMESPACE, Scope
 from rheostat.service.context import Service
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -14,14 +14,14 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks.
+    """An authenticated caller.
 
     Attributes:
         actor: Their name in the audit trail and in the log.
-        scopes: What they may do; ``admin`` may do everything.
-        namespace: The only one that they may work in; None: the default one, and any other for an admin.
-        token_id: The token that tells; None: somebody on this machine, of a server without tokens.
-        expires_at: Until when it tells; None: for ever.
+        scopes: What they are permitted to do; ``admin`` includes all others.
+        namespace: The only namespace that they may use; None: the default one, and for an admin any other.
+        token_id: The id of their token; None: a server without tokens needs none.
+        expires_at: When the token expires; None: never.
     """
 
     actor: str
@@ -31,44 +31,47 @@ class Identity:
     expires_at: datetime | None = None
 
     def authorise(self, service: Service, scope: Scope, namespace: str | None = None) -> Service:
-        """Return the service as they may use it.
+        """Return the service with the caller's name and namespace.
 
         Args:
-            service: The service of nobody in particular.
-            scope: What the operation needs.
-            namespace: The one that they ask for; None: their own.
+            service: The service.
+            scope: The scope that the operation needs.
+            namespace: The requested namespace; None: the caller's own.
 
         Raises:
-            ScopeMissing: They lack the scope.
-            NamespaceForbidden: They may not work in that namespace.
+            ScopeMissing: The caller lacks the scope.
+            NamespaceForbidden: The caller may not use that namespace.
         """
         if scope not in self.scopes and "admin" not in self.scopes:
             raise ScopeMissing(
-                f"The token is not for that: it has {_words(self.scopes)}, and this needs {scope}.",
+                f"The token lacks the scope {scope}; it has {_words(self.scopes)}.",
                 scope=scope,
-                hint=f"Ask an operator: rheostat token create NAME --scope {scope}.",
+                hint=f"Ask an operator for another token: rheostat token create NAME --scope {scope}.",
             )
-        return replace(service, namespace=self.namespace_for(namespace), actor=self.actor)
+        return service.on_behalf_of(self.actor, self.namespace_for(namespace))
 
     def namespace_for(self, wanted: str | None) -> str:
-        """Return the namespace that a request is about.
+        """Return the namespace of a request.
+
+        Args:
+            wanted: The requested one; None: the caller's own.
 
         Raises:
-            NamespaceForbidden: They may not work in the one that they ask for.
+            NamespaceForbidden: The caller may not use the requested one.
         """
         own = self.namespace or DEFAULT_NAMESPACE
         if wanted is None or wanted == own:
             return own
         if self.namespace is not None or "admin" not in self.scopes:
             raise NamespaceForbidden(
-                f"The token is for the namespace {own} alone, not for {wanted}.",
-                hint="Leave the header Rheostat-Namespace out; only an admin's token that is bound to none may use it.",
+                f"The token gives access to the namespace {own}, not to {wanted}.",
+                hint="Omit the header Rheostat-Namespace; it needs an admin token that is not bound to a namespace.",
             )
         return wanted
 
 
 LOCAL = Identity("local", SCOPES)
-"""Whoever is on this machine, while there are no tokens."""
+"""The caller of a server that has no tokens."""
 
 
 def _words(scopes: Collection[str]) -> str:

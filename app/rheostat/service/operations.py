@@ -1,21 +1,17 @@
-"""Opening, checking and closing the service."""
+"""Operating the service: open, check and close it, migrate, back up and prune its database."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_state_path
 
 from rheostat.errors import ConfigurationError, SchemaOutdated
 from rheostat.service.context import Service
 from rheostat.storage import backups, migrations
-from rheostat.storage.audit import Audit
-from rheostat.storage.engine import Database, Transaction
-from rheostat.storage.jobs import Jobs
+from rheostat.storage.engine import Database
 from rheostat.storage.migrations import SchemaStatus
+from rheostat.storage.queries import Counts, counts
 from rheostat.storage.retention import prune_reports
-from rheostat.storage.trials import Trials
 
 
 def default_database_url() -> str:
@@ -31,20 +27,20 @@ def open_service(
     password: str | None = None,
     statement_timeout: timedelta | None = None,
 ) -> Service:
-    """Open the database; the embedded one is made, and brought to this version, where needed.
+    """Return a service over a database; the embedded one is created and migrated if necessary.
 
-    A PostgreSQL that cannot be reached yet is no error here: every request says so until it can.
+    A PostgreSQL that cannot be reached is not an error here: requests fail with DatabaseUnavailable until it can.
 
     Args:
         database_url: An SQLAlchemy URL; None: the embedded database in the user's state directory.
-        lease: How long a trial may be silent.
-        upgrade: Whether to bring the embedded database to this version.
-        password: The database user's, where the URL has none.
-        statement_timeout: How long a statement may take in PostgreSQL; None: any time.
+        lease: How long a trial may be silent before it counts as abandoned.
+        upgrade: Whether to migrate the embedded database to this version's schema.
+        password: The database user's password, if it is not in the URL.
+        statement_timeout: How long PostgreSQL lets a statement run; None: without limit.
 
     Raises:
-        ConfigurationError: The URL cannot be used.
-        DatabaseUnavailable: The embedded database cannot be opened or upgraded.
+        ConfigurationError: The URL is invalid, or the database's directory cannot be created.
+        DatabaseUnavailable: The embedded database cannot be opened or migrated.
     """
     database = Database(database_url or default_database_url(), password, statement_timeout)
     if database.is_sqlite:
@@ -52,25 +48,25 @@ def open_service(
             database.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
-                f"The folder of the database cannot be made: {error}.",
-                hint="Set RHEOSTAT_DATABASE_URL to a path that can be written.",
+                f"Cannot create the directory of the database: {error}.",
+                hint="Set RHEOSTAT_DATABASE_URL to a file in a writable directory.",
             ) from error
         if upgrade:
             migrations.upgrade(database)
-    return Service(database, lease)
+    return Service.of(database, lease)
 
 
 def upgrade_schema(service: Service) -> SchemaStatus:
-    """Bring the schema to this version and return where it stood before.
+    """Migrate the schema to this version's, and return its status before.
 
     Raises:
-        DatabaseUnavailable: The database cannot be reached, or a newer version wrote its schema.
+        DatabaseUnavailable: The database cannot be reached, or its schema is of a newer version.
     """
     return migrations.upgrade(service.database)
 
 
 def schema_status(service: Service) -> SchemaStatus:
-    """Return where the schema stands.
+    """Return the status of the schema.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
@@ -79,11 +75,11 @@ def schema_status(service: Service) -> SchemaStatus:
 
 
 def check_ready(service: Service) -> None:
-    """Check that requests can be answered.
+    """Check that the service can answer requests.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
-        SchemaOutdated: Its schema is of another version; the hint says what to do.
+        SchemaOutdated: Its schema is of another version.
     """
     status = schema_status(service)
     if status.at_head:
@@ -91,90 +87,67 @@ def check_ready(service: Service) -> None:
     if status.known:
         hint = "Run `rheostat db upgrade`."
     else:
-        hint = "A newer version of Rheostat wrote it: install that version here, too."
+        hint = "It was written by a newer version of Rheostat: install that version here."
     raise SchemaOutdated(
-        f"The database's schema is {status.current or 'empty'}, this version works with {status.head}.", hint=hint
+        f"The database's schema is {status.current or 'empty'}; this version needs {status.head}.", hint=hint
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """What there is, in all namespaces."""
-
-    jobs: int
-    running_trials: int
-
-
-def census(service: Service) -> Census:
-    """Count the jobs and the running trials.
+def count(service: Service) -> Counts:
+    """Return the numbers of jobs and of running trials, in all namespaces.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
     """
-
-    def work(connection: Transaction) -> Census:
-        return Census(Jobs(connection).count(), Trials(connection).count_running(service.now()))
-
-    return service.database.read(work)
+    return counts(service.database, service.now())
 
 
 def close_service(service: Service) -> None:
-    """Close all connections to the database."""
-    service.database.close()
+    """Answer the pending requests, and close all connections to the database."""
+    service.close()
 
 
 def back_up(service: Service, path: Path) -> None:
-    """Write a copy of the database, as of one moment, while it is in use.
+    """Write a consistent backup of the database while it is in use.
 
     Raises:
-        InvalidInput: There is something at that path already.
-        ConfigurationError: PostgreSQL's programs are not installed.
-        DatabaseUnavailable: The database cannot be read, or the copy cannot be written.
+        InvalidInput: The path exists.
+        ConfigurationError: PostgreSQL's client programs are not installed.
+        DatabaseUnavailable: The database cannot be read, or the backup cannot be written.
     """
     backups.back_up(service.database, path)
 
 
 def restore(service: Service, path: Path) -> Path | None:
-    """Put a copy in the place of all that is in the database, and bring it to this version.
+    """Replace the content of the database with a backup, and migrate it to this version's schema.
 
     Returns:
-        Where the content that was there before is now; None where there was none, or in PostgreSQL.
+        A copy of the previous content; None if there was none, or in PostgreSQL.
 
     Raises:
-        InvalidInput: There is no backup at that path, or none of this kind of database.
-        ConfigurationError: PostgreSQL's programs are not installed.
-        DatabaseUnavailable: The database cannot be written, or a newer version made the backup.
+        InvalidInput: The path is not a backup of this kind of database.
+        ConfigurationError: PostgreSQL's client programs are not installed.
+        DatabaseUnavailable: The database cannot be written, or the backup is of a newer version.
     """
     kept = backups.restore(service.database, path)
     migrations.upgrade(service.database)
-    _audit(service, "restore", path.name)
+    service.audit_trail.add(service.audit_entry("restore", path.name[:128], namespace=None))
     return kept
 
 
 def prune(service: Service, keep: timedelta) -> int:
-    """Delete what trials reported on their way, of those that ended longer ago; what was learnt from them stays.
+    """Delete the reports of trials that ended long ago, except the last of each; what was learned from them stays.
+
+    Args:
+        service: The service.
+        keep: How long reports are kept after the end of their trial.
 
     Returns:
-        How many reports were deleted.
+        The number of deleted reports.
     """
     before = service.now() - keep
-    total = 0
-    # In small steps: nobody who reports meanwhile waits for long.
-    while deleted := service.database.write(lambda connection: prune_reports(connection, before)):
-        total += deleted
-    _audit(service, "prune", "reports", {"before": before.isoformat(), "deleted": total})
-    return total
-
-
-def _audit(service: Service, action: str, subject: str, details: dict[str, Any] | None = None) -> None:
-    """Note what concerns all namespaces."""
-    service.database.write(
-        lambda connection: Audit(connection).add(
-            service.now(),
-            namespace=None,
-            actor=service.actor,
-            action=action,
-            subject=subject[:128],
-            details=details or {},
-        )
+    total = prune_reports(service.database, before)
+    service.audit_trail.add(
+        service.audit_entry("prune", "reports", namespace=None, before=before.isoformat(), deleted=total)
     )
+    return total

@@ -1,9 +1,8 @@
-"""Tokens: make, list, revoke, and tell whose one is.
+"""Tokens: create, list, revoke, authenticate.
 
-A token is ``rht_``, a public id that finds its row, and a secret of 256 random bits. The row keeps the SHA-256 of
-the secret. A slow, salted hash, as passwords need it, would be of no use: it makes guessing dear, and nobody guesses
-256 bits; but it would make every check dear. The digests are compared in constant time, so that the time of an
-answer tells nothing of how much of a secret is right.
+A token is ``rht_``, a public id, and a secret of 256 random bits. The database stores the SHA-256 of the secret. A
+slow, salted hash, as passwords need, would only make every request slower: 256 random bits cannot be guessed. Digests
+are compared in constant time, so that response times reveal nothing about a secret.
 """
 
 import logging
@@ -17,18 +16,15 @@ from hmac import compare_digest
 from typing import Literal, cast
 
 from rheostat.errors import InvalidInput, RheostatError, TokenInvalid, TokenNotFound
-from rheostat.schemas.server import NAMESPACE, Scope
+from rheostat.schemas.fields import NAMESPACE, Scope
 from rheostat.service.context import Service
 from rheostat.service.identity import SCOPES, Identity
-from rheostat.storage.audit import Audit
-from rheostat.storage.engine import Transaction
-from rheostat.storage.records import TokenRecord
-from rheostat.storage.tokens import Tokens
+from rheostat.storage.records import AuditRecord, TokenRecord
 
 _TOKEN = re.compile(r"rht_([0-9a-f]{12})_([0-9a-f]{64})")
 
 _LAST_USE_EVERY = timedelta(minutes=5)
-"""A token's last use is noted no more often: one that is used a thousand times a second costs no write each."""
+"""The minimum time between two updates of a token's last use, so that not every request writes to the database."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +33,7 @@ TokenState = Literal["valid", "expired", "revoked"]
 
 @dataclass(frozen=True, slots=True)
 class TokenView:
-    """A token as operators see it: without its secret, which nobody has but its holder."""
+    """A token as operators see it, without its secret."""
 
     token_id: str
     name: str
@@ -49,7 +45,7 @@ class TokenView:
 
 
 def new_token() -> str:
-    """Return a token that nobody knows yet."""
+    """Return a new, random token; the database does not know it yet."""
     return f"rht_{secrets.token_hex(6)}_{secrets.token_hex(32)}"
 
 
@@ -62,22 +58,21 @@ def create_token(
     lifetime: timedelta | None = None,
     token: str | None = None,
 ) -> tuple[str, bool]:
-    """Make a token known, and return it; this is the only time that it can be seen.
+    """Add a token and return it; its secret cannot be read again later.
 
     Args:
-        service: Where.
-        name: Whose it is, for people.
-        scopes: What it is for.
-        namespace: The only one that it may be used in; None: the default one, and any other for an admin's.
-        lifetime: After which it expires; None: never.
-        token: The token itself, as :func:`new_token` makes it; None: a new one. One that is known already stays
-            as it is.
+        service: The service.
+        name: A name for its holder.
+        scopes: What it permits.
+        namespace: The only namespace that it gives access to; None: the default one, and for an admin any other.
+        lifetime: How long it is valid; None: it does not expire.
+        token: The token, as :func:`new_token` returns it; None: a new one. A token that exists stays as it is.
 
     Returns:
         The token, and whether it is new.
 
     Raises:
-        InvalidInput: There is no scope, a name cannot be one, or the token has not the form of one.
+        InvalidInput: The name, a scope, the namespace or the token is invalid.
     """
     _check(name, scopes, namespace)
     text = new_token() if token is None else token
@@ -95,21 +90,14 @@ def create_token(
         last_used_at=None,
     )
 
-    def work(connection: Transaction) -> bool:
-        known = Tokens(connection).find(token_id)
-        if known is not None:
-            if not compare_digest(known.secret_sha256, record.secret_sha256):
-                raise InvalidInput("Another token has the same id.", hint="Make a new one: rheostat token generate.")
-            return False
-        Tokens(connection).add(record)
-        _audit(service, connection, "create_token", record)
-        return True
-
-    return text, service.database.write(work)
+    known = service.tokens.add(record, _entry(service, "create_token", record))
+    if not compare_digest(known.secret_sha256, record.secret_sha256):
+        raise InvalidInput("Another token has the same id.", hint="Generate a new one: rheostat token generate.")
+    return text, known is record
 
 
 def list_tokens(service: Service) -> list[TokenView]:
-    """Return all tokens, oldest first; the revoked and the expired ones, too."""
+    """Return all tokens, oldest first, including revoked and expired ones."""
     now = service.now()
     return [
         TokenView(
@@ -121,49 +109,43 @@ def list_tokens(service: Service) -> list[TokenView]:
             record.expires_at,
             record.last_used_at,
         )
-        for record in service.database.read(lambda connection: Tokens(connection).all())
+        for record in service.tokens.all()
     ]
 
 
 def revoke_token(service: Service, token_id: str) -> None:
-    """End a token's life, whatever time it still had.
+    """Revoke a token.
 
     Raises:
         TokenNotFound: There is no such token.
     """
-
-    def work(connection: Transaction) -> None:
-        record = Tokens(connection).find(token_id)
-        if record is None:
-            raise TokenNotFound(f"There is no token {token_id!r}.", hint="List them: rheostat token list.")
-        if record.revoked_at is None:
-            Tokens(connection).revoke(token_id, service.now())
-            _audit(service, connection, "revoke_token", record)
-
-    service.database.write(work)
+    record = service.tokens.find(token_id)
+    if record is None:
+        raise TokenNotFound(f"There is no token {token_id!r}.", hint="List them: rheostat token list.")
+    service.tokens.revoke(token_id, _entry(service, "revoke_token", record))
 
 
 def has_tokens(service: Service) -> bool:
-    """Return whether a token was ever made: from then on nobody is served without one."""
-    return service.database.read(lambda connection: Tokens(connection).any())
+    """Return whether any token was ever created: from then on every request needs one."""
+    return service.tokens.any()
 
 
 def has_valid_tokens(service: Service) -> bool:
-    """Return whether anybody has a token that is valid now."""
-    return service.database.read(lambda connection: Tokens(connection).any_valid(service.now()))
+    """Return whether any token is valid now."""
+    return service.tokens.any_valid(service.now())
 
 
 def authenticate(service: Service, text: str) -> Identity:
-    """Return whose token it is.
+    """Return the identity of a token's holder.
 
     Raises:
-        TokenInvalid: It is nobody's, was revoked, or has expired.
+        TokenInvalid: The token is unknown, revoked or expired.
     """
     match = _TOKEN.fullmatch(text)
     record = None
     if match is not None:
         token_id, secret = match.groups()
-        record = service.database.read(lambda connection: Tokens(connection).find(token_id))
+        record = service.tokens.find(token_id)
         if record is not None and not compare_digest(record.secret_sha256, _digest(secret)):
             record = None
     now = service.now()
@@ -182,32 +164,27 @@ def _note_use(service: Service, record: TokenRecord, now: datetime) -> None:
     if record.last_used_at is not None and now - record.last_used_at < _LAST_USE_EVERY:
         return
     try:
-        service.database.write(lambda connection: Tokens(connection).used(record.token_id, now))
+        service.tokens.note_use(record.token_id, now)
     except RheostatError as error:
-        # A request that only reads is worth more than the note: it is answered by a database that takes no writes.
-        _log.warning("the last use of token %s was not noted: %s", record.token_id, error.message)
+        # A database that cannot be written can still answer reads.
+        _log.warning("cannot record the last use of token %s: %s", record.token_id, error.message)
 
 
-def _audit(service: Service, connection: Transaction, action: str, record: TokenRecord) -> None:
-    Audit(connection).add(
-        service.now(),
-        namespace=record.namespace,
-        actor=service.actor,
-        action=action,
-        subject=record.token_id,
-        details={"name": record.name, "scopes": record.scopes},
+def _entry(service: Service, action: str, record: TokenRecord) -> AuditRecord:
+    return service.audit_entry(
+        action, record.token_id, namespace=record.namespace, name=record.name, scopes=record.scopes
     )
 
 
 def _check(name: str, scopes: Collection[str], namespace: str | None) -> None:
     if not 1 <= len(name) <= 128 or not name.isprintable():  # noqa: PLR2004
-        raise InvalidInput("A token's name has 1 to 128 printable characters.")
+        raise InvalidInput("A token's name must have 1 to 128 printable characters.")
     unknown = set(scopes) - set(SCOPES)
     if not scopes or unknown:
-        raise InvalidInput(f"A token is for some of: {', '.join(SCOPES)}.")
+        raise InvalidInput(f"A token needs at least one of the scopes {', '.join(SCOPES)}, and no others.")
     if namespace is not None and NAMESPACE.fullmatch(namespace) is None:
         raise InvalidInput(
-            f"{namespace!r} cannot name a namespace.", hint="Use up to 64 small letters, digits and hyphens."
+            f"{namespace!r} is not a valid namespace.", hint="Use up to 64 lower-case letters, digits and hyphens."
         )
 
 
@@ -215,8 +192,8 @@ def _parts(text: str) -> tuple[str, str]:
     match = _TOKEN.fullmatch(text)
     if match is None:
         raise InvalidInput(
-            "That has not the form of a token, and is not shown, for it may be a secret all the same.",
-            hint="Make one: rheostat token generate.",
+            "The token is malformed. (It is not shown here, since it may be a secret.)",
+            hint="Generate one: rheostat token generate.",
         )
     return match[1], match[2]
 

@@ -1,4 +1,4 @@
-"""Copies of the whole database: of a file by SQLite's own means, of PostgreSQL by its programs."""
+"""Backups of the whole database: with SQLite's backup API, or with PostgreSQL's client programs."""
 
 import os
 import shutil
@@ -11,48 +11,47 @@ from sqlalchemy.engine import URL
 
 from rheostat.errors import ConfigurationError, DatabaseUnavailable, InvalidInput
 from rheostat.storage.engine import Database
-from rheostat.storage.migrations import VERSION_TABLE
-from rheostat.storage.tables import metadata
+from rheostat.storage.tables import VERSION_TABLE, metadata
 
 _PAGES_A_STEP = 1000
 _LOCK_TIMEOUT_SECONDS = 30
 
 
 def back_up(database: Database, path: Path) -> None:
-    """Write a copy of the database, as of one moment, while it is in use.
+    """Write a consistent backup of the database while it is in use.
 
     Raises:
-        InvalidInput: There is something at that path already.
-        ConfigurationError: PostgreSQL's programs are not installed.
-        DatabaseUnavailable: The database cannot be read, or the copy cannot be written.
+        InvalidInput: The path exists.
+        ConfigurationError: PostgreSQL's client programs are not installed.
+        DatabaseUnavailable: The database cannot be read, or the backup cannot be written.
     """
     if path.exists():
-        raise InvalidInput(f"{path} is there already.", hint="Name another file: no backup is written over.")
+        raise InvalidInput(f"{path} already exists.", hint="Choose another file name: backups are never overwritten.")
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        unfinished.touch(mode=0o600)  # before there is anything in it
+        unfinished.touch(mode=0o600)  # private from the start
         if database.is_sqlite:
-            _copy_sqlite(database.sqlite_path, unfinished)
+            copy_sqlite(database.sqlite_path, unfinished)
         else:
             _run(database, "pg_dump", "--format=custom", "--file", str(unfinished), *_our_tables())
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.rename(path)
     except (OSError, sqlite3.Error) as error:
-        raise DatabaseUnavailable(f"The backup was not made: {error}.") from error
+        raise DatabaseUnavailable(f"Cannot write the backup: {error}.") from error
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def restore(database: Database, path: Path) -> Path | None:
-    """Put a copy in the place of all that is in the database.
+    """Replace the content of the database with a backup.
 
     Returns:
-        Where the content that was there before is now; None where there was none, or in PostgreSQL.
+        A copy of the previous content; None if there was none, or in PostgreSQL.
 
     Raises:
-        InvalidInput: There is no backup at that path, or none of this kind of database.
-        ConfigurationError: PostgreSQL's programs are not installed.
+        InvalidInput: The path is not a backup of this kind of database.
+        ConfigurationError: PostgreSQL's client programs are not installed.
         DatabaseUnavailable: The database cannot be written.
     """
     _check_is_backup(database, path)
@@ -66,15 +65,15 @@ def restore(database: Database, path: Path) -> Path | None:
             moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             kept = target.with_name(f"{target.name}.before-restore.{moment}.backup")
             kept.touch(mode=0o600)
-            _copy_sqlite(target, kept)
-        _copy_sqlite(path, target)
+            copy_sqlite(target, kept)
+        copy_sqlite(path, target)
     except (OSError, sqlite3.Error) as error:
-        raise DatabaseUnavailable(f"The backup was not restored: {error}.") from error
+        raise DatabaseUnavailable(f"Cannot restore the backup: {error}.") from error
     return kept
 
 
-def _copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a live file, its write-ahead log included, and check the copy."""
+def copy_sqlite(source: Path, target: Path) -> None:
+    """Copy a database file that is in use, including its write-ahead log, and check the copy."""
     reader = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_TIMEOUT_SECONDS)
     writer = sqlite3.connect(target, timeout=_LOCK_TIMEOUT_SECONDS)
     try:
@@ -95,7 +94,7 @@ def _check_is_backup(database: Database, path: Path) -> None:
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
     if begins != magic:
-        raise InvalidInput(f"{path} is no backup of {kind}.", hint="Name a file that `rheostat db backup` wrote.")
+        raise InvalidInput(f"{path} is not a backup of {kind}.", hint="Choose a file that `rheostat db backup` wrote.")
 
 
 def _our_tables() -> list[str]:
@@ -103,7 +102,7 @@ def _our_tables() -> list[str]:
 
 
 def _run(database: Database, program: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's programs on a database.
+    """Run one of PostgreSQL's client programs on a database.
 
     Raises:
         ConfigurationError: It is not installed.
@@ -115,13 +114,13 @@ def _run(database: Database, program: str, *arguments: str) -> None:
     address = plain.render_as_string(hide_password=False)
     if found is None:
         raise ConfigurationError(
-            f"{program} is not installed here.",
-            hint=f"Install PostgreSQL's client programs, or run where they are: "
+            f"{program} is not installed on this machine.",
+            hint=f"Install PostgreSQL's client programs, or run on a machine that has them: "
             f"{program} --dbname '{address}' {' '.join(arguments)}",
         )
     environment = dict(os.environ)
     if url.password is not None:
-        environment["PGPASSWORD"] = str(url.password)  # arguments are seen by everybody on the machine
+        environment["PGPASSWORD"] = str(url.password)  # every user of the machine can see the arguments
     command = [found, "--dbname", address, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:

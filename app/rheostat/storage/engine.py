@@ -1,13 +1,14 @@
-"""The database: engines, transactions, and what its errors mean.
+"""The database: engines, transactions, and the translation of its errors.
 
-SQLite has one writer connection that begins IMMEDIATE (a transaction that reads and then writes cannot be
-refused in the middle) and reader connections beside it (WAL). PostgreSQL has one pool; rows are locked by
-``SELECT ... FOR UPDATE``. A transaction that loses a race or finds its connection dead is tried once more.
+On SQLite, writes begin with ``BEGIN IMMEDIATE``, so that a transaction that reads and then writes cannot fail halfway;
+reads have connections of their own (WAL). PostgreSQL has one pool; rows are locked with ``SELECT ... FOR UPDATE``. A
+transaction that loses a race, or whose connection is lost, is run once more.
 """
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -27,7 +28,7 @@ from rheostat.errors import (
 from rheostat.storage.watchdog import Watchdog
 
 LOCK_TIMEOUT_SECONDS = 10
-"""How long a transaction waits for a lock: longer than any transaction of ours takes, shorter than a client waits."""
+"""How long a transaction waits for a lock: longer than a transaction takes, shorter than a client's timeout."""
 
 NETWORK_FILE_SYSTEMS = frozenset(
     [
@@ -48,15 +49,12 @@ NETWORK_FILE_SYSTEMS = frozenset(
         "smbfs",
     ]
 )
-"""File systems as /proc/mounts names them, on which SQLite's locks or its shared memory do not hold."""
+"""File systems, by their names in /proc/mounts, on which SQLite's locks or shared memory are unreliable."""
 
 _RACES = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
 _LOCK_NOT_AVAILABLE = "55P03"
 _QUERY_CANCELED = "57014"
 _NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703"}
-
-Transaction: TypeAlias = Connection
-"""What work is given: an open transaction, which the services pass on to the repositories."""
 
 _Failure: TypeAlias = DBAPIError | PendingRollbackError | PoolTimeout
 _FAILURES = (DBAPIError, PendingRollbackError, PoolTimeout)
@@ -69,11 +67,11 @@ class Database:
 
     Args:
         url: An SQLAlchemy URL: ``sqlite:////path/to/file.db`` or ``postgresql://user@host/name``.
-        password: Goes into a PostgreSQL URL.
-        statement_timeout: How long a statement may take in PostgreSQL; None: any time.
+        password: The password for PostgreSQL, if it is not in the URL.
+        statement_timeout: How long PostgreSQL lets a statement run; None: without limit.
 
     Raises:
-        ConfigurationError: The URL is not one of these, or the file lies on a network file system.
+        ConfigurationError: The URL is invalid, or the file is on a network file system.
     """
 
     def __init__(self, url: str, password: str | None = None, statement_timeout: timedelta | None = None) -> None:
@@ -83,18 +81,15 @@ class Database:
         if self.is_sqlite:
             self._writer = _sqlite_engine(self.url, writer=True)
             self._reader = _sqlite_engine(self.url, writer=False)
-            self._raw = self._writer
         else:
             self._writer = _postgresql_engine(self.url, statement_timeout)
-            # What several statements read is of one moment.
+            # All statements of a transaction read the same snapshot.
             self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            # Another pool: in the first one connections begin a transaction by themselves.
-            self._raw = _postgresql_engine(self.url, statement_timeout, isolation_level="AUTOCOMMIT")
+        self._statement_timeout = statement_timeout
         self._watchdog: Watchdog | None = None
         if statement_timeout is not None and not self.is_sqlite:
             self._watchdog = Watchdog(statement_timeout.total_seconds() + LOCK_TIMEOUT_SECONDS)
-            for engine in (self._writer, self._raw):
-                self._watchdog.watch(engine)
+            self._watchdog.watch(self._writer)
 
     @property
     def is_sqlite(self) -> bool:
@@ -111,34 +106,44 @@ class Database:
         return self.url.render_as_string(hide_password=True)
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Run work in one transaction and commit it; nothing of it stays when it raises.
+        """Run work in one transaction and commit it; an exception rolls it back.
 
-        The work may run twice: after a lost race or on a connection that turned out dead.
+        The work runs twice if the transaction loses a race or its connection is lost.
 
         Raises:
-            DatabaseBusy: A lock was not had in time, or a race was lost twice.
+            DatabaseBusy: Timed out waiting for a lock, or lost a race twice.
             DatabaseUnavailable: The database cannot be reached or written.
         """
-        return self._run(self._writer, work)
+        return _run(self._writer.begin, work)
+
+    def session(self) -> "Session":
+        """Return a session, for a thread that writes continually.
+
+        Its connection is not from the pool: on SQLite the pool has only one writer, and on PostgreSQL the watchdog
+        closes connections that are checked out for too long.
+        """
+        if self.is_sqlite:
+            return Session(_sqlite_engine(self.url, writer=True), None)
+        return Session(_postgresql_engine(self.url, self._statement_timeout), self._watchdog)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that only reads, in one transaction.
 
         Raises:
-            DatabaseBusy: No connection was free in time.
+            DatabaseBusy: Timed out waiting for a free connection.
             DatabaseUnavailable: The database cannot be reached.
         """
-        return self._run(self._reader, work)
+        return _run(self._reader.begin, work)
 
     def alter(self, work: Callable[[Connection], T]) -> T:
-        """Run work that changes tables, as :meth:`write` does, and for as long as it takes.
+        """Run work that changes tables, as :meth:`write` does but without a statement timeout.
 
-        SQLite changes many things about a table only by a copy of it. The end of the old one would take along, by
-        foreign keys that cascade, whatever hangs on it, so they are off here, and checked when the work is done.
+        Many changes of a table in SQLite copy it and drop the original, which would delete all rows that refer to it by
+        a cascading foreign key. Foreign keys are therefore off during the work, and checked before the commit.
 
         Raises:
-            DatabaseBusy: A lock was not had in time.
-            DatabaseUnavailable: The database cannot be reached or written, or its rows do not fit together.
+            DatabaseBusy: Timed out waiting for a lock.
+            DatabaseUnavailable: The database cannot be reached or written, or violates a foreign key.
         """
         if self.is_sqlite:
             engine = _sqlite_engine(self.url, writer=True, foreign_keys=False)
@@ -148,67 +153,102 @@ class Database:
         def checked(connection: Connection) -> T:
             result = work(connection)
             if self.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
-                raise DatabaseUnavailable("Some rows of the database refer to others that are not there.")
+                raise DatabaseUnavailable("The database violates foreign keys: some rows refer to missing rows.")
             return result
 
         try:
-            return self._run(engine, checked)
+            return _run(engine.begin, checked)
         finally:
             engine.dispose()
 
-    @contextmanager
-    def raw(self) -> Iterator[Any]:
-        """Lend a connection of the driver's own, which begins no transaction by itself.
-
-        For statements that were compiled before. After an error it is thrown away: it may be dead, or in the middle
-        of a transaction.
-        """
-        connection = self._raw.raw_connection()
-        try:
-            yield connection.driver_connection
-        except BaseException:
-            connection.invalidate()
-            raise
-        finally:
-            connection.close()
-
     def close(self) -> None:
         """Close all connections."""
-        for engine in (self._writer, self._reader, self._raw):
+        for engine in (self._writer, self._reader):
             engine.dispose()
         if self._watchdog is not None:
             self._watchdog.close()
 
-    def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+
+class Session:
+    """Runs transactions on one connection, since taking one from the pool costs more than beginning a transaction.
+
+    Args:
+        engine: The engine to connect with; the session disposes of it.
+        watchdog: Closes the connection if the database does not answer; None: nothing does.
+    """
+
+    def __init__(self, engine: Engine, watchdog: Watchdog | None) -> None:
+        self._engine = engine
+        self._watchdog = watchdog
+        self._connection: Connection | None = None
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run work in one transaction and commit it, as :meth:`Database.write` does.
+
+        Raises:
+            DatabaseBusy: Timed out waiting for a lock, or lost a race twice.
+            DatabaseUnavailable: The database cannot be reached or written.
+        """
+        return _run(self._begin, work)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._engine.dispose()
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        watched = nullcontext() if self._watchdog is None else self._watchdog.watching(self._connection)
         try:
-            return _once(engine, work)
-        except _FAILURES as error:
-            if not _worth_another_try(error):
-                raise _translated(error) from error
-        try:
-            return _once(engine, work)
-        except _FAILURES as error:
+            with watched, self._connection.begin():
+                yield self._connection
+        except BaseException:
+            self._connection.close()
+            self._connection = None
+            raise
+
+
+def _run(begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:
+    try:
+        return _once(begin, work)
+    except _FAILURES as error:
+        if not _worth_another_try(error):
             raise _translated(error) from error
+    try:
+        return _once(begin, work)
+    except _FAILURES as error:
+        raise _translated(error) from error
 
 
-def _once(engine: Engine, work: Callable[[Connection], T]) -> T:
-    with engine.begin() as connection:
+def _once(begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:
+    with begin() as connection:
         result = work(connection)
         _require_unharmed(connection)
         return result
 
 
 def _require_unharmed(connection: Connection) -> None:
-    """Refuse to commit after a failure that the work has swallowed: PostgreSQL would roll back, and not say so."""
+    """Refuse to commit after an error that the work has caught: PostgreSQL would silently roll back."""
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "postgresql" and driver.info.transaction_status.name == "INERROR":
-        raise PendingRollbackError("a statement has failed before")
+        raise PendingRollbackError("an earlier statement failed")
 
 
-def wait_for_locks(connection: Connection, seconds: float) -> None:
-    """Let a transaction wait less for locks than others do; in SQLite it has the only one by now."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
+def sqlalchemy_error(connection: Connection, error: Exception) -> Exception:
+    """Return the error that SQLAlchemy would raise for a driver's error; invalidate the connection if it is lost."""
+    dialect = connection.dialect
+    lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)  # type: ignore[arg-type]
+    if lost:
+        connection.invalidate(error)
+    wrapped = DBAPIError.instance(
+        None, None, error, dialect.loaded_dbapi.Error, True, connection_invalidated=lost, dialect=dialect
+    )
+    assert isinstance(wrapped, Exception)
+    return wrapped
 
 
 def _parse(text: str) -> URL:
@@ -216,7 +256,7 @@ def _parse(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
-            "The database URL cannot be read.",
+            "The database URL is malformed.",
             hint="Write sqlite:////path/to/rheostat.db or postgresql://user@host/name.",
         ) from error
     backend = url.get_backend_name()
@@ -225,7 +265,7 @@ def _parse(text: str) -> URL:
         return url
     if backend in ("postgresql", "postgres"):
         password = url.query.get("password")
-        if isinstance(password, str):  # as libpq takes it; in its own place it is never shown
+        if isinstance(password, str):  # libpq accepts it here, SQLAlchemy would show it
             url = url.difference_update_query(["password"]).set(password=password)
         return url.set(drivername="postgresql+psycopg")
     raise ConfigurationError(
@@ -236,19 +276,19 @@ def _parse(text: str) -> URL:
 def _check_sqlite_path(url: URL) -> None:
     if not url.database or url.database == ":memory:" or url.query:
         raise ConfigurationError(
-            "The SQLite URL must name a file and nothing else: state in memory would not outlive the process.",
+            "The SQLite URL must name a file, without options; an in-memory database would not survive a restart.",
             hint="Write sqlite:////path/to/rheostat.db.",
         )
     file_system = _file_system_of(Path(url.database).absolute())
     if file_system in NETWORK_FILE_SYSTEMS:
         raise ConfigurationError(
-            f"{url.database} lies on a network file system ({file_system}), where SQLite's locks do not hold.",
+            f"{url.database} is on a network file system ({file_system}), where SQLite's locks are unreliable.",
             hint="Use a local disk, or PostgreSQL.",
         )
 
 
 def _file_system_of(path: Path) -> str | None:
-    """Return the type of the file system that a path is on, or None where /proc does not tell."""
+    """Return the type of the file system that a path is on, or None if /proc/self/mounts cannot be read."""
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -268,13 +308,13 @@ def _sqlite_engine(url: URL, *, writer: bool, foreign_keys: bool = True) -> Engi
         pool_size=1 if writer else 8,
         max_overflow=0 if writer else 32,
         pool_timeout=LOCK_TIMEOUT_SECONDS,
-        hide_parameters=True,  # what callers sent has no place in the log
+        hide_parameters=True,  # the content of requests does not belong in logs
         connect_args={"timeout": LOCK_TIMEOUT_SECONDS, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # or the driver would begin by itself, and DEFERRED
+        connection.isolation_level = None  # otherwise the driver begins transactions itself, as DEFERRED
         connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         if writer:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -284,23 +324,26 @@ def _sqlite_engine(url: URL, *, writer: bool, foreign_keys: bool = True) -> Engi
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        try:
+            driver.execute("BEGIN IMMEDIATE" if writer else "BEGIN")
+        except sqlite3.Error as error:
+            raise sqlalchemy_error(connection, error) from error
 
     return engine
 
 
-def _postgresql_engine(url: URL, statement_timeout: timedelta | None, **options: Any) -> Engine:
+def _postgresql_engine(url: URL, statement_timeout: timedelta | None) -> Engine:
     milliseconds = 0 if statement_timeout is None else max(1, int(statement_timeout.total_seconds() * 1000))
     return create_engine(
         url,
-        **options,
         pool_size=8,
         max_overflow=32,
         pool_timeout=LOCK_TIMEOUT_SECONDS,
-        hide_parameters=True,  # what callers sent has no place in the log
+        hide_parameters=True,  # the content of requests does not belong in logs
         connect_args={
             "connect_timeout": 5,
-            # Whoever is gone without a word is noticed within a quarter of a minute.
+            # A lost peer is detected within 16 seconds.
             "keepalives_idle": 10,
             "keepalives_interval": 2,
             "keepalives_count": 3,
@@ -325,21 +368,21 @@ def _worth_another_try(error: _Failure) -> bool:
 
 
 def _translated(error: _Failure) -> RheostatError:
-    """Return the error in our words; the driver's own stays its cause and out of answers, for it quotes SQL."""
+    """Translate a database error; the driver's message, which quotes SQL, stays in the cause and out of answers."""
     if isinstance(error, PoolTimeout):
-        return DatabaseBusy("All connections to the database are taken.", hint="Try again.")
+        return DatabaseBusy("Timed out waiting for a free connection to the database.", hint="Try again.")
     if isinstance(error, IntegrityError) or _sqlstate(error) in _RACES:
         return DatabaseBusy("Another request changed the same rows at the same time, twice.", hint="Try again.")
     if _sqlstate(error) == _QUERY_CANCELED:
-        return DatabaseBusy("The database took too long over a statement.", hint="Try again.")
+        return DatabaseBusy("A database statement exceeded its time limit.", hint="Try again.")
     if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(_origin(error)):
-        return DatabaseBusy("Another request holds the lock for too long.", hint="Try again.")
+        return DatabaseBusy("Timed out waiting for a database lock.", hint="Try again.")
     if _sqlstate(error) in _NO_SUCH_TABLE_OR_COLUMN or "no such" in str(_origin(error)):
         return SchemaOutdated(
-            "The database's schema is not the one that this version works with.",
+            "The database's schema is not the one that this version needs.",
             hint="Run `rheostat db upgrade`.",
         )
     return DatabaseUnavailable(
-        "The database cannot be reached, or cannot be written.",
-        hint="Try again; if it lasts, see /readyz and the server's log.",
+        "The database cannot be reached or written.",
+        hint="Try again; if the error persists, check /readyz and the server's log.",
     )

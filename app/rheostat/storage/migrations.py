@@ -1,7 +1,6 @@
-"""Bringing a database's schema to the version that this code works with."""
+"""Migrates a database's schema to the revision that this version needs."""
 
 import shutil
-import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,23 +10,22 @@ from sqlalchemy.sql import column
 
 import rheostat
 from rheostat.errors import DatabaseUnavailable
+from rheostat.storage.backups import copy_sqlite
 from rheostat.storage.engine import Database
+from rheostat.storage.tables import VERSION_TABLE
 
 HEAD = "0004"
-"""The revision that this version works with: known without Alembic, whose import would take a good part of a start."""
-
-VERSION_TABLE = "rheostat_schema_version"
-"""Our own name: a table `alembic_version` in a shared database belongs to somebody else."""
+"""The revision that this version needs; it is here because importing Alembic would slow down every start."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """Where a schema stands.
+    """The status of a schema.
 
     Attributes:
-        current: Its revision; None when the database is empty.
-        head: The revision that this version works with.
-        known: Whether this version knows the current revision; if not, a newer version wrote it.
+        current: Its revision; None if the database is empty.
+        head: The revision that this version needs.
+        known: Whether this version knows the current revision; if not, it is of a newer version.
     """
 
     current: str | None
@@ -36,19 +34,19 @@ class SchemaStatus:
 
     @property
     def at_head(self) -> bool:
-        """Whether this version can work with the schema."""
+        """Whether the schema is the one that this version needs."""
         return self.current == self.head
 
 
 def migrations_path() -> Path:
-    """Return the folder of the migrations: inside the installed package, or beside `app` in a checkout."""
+    """Return the directory of the migrations: in the installed package, or next to `app` in a checkout."""
     package = Path(rheostat.__file__).parent
     installed = package / "_migrations"
     return installed if installed.is_dir() else package.parents[1] / "migrations"
 
 
 def schema_status(database: Database) -> SchemaStatus:
-    """Return where the schema of a database stands.
+    """Return the status of a database's schema.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
@@ -60,13 +58,13 @@ def schema_status(database: Database) -> SchemaStatus:
 
 
 def upgrade(database: Database) -> SchemaStatus:
-    """Bring the schema to head and return where it stood before.
+    """Migrate the schema to head, and return its status before.
 
-    Several processes may do so at once: one migrates, the others wait and find it done. An SQLite file that
-    holds data is copied first, next to itself.
+    Several processes may do so at once: one migrates while the others wait. An SQLite file that is not empty is first
+    copied to a backup next to it.
 
     Raises:
-        DatabaseUnavailable: The database cannot be reached, or a newer version wrote its schema.
+        DatabaseUnavailable: The database cannot be reached, or its schema is of a newer version.
     """
     before = schema_status(database)
     if before.at_head:
@@ -106,13 +104,8 @@ def _current(connection: Connection) -> str | None:
 
 
 def _back_up(path: Path, revision: str) -> None:
-    """Copy a live SQLite file, its write-ahead log included, to a name that tells what it is."""
+    """Copy a database file to a backup whose name includes the schema's revision."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     backup = path.with_name(f"{path.name}.{revision}.{moment}.backup")
-    source, target = sqlite3.connect(path), sqlite3.connect(backup)
-    try:
-        source.backup(target)
-    finally:
-        source.close()
-        target.close()
+    copy_sqlite(path, backup)
     shutil.copymode(path, backup)

@@ -1,25 +1,33 @@
-"""What need not be kept for ever.
+"""Deletes reports that are no longer needed.
 
-Of a trial that has ended the estimates need its end, its totals and its learning curve, which all stand in its own
-row: its reports have been folded into them. Only its last report is kept, so that a trainer that sends it again gets
-the same answer.
+The estimates need only the outcome, totals and learning curve of a trial that has ended. They are in the trial's own
+row. Its last report is kept, so that a trainer that repeats it gets the same answer.
 """
 
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, delete, exists, or_, select
 
+from rheostat.storage.engine import Database
 from rheostat.storage.tables import observations, trials
 
 _TRIALS_A_STEP = 500
 
 
-def prune_reports(connection: Connection, before: datetime) -> int:
-    """Delete the reports, but for the last, of some trials that ended before a moment.
+def prune_reports(database: Database, before: datetime) -> int:
+    """Delete all reports but the last of each trial that ended, or whose lease expired, before a time.
 
     Returns:
-        How many were deleted; 0 when there are none left.
+        The number of deleted reports.
     """
+    total = 0
+    # In short transactions, so that new reports do not wait long.
+    while deleted := database.write(lambda connection: _prune_some(connection, before)):
+        total += deleted
+    return total
+
+
+def _prune_some(connection: Connection, before: datetime) -> int:
     over = or_(
         and_(trials.c.state != "running", trials.c.ended_at < before),
         and_(trials.c.state == "running", trials.c.lease_expires_at < before),

@@ -1,9 +1,9 @@
-"""The tables. `migrations/versions` creates them; a test holds the two together.
+"""The tables. `migrations/versions` creates them; a test checks that the two agree.
 
-Raw observations (``observations``, ``runs``, ``power_measurements``, and how each trial ended) are the truth.
-``policy_states`` is derived from them: a fold in the order of ``sequence``, which counts a job's conclusions and
-measurements. No cost is stored but what a caller gave as one: costs follow from energy, time and the job's knobs.
-``jobs.version`` is drawn anew at every change of a job or of anything below it, but for the lease of a trial that runs.
+Raw observations (``observations``, ``runs``, ``power_measurements``, and the outcomes of trials) are the source of
+truth. ``policy_states`` is derived from them by a fold in the order of ``sequence``, which numbers a job's conclusions
+and measurements. Costs are stored only where a caller gave no energy and time: all others follow from these and from
+the job's knobs. ``jobs.version`` is a random number that changes with the job and with any row below it.
 """
 
 from datetime import UTC, datetime
@@ -30,6 +30,9 @@ from sqlalchemy import (
     text,
 )
 
+VERSION_TABLE = "rheostat_schema_version"
+"""Not Alembic's default, `alembic_version`: in a shared database that table may belong to another program."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -42,34 +45,34 @@ metadata = MetaData(
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC: timezone-aware in Python on every database (SQLite keeps no zone)."""
+    """A time in UTC, timezone-aware in Python on every database (SQLite stores no time zone)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store UTC."""
+        """Convert to UTC, without a time zone for SQLite."""
         if value is None:
             return None
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        """Give UTC back."""
+        """Return the time in UTC."""
         if value is None:
             return None
         assert isinstance(value, datetime)
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# SQLite counts rows by itself only for INTEGER.
+# SQLite generates row ids only for INTEGER PRIMARY KEY.
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 jobs = Table(
     "jobs",
     metadata,
     Column("job_pk", RowId, primary_key=True),
-    # The default is for a replica of the version before, which still writes while this one is rolled out.
+    # The default serves replicas of the previous version, which still write during a rolling upgrade.
     Column("namespace", String(64), nullable=False, server_default="default"),
     Column("job_id", String(128), nullable=False),
     Column("settings", JSON, nullable=False),

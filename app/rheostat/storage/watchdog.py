@@ -1,18 +1,19 @@
-"""Ends connections to PostgreSQL over which nothing comes back.
+"""Ends connections to PostgreSQL over which no answer comes.
 
-How long a statement may take the server itself watches over. Where it stands still, or something in between drops
-what it is sent, nobody would tell us, and whoever waits would wait for ever, the desk's only thread among them.
+PostgreSQL itself limits how long a statement may take. Where it stands still, or a device on the way drops what it is
+sent, no error arrives, and whoever waits would wait without end, the thread that writes for all jobs among them.
 """
 
 import logging
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 _LOOK_SECONDS = 1.0
 
@@ -38,6 +39,16 @@ class Watchdog:
         event.listen(engine, "checkout", self._lend)
         event.listen(engine, "checkin", self._take_back)
 
+    @contextmanager
+    def watching(self, connection: Connection) -> Iterator[None]:
+        """Watch over a connection that is kept, for the length of a block."""
+        driver = connection.connection.driver_connection
+        self._lend(driver, driver, None)
+        try:
+            yield
+        finally:
+            self._take_back(None, driver)
+
     def close(self) -> None:
         """Stop watching."""
         self._closed.set()
@@ -59,7 +70,7 @@ class Watchdog:
 
 
 def _hang_up(connection: Any) -> None:
-    """End a connection under whoever waits for an answer over it: they are told that it was lost."""
+    """End a connection while a thread waits for an answer over it: it gets an error that says so."""
     # What fails here has ended by itself.
     with suppress(Exception), socket.socket(fileno=os.dup(connection.pgconn.socket)) as ours:
         ours.shutdown(socket.SHUT_RDWR)

@@ -1,71 +1,50 @@
-"""What is believed of a job's arms, and what the job has saved."""
+"""What the policy believes of a job's arms, and what the job has saved."""
 
 from dataclasses import dataclass
 
+from rheostat.domain.evidence import power_measurement
+from rheostat.domain.history import History
+from rheostat.domain.job import Draft, Job, wire_gpu
+from rheostat.domain.records import PlacementRecord, Totals
 from rheostat.policy import interface as policy
-from rheostat.policy.interface import ArmEstimate, Job
-from rheostat.schemas.server import (
-    Estimate,
-    Estimates,
-    PlacementEstimates,
-    PlacementSavings,
-    Saving,
-    Savings,
-)
-from rheostat.service.context import Service
-from rheostat.service.fold import power_measurement
-from rheostat.service.jobs import require
-from rheostat.service.open_job import OpenJob, wire_gpu
-from rheostat.storage.engine import Transaction
-from rheostat.storage.evidence import PowerMeasurements, Runs
-from rheostat.storage.jobs import Jobs
-from rheostat.storage.records import PlacementRecord, Totals
-from rheostat.storage.trials import Trials
+from rheostat.policy.interface import ArmEstimate
+from rheostat.policy.interface import Job as PolicyJob
+from rheostat.schemas.server import Estimate, Estimates, PlacementEstimates, PlacementSavings, Saving, Savings
 
 
-def estimates(service: Service, job_id: str) -> Estimates:
+def estimates(job: Job) -> Estimates:
     """Return what the policy believes of every arm on every placement.
 
     Raises:
-        JobNotFound: There is no such job.
         PolicyFailed: The policy raised.
     """
-
-    def work(connection: Transaction) -> Estimates:
-        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id), job_id))
-        return Estimates(
-            job_id=job_id,
-            policy=job.settings.policy,
-            placements=[
-                PlacementEstimates(gpu=wire_gpu(placement), arms=_arms(job, placement)) for placement in job.placements
-            ],
-        )
-
-    return service.database.read(work)
+    draft = Draft(job)
+    return Estimates(
+        job_id=job.job_id,
+        policy=job.settings.policy,
+        placements=[
+            PlacementEstimates(gpu=wire_gpu(placement), arms=_arms(draft, placement))
+            for placement in job.placements.values()
+        ],
+    )
 
 
-def savings(service: Service, job_id: str) -> Savings:
-    """Return what the job came to against always running the default at the maximum limit.
-
-    Raises:
-        JobNotFound: There is no such job.
-    """
-
-    def work(connection: Transaction) -> Savings:
-        job = OpenJob(connection, require(Jobs(connection).find(service.namespace, job_id), job_id))
-        return Savings(job_id=job_id, placements=[_placement_savings(job, placement) for placement in job.placements])
-
-    return service.database.read(work)
+def savings(job: Job, history: History) -> Savings:
+    """Return what the job cost against always running the default at the maximum limit."""
+    return Savings(
+        job_id=job.job_id,
+        placements=[_placement_savings(job, history, placement) for placement in job.placements.values()],
+    )
 
 
-def _arms(job: OpenJob, placement: PlacementRecord) -> list[Estimate]:
-    view = job.view(placement)
-    told = {arm.batch_size: arm for arm in job.advisor.estimates(view)}
+def _arms(draft: Draft, placement: PlacementRecord) -> list[Estimate]:
+    view = draft.view(placement)
+    believed = {arm.batch_size: arm for arm in draft.advisor.estimates(view)}
     oom = placement.smallest_oom_batch_size
-    chances = [a.probability_best or 0.0 for a in told.values() if oom is None or a.batch_size < oom]
+    chances = [arm.probability_best or 0.0 for arm in believed.values() if oom is None or arm.batch_size < oom]
     arms = []
-    for size in job.settings.batch_sizes:
-        arm = told.get(size, ArmEstimate(size, 0, "the policy tells nothing of it"))
+    for size in draft.job.settings.batch_sizes:
+        arm = believed.get(size, ArmEstimate(size, 0, "the policy gives no estimate"))
         closed = oom is not None and size >= oom
         arms.append(
             Estimate(
@@ -77,7 +56,7 @@ def _arms(job: OpenJob, placement: PlacementRecord) -> list[Estimate]:
                 probability_best=None
                 if not sum(chances)
                 else (arm.probability_best or 0.0) * (not closed) / sum(chances),
-                power_limit_watts=job.advisor.power(view, size).power_limit_watts,
+                power_limit_watts=draft.advisor.power(view, size).power_limit_watts,
                 status=f"closed: {oom} ran out of memory" if closed else arm.status,
             )
         )
@@ -90,7 +69,7 @@ def _interval(name: str, estimate: policy.Estimate) -> dict[str, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Default:
-    """What one run of the default batch size at the maximum limit comes to, and how that is known."""
+    """What one run of the default batch size at the maximum limit costs, and how that is known."""
 
     energy_joules: float | None
     time_seconds: float | None
@@ -98,13 +77,11 @@ class _Default:
     method: str
 
 
-def _placement_savings(job: OpenJob, placement: PlacementRecord) -> PlacementSavings:
-    pk = placement.placement_pk
-    view = job.view(placement)
-    trials, runs = Trials(job.connection), Runs(job.connection)
-    paid = trials.totals(pk) + runs.totals(pk)
-    successes = _runs(trials.totals(pk, converged=True) + runs.totals(pk, converged=True))
-    default = _default(job, placement, view)
+def _placement_savings(job: Job, history: History, placement: PlacementRecord) -> PlacementSavings:
+    key, view = placement.key, job.view(placement)
+    paid = history.trial_totals(key) + history.run_totals(key)
+    successes = _runs(history.trial_totals(key, converged=True) + history.run_totals(key, converged=True))
+    default = _default(job, history, placement, view)
     return PlacementSavings(
         gpu=wire_gpu(placement),
         converged_runs=successes,
@@ -114,13 +91,13 @@ def _placement_savings(job: OpenJob, placement: PlacementRecord) -> PlacementSav
     )
 
 
-def _default(job: OpenJob, placement: PlacementRecord, view: Job) -> _Default:
-    """Work out one run of the default: its epochs times a measured epoch, or else the mean of what it came to."""
-    pk, size = placement.placement_pk, job.settings.default_batch_size
-    trials = Trials(job.connection).totals(pk, converged=True, batch_size=size)
-    runs = Runs(job.connection).totals(pk, converged=True, batch_size=size)
+def _default(job: Job, history: History, placement: PlacementRecord, view: PolicyJob) -> _Default:
+    """Work out one run of the default: its epochs times a measured epoch, or else the mean cost of its runs."""
+    key, size = placement.key, job.settings.default_batch_size
+    trials = history.trial_totals(key, converged=True, batch_size=size)
+    runs = history.run_totals(key, converged=True, batch_size=size)
     limit = view.power_limits_watts[0]
-    record = PowerMeasurements(job.connection).latest(pk, size, limit)
+    record = history.latest_measurement(key, size, limit)
     if record is not None and trials and (record.cost is not None or record.steps_per_epoch is not None):
         epoch = power_measurement(view, record)
         count = _runs(trials)
@@ -150,7 +127,7 @@ def _saving(paid: list[float | None], successes: int, one_default: float | None,
     actual = _sum(paid) if paid else 0.0
     baseline = _times(one_default, successes)
     if actual is None:
-        method = f"{method}; not every run told this figure"
+        method = f"{method}; not every run reported this figure"
     saved_percent = None
     if actual is not None and baseline:
         saved_percent = 100.0 * (1.0 - actual / baseline)
@@ -166,7 +143,7 @@ def _runs(totals: list[Totals]) -> int:
     return sum(total.runs for total in totals)
 
 
-def _cost(view: Job, total: Totals) -> float | None:
+def _cost(view: PolicyJob, total: Totals) -> float | None:
     return view.cost(total.energy_joules, total.time_seconds) if total.cost is None else total.cost
 
 

@@ -1,0 +1,221 @@
+"""What a job's policy learns from: trials that ended, whole runs and measured power limits."""
+
+from datetime import datetime
+from functools import partial
+
+from rheostat.domain.history import History
+from rheostat.domain.job import Decision, Draft, Job, power_limits
+from rheostat.domain.records import Evidence, PlacementRecord, PowerMeasurementRecord, RunRecord
+from rheostat.errors import Conflict, FieldError, InvalidInput, KeyReused
+from rheostat.policy.cost import PowerMeasurement
+from rheostat.policy.interface import STATE_OF_VERDICT
+from rheostat.policy.interface import Job as PolicyJob
+from rheostat.policy.learning_curve import LearningCurve
+from rheostat.schemas.server import (
+    ObservePowerLimitRequest,
+    ObserveRunAnswer,
+    ObserveRunRequest,
+    PowerLimitAnswer,
+    PowerLimitMeasurement,
+    PredictPowerLimitRequest,
+)
+
+
+def observe_run(
+    job: Job, history: History, request: ObserveRunRequest, *, run_id: str, idempotency_key: str | None, now: datetime
+) -> Decision[ObserveRunAnswer]:
+    """Learn from a whole run; the same idempotency key records it once.
+
+    Raises:
+        UnknownBatchSize: The batch size is not among those of the job.
+        NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
+        KeyReused: The key belongs to another run.
+    """
+    job.check_batch_size(request.batch_size)
+    draft = Draft(job)
+    placement = draft.enter(request.gpu)
+    known = None if idempotency_key is None else history.run_by_key(idempotency_key)
+    if known is not None:
+        _check_same_run(known, placement, request)
+        return Decision(_run_answer(job, placement, known), job)
+    run = RunRecord(
+        run_id=run_id,
+        placement=placement.key,
+        idempotency_key=idempotency_key,
+        **request.model_dump(exclude={"gpu"}),
+        sequence=draft.take_sequence(),
+        received_at=now,
+    )
+    draft.runs.append(run)
+    draft.learn(lambda: fold(draft, run))
+    return draft.decided(_run_answer(job, placement, run))
+
+
+def predict_power_limit(job: Job, request: PredictPowerLimitRequest) -> PowerLimitAnswer:
+    """Return the best power limit for a batch size, or what to measure first.
+
+    Raises:
+        UnknownBatchSize: The batch size is not among those of the job.
+        NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
+        PolicyFailed: The policy raised.
+    """
+    job.check_batch_size(request.batch_size)
+    placement = job.find(request.gpu)
+    if placement is None:
+        limits = power_limits(job.settings, request.gpu)
+        return PowerLimitAnswer(power_limit_watts=None, profile_power_limits_watts=list(limits))
+    return _advice(Draft(job), job.view(placement, request.gpu), request.batch_size)
+
+
+def observe_power_limit(
+    job: Job, history: History, request: ObservePowerLimitRequest, now: datetime
+) -> Decision[PowerLimitAnswer]:
+    """Learn what some power limits cost, and answer as :func:`predict_power_limit` does.
+
+    Raises:
+        UnknownBatchSize: The batch size is not among those of the job.
+        NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
+        InvalidInput: A measured limit lies outside of the GPU's range.
+        Conflict: Some measurements of the batch size are of an epoch and others of a step.
+        PolicyFailed: The policy raised.
+    """
+    job.check_batch_size(request.batch_size)
+    _check_limits(request)
+    draft = Draft(job)
+    placement = draft.enter(request.gpu)
+    _check_unit(request, history.latest_measurement(placement.key, request.batch_size))
+    for measurement in request.measurements:
+        record = PowerMeasurementRecord(
+            placement=placement.key,
+            batch_size=request.batch_size,
+            **measurement.model_dump(),
+            sequence=draft.take_sequence(),
+            received_at=now,
+        )
+        draft.measurements.append(record)
+        draft.learn(partial(fold, draft, record))
+    return draft.decided(_advice(draft, job.view(placement, request.gpu), request.batch_size))
+
+
+def fold(draft: Draft, evidence: Evidence) -> None:
+    """Let the policy learn from one piece of evidence.
+
+    Raises:
+        PolicyFailed: The policy raised.
+    """
+    view = draft.view(draft.placement(evidence.placement))
+    if isinstance(evidence, PowerMeasurementRecord):
+        draft.advisor.measure(view, evidence.batch_size, power_measurement(view, evidence))
+    elif isinstance(evidence, RunRecord):
+        draft.advisor.conclude(
+            view,
+            STATE_OF_VERDICT[evidence.converged],
+            batch_size=evidence.batch_size,
+            cost=run_cost(view, evidence),
+        )
+    else:
+        draft.advisor.conclude(
+            view,
+            evidence.state,
+            batch_size=evidence.batch_size,
+            cost=view.cost(evidence.energy_joules, evidence.time_seconds),
+            epochs=evidence.epochs,
+            curve=LearningCurve.from_state(evidence.curve),
+        )
+
+
+def fold_all(draft: Draft, history: History) -> int:
+    """Derive the policy's state of all placements from their evidence, in the job's order.
+
+    One placement after the other would not do: what a placement learns may depend on what the others knew by then.
+
+    Returns:
+        How many pieces of evidence there were.
+
+    Raises:
+        PolicyFailed: The policy raised.
+    """
+    draft.states.clear()
+    for placement in draft.job.placements.values():
+        draft.advisor.register(draft.view(placement), draft.job.settings.batch_sizes)
+    evidence = history.evidence()
+    for piece in evidence:
+        fold(draft, piece)
+    return len(evidence)
+
+
+def power_measurement(view: PolicyJob, record: PowerMeasurementRecord) -> PowerMeasurement:
+    """Return a measurement scaled to one epoch, or to one step where the steps of an epoch are unknown."""
+    if record.cost is not None:
+        return PowerMeasurement(record.power_limit_watts, record.cost)
+    assert record.time_seconds is not None
+    assert record.energy_joules is not None
+    assert record.steps is not None
+    factor = (record.steps_per_epoch or 1.0) / record.steps
+    energy, seconds = record.energy_joules * factor, record.time_seconds * factor
+    cost = view.cost(energy, seconds)
+    assert cost is not None
+    return PowerMeasurement(record.power_limit_watts, cost, seconds, energy, record.steps_per_epoch is not None)
+
+
+def run_cost(view: PolicyJob, record: RunRecord) -> float:
+    """Return the cost of a whole run in joules: as given, or at the job's present knobs."""
+    cost = view.cost(record.energy_joules, record.time_seconds) if record.cost is None else record.cost
+    assert cost is not None
+    return cost
+
+
+def _run_answer(job: Job, placement: PlacementRecord, run: RunRecord) -> ObserveRunAnswer:
+    return ObserveRunAnswer(run_id=run.run_id, cost=run_cost(job.view(placement), run))
+
+
+def _check_same_run(known: RunRecord, placement: PlacementRecord, request: ObserveRunRequest) -> None:
+    fields = [
+        FieldError(name, f"was {getattr(known, name)!r} in the first request with this key")
+        for name, value in request.model_dump(exclude={"gpu"}).items()
+        if getattr(known, name) != value
+    ]
+    if known.placement != placement.key:
+        fields.append(FieldError("gpu", "differs from the first request with this key"))
+    if fields:
+        raise KeyReused(
+            f"The Idempotency-Key belongs to another run, {known.run_id}.",
+            hint="Use a new key for every run.",
+            fields=fields,
+        )
+
+
+def _advice(draft: Draft, view: PolicyJob, batch_size: int) -> PowerLimitAnswer:
+    advice = draft.advisor.power(view, batch_size)
+    return PowerLimitAnswer(
+        power_limit_watts=advice.power_limit_watts,
+        profile_power_limits_watts=list(advice.profile_power_limits_watts),
+    )
+
+
+def _check_limits(request: ObservePowerLimitRequest) -> None:
+    lowest, highest = request.gpu.min_power_limit_watts, request.gpu.max_power_limit_watts
+    fields = [
+        FieldError(f"measurements.{at}.power_limit_watts", f"must lie in the GPU's range, {lowest} to {highest}")
+        for at, measurement in enumerate(request.measurements)
+        if not lowest <= measurement.power_limit_watts <= highest
+    ]
+    if fields:
+        raise InvalidInput("A measured power limit lies outside of the GPU's range.", fields=fields)
+
+
+def _is_of_an_epoch(measurement: PowerLimitMeasurement | PowerMeasurementRecord) -> bool:
+    return measurement.cost is not None or measurement.steps_per_epoch is not None
+
+
+def _check_unit(request: ObservePowerLimitRequest, earlier: PowerMeasurementRecord | None) -> None:
+    units = {_is_of_an_epoch(measurement) for measurement in request.measurements}
+    if earlier is not None:
+        units.add(_is_of_an_epoch(earlier))
+    if len(units) > 1:
+        raise Conflict(
+            f"Some measurements of batch size {request.batch_size} give the cost of an epoch and others, without "
+            "steps_per_epoch, of a step: they cannot be compared.",
+            hint="Send steps_per_epoch with all measurements of a batch size, or with none.",
+            fields=[FieldError("measurements", "steps_per_epoch must be given for all or for none")],
+        )

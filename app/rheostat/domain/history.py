@@ -1,0 +1,53 @@
+"""What is stored of a job beyond its value; a decision reads of it only what it needs."""
+
+from typing import Protocol
+
+from rheostat.domain.records import (
+    Evidence,
+    ObservationRecord,
+    PlacementKey,
+    PowerMeasurementRecord,
+    RunRecord,
+    Totals,
+    TrialRecord,
+)
+
+
+class History(Protocol):
+    """The past of one job, as of the moment of the decision."""
+
+    def trial(self, trial_id: str) -> TrialRecord | None:
+        """Return a trial of the job."""
+
+    def trial_by_key(self, idempotency_key: str) -> TrialRecord | None:
+        """Return the trial that was made for an idempotency key."""
+
+    def observation(self, trial_id: str, epoch: float, *, closing: bool) -> ObservationRecord | None:
+        """Return a trial's report of an epoch."""
+
+    def observation_before(self, trial_id: str, epoch: float) -> ObservationRecord | None:
+        """Return a trial's latest report of an earlier epoch."""
+
+    def observation_after(self, trial_id: str, epoch: float) -> ObservationRecord | None:
+        """Return a trial's first report of a later epoch."""
+
+    def run_by_key(self, idempotency_key: str) -> RunRecord | None:
+        """Return the run that was recorded under an idempotency key."""
+
+    def latest_measurement(
+        self, placement: PlacementKey, batch_size: int, power_limit_watts: int | None = None
+    ) -> PowerMeasurementRecord | None:
+        """Return the latest measurement of a batch size, or of one of its power limits."""
+
+    def evidence(self) -> list[Evidence]:
+        """Return all that a policy learns from, in its order."""
+
+    def trial_totals(
+        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
+    ) -> list[Totals]:
+        """Return the sums over the trials that trained, or over the converged ones."""
+
+    def run_totals(
+        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
+    ) -> list[Totals]:
+        """Return the sums over the whole runs, or over those that are not known to have missed the target."""

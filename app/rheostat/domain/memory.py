@@ -1,0 +1,121 @@
+"""A job that lives in this process alone: what a replay and tests decide about."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from rheostat.domain.history import History
+from rheostat.domain.job import Changes, Decision, Job
+from rheostat.domain.records import (
+    Evidence,
+    ObservationRecord,
+    PlacementKey,
+    PowerMeasurementRecord,
+    RunRecord,
+    Totals,
+    TrialRecord,
+)
+
+A = TypeVar("A")
+
+
+class JobInMemory(History):
+    """Keeps a job and its history, as :class:`rheostat.storage.job_store.JobStore` does for a server.
+
+    Args:
+        job: The job as it starts.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._trials: dict[str, TrialRecord] = {}
+        self._observations: list[ObservationRecord] = []
+        self._runs: list[RunRecord] = []
+        self._measurements: dict[tuple[PlacementKey, int], list[PowerMeasurementRecord]] = {}
+
+    def change(self, decide: Callable[[Job, History], Decision[A]]) -> A:
+        """Decide, keep what was decided, and return the answer."""
+        decision = decide(self.job, self)
+        assert decision.job is not None
+        self.job = decision.job
+        self._keep(decision.changes)
+        return decision.answer
+
+    def _keep(self, changes: Changes) -> None:
+        for trial in (*changes.started, *changes.trials):
+            self._trials[trial.trial_id] = trial
+        self._observations += changes.observations
+        self._runs += changes.runs
+        for measurement in changes.measurements:
+            of_arm = self._measurements.setdefault((measurement.placement, measurement.batch_size), [])
+            of_arm.append(measurement)
+
+    def trial(self, trial_id: str) -> TrialRecord | None:
+        """Return a trial."""
+        return self._trials.get(trial_id)
+
+    def trial_by_key(self, idempotency_key: str) -> TrialRecord | None:
+        """Return the trial of an idempotency key."""
+        return next((t for t in self._trials.values() if t.idempotency_key == idempotency_key), None)
+
+    def observation(self, trial_id: str, epoch: float, *, closing: bool) -> ObservationRecord | None:
+        """Return a trial's report of an epoch."""
+        return next((o for o in self._of_trial(trial_id) if (o.epoch, o.closing) == (epoch, closing)), None)
+
+    def observation_before(self, trial_id: str, epoch: float) -> ObservationRecord | None:
+        """Return a trial's latest report of an earlier epoch."""
+        earlier = [o for o in self._of_trial(trial_id) if o.epoch < epoch]
+        return max(earlier, key=lambda o: o.epoch, default=None)
+
+    def observation_after(self, trial_id: str, epoch: float) -> ObservationRecord | None:
+        """Return a trial's first report of a later epoch."""
+        later = [o for o in self._of_trial(trial_id) if o.epoch > epoch]
+        return min(later, key=lambda o: o.epoch, default=None)
+
+    def run_by_key(self, idempotency_key: str) -> RunRecord | None:
+        """Return the run of an idempotency key."""
+        return next((run for run in self._runs if run.idempotency_key == idempotency_key), None)
+
+    def latest_measurement(
+        self, placement: PlacementKey, batch_size: int, power_limit_watts: int | None = None
+    ) -> PowerMeasurementRecord | None:
+        """Return the latest measurement of a batch size, or of one of its limits."""
+        for measurement in reversed(self._measurements.get((placement, batch_size), [])):
+            if power_limit_watts in (None, measurement.power_limit_watts):
+                return measurement
+        return None
+
+    def evidence(self) -> list[Evidence]:
+        """Return all that a policy learns from, in its order."""
+        evidence: list[Evidence] = [trial for trial in self._trials.values() if trial.sequence is not None]
+        evidence += self._runs
+        for measurements in self._measurements.values():
+            evidence += measurements
+        return sorted(evidence, key=lambda piece: piece.sequence or 0)
+
+    def trial_totals(
+        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
+    ) -> list[Totals]:
+        """Return the sums over trials; each trial is one entry."""
+        return [
+            Totals(1, trial.epochs, trial.energy_joules, trial.time_seconds, None)
+            for trial in self._trials.values()
+            if trial.placement == placement
+            and trial.epochs
+            and (not converged or trial.state == "converged")
+            and batch_size in (None, trial.batch_size)
+        ]
+
+    def run_totals(
+        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
+    ) -> list[Totals]:
+        """Return the sums over whole runs; each run is one entry."""
+        return [
+            Totals(1, None, run.energy_joules, run.time_seconds, run.cost)
+            for run in self._runs
+            if run.placement == placement
+            and (not converged or run.converged is not False)
+            and batch_size in (None, run.batch_size)
+        ]
+
+    def _of_trial(self, trial_id: str) -> list[ObservationRecord]:
+        return [observation for observation in self._observations if observation.trial_id == trial_id]

@@ -1,0 +1,141 @@
+"""What is recorded of a job: frozen values, one a row, without the database's keys."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from rheostat.policy.advisor import Outcome
+from rheostat.policy.interface import TrialState
+
+
+class PlacementKey(NamedTuple):
+    """What identifies a placement of a job."""
+
+    gpu_model: str
+    gpu_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRecord:
+    """A GPU model and count that a job ran on; the limits are of one GPU."""
+
+    gpu_model: str
+    gpu_count: int
+    min_power_limit_watts: int
+    max_power_limit_watts: int
+    smallest_oom_batch_size: int | None = None
+
+    @property
+    def key(self) -> PlacementKey:
+        """What identifies it within its job."""
+        return PlacementKey(self.gpu_model, self.gpu_count)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """A trial.
+
+    ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
+    :class:`rheostat.policy.learning_curve.LearningCurve` as plain JSON, None before its first evaluation.
+    """
+
+    trial_id: str
+    placement: PlacementKey
+    number: int
+    idempotency_key: str | None
+    node: str | None
+    batch_size: int
+    learning_rate: float | None
+    power_limit_watts: int | None
+    profile_power_limits_watts: list[int]
+    reason: str
+    state: TrialState
+    state_reason: str
+    epochs: float | None
+    metric: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    curve: dict[str, Any] | None
+    sequence: int | None
+    created_at: datetime
+    lease_expires_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationRecord:
+    """A report of a trial, and the answer it was given; ``closing`` when the trainer ended the run with it."""
+
+    trial_id: str
+    epoch: float
+    closing: bool
+    metric: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    outcome: Outcome | None
+    received_at: datetime
+    answered_state: TrialState
+    answered_reason: str
+    answered_power_limit_watts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A whole run that no trial stands for; ``cost`` only when it was given instead of energy and time."""
+
+    run_id: str
+    placement: PlacementKey
+    idempotency_key: str | None
+    batch_size: int
+    cost: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    converged: bool | None
+    sequence: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PowerMeasurementRecord:
+    """A measured power limit, as it was reported."""
+
+    placement: PlacementKey
+    batch_size: int
+    power_limit_watts: int
+    time_seconds: float | None
+    energy_joules: float | None
+    steps: float | None
+    steps_per_epoch: float | None
+    cost: float | None
+    sequence: int
+    received_at: datetime
+
+
+Evidence = TrialRecord | RunRecord | PowerMeasurementRecord
+"""What a policy learns from, in the order of its ``sequence``."""
+
+StatePart = Literal["batch_size", "power_limit", "cost_bound"]
+"""The parts of a placement's policy state, as in :class:`rheostat.policy.advisor.Stores`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditNote:
+    """What an operator should find in the audit trail about a change of a job."""
+
+    at: datetime
+    action: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over those runs of a placement of which the same figures are known; None for an unknown one.
+
+    ``cost`` sums what was given as a cost instead of energy and time.
+    """
+
+    runs: int
+    epochs: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    cost: float | None

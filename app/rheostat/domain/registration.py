@@ -1,0 +1,134 @@
+"""Decisions about a job as a whole: register, update, rebuild, delete."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from rheostat.domain.evidence import fold_all
+from rheostat.domain.history import History
+from rheostat.domain.job import Decision, Draft, Job, wire_gpu
+from rheostat.domain.records import AuditNote
+from rheostat.errors import FieldError, InvalidInput, JobBusy, JobDiffers
+from rheostat.schemas.server import JobDetail, JobSettings, JobUpdate, Placement
+
+
+def new_job(job_id: str, settings: JobSettings, seed: int, now: datetime) -> Job:
+    """Return a job that has not run yet; the seed counts where the settings give none."""
+    return Job(
+        job_id=job_id,
+        settings=settings,
+        registered_settings=settings.model_dump(mode="json"),
+        seed=seed if settings.seed is None else settings.seed,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def register(job: Job) -> Decision[tuple[JobDetail, bool]]:
+    """Register a new job.
+
+    Raises:
+        InvalidInput: There is no such policy.
+    """
+    job.find_policy(job.settings.policy)
+    return Decision((job_detail(job), True), job, audit=AuditNote(job.created_at, "register_job", {}))
+
+
+def register_again(job: Job, settings: JobSettings) -> Decision[tuple[JobDetail, bool]]:
+    """Find a job registered with the same settings: with those of its registration, or with those of now.
+
+    Settings that were changed since (:func:`update`) stay changed: a trainer that registers its job at every start
+    does not undo what an operator did.
+
+    Raises:
+        JobDiffers: It is registered with other settings.
+        InvalidInput: There is no such policy.
+    """
+    job.find_policy(settings.policy)
+    wanted = settings.model_dump(mode="json")
+    if wanted not in (job.registered_settings, job.settings.model_dump(mode="json")):
+        raise _differs(job.job_id, job.registered_settings, wanted)
+    return Decision((job_detail(job), False), job)
+
+
+def update(job: Job, history: History, request: JobUpdate, now: datetime) -> Decision[JobDetail]:
+    """Change the knobs of a job; its policy state is derived from the evidence again, as if they had always been so.
+
+    Raises:
+        InvalidInput: There is no such policy, or a present batch size is missing.
+        PolicyFailed: The policy raised.
+    """
+    changes = request.model_dump(exclude_unset=True)
+    _check_only_adds(job.settings, changes.get("batch_sizes"))
+    job.find_policy(changes.get("policy", job.settings.policy))
+    draft = Draft(replace(job, settings=job.settings.model_copy(update=changes), updated_at=now))
+    fold_all(draft, history)
+    return draft.decided(job_detail(draft.job), audit=AuditNote(now, "update_job", changes))
+
+
+def rebuild(job: Job, history: History, now: datetime) -> Decision[int]:
+    """Derive the policy's state from the recorded evidence; the answer is how many pieces there were.
+
+    Raises:
+        PolicyFailed: The policy raised.
+    """
+    draft = Draft(job)
+    pieces = fold_all(draft, history)
+    return draft.decided(pieces, audit=AuditNote(now, "rebuild_job", {}))
+
+
+def delete(job: Job, *, force: bool, now: datetime) -> Decision[None]:
+    """Delete a job with all that was learned from it.
+
+    Raises:
+        JobBusy: Trials are running, and ``force`` is not given.
+    """
+    running = [trial for trial in job.running.values() if trial.lease_expires_at >= now]
+    if running and not force:
+        raise JobBusy(
+            f"{len(running)} trials of {job.job_id} are running.",
+            hint="Wait for them, or delete with ?force=true; their reports are refused then.",
+        )
+    return Decision(None, None, audit=AuditNote(now, "delete_job", {"trials": job.next_trial_number - 1}))
+
+
+def job_detail(job: Job) -> JobDetail:
+    """Return a job as the wire shows it."""
+    return JobDetail(
+        job_id=job.job_id,
+        settings=job.settings,
+        effective_seed=job.seed,
+        trials=job.next_trial_number - 1,
+        placements=[
+            Placement(gpu=wire_gpu(placement), smallest_oom_batch_size=placement.smallest_oom_batch_size)
+            for placement in job.placements.values()
+        ],
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+    )
+
+
+def _differs(job_id: str, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> JobDiffers:
+    fields = [
+        FieldError(name, f"registered as {known.get(name)!r}, now {value!r}")
+        for name, value in wanted.items()
+        if known.get(name) != value
+    ]
+    return JobDiffers(
+        f"{job_id} is registered with other settings: {', '.join(f.field for f in fields)}.",
+        hint="Register it under another id, change the knobs with PATCH, or delete it first.",
+        fields=fields,
+    )
+
+
+def _check_only_adds(settings: JobSettings, batch_sizes: list[int] | None) -> None:
+    if batch_sizes is None:
+        return
+    missing = sorted(set(settings.batch_sizes) - set(batch_sizes))
+    if missing:
+        raise InvalidInput(
+            f"Batch sizes can be added, not removed: {missing} are missing.",
+            hint="Send all present batch sizes and the new ones.",
+            fields=[FieldError("batch_sizes", f"must contain {missing}")],
+        )

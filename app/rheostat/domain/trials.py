@@ -1,0 +1,367 @@
+"""Decisions about trials: predict, observe, and renewing a lease."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
+from rheostat.domain.evidence import fold
+from rheostat.domain.history import History
+from rheostat.domain.job import Decision, Draft, Job, wire_gpu
+from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRecord
+from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
+from rheostat.policy.advisor import Verdict
+from rheostat.policy.interface import Situation
+from rheostat.policy.learning_curve import LearningCurve, Target
+from rheostat.schemas.server import HeartbeatAnswer, ObserveAnswer, ObserveRequest, PredictRequest, Trial, TrialDetail
+
+_OPEN = ("running", "abandoned")
+_TEACHING = ("converged", "failed", "stopped", "oom")
+_LEASE_EXPIRED = "its lease expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time of a decision.
+
+    Attributes:
+        now: The time, in UTC.
+        lease: How long a trial may be silent before it counts as abandoned.
+    """
+
+    now: datetime
+    lease: timedelta
+
+    @property
+    def lease_expires_at(self) -> datetime:
+        """The end of a lease that begins now."""
+        return self.now + self.lease
+
+
+def predict(
+    job: Job, history: History, request: PredictRequest, *, trial_id: str, idempotency_key: str | None, clock: Clock
+) -> Decision[Trial]:
+    """Make a trial: choose its batch size and power limit, and give it a lease.
+
+    The same idempotency key gives the same trial, and no new one.
+
+    Raises:
+        KeyReused: The key belongs to a trial on other GPUs.
+        NoBatchSizeLeft: None fits the GPU's memory.
+        NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
+        PolicyFailed: The policy raised, or chose what is not permitted.
+    """
+    if idempotency_key is not None:
+        known = history.trial_by_key(idempotency_key)
+        if known is not None:
+            return Decision(_same_trial(job, known, request), job)
+    draft = Draft(job)
+    placement = draft.enter(request.gpu)
+    _abandon_overdue(draft, clock.now)
+    running = [trial for trial in job.running.values() if trial.trial_id not in draft.trials]
+    view = job.view(placement, request.gpu)
+    situation = Situation(
+        permitted=job.permitted(placement, request.max_batch_size),
+        pending=tuple(trial.batch_size for trial in running if trial.placement == placement.key),
+    )
+    choice = draft.advisor.choose(view, situation)
+    power = draft.advisor.power(view, choice.batch_size)
+    trial = TrialRecord(
+        trial_id=trial_id,
+        placement=placement.key,
+        number=job.next_trial_number,
+        idempotency_key=idempotency_key,
+        node=request.node,
+        batch_size=choice.batch_size,
+        learning_rate=job.settings.learning_rate_for(choice.batch_size),
+        power_limit_watts=power.power_limit_watts,
+        profile_power_limits_watts=list(power.profile_power_limits_watts),
+        reason=choice.reason,
+        state="running",
+        state_reason="not at the target yet",
+        epochs=None,
+        metric=None,
+        energy_joules=None,
+        time_seconds=None,
+        curve=None,
+        sequence=None,
+        created_at=clock.now,
+        lease_expires_at=clock.lease_expires_at,
+        ended_at=None,
+    )
+    draft.started.append(trial)
+    draft.events.append(TrialStarted(trial.trial_id, trial.batch_size))
+    return draft.decided(_wire_trial(job, trial))
+
+
+def observe(
+    job: Job, history: History, trial_id: str, request: ObserveRequest, clock: Clock
+) -> Decision[ObserveAnswer]:
+    """Take a report of a trial and say whether it should go on.
+
+    A repeated report gets the same answer. A report of an abandoned trial is taken as any other: the trial runs again,
+    or has come to its end. A report after the end is kept, and answered with the end.
+
+    Raises:
+        TrialNotFound: The job has no such trial.
+        ReportContradicts: An earlier report of the same epoch has other figures.
+        InvalidInput: Energy or time is less than at an earlier epoch, or more than at a later one.
+    """
+    draft = Draft(job)
+    trial = _require_trial(job, history, trial_id)
+    known = _earlier_report(history, trial, request)
+    if known is not None:
+        _check_same(known, request)
+        _renew(draft, trial, clock)
+        return draft.decided(_wire_answer(known))
+    _check_cumulative(history, trial, request)
+    placement = draft.placement(trial.placement)
+    reported = _with_report(job.target(), trial, request)
+    verdict = _verdict(draft, placement, reported, request)
+    saved = _with_verdict(draft, reported, verdict, clock)
+    if saved.sequence is not None and trial.sequence is None:
+        _conclude(draft, placement, saved)
+    if saved != trial:
+        draft.trials[trial_id] = saved
+    if trial.state in _OPEN and saved.state != "running":
+        draft.events.append(TrialEnded(trial_id, saved.state, saved.energy_joules, saved.time_seconds))
+    report = ObservationRecord(
+        trial_id=trial_id,
+        epoch=request.epoch,
+        closing=request.outcome is not None,
+        metric=request.metric,
+        energy_joules=request.energy_joules,
+        time_seconds=request.time_seconds,
+        outcome=request.outcome,
+        received_at=clock.now,
+        answered_state=verdict.state,
+        answered_reason=verdict.reason,
+        answered_power_limit_watts=_power_limit(draft, placement, trial),
+    )
+    draft.observations.append(report)
+    return draft.decided(_wire_answer(report))
+
+
+def renew_lease(job: Job, history: History, trial_id: str, clock: Clock) -> Decision[HeartbeatAnswer]:
+    """Renew the lease of a trial; one that counted as abandoned runs again.
+
+    Raises:
+        TrialNotFound: The job has no such trial.
+    """
+    draft = Draft(job)
+    renewed = _renew(draft, _require_trial(job, history, trial_id), clock)
+    return draft.decided(HeartbeatAnswer(state=renewed.state, lease_expires_at=renewed.lease_expires_at))
+
+
+def show(job: Job, history: History, trial_id: str, now: datetime) -> TrialDetail:
+    """Return a trial as the wire shows it.
+
+    Raises:
+        TrialNotFound: The job has no such trial.
+    """
+    return trial_detail(job, _require_trial(job, history, trial_id), now)
+
+
+def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
+    """Return a trial as the wire shows it; one whose lease expired counts as abandoned."""
+    placement = job.placements[trial.placement]
+    lost = trial.state == "running" and trial.lease_expires_at < now
+    return TrialDetail(
+        **_wire_fields(job, trial),
+        state="abandoned" if lost else trial.state,
+        state_reason=_LEASE_EXPIRED if lost else trial.state_reason,
+        gpu=wire_gpu(placement),
+        node=trial.node,
+        epochs=trial.epochs,
+        metric=trial.metric,
+        energy_joules=trial.energy_joules,
+        time_seconds=trial.time_seconds,
+        cost=job.view(placement).cost(trial.energy_joules, trial.time_seconds),
+        created_at=trial.created_at,
+        ended_at=trial.lease_expires_at if lost else trial.ended_at,
+    )
+
+
+def no_such_trial(trial_id: str) -> TrialNotFound:
+    """Return the error for a trial that does not exist."""
+    return TrialNotFound(f"There is no trial {trial_id!r}.", hint="Trials come from POST /v1/jobs/{job_id}/predict.")
+
+
+def _same_trial(job: Job, known: TrialRecord, request: PredictRequest) -> Trial:
+    if known.placement != (request.gpu.model, request.gpu.count):
+        raise KeyReused(
+            f"The Idempotency-Key belongs to trial {known.trial_id}, which was made for other GPUs.",
+            hint="Use a new key for every run.",
+            fields=[FieldError("gpu", "differs from the first request with this key")],
+        )
+    return _wire_trial(job, known)
+
+
+def _abandon_overdue(draft: Draft, now: datetime) -> None:
+    """End the trials whose lease expired."""
+    for trial in draft.job.running.values():
+        if trial.lease_expires_at < now:
+            lost = replace(trial, state="abandoned", state_reason=_LEASE_EXPIRED, ended_at=now)
+            draft.trials[trial.trial_id] = lost
+            draft.events.append(TrialEnded(trial.trial_id, "abandoned"))
+
+
+def _require_trial(job: Job, history: History, trial_id: str) -> TrialRecord:
+    trial = job.running.get(trial_id) or history.trial(trial_id)
+    if trial is None:
+        raise no_such_trial(trial_id)
+    return trial
+
+
+def _earlier_report(history: History, trial: TrialRecord, request: ObserveRequest) -> ObservationRecord | None:
+    """Return the report of the same epoch."""
+    closing = request.outcome is not None
+    is_ahead = closing or trial.epochs is None or request.epoch > trial.epochs
+    if trial.state == "running" and is_ahead:
+        return None  # what a trial ran is in its own row, and a report that closes one ends it
+    return history.observation(trial.trial_id, request.epoch, closing=closing)
+
+
+def _check_same(known: ObservationRecord, request: ObserveRequest) -> None:
+    fields = [
+        FieldError(name, f"was {getattr(known, name)!r} in the first report")
+        for name in ("metric", "energy_joules", "time_seconds", "outcome")
+        if getattr(known, name) != getattr(request, name)
+    ]
+    if fields:
+        raise ReportContradicts(
+            f"Epoch {request.epoch:g} was reported before, with another {fields[0].field}.",
+            hint="A repeated report must be the same; the first one counts.",
+            fields=fields,
+        )
+
+
+def _check_cumulative(history: History, trial: TrialRecord, request: ObserveRequest) -> None:
+    before: TrialRecord | ObservationRecord | None = trial
+    after: ObservationRecord | None = None
+    # An ended trial stays at the epoch of its end, however many reports come later.
+    if trial.state not in _OPEN or (trial.epochs is not None and request.epoch < trial.epochs):
+        before = history.observation_before(trial.trial_id, request.epoch)
+        after = history.observation_after(trial.trial_id, request.epoch)
+    fields = []
+    for name in ("energy_joules", "time_seconds"):
+        value = getattr(request, name)
+        low, high = getattr(before, name, None), getattr(after, name, None)
+        if value is not None and low is not None and value < low:
+            fields.append(FieldError(name, f"must be at least {low!r}, what an earlier epoch reported"))
+        if value is not None and high is not None and value > high:
+            fields.append(FieldError(name, f"must be at most {high!r}, what a later epoch reported"))
+    if fields:
+        raise InvalidInput(
+            f"{fields[0].field} must be the total since the trial began.",
+            hint="Report totals of the whole trial, not figures of one epoch.",
+            fields=fields,
+        )
+
+
+def _with_report(target: Target | None, trial: TrialRecord, request: ObserveRequest) -> TrialRecord:
+    """Return the trial with the report's figures.
+
+    A report of an earlier epoch changes nothing, nor does one after the end: what was learned from the trial stays
+    what its figures say.
+    """
+    late = trial.epochs is not None and request.epoch < trial.epochs
+    if late or trial.state not in _OPEN:
+        return trial
+    return replace(
+        trial,
+        epochs=request.epoch,
+        metric=trial.metric if request.metric is None else request.metric,
+        energy_joules=trial.energy_joules if request.energy_joules is None else request.energy_joules,
+        time_seconds=trial.time_seconds if request.time_seconds is None else request.time_seconds,
+        curve=LearningCurve.from_state(trial.curve).add(request.epoch, request.metric, target).to_state(),
+    )
+
+
+def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest) -> Verdict:
+    if trial.state not in _OPEN:
+        return Verdict(trial.state, f"the trial has ended already: {trial.state_reason}")
+    view = draft.view(placement)
+    try:
+        return draft.advisor.assess(
+            view,
+            batch_size=trial.batch_size,
+            epoch=request.epoch,
+            metric=request.metric,
+            cost=view.cost(trial.energy_joules, trial.time_seconds),
+            outcome=request.outcome,
+            curve=LearningCurve.from_state(trial.curve),
+        )
+    except PolicyFailed as error:
+        draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))
+        return Verdict("running", f"continues, since the policy failed: {error.message}")
+
+
+def _with_verdict(draft: Draft, trial: TrialRecord, verdict: Verdict, clock: Clock) -> TrialRecord:
+    """Return the trial in the state that a report brings it to."""
+    if trial.state not in _OPEN:
+        return trial
+    return replace(
+        trial,
+        state=verdict.state,
+        state_reason=verdict.reason,
+        lease_expires_at=max(trial.lease_expires_at, clock.lease_expires_at),
+        ended_at=None if verdict.state == "running" else clock.now,
+        sequence=draft.take_sequence() if verdict.state in _TEACHING else None,
+    )
+
+
+def _conclude(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> None:
+    smallest = placement.smallest_oom_batch_size
+    if trial.state == "oom" and (smallest is None or trial.batch_size < smallest):
+        draft.placements[placement.key] = replace(placement, smallest_oom_batch_size=trial.batch_size)
+    draft.learn(lambda: fold(draft, trial))
+
+
+def _power_limit(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> int | None:
+    try:
+        return draft.advisor.power(draft.view(placement), trial.batch_size).power_limit_watts
+    except PolicyFailed as error:
+        draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} keeps its power limit", error))
+        return trial.power_limit_watts
+
+
+def _renew(draft: Draft, trial: TrialRecord, clock: Clock) -> TrialRecord:
+    """Give an open trial a new lease; an abandoned one runs again."""
+    if trial.state not in _OPEN:
+        return trial
+    renewed = draft.trials[trial.trial_id] = replace(
+        trial,
+        state="running",
+        state_reason=trial.state_reason if trial.state == "running" else "it reported again",
+        lease_expires_at=max(trial.lease_expires_at, clock.lease_expires_at),
+        ended_at=None,
+    )
+    return renewed
+
+
+def _wire_fields(job: Job, trial: TrialRecord) -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "job_id": job.job_id,
+        "number": trial.number,
+        "batch_size": trial.batch_size,
+        "learning_rate": trial.learning_rate,
+        "power_limit_watts": trial.power_limit_watts,
+        "profile_power_limits_watts": trial.profile_power_limits_watts,
+        "reason": trial.reason,
+        "lease_expires_at": trial.lease_expires_at,
+    }
+
+
+def _wire_trial(job: Job, trial: TrialRecord) -> Trial:
+    return Trial.model_construct(**_wire_fields(job, trial))
+
+
+def _wire_answer(observation: ObservationRecord) -> ObserveAnswer:
+    return ObserveAnswer(
+        state=observation.answered_state,
+        action="continue" if observation.answered_state == "running" else "stop",
+        reason=observation.answered_reason,
+        power_limit_watts=observation.answered_power_limit_watts,
+    )

@@ -1,0 +1,65 @@
+"""Reads across jobs: pages and counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from rheostat.domain.job import Job
+from rheostat.domain.records import PlacementKey, PlacementRecord
+from rheostat.storage.engine import Database
+from rheostat.storage.stored_job import job_of, placement_of
+from rheostat.storage.tables import jobs, placements, trials
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much there is, in all namespaces."""
+
+    jobs: int
+    running_trials: int
+
+
+def page_of_jobs(database: Database, namespace: str, *, after: str, limit: int) -> list[Job]:
+    """Return up to ``limit`` jobs of a namespace whose id comes after the given one, in the order of their ids.
+
+    They come without their policy's state and without their running trials.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    query = select(jobs).where(jobs.c.namespace == namespace, jobs.c.job_id > after)
+
+    def read(connection: Connection) -> list[Job]:
+        rows = connection.execute(query.order_by(jobs.c.job_id).limit(limit)).mappings().all()
+        found = _placements(connection, [row["job_pk"] for row in rows])
+        return [job_of(row, placements=found[row["job_pk"]]) for row in rows]
+
+    return database.read(read)
+
+
+def counts(database: Database, now: datetime) -> Counts:
+    """Count the jobs, and the running trials whose lease has not expired.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    running = select(func.count()).where(trials.c.state == "running", trials.c.lease_expires_at >= now)
+
+    def read(connection: Connection) -> Counts:
+        return Counts(
+            connection.execute(select(func.count()).select_from(jobs)).scalar_one(),
+            connection.execute(running).scalar_one(),
+        )
+
+    return database.read(read)
+
+
+def _placements(connection: Connection, job_pks: Sequence[int]) -> dict[int, dict[PlacementKey, PlacementRecord]]:
+    found: dict[int, dict[PlacementKey, PlacementRecord]] = {job_pk: {} for job_pk in job_pks}
+    query = select(placements).where(placements.c.job_pk.in_(job_pks)).order_by(placements.c.placement_pk)
+    for row in connection.execute(query).mappings():
+        record = placement_of(row)
+        found[row["job_pk"]][record.key] = record
+    return found

@@ -1,0 +1,108 @@
+"""What is believed, and what was saved."""
+
+import pytest
+
+from rheostat.schemas.server import PowerLimitMeasurement
+from tests.domain.examples import A40, V100, ExampleJob
+
+
+def test_every_arm_of_every_placement_has_an_estimate() -> None:
+    job = ExampleJob(batch_sizes=[16, 32], default_batch_size=32, eta_knob=1.0)
+    for _ in range(4):
+        job.recur({16: 100.0, 32: 90.0})
+    job.predict(A40)
+    v100, a40 = job.arms(0).values(), job.arms(1).values()
+    assert [(arm.batch_size, arm.runs, arm.cost) for arm in v100] == [(16, 2, 100.0), (32, 2, 90.0)]
+    assert [(arm.batch_size, arm.runs, arm.cost) for arm in a40] == [(16, 0, None), (32, 0, None)]
+
+
+def test_the_interval_of_an_arm_holds_its_mean() -> None:
+    job = ExampleJob(batch_sizes=[32], default_batch_size=32, eta_knob=1.0)
+    for joules in (90.0, 100.0, 110.0):
+        job.converge(job.predict(), joules)
+    (arm,) = job.arms().values()
+    assert arm.cost_low is not None
+    assert arm.cost_high is not None
+    assert arm.cost_low < 100.0 < arm.cost_high
+
+
+def test_a_closed_arm_says_why() -> None:
+    job = ExampleJob()
+    job.report(job.predict(), 0, outcome="oom")
+    arms = job.arms()
+    assert [size for size, arm in arms.items() if "out of memory" in arm.status] == [32, 64, 128]
+
+
+def test_the_baseline_is_the_mean_epochs_of_the_default_times_an_epoch_at_the_top() -> None:
+    job = ExampleJob(batch_sizes=[16, 32], default_batch_size=32, eta_knob=1.0, power_limits_watts=[100, 250])
+    first = job.predict()
+    job.measure(32, w250=200.0, w100=100.0)
+    job.report(first, 4, metric=0.95, energy_joules=450.0, time_seconds=4.0)
+    second = job.predict()
+    assert second.batch_size == 16
+    job.report(second, 3, metric=0.95, energy_joules=250.0, time_seconds=6.0)
+    saved = job.savings()
+    assert saved.converged_runs == 2
+    assert saved.energy_joules.actual == 700.0
+    assert saved.energy_joules.baseline == 2 * 4 * 200.0
+    assert saved.energy_joules.saved_percent == pytest.approx(100 * (1 - 700 / 1600))
+    assert (saved.time_seconds.actual, saved.time_seconds.baseline) == (10.0, 2 * 4 * 1.0)
+    assert "250 W" in saved.energy_joules.method
+
+
+def test_before_the_default_has_converged_there_is_no_baseline() -> None:
+    job = ExampleJob()
+    job.predict()
+    saved = job.savings()
+    assert (saved.cost.actual, saved.cost.baseline, saved.cost.saved_percent) == (0.0, None, None)
+    assert "no baseline" in saved.cost.method
+
+
+def test_failed_and_stopped_runs_are_paid_for_too() -> None:
+    job = ExampleJob(eta_knob=1.0)
+    job.converge(job.predict(), 100.0)
+    job.report(job.predict(), 1, metric=0.1, energy_joules=300.0, time_seconds=3.0)
+    saved = job.savings()
+    assert (saved.converged_runs, saved.energy_joules.actual, saved.energy_joules.baseline) == (1, 400.0, 100.0)
+    assert "no epoch was measured at 250 W" in saved.energy_joules.method
+
+
+def test_an_unknown_energy_makes_the_sum_unknown_and_not_smaller() -> None:
+    job = ExampleJob()
+    job.converge(job.predict(), 100.0)
+    job.report(job.predict(), 1, metric=0.95, time_seconds=1.0)
+    saved = job.savings()
+    assert saved.energy_joules.actual is None
+    assert "not every run" in saved.energy_joules.method
+    assert saved.time_seconds.actual == 2.0
+
+
+def test_imported_runs_count() -> None:
+    job = ExampleJob()
+    job.import_run(32, cost=50.0, converged=True)
+    saved = job.savings()
+    assert (saved.converged_runs, saved.cost.actual, saved.cost.baseline) == (1, 50.0, 50.0)
+    assert saved.energy_joules.actual is None
+
+
+def test_a_measurement_of_a_step_gives_no_baseline_for_an_epoch() -> None:
+    job = ExampleJob(eta_knob=1.0)
+    of_a_step = PowerLimitMeasurement(power_limit_watts=250, time_seconds=1.0, energy_joules=100.0, steps=10)
+    job.measured(32, V100, [of_a_step])
+    job.converge(job.predict(), 100.0)
+    saved = job.savings()
+    assert saved.energy_joules.baseline == 100.0
+    assert "no epoch was measured" in saved.energy_joules.method
+
+
+def test_chances_to_be_the_best_are_shared_among_the_arms_that_are_open() -> None:
+    job = ExampleJob(policy="rheostat")
+    for _ in range(8):
+        job.recur({8: 400.0, 16: 200.0, 32: 110.0, 64: 100.0, 128: 105.0})
+    chances = [arm.probability_best for arm in job.arms().values()]
+    assert sum(chance or 0.0 for chance in chances) == pytest.approx(1.0)
+    job.report(job.predict(), 0, outcome="oom")
+    closed = {size for size, arm in job.arms().items() if "out of memory" in arm.status}
+    assert closed
+    assert all(job.arms()[size].probability_best in (None, 0.0) for size in closed)
+    assert sum(arm.probability_best or 0.0 for arm in job.arms().values()) == pytest.approx(1.0)

@@ -1,0 +1,144 @@
+"""Registering, changing and deleting a job, and deriving its state again."""
+
+import pytest
+
+from rheostat.domain import registration
+from rheostat.domain.records import AuditNote
+from rheostat.errors import InvalidInput, JobBusy, JobDiffers
+from rheostat.schemas.server import PowerLimitMeasurement
+from tests.domain.examples import JOB, LEASE, V100, Clock, ExampleJob, settings
+
+
+def test_a_new_job_has_no_past_and_is_noted_in_the_audit_trail() -> None:
+    now = Clock()()
+    decision = registration.register(registration.new_job(JOB, settings(), seed=7, now=now))
+    detail, is_new = decision.answer
+    assert is_new
+    assert (detail.job_id, detail.trials, detail.placements, detail.created_at) == (JOB, 0, [], now)
+    assert decision.audit == AuditNote(now, "register_job", {})
+
+
+def test_the_seed_of_the_settings_counts_before_the_one_that_is_drawn() -> None:
+    now = Clock()()
+    assert registration.new_job(JOB, settings(seed=5), seed=7, now=now).seed == 5
+    assert registration.new_job(JOB, settings(seed=None), seed=7, now=now).seed == 7
+
+
+def test_an_unknown_policy_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(InvalidInput, match="zeus") as refused:
+        registration.register(ExampleJob(policy="missing").new)
+    assert refused.value.fields[0].field == "policy"
+    job = ExampleJob()
+    with pytest.raises(InvalidInput, match="zeus"):
+        job.register_again(policy="missing")
+    with pytest.raises(InvalidInput, match="zeus"):
+        job.update(policy="missing")
+
+
+def test_the_same_settings_find_the_job_as_it_is() -> None:
+    job = ExampleJob()
+    job.predict()
+    before = job.value
+    assert job.register_again() == job.detail
+    assert job.value is before
+    assert job.detail.trials == 1
+
+
+def test_other_settings_under_the_same_id_are_refused_with_what_differs() -> None:
+    job = ExampleJob()
+    with pytest.raises(JobDiffers) as refused:
+        job.register_again(eta_knob=1.0, max_epochs=20)
+    assert [field.field for field in refused.value.fields] == ["eta_knob", "max_epochs"]
+    assert "registered as 10, now 20" in refused.value.fields[1].message
+
+
+def test_a_trainer_that_registers_again_does_not_undo_what_an_operator_changed() -> None:
+    job = ExampleJob()
+    job.update(eta_knob=1.0)
+    assert job.register_again().settings.eta_knob == 1.0
+
+
+def test_a_new_eta_knob_applies_to_past_runs() -> None:
+    job = ExampleJob(eta_knob=1.0)
+    trial = job.predict()
+    job.converge(trial, joules=300.0, seconds=10.0)
+    assert job.show(trial).cost == 300.0
+    job.update(eta_knob=0.0)
+    assert job.show(trial).cost == 250.0 * 10.0
+    assert job.arms()[32].cost == 2500.0
+
+
+def test_a_new_eta_knob_may_choose_another_power_limit() -> None:
+    job = ExampleJob(eta_knob=1.0, power_limits_watts=[100, 250])
+    job.predict()
+    fast = PowerLimitMeasurement(power_limit_watts=250, time_seconds=1.0, energy_joules=200.0, steps=1)
+    frugal = PowerLimitMeasurement(power_limit_watts=100, time_seconds=1.5, energy_joules=140.0, steps=1)
+    assert job.measured(32, V100, [fast, frugal]).power_limit_watts == 100
+    job.update(eta_knob=0.0)
+    assert job.power_limit().power_limit_watts == 250
+
+
+def test_batch_sizes_can_be_added_and_are_then_explored() -> None:
+    job = ExampleJob(batch_sizes=[16, 32], default_batch_size=32)
+    joules = {16: 100.0, 32: 90.0, 64: 50.0}
+    assert {job.recur(joules) for _ in range(8)} == {16, 32}
+    job.update(batch_sizes=[16, 32, 64])
+    assert 64 in {job.recur(joules) for _ in range(8)}
+
+
+def test_batch_sizes_cannot_be_taken_away() -> None:
+    job = ExampleJob()
+    with pytest.raises(InvalidInput, match="8, 128") as refused:
+        job.update(batch_sizes=[16, 32, 64, 256])
+    assert refused.value.fields[0].field == "batch_sizes"
+
+
+def test_an_update_changes_only_what_it_names_and_notes_it() -> None:
+    job = ExampleJob(eta_knob=0.5, max_epochs=10)
+    created = job.clock()
+    job.clock.turn(LEASE)
+    detail = job.update(eta_knob=0.25)
+    assert detail.settings == settings(eta_knob=0.25)
+    assert (detail.created_at, detail.updated_at) == (created, job.clock())
+    assert job.value.registered_settings["eta_knob"] == 0.5
+    assert job.audit == [AuditNote(job.clock(), "update_job", {"eta_knob": 0.25})]
+
+
+def test_an_update_that_is_refused_changes_nothing() -> None:
+    job = ExampleJob()
+    before = job.value
+    with pytest.raises(InvalidInput):
+        job.update(eta_knob=1.0, batch_sizes=[8])
+    assert job.value is before
+    assert job.audit == []
+
+
+def test_a_rebuild_says_how_much_it_folded_and_changes_nothing_that_was_right() -> None:
+    job = ExampleJob()
+    job.converge(job.predict(), 100.0)
+    job.measure(32, w250=10.0, w200=9.0)
+    before = job.value
+    assert job.rebuild() == 3
+    assert job.value is before
+    assert job.audit == [AuditNote(job.clock(), "rebuild_job", {})]
+
+
+def test_a_job_with_running_trials_is_deleted_only_by_force() -> None:
+    job = ExampleJob()
+    job.predict()
+    with pytest.raises(JobBusy, match="1 trials") as refused:
+        job.delete(force=False)
+    assert "force" in refused.value.hint
+    decision = job.delete(force=True)
+    assert decision.job is None
+    assert decision.audit == AuditNote(job.clock(), "delete_job", {"trials": 1})
+
+
+def test_a_job_whose_trials_are_all_over_or_lost_is_deleted() -> None:
+    job = ExampleJob()
+    job.converge(job.predict(), 100.0)
+    job.predict()
+    with pytest.raises(JobBusy):
+        job.delete(force=False)
+    job.clock.turn(2 * LEASE)
+    assert job.delete(force=False).job is None
