@@ -1,6 +1,5 @@
-"""The host names that the server answers to, and bodies that come too slowly."""
+"""The host names that the server answers to."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ def test_a_name_is_read_without_its_port(header: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.", "[::2]:80", "x" * 300])
-def test_a_page_that_lets_its_name_point_to_this_machine_gets_nothing(server: Serving, host: str) -> None:
+def test_a_page_whose_name_points_to_this_machine_is_refused(server: Serving, host: str) -> None:
     body = problem(server.client.get("/v1/jobs", headers={"Host": host}), 421)
     assert body["code"] == "host_not_allowed"
     assert "RHEOSTAT_ALLOWED_HOSTS" in body["hint"]
@@ -37,11 +36,11 @@ def test_a_page_that_lets_its_name_point_to_this_machine_gets_nothing(server: Se
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "127.0.0.1", "[::1]:8420"])
-def test_the_names_of_loopback_are_served(server: Serving, host: str) -> None:
+def test_loopback_names_are_accepted(server: Serving, host: str) -> None:
     assert server.client.get("/v1/jobs", headers={"Host": host}).status_code == 200
 
 
-def test_names_can_be_added_and_another_address_has_any(tmp_path: Path) -> None:
+def test_names_are_configurable_and_not_checked_on_other_addresses(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'rheostat.db'}"
     with serving(url, tmp_path / "log", RHEOSTAT_ALLOWED_HOSTS="rheostat.example, other") as named:
         assert named.client.get("/v1/jobs", headers={"Host": "Rheostat.example:80"}).status_code == 200
@@ -49,15 +48,3 @@ def test_names_can_be_added_and_another_address_has_any(tmp_path: Path) -> None:
     bearer = {"Authorization": f"Bearer {make_token(url, 'any')}"}
     with serving(url, tmp_path / "log", RHEOSTAT_HOST="0.0.0.0") as everywhere:
         assert everywhere.client.get("/v1/jobs", headers=bearer | {"Host": "any.example"}).status_code == 200
-
-
-def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'rheostat.db'}"
-    with serving(url, tmp_path / "log", RHEOSTAT_REQUEST_TIMEOUT_SECONDS="0.3") as server:
-        address = (server.client.base_url.host, server.client.base_url.port)
-        with socket.create_connection(address, timeout=10) as slow:
-            head = "POST /v1/jobs/x/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            slow.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
-            answer = b"".join(iter(lambda: slow.recv(65536), b"")).decode()
-        assert answer.startswith("HTTP/1.1 408")
-        assert '"code":"body_too_slow"' in answer

@@ -1,4 +1,4 @@
-"""Spans for OpenTelemetry, sent to a collector that takes what it gets."""
+"""Spans for OpenTelemetry, sent to a collector that accepts everything."""
 
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -27,7 +27,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing is worth a line."""
+        """Keep the output of the tests clean."""
 
 
 @pytest.fixture
@@ -47,12 +47,16 @@ def test_a_request_is_a_span_of_the_callers_trace(collector: _Collector, tmp_pat
     with serving(
         url, tmp_path / "log", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_COMPRESSION="none"
     ) as server:
-        server.client.get("/v1/jobs/nightly", headers={"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"})
+        headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01", "X-Request-ID": "traced-1"}
+        server.client.get("/v1/jobs/nightly", headers=headers)
         server.terminate()  # sends what is left
         assert "Traceback" not in server.log()
     sent = b"".join(collector.received)
     assert bytes.fromhex(trace_id) in sent
-    assert b"GET /v1/jobs/{job_id}" in sent
+    assert sent.count(b"GET /v1/jobs/{job_id}") == 1  # one span, named by its route
+    for name in (b"http.request.method", b"http.response.status_code", b"http.route", b"rheostat.request_id"):
+        assert name in sent
+    assert b"traced-1" in sent
     assert b"rheostat" in sent
 
 
@@ -68,7 +72,7 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-def test_without_its_variables_it_is_not_missed_and_with_them_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_package_is_reported_only_where_tracing_is_configured(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
     url = f"sqlite:///{tmp_path / 'rheostat.db'}"
     with serving(url, tmp_path / "log", PYTHONPATH=str(tmp_path)) as server:

@@ -1,5 +1,6 @@
-"""The application: routes, errors and documentation around one service."""
+"""The application: one service with its middlewares, routes and documentation."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,36 +13,33 @@ from fastapi.staticfiles import StaticFiles
 
 import rheostat
 from rheostat.api import problems
-from rheostat.api.authentication import Authenticate, Doorkeeper
-from rheostat.api.desk import AsyncDesk
+from rheostat.api.authentication import Authenticate, TokenAuthenticator
+from rheostat.api.body_limit import LimitBody
 from rheostat.api.hosts import ANY, LOOPBACK_NAMES, CheckHost
-from rheostat.api.hot_path import HotPath
 from rheostat.api.metrics import Metrics
 from rheostat.api.openapi import Application
-from rheostat.api.rate_limit import RateLimit
+from rheostat.api.request_log import RequestLog
 from rheostat.api.routers import jobs, operations, power, trials
 from rheostat.api.settings import Settings
-from rheostat.api.tracing import make_tracer
-from rheostat.api.watch import Watch
+from rheostat.api.tracing import add_tracing
 from rheostat.service import Service
 from rheostat.service.operations import close_service, open_service
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application over an open database, which it closes when it stops.
+    """Return the application over a database that it opens now and closes when it stops.
 
     Raises:
         ConfigurationError: The database's URL cannot be used.
         DatabaseUnavailable: The embedded database cannot be opened or upgraded.
     """
-    # Not in the lifespan: what fails there is told by a traceback.
+    # Not in the lifespan, where an error is reported with a traceback.
     service = open_from(settings)
-    tracer, stop_tracing = make_tracer()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.deliver_with(asyncio.get_running_loop().call_soon_threadsafe)
         yield
-        app.state.desk.close()
         stop_tracing()
         close_service(service)
 
@@ -52,23 +50,23 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
-    app.state.desk = AsyncDesk(service, settings.request_timeout_seconds)
+    app.state.request_timeout_seconds = settings.request_timeout_seconds
     app.state.metrics = Metrics()
     problems.install(app)
-    app.add_middleware(HotPath)  # the innermost: whatever guards the routes guards this, too
-    _guard(app, settings, service)
-    app.add_middleware(Watch, metrics=app.state.metrics, tracer=tracer)
-    for router in (jobs.router, trials.router, power.router, operations.router):
-        app.include_router(router)
+    _add_guards(app, settings, service)
+    app.add_middleware(RequestLog, metrics=app.state.metrics)
+    stop_tracing = add_tracing(app)
+    # The busiest first: they are tried in this order.
+    for router in (trials.router, jobs.router, power.router, operations.router):
+        app.router.routes.extend(router.routes)  # an included router is matched twice at every request
     _serve_docs(app)
     return app
 
 
 def open_from(settings: Settings) -> Service:
-    """Open the database that the settings name.
+    """Open the database in the settings.
 
     Raises:
         ConfigurationError: The database's URL cannot be used.
@@ -83,17 +81,15 @@ def open_from(settings: Settings) -> Service:
     )
 
 
-def _guard(app: FastAPI, settings: Settings, service: Service) -> None:
-    """Put before the routes what a request must get past, the innermost first."""
+def _add_guards(app: FastAPI, settings: Settings, service: Service) -> None:
+    """Add the middlewares that may refuse a request, the innermost first."""
     app.add_middleware(
-        problems.LimitBody,
+        LimitBody,
         max_body_bytes=settings.max_body_bytes,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    doorkeeper = Doorkeeper(
-        service, open_house=settings.on_loopback, rate_limit=RateLimit(settings.rate_limit_per_second)
-    )
-    app.add_middleware(Authenticate, doorkeeper=doorkeeper)
+    authenticator = TokenAuthenticator(service, allow_anonymous=settings.on_loopback)
+    app.add_middleware(Authenticate, authenticator=authenticator)
     hosts = settings.allowed_hosts
     if hosts is None:
         hosts = [*LOOPBACK_NAMES, settings.host] if settings.on_loopback else [ANY]
@@ -101,7 +97,7 @@ def _guard(app: FastAPI, settings: Settings, service: Service) -> None:
 
 
 def _serve_docs(app: FastAPI) -> None:
-    """Serve /docs with assets from an installed package: an air-gapped cluster has no CDN."""
+    """Serve /docs with assets from an installed package, because an air-gapped cluster reaches no CDN."""
     app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")), "docs_assets")
 
     @app.get("/docs", include_in_schema=False)

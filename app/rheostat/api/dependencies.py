@@ -1,13 +1,20 @@
-"""What routes ask for."""
+"""What routes ask for, and how they wait for what a use case promises."""
 
-from typing import Annotated
+import asyncio
+from collections.abc import Awaitable
+from concurrent.futures import Future
+from threading import get_ident
+from typing import Annotated, TypeVar
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Request, Security
+from fastapi import Depends, Header, Path, Query, Request, Security
 
 from rheostat.api.authentication import Authorised
-from rheostat.api.desk import AsyncDesk
-from rheostat.schemas.server import IdempotencyKey, JobId, TrialId
-from rheostat.service import Service
+from rheostat.api.request_record import record_of
+from rheostat.errors import DatabaseUnavailable
+from rheostat.schemas.fields import IdempotencyKey, JobId, TrialId
+from rheostat.service import Decision, Service
+
+A = TypeVar("A")
 
 
 async def the_service(request: Request) -> Service:
@@ -17,20 +24,47 @@ async def the_service(request: Request) -> Service:
     return service
 
 
-async def the_desk(request: Request) -> AsyncDesk:
-    """Return the way to the service's desk."""
-    return desk_of(request.app)
+async def answered_within(seconds: float, awaited: Awaitable[A]) -> A:
+    """Return what the database is waited for, within a time.
+
+    Raises:
+        DatabaseUnavailable: It took longer.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaited
+    except TimeoutError as error:
+        raise DatabaseUnavailable("The database did not answer in time.", hint="Try again.") from error
 
 
-def desk_of(app: FastAPI) -> AsyncDesk:
-    """Return the way to the desk of an application's service."""
-    desk = app.state.desk
-    assert isinstance(desk, AsyncDesk)
-    return desk
+async def answer_of(request: Request, change: Future[Decision[A]]) -> A:
+    """Return the answer of a change once it is durable, and record what happened.
+
+    Raises:
+        DatabaseUnavailable: The database does not answer. The change may yet be made.
+    """
+    loop, thread, decided = asyncio.get_running_loop(), get_ident(), asyncio.Event()
+
+    def wake(_: object) -> None:
+        if get_ident() == thread:
+            decided.set()
+        else:
+            loop.call_soon_threadsafe(decided.set)
+
+    # Not asyncio.wrap_future: it leaves each change, and the job in it, to the next garbage collection.
+    change.add_done_callback(wake)
+    try:
+        await answered_within(request.app.state.request_timeout_seconds, decided.wait())
+    finally:
+        change.cancel()  # of no effect on one that is being decided
+    decision = change.result()
+    record = record_of(request)
+    record.events = decision.events
+    record.job_id = None if decision.job is None else decision.job.job_id
+    return decision.answer
 
 
-TheDesk = Annotated[AsyncDesk, Depends(the_desk)]
-# The service for anybody: what it answers, no secret hangs on.
+# The service for anybody: what it answers is no secret.
 TheService = Annotated[Service, Depends(the_service)]
 # The service for those who may read, train, or do everything, in the namespace that they ask for.
 ReaderService = Annotated[Service, Security(Authorised("read"), scopes=["read"])]

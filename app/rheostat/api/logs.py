@@ -1,70 +1,76 @@
-"""The server's log, on standard error: a line each, for people or as JSON."""
+"""The log on standard error: one line per event, as text or JSON.
+
+Requests are logged by structlog itself, which is cheaper than ``logging``; whatever is logged by ``logging`` (our other
+modules, uvicorn, Alembic) passes through the same processors. Lines of a request carry its id, which the middleware
+binds to structlog's context variables.
+"""
 
 import json
 import logging
+import re
 import sys
-from datetime import UTC, datetime
 from typing import Literal
 
-from rheostat.service.notes import current_notes
+import structlog
+from structlog.contextvars import merge_contextvars
+from structlog.processors import EventRenamer, JSONRenderer, TimeStamper, add_log_level, format_exc_info
+from structlog.stdlib import ProcessorFormatter, add_logger_name
+from structlog.typing import EventDict, Processor, WrappedLogger
 
-REQUESTS = "rheostat.requests"
-"""Logger of one line a request."""
+_MAX_VALUE_LENGTH = 500
+_JSON = json.JSONEncoder(default=str)  # json.dumps would make one for each line
+_NOT_IN_TEXT = frozenset(["time", "level", "logger", "event", "exception", "method", "path", "status"])
+"""Fields with a place of their own in a line of text, and those that the message of a request repeats."""
 
-_LONGEST_VALUE = 500
-_SAID = ("method", "path", "status")  # in the message of the line of a request
+_UNQUOTED = re.compile(r"[!#-<>-~]+")  # visible ASCII but for the quotation mark and the equals sign
 
 
 def configure(log_format: Literal["text", "json"], level: str) -> None:
     """Send all logs of this process to standard error in one format."""
-    # No line tells these, and to find them out takes a good part of the time that a line takes.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    is_json = log_format == "json"
+    context: list[Processor] = [
+        merge_contextvars,
+        add_log_level,
+        TimeStamper("iso" if is_json else "%Y-%m-%dT%H:%M:%SZ", key="time"),
+    ]
+    render_json: list[Processor] = [EventRenamer("message"), JSONRenderer(lambda event, **_: _JSON.encode(event))]
+    rendering: list[Processor] = [format_exc_info, *(render_json if is_json else [_render_text])]
+    structlog.configure(
+        processors=[*context, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if log_format == "json" else _Text())
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[*context, add_logger_name],
+            processors=[ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = name != "uvicorn.access"  # `rheostat.api.watch` writes one line a request
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-def facts_of(record: logging.LogRecord) -> dict[str, object]:
-    """Return the fields of a line: its own, and which request it belongs to."""
-    own: dict[str, object] = getattr(record, "facts", {})
-    request_id = current_notes().get("request_id")
-    return own if request_id is None else {"request_id": request_id, **own}
+def _render_text(_: WrappedLogger, __: str, event: EventDict) -> str:
+    """Render a line for people; structlog's own renderers are slower and escape no control characters.
+
+    Callers choose parts of messages and values: no character of theirs may start a line, or control a terminal.
+    """
+    fields = "".join([f" {name}={_quoted(value)}" for name, value in event.items() if name not in _NOT_IN_TEXT])
+    line = f"{event['time']} {event['level'].upper()} {_printable(str(event['event']))}{fields}"
+    # Indented, so that a line of a traceback is not mistaken for a line of the log.
+    return line + "".join(f"\n    {_printable(part)}" for part in event.get("exception", "").splitlines())
 
 
-class _Json(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": _moment(record, "milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= facts_of(record)
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+def _quoted(value: object) -> str:
+    text = str(value)[:_MAX_VALUE_LENGTH]
+    return text if _UNQUOTED.fullmatch(text) else json.dumps(text)
 
 
-class _Text(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        facts = " ".join(f"{name}={_word(value)}" for name, value in facts_of(record).items() if name not in _SAID)
-        # What callers sent stands in no message as it came: a line break in it would look like a line of ours.
-        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
-        line = f"{_moment(record, 'seconds')} {record.levelname} {message} {facts}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def _moment(record: logging.LogRecord, timespec: str) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
-
-
-def _word(value: object) -> str:
-    text = str(value)[:_LONGEST_VALUE]
-    return text if text and text.isprintable() and " " not in text else json.dumps(text)
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode("ascii") for part in text)

@@ -1,6 +1,6 @@
-"""Where the workers of a server put their counts, so that each can answer for all of them.
+"""The directory that the workers of a server share, so that each can report the metrics of all.
 
-Apart from :mod:`rheostat.api.metrics`, since `prometheus_client` looks for the folder when it is imported.
+Separate from :mod:`rheostat.api.metrics`, because `prometheus_client` reads the variable when it is imported.
 """
 
 import os
@@ -13,9 +13,9 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 @contextmanager
 def metrics_directory() -> Iterator[None]:
-    """Give this process and all that it starts one folder for their counts, and remove it in the end.
+    """Create a directory for the metrics of this process and its children, and delete it at the end.
 
-    A folder that the environment names already is used as it is, and left.
+    A directory that the environment already names is used and kept.
     """
     if os.environ.get(VARIABLE):
         yield

@@ -1,23 +1,29 @@
-"""What the layers before the routes must know of a request: its path, and single headers of it."""
+"""What middlewares read from an ASGI scope: the path, the route's template, and single headers."""
 
 from starlette.types import Scope
 
 PROBES = ("/healthz", "/readyz", "/metrics")
-"""What machines look at every few seconds, by address and without a token."""
+"""Paths that monitoring requests every few seconds, by IP address and without a token."""
 
 
 def path_of(scope: Scope) -> str:
-    """Return the path of a request below the one that the application is mounted at."""
+    """Return the path of a request, relative to the path that the application is mounted at."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
 
 
+def route_of(scope: Scope) -> str:
+    """Return the template of the route that a request was dispatched to; ``none`` when there is no such route."""
+    route = scope.get("route")
+    return getattr(route, "path", None) or ("/docs/assets" if "endpoint" in scope else "none")
+
+
 def header(scope: Scope, name: bytes) -> str | None:
-    """Return a header, the first of several; starlette's mapping would be made anew by each layer.
+    """Return the first header of a name; cheaper than Starlette's mapping, which each middleware would build again.
 
     Args:
         scope: The request.
-        name: In small letters.
+        name: In lower case.
     """
     for key, value in scope["headers"]:
         if key == name:

@@ -1,18 +1,17 @@
-"""Errors as ``application/problem+json`` (RFC 9457): one file, so that every answer looks the same."""
+"""Errors as ``application/problem+json`` (RFC 9457). Every error answer of the server is made here."""
 
 import logging
-from asyncio import get_running_loop, timeout_at
 from collections.abc import Sequence
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from rheostat.api.paths import header
+from rheostat.api.request_record import record_of
 from rheostat.errors import (
     Conflict,
     FieldError,
@@ -20,7 +19,6 @@ from rheostat.errors import (
     InvalidInput,
     NotFound,
     PolicyFailed,
-    RateLimited,
     RheostatError,
     ScopeMissing,
     TokenInvalid,
@@ -28,7 +26,6 @@ from rheostat.errors import (
     Unavailable,
 )
 from rheostat.schemas.server import FieldProblem, Problem
-from rheostat.service.notes import note
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -38,123 +35,56 @@ _STATUS: dict[type[RheostatError], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
-    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     PolicyFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 _HTTP_CODES = {
-    HTTPStatus.BAD_REQUEST: ("malformed_request", "Send a JSON body in UTF-8."),
     HTTPStatus.NOT_FOUND: ("no_such_route", "The routes are listed at /docs."),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "The header Allow lists the methods of this route."),
-    HTTPStatus.REQUEST_TIMEOUT: ("body_too_slow", "Send the whole body at once."),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("body_too_large", "Send less in one request."),
+    HTTPStatus.REQUEST_TIMEOUT: ("body_too_slow", "Send the whole body without pauses."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+        "body_too_large",
+        "Send a smaller body, or let an operator raise RHEOSTAT_MAX_BODY_BYTES.",
+    ),
     HTTPStatus.MISDIRECTED_REQUEST: (
         "host_not_allowed",
-        "If it is this server's name, add it to RHEOSTAT_ALLOWED_HOSTS, a list with commas.",
+        "If it is a name of this server, add it to RHEOSTAT_ALLOWED_HOSTS, a comma-separated list.",
     ),
 }
 
-_LONGEST_CAUSE = 300
-_MOST_DISCARDED_BYTES = 64 * 2**20
+_MAX_FIELDS_NAMED = 5
 
 _log = logging.getLogger(__name__)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of an application as a problem."""
+    """Answer every error that an application's routes raise with a problem."""
     app.add_exception_handler(RheostatError, _rheostat_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, of_http_exception)
-
-
-class LimitBody:
-    """Refuses a request with too long a body: by the length that it declares, or else by what really comes.
-
-    Refuses one that comes too slowly as well, or a client could keep a connection for ever. Starlette's own limit
-    answers a declared length in plain text.
-    """
-
-    def __init__(self, app: ASGIApp, max_body_bytes: int, timeout_seconds: float) -> None:
-        self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._timeout_seconds = timeout_seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = header(scope, b"content-length") or ""
-        taken, more = 0, True
-        deadline = get_running_loop().time() + self._timeout_seconds
-        if declared.isdecimal() and int(declared) > self._max_body_bytes:
-            await _discard(receive, deadline)
-            response = await of_http_exception(Request(scope), self._too_large())
-            await response(scope, receive, send)
-            return
-
-        async def take() -> Message:
-            nonlocal taken, more
-            if not more:  # one waits for nothing but the client's leaving, as long as the answer takes
-                return await receive()
-            try:
-                async with timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError as error:
-                raise HTTPException(
-                    HTTPStatus.REQUEST_TIMEOUT,
-                    f"The body did not come within {self._timeout_seconds:g} seconds",
-                    {"Connection": "close"},  # what may still come of it is no new request
-                ) from error
-            more = message.get("more_body", False)
-            taken += len(message.get("body", b""))
-            if taken > self._max_body_bytes:
-                if more:
-                    await _discard(receive, deadline)
-                raise self._too_large()
-            return message
-
-        await self._app(scope, take, send)
-
-    def _too_large(self) -> HTTPException:
-        return HTTPException(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {self._max_body_bytes} bytes"
-        )
-
-
-async def _discard(receive: Receive, deadline: float) -> None:
-    """Take the rest of a body and drop it, within reason: who is still sending would not see the answer."""
-    taken = 0
-    with suppress(TimeoutError):
-        async with timeout_at(deadline):
-            while taken < _MOST_DISCARDED_BYTES:
-                message = await receive()
-                taken += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return
+    app.add_exception_handler(HTTPException, _http_error)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of the problems that a route may answer with: its own, and what any may."""
+    """Return the OpenAPI entries of the problems that a route may answer with: its own, and those of any route."""
     return {
         status: {"description": HTTPStatus(status).phrase, "model": Problem}
-        for status in (*statuses, 400, 401, 403, 408, 413, 421, 422, 429, 503)
+        for status in (*statuses, 401, 403, 408, 413, 421, 422, 503)
     }
 
 
-def answer(error: RheostatError) -> Response:
-    """Return the problem that an error is."""
+def answer(scope: Scope, error: RheostatError) -> Response:
+    """Return the problem for an error of ours, and log it if it is the server's fault."""
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        # Known, and many at once: a traceback of each would hide what the person on call looks for.
-        _log.error("%s: %s%s", error.code, error, _cause(error))
+        # An expected state that affects many requests at once: tracebacks would bury what an operator looks for.
+        _log.error("%s: %s%s", error.code, error, error.cause_text())
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s: %s", error.code, error, exc_info=error)
-    response = _problem(status, error.code, error.message, error.hint, retryable=error.retryable, fields=error.fields)
-    if isinstance(error, RateLimited):
-        response.headers["Retry-After"] = str(error.retry_after_seconds)
-    # RFC 6750 names these for bearer tokens.
+    response = _problem(
+        scope, status, error.code, error.message, error.hint, retryable=error.retryable, fields=error.fields
+    )
+    # RFC 6750 defines these for bearer tokens.
     if isinstance(error, Unauthenticated):
         invalid = ', error="invalid_token"' if isinstance(error, TokenInvalid) else ""
         response.headers["WWW-Authenticate"] = f'Bearer realm="rheostat"{invalid}'
@@ -164,56 +94,54 @@ def answer(error: RheostatError) -> Response:
     return response
 
 
-def _cause(error: RheostatError) -> str:
-    """Return in brackets what the database's driver said, without the statement that SQLAlchemy adds."""
-    cause = getattr(error.__cause__, "orig", None) or error.__cause__
-    said = str(cause).strip().partition("\n")[0] if cause is not None else ""
-    return f" ({said[:_LONGEST_CAUSE]})" if said else ""
+def http_problem(scope: Scope, error: HTTPException) -> Response:
+    """Return the problem for an error of the HTTP framework."""
+    status = HTTPStatus(error.status_code)
+    code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
+    response = _problem(scope, status, code, str(error.detail).rstrip(".") + ".", hint)
+    response.headers.update(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and "route" in scope:
+        # The router lists the methods of the first route of that path only.
+        route = scope["route"]
+        methods = scope["app"].openapi()["paths"].get(route.path, route.methods)
+        response.headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+    return response
 
 
-async def _rheostat_error(_: Request, error: Exception) -> Response:
+def internal_server_error(scope: Scope) -> Response:
+    """Return the problem for an unexpected exception, without its text; the log has the traceback."""
+    return _problem(
+        scope,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        RheostatError.code,
+        "Internal server error.",
+        "The server's log has the details under this X-Request-ID; please report them.",
+    )
+
+
+async def _rheostat_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RheostatError)
-    return answer(error)
+    return answer(request.scope, error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return http_problem(request.scope, error)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     fields = [_field(dict(problem)) for problem in error.errors()]
-    hint = "Correct the fields named below."
-    if fields[0].field == "body" and not _is_json(request):
+    hint = "Correct these fields."
+    if fields[0].field == "body" and not _is_json(request.scope):
         hint = "Send the header Content-Type: application/json."
-    names = ", ".join(dict.fromkeys(field.field for field in fields))
-    return _problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput.code, f"Not understood: {names}.", hint, fields=fields
-    )
-
-
-async def of_http_exception(request: Request, error: Exception) -> Response:
-    """Return the problem that an error of the HTTP framework is."""
-    assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
-    response = _problem(status, code, str(error.detail).rstrip(".") + ".", hint)
-    response.headers.update(error.headers or {})
-    if status == HTTPStatus.METHOD_NOT_ALLOWED and "route" in request.scope:
-        # The router names the methods of the first route of that path only.
-        route = request.scope["route"]
-        methods = request.app.openapi()["paths"].get(route.path, route.methods)
-        response.headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
-    return response
-
-
-def unforeseen() -> Response:
-    """Return the answer to what nobody foresaw, without a word of it; the server's log has the traceback."""
-    return _problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        RheostatError.code,
-        "The server failed in a way that nobody foresaw.",
-        "Its log tells more; please report it.",
-    )
+    what = "; ".join(f"{field.field}: {field.message}" for field in fields[:_MAX_FIELDS_NAMED])
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return _problem(request.scope, status, InvalidInput.code, f"{what.rstrip('.')}.", hint, fields=fields)
 
 
 def _problem(
+    scope: Scope,
     status: HTTPStatus,
     code: str,
     detail: str,
@@ -232,13 +160,13 @@ def _problem(
         hint=hint,
         fields=[FieldProblem(field=field.field, message=field.message) for field in fields],
     )
-    note(problem=code)
+    record_of(scope).problem = code
     headers = {"Retry-After": "1"} if retryable else None
     return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
 
 
 def _field(problem: dict[str, Any]) -> FieldError:
-    """Name a field as its sender does: ``gpu.count`` in the body, the plain name of a header or query."""
+    """Name a field as its sender does: ``gpu.count`` in the body, the plain name of a header or query parameter."""
     source, *path = problem["loc"]
     if problem["type"] == "json_invalid":
         return FieldError("body", f"is not JSON: {problem.get('ctx', {}).get('error', problem['msg'])}")
@@ -247,6 +175,6 @@ def _field(problem: dict[str, Any]) -> FieldError:
     return FieldError(name, message[:1].lower() + message[1:])
 
 
-def _is_json(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _is_json(scope: Scope) -> bool:
+    media_type = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
     return media_type == "application/json" or media_type.endswith("+json")

@@ -1,20 +1,20 @@
-"""What is known of a request once it has been answered: the line in the log and the metrics are made from it."""
+"""What is known of a request once it has been answered: its log line and its metrics are made from it."""
 
 from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.types import Scope
 
-from rheostat.domain.events import Event
+from rheostat.service import Event
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """Filled in on a request's way through the layers; stands in the request's state as ``record``.
+    """Filled in while a request is handled; stored in the request's state as ``record``.
 
     Attributes:
-        request_id: The caller's, or one made here.
-        namespace: Whose jobs it is about.
+        request_id: The caller's, or a generated one.
+        namespace: The namespace of the jobs that it is about.
         job_id: The job, where the path does not name it.
         problem: Stable code of the error that it was answered with.
         events: What it changed.

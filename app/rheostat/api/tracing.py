@@ -1,63 +1,67 @@
-"""A span for each request, for OpenTelemetry: only where it is configured by its own variables, and installed."""
+"""Traces of requests by OpenTelemetry's own ASGI middleware: only where its variables are set and it is installed."""
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 
-Attributes = Mapping[str, str | int]
-Finish = Callable[[str, Attributes], None]
-"""Gives a span its final name and attributes."""
-Tracer = Callable[[str, Mapping[str, str]], AbstractContextManager[Finish]]
-"""Opens the span of a request from its method and headers."""
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rheostat.api.paths import route_of
+from rheostat.api.request_record import record_of
 
 _CONFIGURED_BY = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 _log = logging.getLogger(__name__)
 
 
-def make_tracer() -> tuple[Tracer, Callable[[], None]]:
-    """Return what opens spans, and what sends the last of them when the server stops."""
+def add_tracing(app: FastAPI) -> Callable[[], None]:
+    """Trace the requests of an application, if OpenTelemetry is configured; return what sends the last spans."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or not any(map(os.environ.get, _CONFIGURED_BY)):
-        return _no_span, _nothing
+        return _nothing
+    # The current names of attributes (http.request.method); read when the middleware is made.
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     try:
-        return _open_telemetry()
+        # Imported here because it is an extra, and slow to import.
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        _log.warning("OpenTelemetry is configured and not installed (%s): pip install 'rheostat[otel]'", error.name)
-        return _no_span, _nothing
-
-
-def _open_telemetry() -> tuple[Tracer, Callable[[], None]]:
-    # Here, since it is an extra, and takes its time to import.
-    from opentelemetry import propagate  # noqa: PLC0415
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-    from opentelemetry.trace import SpanKind  # noqa: PLC0415
-
-    name = os.environ.get("OTEL_SERVICE_NAME", "rheostat")
-    provider = TracerProvider(resource=Resource.create({"service.name": name}))
+        _log.warning("OpenTelemetry is configured but not installed (%s): pip install 'rheostat[otel]'", error.name)
+        return _nothing
+    service_name = os.environ.get("OTEL_SERVICE_NAME", "rheostat")
+    provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    tracer = provider.get_tracer("rheostat")
-
-    @contextmanager
-    def span(method: str, headers: Mapping[str, str]) -> Iterator[Finish]:
-        with tracer.start_as_current_span(method, propagate.extract(headers), SpanKind.SERVER) as current:
-
-            def finish(name: str, attributes: Attributes) -> None:
-                current.update_name(name)
-                current.set_attributes(attributes)
-
-            yield finish
-
-    return span, provider.shutdown
+    app.add_middleware(_DescribeSpan)
+    app.add_middleware(
+        OpenTelemetryMiddleware,
+        tracer_provider=provider,
+        default_span_details=lambda scope: (scope["method"], {}),
+        exclude_spans=["receive", "send"],
+    )
+    return provider.shutdown
 
 
-@contextmanager
-def _no_span(_: str, __: Mapping[str, str]) -> Iterator[Finish]:
-    yield lambda _name, _attributes: None
+class _DescribeSpan:
+    """Names the span of a request by its route, which is known only once the application answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from opentelemetry.trace import get_current_span  # noqa: PLC0415
+
+        async def describe(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                span, route = get_current_span(), route_of(scope)
+                span.update_name(f"{scope['method']} {route}")
+                span.set_attributes({"http.route": route, "rheostat.request_id": record_of(scope).request_id})
+            await send(message)
+
+        await self._app(scope, receive, describe)
 
 
 def _nothing() -> None:
-    """There is nothing to send."""
+    """Stands in for the shutdown of a tracer that does not exist."""

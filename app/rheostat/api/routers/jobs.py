@@ -2,33 +2,40 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 
 from rheostat import service as use_cases
-from rheostat.api.dependencies import AdminService, JobIdPath, Limit, ReaderService, TrainerService
+from rheostat.api.dependencies import AdminService, JobIdPath, Limit, ReaderService, TrainerService, answer_of
 from rheostat.api.problems import responses
-from rheostat.schemas.server import Estimates, JobDetail, JobId, JobPage, JobSettings, JobUpdate, Savings
+from rheostat.api.routing import JsonRoute
+from rheostat.schemas.fields import JobId
+from rheostat.schemas.server import Estimates, JobDetail, JobPage, JobSettings, JobUpdate, Savings
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
 
 @router.put(
     "/{job_id}",
     status_code=status.HTTP_201_CREATED,
-    responses={200: {"description": "Registered before, just so.", "model": JobDetail}, **responses(409)},
+    responses={
+        200: {"description": "Registered before, with the same settings.", "model": JobDetail},
+        **responses(409),
+    },
 )
-def register_job(service: TrainerService, job_id: JobIdPath, settings: JobSettings, response: Response) -> JobDetail:
+async def register_job(
+    request: Request, service: TrainerService, job_id: JobIdPath, settings: JobSettings, response: Response
+) -> JobDetail:
     """Register a recurring job, or find it registered with the same settings."""
-    job, is_new = use_cases.register_job(service, job_id, settings)
+    job, is_new = await answer_of(request, use_cases.register_job(service, job_id, settings))
     if not is_new:
         response.status_code = status.HTTP_200_OK
     return job
 
 
 @router.patch("/{job_id}", responses=responses(404))
-def update_job(service: AdminService, job_id: JobIdPath, update: JobUpdate) -> JobDetail:
-    """Change the knobs of a job; past runs are priced and weighed anew."""
-    return use_cases.update_job(service, job_id, update)
+async def update_job(request: Request, service: AdminService, job_id: JobIdPath, update: JobUpdate) -> JobDetail:
+    """Change the knobs of a job; past runs are priced and weighed again."""
+    return await answer_of(request, use_cases.update_job(service, job_id, update))
 
 
 @router.get("", responses=responses())
@@ -48,13 +55,14 @@ def get_job(service: ReaderService, job_id: JobIdPath) -> JobDetail:
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT, responses=responses(404, 409))
-def delete_job(
+async def delete_job(
+    request: Request,
     service: AdminService,
     job_id: JobIdPath,
     force: Annotated[bool, Query(description="Also while trials run.")] = False,
 ) -> None:
-    """Delete a job with all that was learnt from it."""
-    use_cases.delete_job(service, job_id, force=force)
+    """Delete a job with all that was learned from it."""
+    await answer_of(request, use_cases.delete_job(service, job_id, force=force))
 
 
 @router.get("/{job_id}/estimates", responses=responses(404))

@@ -7,32 +7,31 @@ from anyio import move_on_after, to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from rheostat.api.authentication import wanted_namespace
-from rheostat.api.dependencies import AdminService, Limit, TheService
-from rheostat.api.desk import answered_within
+from rheostat.api.dependencies import AdminService, Limit, TheService, answered_within
 from rheostat.api.metrics import MEDIA_TYPE, Metrics
 from rheostat.api.problems import responses
+from rheostat.api.routing import JsonRoute
 from rheostat.errors import RheostatError
 from rheostat.schemas.server import AuditPage, Health
 from rheostat.service import audit as trail
-from rheostat.service.operations import census, check_ready
+from rheostat.service.operations import check_ready, count
 
 _PATIENCE_SECONDS = 3.0
 """A probe or scrape is worth most when the database is in trouble; it must not wait for it."""
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(route_class=JsonRoute, tags=["operations"])
 
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """Tell that the process lives."""
+    """Answer that the process runs."""
     return Health(status="ok")
 
 
 @router.get("/readyz", responses=responses())
 async def readyz(service: TheService) -> Health:
-    """Tell whether requests can be answered: the database is reachable and its schema is this version's."""
-    async with answered_within(_PATIENCE_SECONDS):
-        await to_thread.run_sync(check_ready, service, abandon_on_cancel=True)
+    """Say whether requests can be answered: the database is reachable and its schema is this version's."""
+    await answered_within(_PATIENCE_SECONDS, to_thread.run_sync(check_ready, service, abandon_on_cancel=True))
     return Health(status="ok")
 
 
@@ -42,12 +41,12 @@ async def readyz(service: TheService) -> Health:
     responses={200: {"description": "In the text format of Prometheus.", "content": {"text/plain": {}}}},
 )
 async def metrics(request: Request, service: TheService) -> Response:
-    """Give the metrics of all workers of this server."""
+    """Return the metrics of all workers of this server."""
     kept = request.app.state.metrics
     assert isinstance(kept, Metrics)
     counted = None
     with move_on_after(_PATIENCE_SECONDS), suppress(RheostatError):
-        counted = await to_thread.run_sync(census, service, abandon_on_cancel=True)
+        counted = await to_thread.run_sync(count, service, abandon_on_cancel=True)
     return Response(kept.page(counted), media_type=MEDIA_TYPE)
 
 

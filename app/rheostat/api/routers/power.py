@@ -1,13 +1,14 @@
 """Routes of power limits."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from rheostat import service as use_cases
-from rheostat.api.dependencies import JobIdPath, TrainerService
+from rheostat.api.dependencies import JobIdPath, TrainerService, answer_of
 from rheostat.api.problems import responses
+from rheostat.api.routing import JsonRoute
 from rheostat.schemas.server import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/power", tags=["power limits"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs/{job_id}/power", tags=["power limits"])
 
 
 @router.post("/predict", responses=responses(404, 409))
@@ -19,8 +20,8 @@ def predict_power_limit(
 
 
 @router.post("/observe", responses=responses(404, 409))
-def observe_power_limit(
-    service: TrainerService, job_id: JobIdPath, request: ObservePowerLimitRequest
+async def observe_power_limit(
+    request: Request, service: TrainerService, job_id: JobIdPath, report: ObservePowerLimitRequest
 ) -> PowerLimitAnswer:
     """Report measured power limits; the answer is the best one, or what to measure next."""
-    return use_cases.observe_power_limit(service, job_id, request)
+    return await answer_of(request, use_cases.observe_power_limit(service, job_id, report))

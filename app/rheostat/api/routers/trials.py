@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Request, status
 
 from rheostat import service as use_cases
 from rheostat.api.dependencies import (
@@ -10,11 +10,13 @@ from rheostat.api.dependencies import (
     JobIdPath,
     Limit,
     ReaderService,
-    TheDesk,
     TrainerService,
     TrialIdPath,
+    answer_of,
 )
 from rheostat.api.problems import responses
+from rheostat.api.routing import JsonRoute
+from rheostat.schemas.fields import TrialState
 from rheostat.schemas.server import (
     HeartbeatAnswer,
     ObserveAnswer,
@@ -25,36 +27,35 @@ from rheostat.schemas.server import (
     Trial,
     TrialDetail,
     TrialPage,
-    TrialState,
 )
 
-router = APIRouter(prefix="/v1", tags=["trials"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1", tags=["trials"])
 
 
 @router.post("/jobs/{job_id}/predict", status_code=status.HTTP_201_CREATED, responses=responses(404, 409))
 async def predict(
+    request: Request,
     service: TrainerService,
-    desk: TheDesk,
     job_id: JobIdPath,
-    request: PredictRequest,
+    wanted: PredictRequest,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Trial:
     """Start a trial: what batch size and power limit to train with."""
-    return await desk.ask(use_cases.to_predict(service, job_id, request, idempotency_key))
+    return await answer_of(request, use_cases.predict(service, job_id, wanted, idempotency_key))
 
 
 @router.post("/trials/{trial_id}/observe", responses=responses(404, 409))
 async def observe(
-    service: TrainerService, desk: TheDesk, trial_id: TrialIdPath, request: ObserveRequest
+    request: Request, service: TrainerService, trial_id: TrialIdPath, report: ObserveRequest
 ) -> ObserveAnswer:
     """Report an evaluation, or the end of a run; the answer says whether to go on."""
-    return await desk.ask(use_cases.to_observe(service, trial_id, request))
+    return await answer_of(request, use_cases.observe(service, trial_id, report))
 
 
 @router.post("/trials/{trial_id}/heartbeat", responses=responses(404))
-async def heartbeat(service: TrainerService, desk: TheDesk, trial_id: TrialIdPath) -> HeartbeatAnswer:
+async def heartbeat(request: Request, service: TrainerService, trial_id: TrialIdPath) -> HeartbeatAnswer:
     """Keep a trial's lease during a long epoch."""
-    return await desk.ask(use_cases.to_heartbeat(service, trial_id))
+    return await answer_of(request, use_cases.heartbeat(service, trial_id))
 
 
 @router.get("/trials/{trial_id}", responses=responses(404))
@@ -76,11 +77,12 @@ def list_trials(
 
 
 @router.post("/jobs/{job_id}/observe", status_code=status.HTTP_201_CREATED, responses=responses(404, 409))
-def observe_run(
+async def observe_run(
+    request: Request,
     service: TrainerService,
     job_id: JobIdPath,
-    request: ObserveRunRequest,
+    report: ObserveRunRequest,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> ObserveRunAnswer:
     """Report a whole run that no `predict` started: history, or another launcher's."""
-    return use_cases.observe_run(service, job_id, request, idempotency_key)
+    return await answer_of(request, use_cases.observe_run(service, job_id, report, idempotency_key))

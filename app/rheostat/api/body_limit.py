@@ -1,0 +1,84 @@
+"""A limit on the size of a request's body, and on the time that it takes to arrive."""
+
+from asyncio import get_running_loop, timeout_at
+from contextlib import suppress
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rheostat.api import problems
+from rheostat.api.paths import header
+
+_MAX_DISCARDED_BYTES = 64 * 2**20
+
+
+class LimitBody:
+    """Refuses a request whose body is too long or arrives too slowly.
+
+    The declared length is checked first, then the bytes that arrive. Without the time limit a client could hold a
+    connection open indefinitely.
+
+    Args:
+        app: The next application.
+        max_body_bytes: Longest body.
+        timeout_seconds: Longest time from the request's head to the end of its body.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, timeout_seconds: float) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._timeout_seconds = timeout_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = header(scope, b"content-length") or ""
+        received, more = 0, True
+        deadline = get_running_loop().time() + self._timeout_seconds
+        if declared.isdecimal() and int(declared) > self._max_body_bytes:
+            await _discard(receive, deadline)
+            await problems.http_problem(scope, self._too_large())(scope, receive, send)
+            return
+
+        async def limited_receive() -> Message:
+            nonlocal received, more
+            if not more:  # only the client's disconnect can follow, which may take as long as the answer does
+                return await receive()
+            try:
+                async with timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    f"The body did not arrive within {self._timeout_seconds:g} seconds",
+                    {"Connection": "close"},  # the rest of the body must not be read as a new request
+                ) from error
+            more = message.get("more_body", False)
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                if more:
+                    await _discard(receive, deadline)
+                raise self._too_large()
+            return message
+
+        await self._app(scope, limited_receive, send)
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {self._max_body_bytes} bytes"
+        )
+
+
+async def _discard(receive: Receive, deadline: float) -> None:
+    """Read the rest of a body and drop it, up to a limit: a client that is still sending would not see the answer."""
+    received = 0
+    with suppress(TimeoutError):
+        async with timeout_at(deadline):
+            while received < _MAX_DISCARDED_BYTES:
+                message = await receive()
+                received += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return

@@ -1,0 +1,38 @@
+"""Bodies that are too long or arrive too slowly."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from tests.api.test_problems import problem
+from tests.serving import serving
+
+JSON = {"content-type": "application/json"}
+
+
+def test_a_body_of_declared_length_is_refused_when_it_is_too_long(http: httpx.Client) -> None:
+    content = b'"' + b"x" * 10_000_000 + b'"'
+    answer = http.post("/v1/jobs/nightly/predict", content=content, headers=JSON)
+    assert problem(answer, 413)["code"] == "body_too_large"
+
+
+def test_a_body_of_undeclared_length_is_refused_when_it_becomes_too_long(http: httpx.Client) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield from (b"x" * 100_000 for _ in range(20))
+
+    answer = http.post("/v1/jobs/nightly/predict", content=chunks(), headers=JSON)
+    assert problem(answer, 413)["code"] == "body_too_large"
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    with serving(url, tmp_path / "log", RHEOSTAT_REQUEST_TIMEOUT_SECONDS="0.3") as server:
+        address = (server.client.base_url.host, server.client.base_url.port)
+        with socket.create_connection(address, timeout=10) as slow:
+            head = "POST /v1/jobs/x/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            slow.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+            answer = b"".join(iter(lambda: slow.recv(65536), b"")).decode()
+        assert answer.startswith("HTTP/1.1 408")
+        assert '"code":"body_too_slow"' in answer
