@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from rheostat import JobSettings
-from rheostat.schemas.server import JobDetail
-from rheostat.sdk.courier import letter
-from rheostat.sdk.spool import Outbox
+from rheostat.sdk.server import register_job_request
+from rheostat.sdk.spool import RequestQueue
 from tests.serving import SETTINGS, V100, operate, serving
 
 
@@ -64,12 +63,12 @@ def test_what_waits_for_a_server_is_listed_and_sent(tmp_path: Path, spool: Path)
     with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
         here, away = str(server.client.base_url).rstrip("/"), "http://127.0.0.1:9"
         for url in (here, away):
-            outbox = Outbox(url, spool)
-            outbox.add(letter("PUT", "/v1/jobs/nightly", job, JobDetail))
-            outbox.close()
+            queue = RequestQueue(url, spool)
+            queue.append(register_job_request("nightly", job))
+            queue.close()
         listed = _run("spool", "list").stdout.splitlines()
         assert sorted(line.split("\t", 1)[1] for line in listed) == sorted(f"1 reports\t{url}" for url in (here, away))
         sent = _run("spool", "send", "--server", here)
-        assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, f"1 of 1 reports were sent to {here}")
+        assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, f"sent 1 of 1 reports to {here}")
         assert f"--server {away}" in sent.stdout
         assert server.client.get("/v1/jobs/nightly").status_code == 200

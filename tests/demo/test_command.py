@@ -27,7 +27,7 @@ def test_it_runs_without_a_terminal_and_leaves_nothing_behind(tmp_path: Path) ->
     assert "The GPU is simulated" in output
     assert "no joule was measured" in " ".join(output.split())
     assert len(re.findall(r"^│ +\d+ │", output, re.MULTILINE)) == 2
-    assert re.search(r"All 2, with every .* energy, .* time, .* cost\.", " ".join(output.split()))
+    assert re.search(r"All 2, with all .* energy, .* time, .* cost\.", " ".join(output.split()))
     assert "rheostat serve" in output
     assert "\x1b" not in output
     assert not processes_naming(tmp_path)

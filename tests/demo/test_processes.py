@@ -44,7 +44,7 @@ def test_settings_of_another_server_do_not_reach_it(temporary: Path, monkeypatch
         assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
 
 
-def test_a_server_that_does_not_start_tells_why(
+def test_the_error_has_the_output_of_a_server_that_does_not_start(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_server(tmp_path, "echo 'no module named this' >&2; exit 3", monkeypatch)
@@ -53,7 +53,7 @@ def test_a_server_that_does_not_start_tells_why(
     assert list(temporary.iterdir()) == []
 
 
-def test_a_server_that_says_nothing_is_given_up(
+def test_a_server_that_does_not_answer_times_out(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_START_SECONDS", 0.3)
@@ -92,7 +92,7 @@ def test_an_agent_starts_wherever_temporary_files_are(tmp_path: Path, monkeypatc
         assert agent.gpus()
 
 
-def test_an_agent_that_does_not_start_tells_why(
+def test_the_error_has_the_output_of_an_agent_that_does_not_start(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_server(tmp_path, "echo 'no such option' >&2; exit 2", monkeypatch)

@@ -4,7 +4,7 @@ import pytest
 
 from rheostat.demo.digits import BATCH_SIZES, MAX_EPOCHS, job_settings
 from rheostat.demo.processes import demo_agent, demo_server
-from rheostat.demo.recurrence import JOB_ID, Recurrence, Workshop
+from rheostat.demo.recurrence import JOB_ID, Recurrence, RecurringJob
 from rheostat.demo.simulated_gpu import DESCRIPTION
 from rheostat.errors import ServerUnreachable
 from rheostat.schemas.server import PredictPowerLimitRequest
@@ -27,13 +27,13 @@ def agent() -> Iterator[NodeAgent]:
 @pytest.fixture(scope="module")
 def recurrences(client: Client, agent: NodeAgent) -> list[Recurrence]:
     """The first four recurrences of a job."""
-    workshop = Workshop(client, agent, 1, lambda *_: None)
-    return [workshop.with_rheostat(number) for number in range(1, 5)]
+    job = RecurringJob(client, agent, 1, lambda *_: None)
+    return [job.with_rheostat(number) for number in range(1, 5)]
 
 
-def test_the_server_holds_what_was_paid_for(client: Client, recurrences: list[Recurrence]) -> None:
+def test_the_server_has_time_and_energy_of_all_runs(client: Client, recurrences: list[Recurrence]) -> None:
     trials = client.list_trials(JOB_ID).trials
-    assert len(trials) == sum(recurrence.tries for recurrence in recurrences)
+    assert len(trials) == sum(recurrence.runs for recurrence in recurrences)
     assert sum(trial.energy_joules or 0 for trial in trials) == pytest.approx(
         sum(recurrence.energy_joules for recurrence in recurrences)
     )
@@ -57,39 +57,37 @@ def test_power_limits_are_measured_in_the_first_run_of_a_batch_size(
         assert answer.power_limit_watts == recurrence.power_limit_watts
 
 
-def test_the_baseline_is_the_same_run_every_time_and_the_server_hears_nothing_of_it(
-    client: Client, agent: NodeAgent
-) -> None:
+def test_the_baseline_is_the_same_run_every_time_and_is_not_reported(client: Client, agent: NodeAgent) -> None:
     before = len(client.list_trials(JOB_ID).trials)
-    first, again = (Workshop(client, agent, 1, lambda *_: None).as_always(3) for _ in range(2))
+    first, again = (RecurringJob(client, agent, 1, lambda *_: None).baseline(3) for _ in range(2))
     assert first == again
     assert (first.batch_size, first.power_limit_watts) == (32, 250)
     assert len(client.list_trials(JOB_ID).trials) == before
 
 
-def test_a_watcher_sees_every_epoch(client: Client, agent: NodeAgent) -> None:
+def test_the_callback_sees_every_epoch(client: Client, agent: NodeAgent) -> None:
     seen: list[tuple[int, int, int, float]] = []
-    Workshop(client, agent, 2, lambda *epoch: seen.append(epoch)).as_always(1)
+    RecurringJob(client, agent, 2, lambda *epoch: seen.append(epoch)).baseline(1)
     assert [epoch for _, _, epoch, _ in seen] == list(range(1, len(seen) + 1))
     assert len(seen) <= MAX_EPOCHS
     assert {batch_size for batch_size, *_ in seen} <= set(BATCH_SIZES)
 
 
-def test_a_server_that_went_away_ends_the_demo_rather_than_faking_it(agent: NodeAgent) -> None:
+def test_without_its_server_the_demo_ends_with_an_error(agent: NodeAgent) -> None:
     with (
         Client("http://127.0.0.1:1", retry_for_seconds=0.0) as lost,
         pytest.raises(ServerUnreachable, match="does not answer"),
     ):
-        Workshop(lost, agent, 1, lambda *_: None).with_rheostat(1)
+        RecurringJob(lost, agent, 1, lambda *_: None).with_rheostat(1)
 
 
-def test_the_agent_has_put_back_every_limit(agent: NodeAgent, recurrences: list[Recurrence]) -> None:
+def test_the_agent_has_restored_every_limit(agent: NodeAgent, recurrences: list[Recurrence]) -> None:
     assert any(recurrence.power_limit_watts < 250 for recurrence in recurrences)
     (gpu,) = agent.gpus()
     assert (gpu.state, gpu.power_limit_watts) == ("free", 250)
 
 
 def test_cost_weighs_energy_and_time_as_the_job_says() -> None:
-    recurrence = Recurrence(64, 150, tries=1, energy_joules=1000.0, time_seconds=10.0)
+    recurrence = Recurrence(64, 150, runs=1, energy_joules=1000.0, time_seconds=10.0)
     assert job_settings(1).eta_knob == 0.5
     assert recurrence.cost_joules == 0.5 * 1000 + 0.5 * 250 * 10

@@ -61,14 +61,14 @@ class TestWhatAllRanksAreTold:
         assert [rank.partition(":")[0] for rank in ranks] == ["ServerRefused", "ConfigurationError"]
         assert all("max_epochs" in rank for rank in ranks)
 
-    def test_ranks_that_do_not_know_each_other_are_told_what_to_do(self, server: ServerProcess, job_id: str) -> None:
+    def test_without_init_process_group_the_error_says_to_call_it(self, server: ServerProcess, job_id: str) -> None:
         for rank in train("is_not_initialised", server.url, [ANYWHERE] * 2, job_id):
             assert rank.startswith("ConfigurationError: WORLD_SIZE is 2")
             assert "init_process_group()" in rank
 
 
 class TestNodes:
-    def test_a_leader_on_each_leases_and_their_energy_adds_up(
+    def test_one_rank_of_each_leases_and_energy_adds_up(
         self, server: ServerProcess, client: Client, job_id: str, nodes: list[SimulatedNode]
     ) -> None:
         ranks = train("uses_energy", server.url, environments(nodes, 2), job_id, "5000")

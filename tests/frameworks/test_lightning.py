@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from rheostat import Client, Gpu, JobSettings, LearningRate, Target
 from rheostat.errors import ConfigurationError
-from rheostat.sdk.lightning import RheostatCallback
+from rheostat.sdk.integrations.lightning import RheostatCallback
 
 pytestmark = [
     # Lightning asks torch's trees in a way that torch has given up.
@@ -136,7 +136,7 @@ def test_without_validation_each_epoch_is_reported(
     assert trial.metric <= 0.4
 
 
-def test_a_data_module_is_told_by_its_hyperparameters(trainer: Callable[..., Trainer]) -> None:
+def test_a_data_module_gets_its_batch_size_by_its_hyperparameters(trainer: Callable[..., Trainer]) -> None:
     model, data = Model(), Data(batch_size=8)
     trainer(max_epochs=1).fit(model, data)
     assert model.sizes == {64}
@@ -147,7 +147,7 @@ def test_a_data_module_is_told_by_its_hyperparameters(trainer: Callable[..., Tra
     ("error", "state"),
     [(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB."), "oom"), (ValueError("a bug"), "cancelled")],
 )
-def test_an_exception_is_told_to_the_server_and_goes_on(
+def test_an_exception_is_reported_and_propagates(
     client: Client, job_id: str, trainer: Callable[..., Trainer], error: Exception, state: str
 ) -> None:
     with pytest.raises(type(error)) as raised:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from rheostat import Client, RunningTrial
 from rheostat.errors import ConfigurationError
-from rheostat.sdk.pytorch import check_loader, data_loader, set_learning_rate
+from rheostat.sdk.integrations.pytorch import check_loader, data_loader, set_learning_rate
 from tests.frameworks.trainers import GPU, SETTINGS
 
 DATA = TensorDataset(torch.arange(100))
@@ -31,7 +31,7 @@ class TestDataLoader:
         assert [sorted(chain.from_iterable(epoch)) for epoch in epochs] == [list(range(100))] * 2
         assert epochs[0] != epochs[1]
 
-    def test_an_epoch_can_be_had_again_after_a_restart(self, trial: RunningTrial) -> None:
+    def test_an_epoch_can_be_repeated_after_a_restart(self, trial: RunningTrial) -> None:
         loader, resumed = data_loader(trial, DATA), data_loader(trial, DATA)
         next(iter(loader))
         resumed.batch_sampler.epoch = 1  # type: ignore[union-attr, unused-ignore]
@@ -82,7 +82,7 @@ class TestALoaderOfYourOwn:
         check_loader(trial, DataLoader(DATA, batch_size=trial.batch_size // 4), accumulation_steps=4)
         check_loader(trial, data_loader(trial, DATA))
 
-    def test_another_batch_size_is_told_with_what_it_is_made_of(self, trial: RunningTrial) -> None:
+    def test_another_batch_size_is_refused_with_its_factors(self, trial: RunningTrial) -> None:
         sampler: DistributedSampler[int] = DistributedSampler(DATA, num_replicas=1, rank=0)
         with pytest.raises(
             ConfigurationError, match=r"batch size of 64, times 1 .* times 2 .* is 128; the trial's is 64"

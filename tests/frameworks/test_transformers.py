@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForSequenceClassification, Trainer, Tra
 
 from rheostat import Client, Gpu, JobSettings, LearningRate, RunningTrial, Target
 from rheostat.errors import ConfigurationError
-from rheostat.sdk.transformers import RheostatCallback, set_arguments
+from rheostat.sdk.integrations.transformers import RheostatCallback, set_arguments
 
 SETTINGS = JobSettings(
     batch_sizes=[16, 32],
@@ -71,7 +71,7 @@ def trainer(args: TrainingArguments, *callbacks: TrainerCallback, evaluate_on: A
 
 
 class TestArguments:
-    def test_they_are_the_trials(self, trial: RunningTrial, arguments: Callable[..., TrainingArguments]) -> None:
+    def test_they_are_the_trials_own(self, trial: RunningTrial, arguments: Callable[..., TrainingArguments]) -> None:
         args = arguments(gradient_accumulation_steps=2)
         set_arguments(args, trial)
         assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (16, 2)
@@ -80,14 +80,14 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("most", "split"), [(64, (32, 1)), (32, (32, 1)), (31, (16, 2)), (5, (4, 8)), (0, (1, 32))]
     )
-    def test_gradients_are_accumulated_as_often_as_it_takes(
+    def test_gradients_are_accumulated_as_often_as_needed(
         self, trial: RunningTrial, arguments: Callable[..., TrainingArguments], most: int, split: tuple[int, int]
     ) -> None:
         args = arguments(gradient_accumulation_steps=3)
         set_arguments(args, trial, max_per_device_batch_size=most)
         assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == split
 
-    def test_a_batch_size_that_cannot_be_split_is_told(
+    def test_a_batch_size_that_cannot_be_split_is_refused(
         self, trial: RunningTrial, arguments: Callable[..., TrainingArguments]
     ) -> None:
         with pytest.raises(ConfigurationError, match="multiples of 3"):
@@ -143,7 +143,7 @@ class TestTraining:
             trainer(args, RheostatCallback(trial, "eval_hard_accuracy"), evaluate_on=sets).train()
         assert client.list_trials(job_id).trials[0].epochs == 2
 
-    def test_a_metric_of_another_name_is_told_after_the_first_epoch(
+    def test_a_metric_of_another_name_is_an_error_after_the_first_epoch(
         self, client: Client, job_id: str, arguments: Callable[..., TrainingArguments]
     ) -> None:
         def train() -> None:

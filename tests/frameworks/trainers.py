@@ -17,9 +17,9 @@ from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasureme
 from rheostat.schemas.agent import SimulatedSteps
 from rheostat.schemas.server import PowerLimitAnswer
 from rheostat.sdk.gpu_lease import GpuLease
+from rheostat.sdk.integrations.pytorch import data_loader, set_learning_rate
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.profiling import Profiler
-from rheostat.sdk.pytorch import data_loader, set_learning_rate
 from rheostat.sdk.ranks import ranks_of_this_run
 from rheostat.sdk.step_clock import StepClock
 
@@ -35,7 +35,7 @@ SETTINGS = JobSettings(
 GPU = Gpu(model="Test GPU", count=2, min_power_limit_watts=100, max_power_limit_watts=250)
 
 
-def told(trial: RunningTrial) -> dict[str, Any]:
+def answers(trial: RunningTrial) -> dict[str, Any]:
     return {
         "trial_id": trial.trial_id,
         "batch_size": trial.batch_size,
@@ -56,7 +56,7 @@ def same_for_all(job_id: str) -> dict[str, Any]:
         ]
         limits = [trial.measured([measurement]) for measurement in measurements]
         actions = [trial.report(0.95 * trial.rank), trial.report(0.95 - 0.95 * trial.rank)]
-        return {**told(trial), "batches": batches, "actions": actions, "limits": limits}
+        return {**answers(trial), "batches": batches, "actions": actions, "limits": limits}
 
 
 def is_refused(job_id: str) -> str:
@@ -80,17 +80,17 @@ def uses_energy(job_id: str, batches: str) -> dict[str, Any]:
         used = agent.simulate_steps(SimulatedSteps(gpu=mine.gpu, batch_size=64, steps=steps))
         distributed.barrier()
         trial.report(0.95)
-        return {**told(trial), "held": len(held), "joules": used.energy_joules}
+        return {**answers(trial), "held": len(held), "joules": used.energy_joules}
 
 
 def trains_on_what_is_there(job_id: str) -> dict[str, Any]:
     with Client() as client, client.trial(job_id, SETTINGS) as trial:
         trial.report(0.95)
-        return told(trial)
+        return answers(trial)
 
 
 def measures_a_limit() -> list[dict[str, Any]]:
-    """Measure one power limit over ranks of which the last is the slowest; say what rank 0 tells the server."""
+    """Measure one power limit over ranks of which the last is the slowest; return what rank 0 reports."""
     agent, clock, measured = NodeAgent(), StepClock(), list[PowerLimitMeasurement]()
 
     def tell(measurements: Sequence[PowerLimitMeasurement]) -> PowerLimitAnswer:
@@ -128,7 +128,7 @@ def trains_while_limits_are_measured(job_id: str) -> dict[str, Any]:
             sleep(0.1)  # an evaluation
             action = trial.report(0.1 if trial.power_limit_watts is None else 0.95)
         weights = nn.utils.parameters_to_vector(model.parameters()).tolist()
-        return {**told(trial), "limit": trial.power_limit_watts, "weights": weights}
+        return {**answers(trial), "limit": trial.power_limit_watts, "weights": weights}
 
 
 def loses_its_last_rank(job_id: str) -> str:

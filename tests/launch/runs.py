@@ -12,7 +12,7 @@ from tests.agent.agents import eventually
 
 SETTINGS = ("--batch-sizes", "32,64,128", "--default-batch-size", "64", "--max-epochs", "10")
 TARGET = ("--target", "accuracy>=0.9", "--metric-pattern", r"acc=(?P<metric>[0-9.]+)")
-# What is reported is looked at; it must not be stopped by what it costs.
+# These tests check the reports; the cost bound must not stop the run.
 WITHOUT_BOUND = ("--beta-knob", "0")
 GPU = ("--gpu", "Test GPU:100-250")
 OPTIONS = (*SETTINGS, *TARGET, *GPU, *WITHOUT_BOUND)
@@ -123,7 +123,7 @@ def _run(arguments: list[str], environment: dict[str, str], out: Path, err: Path
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended, also one that nobody waits for."""
+    """Return whether a process has ended, also if its parent has not waited for it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:

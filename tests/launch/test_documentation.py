@@ -1,4 +1,4 @@
-"""What the pages say of `rheostat run` is what happens."""
+"""The documentation of `rheostat run` is correct."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def block(page: str, language: str, start: str) -> str:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/run.md"])
-def test_the_example_runs_as_it_stands(page: str, server: ServerProcess, client: Client, tmp_path: Path) -> None:
+def test_the_example_runs(page: str, server: ServerProcess, client: Client, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(TRAINER)
     job = page.replace("/", "-")
     script = block((ROOT / page).read_text(), "sh", "rheostat run").replace("nightly", job)
@@ -44,7 +44,7 @@ def test_the_example_runs_as_it_stands(page: str, server: ServerProcess, client:
     assert client.list_trials(job).trials[0].state == "converged"
 
 
-def test_the_file_is_read_as_it_stands(tmp_path: Path) -> None:
+def test_the_example_file_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "job.toml"
     path.write_text(block(PAGE, "toml", "batch_sizes"))
     assert given_settings({}, path) is not None

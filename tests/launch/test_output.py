@@ -6,22 +6,22 @@ import termios
 from threading import Thread
 from time import sleep
 
-from rheostat.launch.output import Passage
+from rheostat.launch.output import OutputRelay
 
 SHOW = "import os, sys; print(sys.stdout.isatty(), os.get_terminal_size(1).columns if sys.stdout.isatty() else 0)"
 
 
 def passed(ours: int, code: str) -> list[bytes]:
     seen: list[bytes] = []
-    passage = Passage(ours, seen.append)
-    command = subprocess.Popen([sys.executable, "-c", code], stdout=passage.theirs)
-    passage.start()
+    relay = OutputRelay(ours, seen.append)
+    command = subprocess.Popen([sys.executable, "-c", code], stdout=relay.theirs)
+    relay.start()
     assert command.wait() in (0, 1, 120)
-    passage.finish()
+    relay.finish()
     return seen
 
 
-def test_where_ours_is_a_terminal_the_command_sees_one_of_that_size() -> None:
+def test_the_command_gets_a_terminal_of_the_size_of_ours() -> None:
     terminal, ours = os.openpty()
     termios.tcsetwinsize(ours, (24, 132))
     assert b"".join(passed(ours, SHOW)) == b"True 132\n"
@@ -30,7 +30,7 @@ def test_where_ours_is_a_terminal_the_command_sees_one_of_that_size() -> None:
     os.close(terminal)
 
 
-def test_where_ours_is_a_pipe_the_command_sees_one() -> None:
+def test_the_command_gets_a_pipe_if_ours_is_one() -> None:
     reads, ours = os.pipe()
     assert b"".join(passed(ours, SHOW)) == b"False 0\n"
     assert os.read(reads, 100) == b"False 0\n"
@@ -38,7 +38,7 @@ def test_where_ours_is_a_pipe_the_command_sees_one() -> None:
     os.close(reads)
 
 
-def test_a_reader_that_goes_away_is_noticed_by_the_command() -> None:
+def test_the_command_gets_an_error_when_our_reader_is_gone() -> None:
     reads, ours = os.pipe()
     os.close(reads)
     code = "import sys\nwhile True: print('x' * 100, flush=True)"
@@ -46,25 +46,25 @@ def test_a_reader_that_goes_away_is_noticed_by_the_command() -> None:
     os.close(ours)
 
 
-def test_the_last_of_it_tells_of_memory() -> None:
+def test_an_out_of_memory_error_in_the_last_output_is_detected() -> None:
     reads, ours = os.pipe()
-    passage = Passage(ours, lambda _: None)
-    os.write(passage.theirs, b"RuntimeError: CUDA_ERROR_OUT_OF_MEMORY\n")
-    passage.start()
-    passage.finish()
-    assert passage.tells_of_memory()
+    relay = OutputRelay(ours, lambda _: None)
+    os.write(relay.theirs, b"RuntimeError: CUDA_ERROR_OUT_OF_MEMORY\n")
+    relay.start()
+    relay.finish()
+    assert relay.shows_out_of_memory()
     os.close(ours)
     os.close(reads)
 
 
-def test_what_was_left_behind_is_not_waited_for_and_nothing_is_lost_to_a_slow_reader() -> None:
+def test_nothing_is_lost_to_a_slow_reader_and_remaining_processes_are_not_waited_for() -> None:
     reads, ours = os.pipe()
-    passage = Passage(ours, lambda _: None)
+    relay = OutputRelay(ours, lambda _: None)
     # The first 64 KiB fill our pipe, so that the rest waits in the command's.
     command = subprocess.Popen(
-        ["sh", "-c", "sleep 60 & echo $!; head -c 120000 /dev/zero"], stdout=passage.theirs, stdin=subprocess.DEVNULL
+        ["sh", "-c", "sleep 60 & echo $!; head -c 120000 /dev/zero"], stdout=relay.theirs, stdin=subprocess.DEVNULL
     )
-    passage.start()
+    relay.start()
     command.wait()
     received = bytearray()
 
@@ -75,7 +75,7 @@ def test_what_was_left_behind_is_not_waited_for_and_nothing_is_lost_to_a_slow_re
 
     reader = Thread(target=read_slowly)
     reader.start()
-    passage.finish()
+    relay.finish()
     os.close(ours)
     reader.join()
     os.close(reads)

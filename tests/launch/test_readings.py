@@ -4,31 +4,31 @@ from math import isnan
 import pytest
 
 from rheostat.errors import ConfigurationError
-from rheostat.launch.readings import FileReader, Lines, Reading, pattern_reader
+from rheostat.launch.readings import FileReader, LineSplitter, Reading, pattern_reader
 
 
 class TestLines:
     def test_a_line_counts_when_it_ends(self) -> None:
-        lines = Lines()
+        lines = LineSplitter()
         assert lines.feed(b"acc=0.") == []
         assert lines.feed(b"5\nacc=0.6\r\nac") == ["acc=0.5", "acc=0.6"]
         assert lines.rest() == ["ac"]
         assert lines.rest() == []
 
     def test_what_a_progress_bar_overwrote_does_not_count(self) -> None:
-        assert Lines().feed(b"10% acc=0.1\r50% acc=0.2\r100% acc=0.3\r          \r\n") == ["100% acc=0.3"]
+        assert LineSplitter().feed(b"10% acc=0.1\r50% acc=0.2\r100% acc=0.3\r          \r\n") == ["100% acc=0.3"]
 
     def test_colours_are_not_part_of_it(self) -> None:
-        assert Lines().feed(b"\x1b[1;32macc\x1b[0m=0.5\n") == ["acc=0.5"]
+        assert LineSplitter().feed(b"\x1b[1;32macc\x1b[0m=0.5\n") == ["acc=0.5"]
 
     def test_a_line_without_an_end_does_not_fill_the_memory(self) -> None:
-        lines = Lines()
+        lines = LineSplitter()
         for _ in range(40):
             lines.feed(b"x" * 2**16)
         assert len(lines.rest()[0]) <= 2**20
 
     def test_bytes_that_are_no_text_do_no_harm(self) -> None:
-        assert Lines().feed(b"\xff\xfe acc=0.5\n")[0].endswith("acc=0.5")
+        assert LineSplitter().feed(b"\xff\xfe acc=0.5\n")[0].endswith("acc=0.5")
 
 
 class TestPattern:
@@ -47,7 +47,7 @@ class TestPattern:
         assert pattern_reader(pattern)(line) == reading
 
     @pytest.mark.parametrize("pattern", ["acc=(", "acc=.*", r"(\d+) acc=(\S+)", r"(?P<accuracy>\S+)"])
-    def test_one_that_says_nothing_is_refused_by_its_option(self, pattern: str) -> None:
+    def test_one_without_a_metric_group_is_refused(self, pattern: str) -> None:
         with pytest.raises(ConfigurationError, match="--metric-pattern"):
             pattern_reader(pattern)
 
@@ -71,12 +71,12 @@ class TestFile:
             Reading(0.6, 2),
         ]
 
-    def test_columns_may_be_named_anew(self) -> None:
+    def test_the_header_may_come_again(self) -> None:
         read = FileReader("acc")
         lines = ("acc,epoch", "0.5,1", "epoch,acc", "1,0.5")
         assert [read(line) for line in lines] == [None, Reading(0.5, 1)] * 2
 
-    def test_a_column_that_is_not_there_is_told_once(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_missing_column_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
         read = FileReader("accuracy")
         with caplog.at_level(logging.WARNING):
             assert read("epoch,acc") is None

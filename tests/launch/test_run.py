@@ -5,13 +5,13 @@ import pytest
 
 from rheostat import Client
 from rheostat.schemas.server import TrialDetail
-from rheostat.sdk.courier import send_waiting
+from rheostat.sdk.outbox import deliver_spool
 from tests.agent.agents import eventually
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended
 from tests.sdk.scripted_server import Reply, ScriptedServer
 from tests.sdk.server_process import ServerProcess
 
-# It stays until it is told to go, as a trainer that would train on.
+# Runs until it is ended, as a trainer that would go on.
 TRAINS_ON = "for acc in 0.5 0.95; do echo acc=$acc; done; sleep 60 & wait"
 
 
@@ -38,11 +38,11 @@ class TestTheCommand:
         assert first == "64 16 0.1 10"
         assert (trial_id, braces) == (trial.trial_id, '{"a": {}}')
         assert 0 <= int(seed) < 2**31
-        told = dict(line.split("=", 1) for line in run.err.splitlines() if line.startswith("RHEOSTAT_"))
-        assert told["RHEOSTAT_JOB_ID"] == job
-        assert told["RHEOSTAT_TRIAL_ID"] == trial_id
-        assert (told["RHEOSTAT_BATCH_SIZE"], told["RHEOSTAT_LEARNING_RATE"]) == ("64", "0.1")
-        assert (told["RHEOSTAT_SEED"], told["RHEOSTAT_EPOCHS"]) == (seed, "10")
+        environment = dict(line.split("=", 1) for line in run.err.splitlines() if line.startswith("RHEOSTAT_"))
+        assert environment["RHEOSTAT_JOB_ID"] == job
+        assert environment["RHEOSTAT_TRIAL_ID"] == trial_id
+        assert (environment["RHEOSTAT_BATCH_SIZE"], environment["RHEOSTAT_LEARNING_RATE"]) == ("64", "0.1")
+        assert (environment["RHEOSTAT_SEED"], environment["RHEOSTAT_EPOCHS"]) == (seed, "10")
 
     def test_its_output_passes_untouched_and_at_once(self, server: ServerProcess, job: str, tmp_path: Path) -> None:
         script = r"printf 'half\r'; while [ ! -e $1 ]; do sleep 0.02; done; printf '\033[1mwhole\000\377\n'; printf end"
@@ -66,7 +66,7 @@ class TestTheCommand:
 
 
 class TestTheEnd:
-    def test_at_the_target_it_is_told_to_end_and_all_is_well(
+    def test_at_the_target_it_is_ended_with_success(
         self, server: ServerProcess, client: Client, job: str, tmp_path: Path
     ) -> None:
         script = f"trap 'echo saved > {tmp_path}/model; exit 1' TERM; {TRAINS_ON}"
@@ -78,7 +78,7 @@ class TestTheEnd:
         assert trial.time_seconds is not None
         assert trial.energy_joules is None
 
-    def test_what_does_not_heed_is_killed_with_all_that_it_started(
+    def test_one_that_ignores_the_signal_is_killed_with_all_that_it_started(
         self, server: ServerProcess, client: Client, job: str
     ) -> None:
         script = "trap '' TERM; while :; do echo acc=0.95; done"
@@ -86,7 +86,7 @@ class TestTheEnd:
         assert run.code == 0
         assert trial_of(client, job).state == "converged"
 
-    def test_a_run_that_is_not_worth_more_is_told_apart(self, server: ServerProcess, client: Client, job: str) -> None:
+    def test_a_run_that_costs_too_much_exits_with_124(self, server: ServerProcess, client: Client, job: str) -> None:
         bound = (*SETTINGS, *TARGET, *GPU, "--beta-knob", "1")
         assert ended(server.url, job, "echo acc=0.95", *bound).code == 0
         run = ended(server.url, job, "sleep 1; echo acc=0.1; exec sleep 60", *bound)
@@ -115,9 +115,7 @@ class TestTheEnd:
         run = ended(server.url, job, script, *OPTIONS)
         assert (run.code, trial_of(client, job).state) == end
 
-    def test_without_a_target_a_good_end_is_all_that_is_asked(
-        self, server: ServerProcess, client: Client, job: str
-    ) -> None:
+    def test_without_a_target_success_is_convergence(self, server: ServerProcess, client: Client, job: str) -> None:
         run = ended(server.url, job, "true", *SETTINGS, *GPU)
         assert (run.code, trial_of(client, job).state) == (0, "converged")
 
@@ -133,7 +131,7 @@ class TestTheMetric:
         trial = trial_of(client, job)
         assert (trial.epochs, trial.metric) == (2, 0.8)
 
-    def test_an_epoch_that_was_told_counts_once(self, server: ServerProcess, client: Client, job: str) -> None:
+    def test_an_epoch_is_reported_once(self, server: ServerProcess, client: Client, job: str) -> None:
         pattern = ("--metric-pattern", r"epoch (?P<epoch>[\d.]+) acc=(?P<metric>\S+)")
         script = "for line in '0.5 acc=0.1' '1 acc=0.2' '1 acc=0.3' '2 acc=0.4'; do echo epoch $line; done"
         run = ended(server.url, job, script, *OPTIONS, *pattern)
@@ -164,13 +162,13 @@ class TestTheSettings:
 
 class TestWithoutAServer:
     @pytest.mark.parametrize("reply", [Reply(200, "<html>"), Reply(500, "")])
-    def test_one_that_makes_no_sense_does_not_disturb(self, job: str, reply: Reply) -> None:
+    def test_another_program_at_its_address_does_not_matter(self, job: str, reply: Reply) -> None:
         with ScriptedServer(lambda _: reply) as server:
             run = ended(server.url, job, "echo $1; exit 3", *OPTIONS, arguments=("{batch_size}",))
         assert (run.code, run.out) == (3, "64\n")
         assert run.err.count("without the server") == 1
 
-    def test_it_trains_with_the_default_and_the_server_hears_later(
+    def test_it_trains_with_the_default_and_is_recorded_later(
         self, server: ServerProcess, client: Client, job: str, spool: Path
     ) -> None:
         away = "http://127.0.0.1:9"
@@ -178,14 +176,14 @@ class TestWithoutAServer:
         assert (run.code, run.out.split()[0]) == (0, "64")
         assert run.err.count("rheostat:") == 3, run.err
         (left,) = spool.glob("*.jsonl")
-        header, *letters = left.read_text().splitlines()
-        assert [json.loads(letter)["method"] for letter in letters] == ["PUT", "POST"]
+        header, *requests = left.read_text().splitlines()
+        assert [json.loads(request)["method"] for request in requests] == ["PUT", "POST"]
         # The server is back, at the address of the one that runs here.
-        left.write_text("\n".join([header.replace(away, server.url), *letters, ""]))
-        assert send_waiting(client.transport, server.url, spool) == 0
+        left.write_text("\n".join([header.replace(away, server.url), *requests, ""]))
+        assert deliver_spool(client, spool) == 0
         assert client.estimates(job).placements[0].arms[1].runs == 1
 
-    def test_one_that_dies_on_the_way_hears_the_rest_later(self, tmp_path: Path, job: str, spool: Path) -> None:
+    def test_reports_after_the_server_died_are_sent_later(self, tmp_path: Path, job: str, spool: Path) -> None:
         with ServerProcess(tmp_path) as own, Client(own.url) as client:
             script = f"echo acc=0.1; while [ ! -e {tmp_path}/on ]; do sleep 0.05; done; echo acc=0.2; echo acc=0.95"
             with Run(own.url, job, script, *OPTIONS) as run:
@@ -195,6 +193,6 @@ class TestWithoutAServer:
                 (tmp_path / "on").touch()
                 assert run.code == 0, run.err
             own.start()
-            assert send_waiting(client.transport, own.url, spool) == 0
+            assert deliver_spool(client, spool) == 0
             trial = trial_of(client, job)
         assert (trial.state, trial.epochs, trial.metric) == ("converged", 3, 0.95)

@@ -5,7 +5,7 @@ import pytest
 from rheostat import Client, Gpu, JobSettings, LearningRate, Target
 from rheostat.errors import ConfigurationError
 from rheostat.launch import settings
-from rheostat.launch.plan import Plan, check
+from rheostat.launch.plan import LaunchPlan, check
 
 CONFIG = """
 batch_sizes = [32, 64]
@@ -53,19 +53,19 @@ class TestGiven:
         assert (given.max_epochs, given.beta_knob) == (5, None)
         assert given.learning_rate == LearningRate(default=0.5, scaling="sqrt")
 
-    def test_nothing_given_is_nothing(self) -> None:
+    def test_without_options_and_file_there_are_none(self) -> None:
         assert settings.given_settings({"max_epochs": None}, None) is None
 
     @pytest.mark.parametrize(
-        ("options", "told"),
+        ("options", "message"),
         [
             ({"batch_sizes": [32]}, "--default-batch-size.*is missing.*--max-epochs.*is missing"),
             ({"learning_rate.default": 0.1}, "--lr-scaling.*is missing"),
             ({"eta_knob": 2.0}, "--eta-knob"),
         ],
     )
-    def test_mistakes_are_told_by_the_option(self, options: dict[str, object], told: str) -> None:
-        with pytest.raises(ConfigurationError, match=told):
+    def test_mistakes_name_the_option(self, options: dict[str, object], message: str) -> None:
+        with pytest.raises(ConfigurationError, match=message):
             settings.given_settings(options, None)
 
     @pytest.mark.parametrize("text", ["batch_sizes = ", 'colour = "red"'])
@@ -81,7 +81,7 @@ class TestTexts:
         assert settings.target("val/loss <= 0.3") == {"metric": "val/loss", "value": 0.3, "direction": "minimize"}
 
     @pytest.mark.parametrize("text", ["accuracy", "accuracy=0.9", "accuracy>=", "accuracy>=high", ">=0.9"])
-    def test_a_target_that_is_none(self, text: str) -> None:
+    def test_an_invalid_target(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="in quotes"):
             settings.target(text)
 
@@ -91,7 +91,7 @@ class TestTexts:
         )
 
     @pytest.mark.parametrize("text", ["V100", "V100:100", "V100:250-100", ":100-250"])
-    def test_a_gpu_that_is_none(self, text: str) -> None:
+    def test_an_invalid_gpu(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="--gpu"):
             settings.gpu(text, 1)
 
@@ -101,7 +101,7 @@ class TestTexts:
 
 
 class TestRegistered:
-    def test_they_are_the_servers_and_remembered_for_a_time_without_it(self, client: Client, job: str) -> None:
+    def test_they_are_the_servers_and_cached_for_runs_without_it(self, client: Client, job: str) -> None:
         client.register_job(job, JOB)
         known = settings.registered_settings(client, job)
         assert known == JOB
@@ -109,7 +109,7 @@ class TestRegistered:
             lost.base_url = client.base_url
             assert settings.registered_settings(lost, job) == known
 
-    def test_a_job_that_nobody_knows_is_refused_with_the_remedy(self, client: Client, job: str) -> None:
+    def test_an_unknown_job_is_refused_with_a_remedy(self, client: Client, job: str) -> None:
         with pytest.raises(ConfigurationError, match=r"not registered.*--batch-sizes"):
             settings.registered_settings(client, job)
         with (
@@ -121,17 +121,17 @@ class TestRegistered:
 
 class TestCheck:
     def test_a_learning_rate_must_be_known(self) -> None:
-        plan = Plan(["train", "--lr={learning_rate}"], metric_pattern="(.*)")
+        plan = LaunchPlan(["train", "--lr={learning_rate}"], metric_pattern="(.*)")
         check(JOB, plan)
         with pytest.raises(ConfigurationError, match="--learning-rate"):
             check(JOB.model_copy(update={"learning_rate": None}), plan)
 
-    def test_a_target_must_be_told(self) -> None:
+    def test_a_target_needs_a_place_to_read_it_from(self) -> None:
         with pytest.raises(ConfigurationError, match="--metric-pattern"):
-            check(JOB, Plan(["train"]))
-        check(JOB.model_copy(update={"target": None}), Plan(["train"]))
+            check(JOB, LaunchPlan(["train"]))
+        check(JOB.model_copy(update={"target": None}), LaunchPlan(["train"]))
 
     def test_it_goes_around_a_launcher(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("WORLD_SIZE", "2")
         with pytest.raises(ConfigurationError, match="around the launcher"):
-            check(JOB, Plan(["train"], metrics_file="x"))
+            check(JOB, LaunchPlan(["train"], metrics_file="x"))

@@ -55,7 +55,7 @@ def problem(status: int, code: str, *, retryable: bool, detail: str = "It did no
 
 
 class Trouble(Enum):
-    """Ways to give no answer at all."""
+    """Ways to give no complete answer."""
 
     RESET = auto()
     HANG = auto()
@@ -103,8 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(reply, Reply):
             self._send(reply)
         elif reply == Trouble.RESET:
-            no_goodbye = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_goodbye)
+            linger_zero = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_zero)
         elif reply == Trouble.HANG:
             self.server.leave.wait()
         else:
@@ -133,6 +133,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def in_turn(*replies: Reply | Trouble) -> Script:
-    """Give each reply once, in order, and the last one for ever."""
+    """Give each reply once, in order, and then the last one every time."""
     left = list(replies)
     return lambda _: left.pop(0) if len(left) > 1 else left[0]

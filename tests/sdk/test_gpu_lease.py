@@ -58,18 +58,20 @@ def test_a_limit_that_is_cut_is_not_in_force(fake: FakeNvml, node: NodeAgent) ->
     lease.close()
 
 
-def test_energy_is_that_of_all_its_gpus(fake: FakeNvml, node: NodeAgent) -> None:
+def test_energy_is_the_sum_of_its_gpus(fake: FakeNvml, node: NodeAgent) -> None:
     lease = GpuLease(node, [gpu.uuid for gpu in fake.gpus], "nightly", None)
     before = [gpu.energy_joules() for gpu in fake.gpus]
     since = monotonic_ns()
     fake.gpus[0].load(1.0)
     sleep(1.0)
     fake.gpus[0].load(0.0)
-    used = lease.usage(since, monotonic_ns())
-    total = lease.energy_joules()
-    truth = sum(gpu.energy_joules() - begun for gpu, begun in zip(fake.gpus, before, strict=True))
-    assert used.energy_joules == pytest.approx(truth, rel=0.1)
-    assert total == pytest.approx(truth, rel=0.15)
+
+    def adds_up() -> bool:
+        used, total = lease.usage(since, monotonic_ns()).energy_joules, lease.energy_joules()
+        truth = sum(gpu.energy_joules() - begun for gpu, begun in zip(fake.gpus, before, strict=True))
+        return used == pytest.approx(truth, rel=0.1) and total == pytest.approx(truth, rel=0.15)
+
+    eventually(adds_up)  # on a busy machine the agent sees the counter's ticks late
     lease.close()
 
 
@@ -82,7 +84,7 @@ def test_energy_of_a_gpu_that_is_lost_is_unknown_not_zero(fake: FakeNvml, node: 
     lease.close()
 
 
-def test_a_lease_that_has_lapsed_is_made_anew_with_its_limit(
+def test_an_expired_lease_is_made_again_with_its_limit(
     fake: FakeNvml, node: NodeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_lease, "HEARTBEAT_SECONDS", 0.1)
@@ -90,7 +92,7 @@ def test_a_lease_that_has_lapsed_is_made_anew_with_its_limit(
     lease.limit(150)
     holder = node.gpus()[0].holder
     assert holder is not None
-    node.end_lease(holder.lease_id)  # as it lapses while the process is stopped
+    node.end_lease(holder.lease_id)  # as it expires while the process is stopped
     eventually(lambda: fake.gpus[0].limit_watts == 150)
     lease.close()
     assert fake.gpus[0].limit_watts == 300
@@ -108,7 +110,7 @@ def test_a_lease_outlives_a_restart_of_the_agent(fake: FakeNvml, agent: Agent, n
     assert fake.gpus[0].limit_watts == 300
 
 
-def test_who_holds_a_gpu_is_told_to_the_second_trainer_which_trains_unchanged(
+def test_a_second_trainer_is_warned_who_holds_the_gpu_and_trains_unchanged(
     fake: FakeNvml, node: NodeAgent, caplog: pytest.LogCaptureFixture
 ) -> None:
     lease = GpuLease(node, [fake.gpus[0].uuid], "other-job", None)
@@ -131,7 +133,7 @@ def test_a_trial_knows_its_gpus_from_the_agent(node: NodeAgent, fake: FakeNvml) 
             assert [gpu.holder is not None for gpu in node.gpus()] == [False, True]
         with client.trial("nightly", SETTINGS, gpus=[0, 1], node_agent=node) as trial:
             assert [gpu.holder is not None for gpu in node.gpus()] == [True, True]
-            assert trial._survey.gpu == Gpu(
+            assert trial._gpus.gpu == Gpu(
                 model="Fake V100", count=2, min_power_limit_watts=100, max_power_limit_watts=300
             )
         with (
@@ -144,17 +146,17 @@ def test_a_trial_knows_its_gpus_from_the_agent(node: NodeAgent, fake: FakeNvml) 
 def test_without_an_agent_training_runs_unchanged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with (
-        NodeAgent(tmp_path / "agent.sock") as nobody,
+        NodeAgent(tmp_path / "agent.sock") as missing,
         Client(NOWHERE, retry_for_seconds=0) as client,
-        client.trial("nightly", SETTINGS, node_agent=nobody) as trial,
+        client.trial("nightly", SETTINGS, node_agent=missing) as trial,
     ):
         for _ in trial.steps(range(3)):
             pass
         assert trial.report(0.5) == "continue"
         assert trial.batch_size == 32
     assert "energy is not measured" in caplog.text
-    with NodeAgent(tmp_path / "agent.sock") as nobody, pytest.raises(ServerUnreachable, match="agent"):
-        nobody.gpus()
+    with NodeAgent(tmp_path / "agent.sock") as missing, pytest.raises(ServerUnreachable, match="agent"):
+        missing.gpus()
 
 
 def test_an_agent_that_dies_in_the_middle_stops_nothing(fake: FakeNvml, agent: Agent, node: NodeAgent) -> None:
@@ -168,7 +170,7 @@ def test_an_agent_that_dies_in_the_middle_stops_nothing(fake: FakeNvml, agent: A
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-def test_the_limit_of_a_killed_trainer_is_back_within_a_second_though_a_child_lives_on(
+def test_the_limit_of_a_killed_trainer_is_restored_within_a_second_although_a_child_lives(
     fake: FakeNvml, agent: Agent, number: signal.Signals
 ) -> None:
     fake.gpus[0].limit_watts = 250

@@ -4,33 +4,10 @@ from types import SimpleNamespace
 import pytest
 
 from rheostat.errors import ConfigurationError
-from rheostat.schemas.agent import NodeGpu
 from rheostat.sdk.own_gpus import own_gpus
+from tests.sdk.examples import node_gpu
 
-
-def gpu(index: int) -> NodeGpu:
-    return NodeGpu(
-        gpu=f"GPU-{index}aaaaaaa-0000",
-        index=index,
-        model="V100",
-        state="free",
-        min_power_limit_watts=100,
-        max_power_limit_watts=300,
-        default_power_limit_watts=300,
-        power_limit_watts=300,
-        enforced_watts=300,
-        found_watts=None,
-        target_watts=None,
-        lowest_settable_watts=100,
-        highest_settable_watts=300,
-        holder=None,
-        answers=True,
-        problem=None,
-        foreign_changes=0,
-    )
-
-
-GPUS = [gpu(2), gpu(0), gpu(1), gpu(3)]
+GPUS = [node_gpu(2), node_gpu(0), node_gpu(1), node_gpu(3)]
 
 
 def indices(**arguments: object) -> list[int]:
@@ -38,7 +15,7 @@ def indices(**arguments: object) -> list[int]:
     return [one.index for one in own_gpus(GPUS, **arguments)]  # type: ignore[arg-type]
 
 
-def test_a_process_alone_has_the_first_as_many_as_it_says() -> None:
+def test_a_single_process_has_as_many_of_the_first_as_it_uses() -> None:
     assert indices() == [0]
     assert indices(count=2) == [0, 1]
 
@@ -52,11 +29,11 @@ def test_processes_of_one_run_have_one_each() -> None:
     ("visible", "expected"),
     [("2,0", [2]), ("", []), ("-1", []), ("3,-1,0", [3]), ("GPU-1aaaaaaa", [1]), (" 1 , 2", [1])],
 )
-def test_what_cuda_shows_is_what_there_is(visible: str, expected: list[int]) -> None:
+def test_only_gpus_that_cuda_shows_are_used(visible: str, expected: list[int]) -> None:
     assert indices(environment={"CUDA_VISIBLE_DEVICES": visible}) == expected
 
 
-def test_a_launcher_may_show_each_process_its_own_alone() -> None:
+def test_a_launcher_may_show_each_process_its_own_gpu_only() -> None:
     assert indices(local_rank=3, environment={"CUDA_VISIBLE_DEVICES": "2"}) == [2]
     assert indices(local_rank=1, environment={"CUDA_VISIBLE_DEVICES": "2,0"}) == [0]
 
@@ -68,12 +45,12 @@ def test_names_come_first_from_the_call_then_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize("name", ["9", "GPU-", "GPU-9", "", "MIG-0aaaaaaa", "V100"])
-def test_a_name_that_is_not_there_is_told_with_those_that_are(name: str) -> None:
+def test_a_name_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
     with pytest.raises(ConfigurationError, match="GPU"):
         indices(named=[name])
 
 
-def test_the_device_that_pytorch_uses_is_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_that_pytorch_uses_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = SimpleNamespace(
         is_initialized=lambda: True,
         current_device=lambda: 1,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
+from uuid import uuid4
 
 import pytest
 
@@ -19,7 +20,6 @@ from tests.sdk.training import FakeTraining
 pytestmark = as_privileged
 
 TEN_LIMITS = list(range(120, 301, 20))
-JOB_ID = "nightly"
 
 
 def settings(limits_watts: list[int], eta_knob: float = 0.5) -> JobSettings:
@@ -36,30 +36,37 @@ def settings(limits_watts: list[int], eta_knob: float = 0.5) -> JobSettings:
 class Node:
     """A node with an agent, a server, and a trainer's clients of both."""
 
-    def __init__(self, fake: FakeNvml, directory: Path, stack: ExitStack) -> None:
+    def __init__(self, fake: FakeNvml, directory: Path, server: ServerProcess, stack: ExitStack) -> None:
         self.gpu = fake.gpus[0]
         self.agent = stack.enter_context(Agent(fake, directory))
         self.agent.start()
-        self.server = stack.enter_context(ServerProcess(directory))
+        self.server = server
+        self.job_id = f"job-{uuid4().hex}"
         self.client = stack.enter_context(Client(self.server.url, retry_for_seconds=0.2))
         self.node_agent = stack.enter_context(NodeAgent(self.agent.socket))
 
     def trial(self, job: JobSettings) -> RunningTrial:
-        return self.client.trial(JOB_ID, job, node_agent=self.node_agent)
+        return self.client.trial(self.job_id, job, node_agent=self.node_agent)
 
     def measured_watts(self) -> list[int]:
-        """The limits that the server was told of, as the estimates show them: what is still wanted is not among."""
-        trial = self.client.list_trials(JOB_ID).trials[0]
+        """The limits that the server has measurements of."""
+        trial = self.client.list_trials(self.job_id).trials[0]
         question = PredictPowerLimitRequest(batch_size=trial.batch_size, gpu=trial.gpu)
-        left = self.client.predict_power_limit(JOB_ID, question).profile_power_limits_watts
-        job = self.client.get_job(JOB_ID).settings.power_limits_watts or []
+        left = self.client.predict_power_limit(self.job_id, question).profile_power_limits_watts
+        job = self.client.get_job(self.job_id).settings.power_limits_watts or []
         return sorted(set(job) - set(left), reverse=True)
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
 @pytest.fixture
-def node(fake: FakeNvml, tmp_path: Path) -> Iterator[Node]:
+def node(fake: FakeNvml, tmp_path: Path, server: ServerProcess) -> Iterator[Node]:
     with ExitStack() as stack:
-        yield Node(fake, tmp_path, stack)
+        yield Node(fake, tmp_path, server, stack)
 
 
 def is_measuring(trial: RunningTrial) -> bool:
@@ -75,7 +82,7 @@ def train_while_measuring(trial: RunningTrial, training: FakeTraining, seconds: 
             return
 
 
-def test_ten_limits_are_measured_in_few_steps_whatever_happens_in_between(node: Node) -> None:
+def test_ten_limits_are_measured_in_few_steps_with_interruptions(node: Node) -> None:
     training = FakeTraining(node.gpu, 0.1)
     with node.trial(settings(TEN_LIMITS)) as trial:
         assert trial.profile_power_limits_watts == tuple(sorted(TEN_LIMITS, reverse=True))
@@ -85,7 +92,7 @@ def test_ten_limits_are_measured_in_few_steps_whatever_happens_in_between(node: 
                 training.rest(1.0)
                 trial.report(0.5, epoch=0.1)
             if number == 60:
-                training.rest(0.7)  # an evaluation that nobody tells us of
+                training.rest(0.7)  # an evaluation that is not reported
             node.gpu.state.forced_reasons = HW_SLOWDOWN if 40 <= number < 45 else 0
             if not is_measuring(trial):
                 break
@@ -115,9 +122,9 @@ def test_a_later_recurrence_confirms_one_limit_instead_of_sweeping(node: Node) -
     assert training.steps - steps < steps / 2
 
 
-def test_limits_that_the_gpu_does_not_reach_are_not_tried(node: Node) -> None:
+def test_limits_above_the_draw_are_not_tried(node: Node) -> None:
     training = FakeTraining(node.gpu, 0.05, load=0.4)
-    node.gpu.state.dynamic_watts = 200  # it draws some 120 W, and no limit from 240 W up holds it back
+    node.gpu.state.dynamic_watts = 200  # it draws some 120 W, and limits from 240 W up do not bind
     with node.trial(settings([110, 250, 270, 300])) as trial:
         train_while_measuring(trial, training)
         assert node.measured_watts() == [300, 270, 250, 110]
@@ -125,7 +132,7 @@ def test_limits_that_the_gpu_does_not_reach_are_not_tried(node: Node) -> None:
     assert 270 not in node.gpu.sets_watts()
 
 
-def test_a_limit_that_somebody_sets_in_the_middle_is_left_and_training_goes_on(node: Node) -> None:
+def test_a_foreign_limit_is_left_and_training_goes_on(node: Node) -> None:
     training = FakeTraining(node.gpu, 0.05)
     with node.trial(settings([150, 200, 300])) as trial:
         for number, _ in enumerate(trial.steps(range(10_000))):
@@ -154,6 +161,7 @@ def test_without_the_server_the_sweep_ends_at_the_limit_where_it_began(
         assert node.gpu.limit_watts == 300
         assert trial.report(0.1) == "continue"
     assert node.gpu.limit_watts == 300
+    node.server.start()
 
 
 def test_the_end_of_a_trial_ends_its_measuring_and_restores_at_once(node: Node) -> None:
@@ -170,7 +178,7 @@ def test_the_end_of_a_trial_ends_its_measuring_and_restores_at_once(node: Node) 
     assert node.gpu.limit_watts == 300
 
 
-def test_energy_is_measured_from_the_begin_to_the_last_report(node: Node) -> None:
+def test_energy_is_measured_from_the_start_to_the_last_report(node: Node) -> None:
     training = FakeTraining(node.gpu, 0.05)
     with node.trial(settings([300])) as trial:
         begin = node.gpu.energy_joules()
@@ -180,8 +188,8 @@ def test_energy_is_measured_from_the_begin_to_the_last_report(node: Node) -> Non
         trial.report(0.1)
         truth = node.gpu.energy_joules() - begin
         assert trial.energy_source == "counter"
-        told = node.client.get_trial(trial.trial_id or "").energy_joules
-    assert told == pytest.approx(truth, rel=0.03)
+        reported = node.client.get_trial(trial.trial_id or "").energy_joules
+    assert reported == pytest.approx(truth, rel=0.03)
 
 
 def test_an_admins_cap_is_kept_and_no_limit_above_it_is_asked_for(node: Node) -> None:
@@ -195,7 +203,7 @@ def test_an_admins_cap_is_kept_and_no_limit_above_it_is_asked_for(node: Node) ->
     assert node.gpu.limit_watts == 250
 
 
-def test_a_cap_that_comes_in_the_middle_cuts_the_sweep_and_not_the_training(node: Node) -> None:
+def test_a_cap_during_the_sweep_cuts_the_sweep_but_not_the_training(node: Node) -> None:
     node.gpu.state.enforced_cap_mw = 220_000
     training = FakeTraining(node.gpu, 0.05)
     with node.trial(settings([150, 200, 250, 300])) as trial:

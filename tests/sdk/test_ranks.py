@@ -13,7 +13,7 @@ def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (ranks.broadcast("it"), ranks.gather("it")) == ("it", ["it"])
 
 
-def test_several_that_do_not_know_each_other_are_refused_before_anything_is_asked(
+def test_several_processes_without_init_process_group_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -4,83 +4,88 @@ from pathlib import Path
 
 import pytest
 
+from rheostat.schemas.fields import Body
+from rheostat.schemas.server import ObserveAnswer
 from rheostat.sdk import spool as spool_module
-from rheostat.sdk.spool import Letter, Outbox, spool_directory, taken, waiting
+from rheostat.sdk.spool import RequestQueue, claimed, spool_directory, spool_files
+from rheostat.sdk.transport import HttpRequest
 
 URL = "http://server:8420"
 
 
-def letter(number: int) -> Letter:
-    return Letter("POST", f"/v1/trials/{number}/observe", json.dumps({"epoch": number}), "ObserveAnswer")
+def request(number: int) -> HttpRequest[Body]:
+    return HttpRequest(
+        "POST", f"/v1/trials/{number}/observe", ObserveAnswer, json.dumps({"epoch": number}), f"key-{number}"
+    )
 
 
 def left_behind(spool: Path, *numbers: int) -> None:
-    outbox = Outbox(URL, spool)
+    queue = RequestQueue(URL, spool)
     for number in numbers:
-        outbox.add(letter(number))
-    outbox.close()
+        queue.append(request(number))
+    queue.close()
 
 
-def test_letters_come_out_in_the_order_in_which_they_went_in(spool: Path) -> None:
-    outbox = Outbox(URL, spool)
+def test_requests_come_out_in_the_order_in_which_they_went_in(spool: Path) -> None:
+    queue = RequestQueue(URL, spool)
     for number in range(3):
-        outbox.add(letter(number))
+        queue.append(request(number))
     seen = []
-    while outbox.first is not None:
-        seen.append(outbox.first)
-        outbox.drop_first()
-    assert seen == [letter(0), letter(1), letter(2)]
+    while queue.first is not None:
+        seen.append(queue.first)
+        queue.drop_first()
+    assert seen == [request(0), request(1), request(2)]
 
 
 def test_nothing_is_on_disk_unless_something_waits(spool: Path) -> None:
-    outbox = Outbox(URL, spool)
+    queue = RequestQueue(URL, spool)
     assert list(spool.iterdir()) == []
-    outbox.add(letter(1))
+    queue.append(request(1))
     assert len(list(spool.iterdir())) == 1
-    outbox.drop_first()
+    queue.drop_first()
     assert list(spool.iterdir()) == []
-    outbox.add(letter(2))
-    outbox.close()
-    assert [left.letters for left in waiting(spool)] == [[letter(2)]]
+    queue.append(request(2))
+    queue.close()
+    assert [left.requests for left in spool_files(spool)] == [[request(2)]]
 
 
-def test_what_a_killed_run_has_written_is_there_up_to_its_last_whole_line(spool: Path) -> None:
-    outbox = Outbox(URL, spool)
-    outbox.add(letter(1))
-    outbox.add(letter(2))
+def test_a_killed_runs_file_is_read_up_to_its_last_complete_line(spool: Path) -> None:
+    queue = RequestQueue(URL, spool)
+    queue.append(request(1))
+    queue.append(request(2))
     (path,) = spool.iterdir()
     path.write_bytes(path.read_bytes()[:-9])
-    (left,) = waiting(spool)
-    assert (left.url, left.letters) == (URL, [letter(1)])
-    outbox.close()
+    (left,) = spool_files(spool)
+    assert (left.url, left.requests) == (URL, [request(1)])
+    queue.close()
 
 
-def test_a_run_that_lives_keeps_its_letters_to_itself(spool: Path) -> None:
-    outbox = Outbox(URL, spool)
-    outbox.add(letter(1))
-    (left,) = waiting(spool)
-    with taken(left) as others:
+def test_no_other_process_takes_the_requests_of_a_running_one(spool: Path) -> None:
+    queue = RequestQueue(URL, spool)
+    queue.append(request(1))
+    (left,) = spool_files(spool)
+    with claimed(left) as others:
         assert others is None
-    outbox.close()
-    with taken(left) as others:
+    queue.close()
+    with claimed(left) as others:
         assert others is not None
-        assert others.first == letter(1)
+        assert others.first == request(1)
 
 
-def test_what_was_sent_is_gone_and_what_was_not_stays(spool: Path) -> None:
+def test_sent_requests_are_removed_and_the_others_stay(spool: Path) -> None:
     left_behind(spool, 1, 2, 3)
-    (left,) = waiting(spool)
-    with taken(left) as outbox:
-        assert outbox is not None
-        outbox.drop_first()
-    assert waiting(spool)[0].letters == [letter(2), letter(3)]
-    with taken(left) as outbox:
-        assert outbox is not None
-        outbox.drop_first()
-        outbox.drop_first()
-    assert waiting(spool) == []
-    with taken(left) as outbox:
-        assert outbox is None
+    (left,) = spool_files(spool)
+    with claimed(left) as queue:
+        assert queue is not None
+        queue.drop_first()
+    assert spool_files(spool)[0].requests == [request(2), request(3)]
+    with claimed(left) as queue:
+        assert queue is not None
+        queue.drop_first()
+        queue.drop_first()
+    assert spool_files(spool) == []
+    with claimed(left) as queue:
+        assert queue is None
 
 
 def test_the_oldest_runs_are_dropped_when_there_is_no_room(
@@ -92,35 +97,35 @@ def test_the_oldest_runs_are_dropped_when_there_is_no_room(
     left_behind(spool, 2)
     monkeypatch.setattr(spool_module, "_MOST_BYTES", 200)
     left_behind(spool, 3)
-    assert [left.letters for left in waiting(spool)] == [[letter(2)], [letter(3)]]
+    assert [left.requests for left in spool_files(spool)] == [[request(2)], [request(3)]]
     assert "20200101T000000-0" in caplog.text
 
 
-def test_without_a_disk_letters_wait_in_memory_and_that_is_said_once(
+def test_without_a_disk_requests_wait_in_memory_with_one_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    outbox = Outbox(URL, tmp_path / "file")
-    outbox.add(letter(1))
-    outbox.add(letter(2))
-    assert len(outbox) == 2
-    assert caplog.text.count("wait in memory") == 1
-    outbox.close()
+    queue = RequestQueue(URL, tmp_path / "file")
+    queue.append(request(1))
+    queue.append(request(2))
+    assert len(queue) == 2
+    assert caplog.text.count("kept in memory only") == 1
+    queue.close()
 
 
 @pytest.mark.parametrize("content", ["", "[]\n", '{"version": 99, "url": "x"}\n', "\x00\xff", "{}"])
-def test_a_file_that_makes_no_sense_is_passed_over(spool: Path, content: str) -> None:
+def test_an_invalid_file_is_skipped(spool: Path, content: str) -> None:
     spool.mkdir(exist_ok=True)
     (spool / "broken.jsonl").write_text(content)
     left_behind(spool, 1)
-    assert [left.letters for left in waiting(spool)] == [[letter(1)]]
+    assert [left.requests for left in spool_files(spool)] == [[request(1)]]
 
 
-def test_letters_are_nobody_elses_to_read(tmp_path: Path) -> None:
-    outbox = Outbox(URL, tmp_path / "spool")
-    outbox.add(letter(1))
+def test_only_the_user_can_read_them(tmp_path: Path) -> None:
+    queue = RequestQueue(URL, tmp_path / "spool")
+    queue.append(request(1))
     assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
-    outbox.close()
+    queue.close()
 
 
 def test_a_lock_ends_with_its_file(spool: Path) -> None:
@@ -130,12 +135,26 @@ def test_a_lock_ends_with_its_file(spool: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_they_wait_where_the_user_says_or_where_state_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spool_is_where_the_user_says_or_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RHEOSTAT_SPOOL_DIR", "/some/where")
     assert spool_directory() == Path("/some/where")
     monkeypatch.delenv("RHEOSTAT_SPOOL_DIR")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert spool_directory() == Path("/state/rheostat/spool")
     monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert spool_directory() == Path("/home/somebody/.local/state/rheostat/spool")
+    monkeypatch.setenv("HOME", "/home/user")
+    assert spool_directory() == Path("/home/user/.local/state/rheostat/spool")
+
+
+def test_the_format_of_version_1_is_read(spool: Path) -> None:
+    spool.mkdir(exist_ok=True)
+    line = {
+        "method": "POST",
+        "path": "/v1/trials/1/observe",
+        "body": '{"epoch": 1}',
+        "answer": "ObserveAnswer",
+        "idempotency_key": "key-1",
+    }
+    (spool / "20260101T000000-0.jsonl").write_text(f'{{"version": 1, "url": "{URL}"}}\n{json.dumps(line)}\n')
+    (left,) = spool_files(spool)
+    assert (left.url, left.requests) == (URL, [request(1)])

@@ -13,7 +13,7 @@ CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocks
 WITHOUT_SYSTEM_CALL = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"}
 
 
-def test_steps_are_counted_always_and_noted_while_somebody_records() -> None:
+def test_steps_are_counted_always_and_recorded_during_a_recording() -> None:
     clock = StepClock()
     clock.step()
     clock.record()
@@ -28,7 +28,7 @@ def test_steps_are_counted_always_and_noted_while_somebody_records() -> None:
     assert clock.recorded().ends == []
 
 
-def test_a_step_ends_when_the_next_batch_is_asked_for_and_an_epoch_with_a_break() -> None:
+def test_a_step_ends_when_the_next_batch_is_requested_and_an_epoch_with_a_break() -> None:
     clock = StepClock()
     clock.record()
     assert [(batch, clock.steps) for batch in clock.steps_of("abc")] == [("a", 0), ("b", 1), ("c", 2)]
@@ -36,7 +36,7 @@ def test_a_step_ends_when_the_next_batch_is_asked_for_and_an_epoch_with_a_break(
     assert clock.recorded().breaks == [3]
 
 
-def test_an_interruption_is_noted_behind_the_last_step() -> None:
+def test_an_interruption_is_recorded_after_the_last_step() -> None:
     clock = StepClock()
     clock.record()
     clock.step()

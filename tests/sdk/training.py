@@ -10,7 +10,7 @@ LOAD = 0.9
 
 
 class FakeTraining:
-    """Runs steps on a fake GPU, which stands idle otherwise.
+    """Runs steps on a fake GPU, which is idle otherwise.
 
     Attributes:
         steps: How many were run.
@@ -31,12 +31,12 @@ class FakeTraining:
         self.steps += 1
 
     def rest(self, seconds: float) -> None:
-        """Let the GPU stand idle, as while something else is done."""
+        """Leave the GPU idle, as during something other than training."""
         self._gpu.load(0)
         sleep(seconds)
 
     def costs(self, limits_watts: Sequence[int], eta_knob: float) -> dict[int, float]:
-        """Give the truth: the cost of a unit of work under each limit, on a GPU that is warm.
+        """Return the true cost of a unit of work under each limit, on a GPU that is warm.
 
         As in fake_nvml.c: the clock follows the cube root of the power above idle, and warmth adds leakage.
         """

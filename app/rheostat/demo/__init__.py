@@ -1,1 +1,1 @@
-"""The demo: a real model, retrained again and again through a real server, on a simulated GPU."""
+"""The demo: a real model, retrained through a real server, on a simulated GPU."""

@@ -6,10 +6,10 @@ import typer
 
 
 def demo(
-    recurrences: Annotated[int, typer.Option(min=1, max=1000, help="How often the job recurs.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is random.")] = 1,
+    recurrences: Annotated[int, typer.Option(min=1, max=1000, help="Number of recurrences of the job.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")] = 1,
 ) -> None:
-    """Retrain a real model through a real server, on a simulated GPU: under a minute, needs no GPU."""
+    """Retrain a real model through a real server, on a simulated GPU. Takes under a minute, needs no GPU."""
     from rheostat.demo.show import show  # noqa: PLC0415
 
     show(recurrences, seed)

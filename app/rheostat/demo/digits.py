@@ -1,4 +1,4 @@
-"""The model that recurs: a small neural network that reads handwritten digits, really trained."""
+"""The model of the demo: a small neural network that recognises handwritten digits; it is really trained."""
 
 import numpy as np
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
@@ -7,7 +7,7 @@ from sklearn.neural_network import MLPClassifier  # type: ignore[import-untyped]
 from rheostat.schemas.server import JobSettings, LearningRate, Target
 
 BATCH_SIZES = [8, 16, 32, 64, 128, 256, 512]
-# What tutorials start from: batch size 32, and SGD with momentum 0.9 at a learning rate of 0.01.
+# The usual defaults of tutorials: batch size 32, and SGD with momentum 0.9 at a learning rate of 0.01.
 DEFAULT_BATCH_SIZE = 32
 DEFAULT_LEARNING_RATE = 0.01
 MOMENTUM = 0.9
@@ -17,12 +17,12 @@ TARGET_ACCURACY = 0.96
 MAX_EPOCHS = 60
 ETA_KNOB = 0.5
 
-# A multiple of every batch size: all steps of a run are then alike. The other 261 samples validate.
+# A multiple of every batch size, so that all steps of a run are alike. The other 261 samples validate.
 TRAINING_SAMPLES = 1536
 
 
 def job_settings(seed: int) -> JobSettings:
-    """Return what the job asks of Rheostat; all that is not said here is left to its defaults."""
+    """Return the settings of the job; the others keep their defaults."""
     return JobSettings(
         batch_sizes=BATCH_SIZES,
         default_batch_size=DEFAULT_BATCH_SIZE,
@@ -49,9 +49,9 @@ class Network:
     """A network in training.
 
     Args:
-        digits: What it learns.
+        digits: The data set.
         batch_size: Samples of one step.
-        learning_rate: Of stochastic gradient descent.
+        learning_rate: Learning rate of stochastic gradient descent.
         random: Draws the initial weights and the shuffles. A generator, since scikit-learn would shuffle every
             epoch alike from a seed.
     """

@@ -1,4 +1,4 @@
-"""A server and an agent for the demo alone: their own processes, their own files, gone afterwards."""
+"""Runs a server and an agent for the demo only, in processes and temporary directories of their own."""
 
 import os
 import re
@@ -20,10 +20,10 @@ _LONGEST_PARENT = 70
 
 @contextmanager
 def demo_server() -> Iterator[str]:
-    """Run a server with an empty database in a temporary directory, and give its address.
+    """Run a server with an empty database in a temporary directory; yields its address.
 
     Raises:
-        RheostatError: It did not start; the message has what it wrote to its standard error.
+        RheostatError: It did not start; the message has its standard error.
     """
     with _directory() as directory:
         database = f"sqlite:///{directory / 'demo.db'}"
@@ -37,9 +37,9 @@ def demo_agent() -> Iterator[NodeAgent]:
     """Run an agent with one simulated GPU in a temporary directory.
 
     Raises:
-        RheostatError: It did not start; the message has what it wrote to its standard error.
+        RheostatError: It did not start; the message has its standard error.
     """
-    # The name of a socket has room for 107 bytes, which a long TMPDIR uses up.
+    # The path of a Unix socket may have 107 bytes, fewer than a long TMPDIR takes.
     parent = None if len(gettempdir()) < _LONGEST_PARENT else "/tmp"  # noqa: S108
     with _directory(parent) as directory, NodeAgent(directory / "agent.sock") as agent:
         arguments = ("agent", "run", "--simulate", "1", "--runtime-dir", str(directory))
@@ -62,9 +62,9 @@ def _process(directory: Path, *arguments: str) -> Iterator["subprocess.Popen[byt
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            # The settings of a server or an agent that you run elsewhere are not meant for these.
+            # Settings of another server or agent do not apply to these.
             env={name: value for name, value in os.environ.items() if not name.startswith("RHEOSTAT_")},
-            # Ctrl-C reaches the demo alone, which can then still tell the server.
+            # Ctrl-C reaches the demo only, which can then still report to the server.
             start_new_session=True,
         )
     try:
@@ -73,11 +73,11 @@ def _process(directory: Path, *arguments: str) -> Iterator["subprocess.Popen[byt
         _stop(process)
 
 
-def _wait(process: "subprocess.Popen[bytes]", directory: Path, has_begun: Callable[[], bool], what: str) -> None:
+def _wait(process: "subprocess.Popen[bytes]", directory: Path, has_started: Callable[[], bool], what: str) -> None:
     give_up_at = monotonic() + _START_SECONDS
     while monotonic() < give_up_at:
         exited = process.poll() is not None
-        if has_begun():
+        if has_started():
             return
         if exited:
             break

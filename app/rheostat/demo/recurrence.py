@@ -1,4 +1,4 @@
-"""One recurrence of the job: tries until one reaches the target, through the server or as it always was."""
+"""Recurrences of the job: runs until one reaches the target, through the server or with the default."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from rheostat.sdk.node_agent import NodeAgent
 
 JOB_ID = "demo"
 
-# The server lets a run finish after it stopped three in a row, so that so many tries mean that something is wrong.
-_MOST_TRIES = 20
+# The server lets a run finish after it has stopped three in a row, so that this many runs mean a fault.
+_MOST_RUNS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """One run: what it trained with, and whether it reached the target."""
+class RunResult:
+    """One run: its batch size, and whether it reached the target."""
 
     batch_size: int
     converged: bool
@@ -38,93 +38,93 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """A recurrence that reached the target; time and energy sum up all its tries.
+    """A recurrence that reached the target; time and energy are those of all its runs.
 
     Attributes:
-        batch_size: Of the try that reached the target.
+        batch_size: Batch size of the run that reached the target.
         power_limit_watts: Its power limit at the end.
-        tries: How many runs it took.
+        runs: Number of runs.
         energy_joules: Simulated energy.
         time_seconds: Simulated time.
     """
 
     batch_size: int
     power_limit_watts: int
-    tries: int
+    runs: int
     energy_joules: float
     time_seconds: float
 
     @property
     def cost_joules(self) -> float:
-        """What the job minimises: energy, and time at the GPU's highest power, by its `eta_knob`."""
+        """The cost that the job minimises: energy, and time at the GPU's highest power, weighed by its `eta_knob`."""
         time_joules = DESCRIPTION.max_power_limit_watts * self.time_seconds
         return ETA_KNOB * self.energy_joules + (1 - ETA_KNOB) * time_joules
 
 
-Watch = Callable[[int, int, int, float], None]
-"""Is told batch size, power limit in watts, epoch and accuracy after every epoch."""
+OnEpoch = Callable[[int, int, int, float], None]
+"""Is called after every epoch with batch size, power limit in watts, epoch and accuracy."""
 
-Attempt = Callable[[SimulatedGpu, np.random.RandomState], Try]
+_TrainOnce = Callable[[SimulatedGpu, np.random.RandomState], RunResult]
 
 
-class Workshop:
+class RecurringJob:
     """Runs the recurrences of the job.
 
     Args:
-        client: Talks to the demo's server.
-        agent: Talks to the demo's node agent, whose GPU is simulated.
-        seed: With the number of the recurrence and of the try it gives each run its own initial weights and
-            shuffles; a recurrence and its baseline have the same.
-        watch: Is told of every epoch.
+        client: Client of the demo's server.
+        agent: Client of the demo's node agent, whose GPU is simulated.
+        seed: With the number of the recurrence and of the run it seeds initial weights and shuffles, which are the same
+            for a recurrence and its baseline.
+        on_epoch: Is called after every epoch.
     """
 
-    def __init__(self, client: Client, agent: NodeAgent, seed: int, watch: Watch) -> None:
+    def __init__(self, client: Client, agent: NodeAgent, seed: int, on_epoch: OnEpoch) -> None:
         self._client = client
         self._agent = agent
         self._seed = seed
-        self._watch = watch
+        self._on_epoch = on_epoch
         self._settings = job_settings(seed)
         self._digits = Digits()
 
     def with_rheostat(self, number: int) -> Recurrence:
-        """Run a recurrence as the server says."""
-        return self._until_converged(number, self._try_with_rheostat)
+        """Run a recurrence with what the server predicts."""
+        return self._until_converged(number, self._run_with_rheostat)
 
-    def as_always(self, number: int) -> Recurrence:
-        """Run a recurrence with the default batch size at full power; the server hears nothing of it."""
-        return self._until_converged(number, self._try_as_always)
+    def baseline(self, number: int) -> Recurrence:
+        """Run a recurrence with the default batch size at full power, without the server."""
+        return self._until_converged(number, self._run_baseline)
 
-    def _until_converged(self, number: int, attempt: Attempt) -> Recurrence:
+    def _until_converged(self, number: int, train_once: _TrainOnce) -> Recurrence:
         energy_joules = time_seconds = 0.0
-        for tries in range(1, _MOST_TRIES + 1):
+        for runs in range(1, _MOST_RUNS + 1):
             gpu = SimulatedGpu(self._agent)
-            run = attempt(gpu, np.random.RandomState([self._seed, number, tries]))
+            result = train_once(gpu, np.random.RandomState([self._seed, number, runs]))
             energy_joules += gpu.energy_joules
             time_seconds += gpu.time_seconds
-            if run.converged:
-                return Recurrence(run.batch_size, gpu.power_limit_watts, tries, energy_joules, time_seconds)
-        raise RheostatError(f"Recurrence {number} did not reach its target in {_MOST_TRIES} tries.")
+            if result.converged:
+                return Recurrence(result.batch_size, gpu.power_limit_watts, runs, energy_joules, time_seconds)
+        raise RheostatError(f"Recurrence {number} did not reach its target in {_MOST_RUNS} runs.")
 
-    def _try_with_rheostat(self, gpu: SimulatedGpu, random: np.random.RandomState) -> Try:
+    def _run_with_rheostat(self, gpu: SimulatedGpu, random: np.random.RandomState) -> RunResult:
         with self._client.trial(JOB_ID, self._settings, node_agent=self._agent) as trial:
             if trial.trial_id is None or trial.learning_rate is None:
-                raise ServerUnreachable("The demo's server does not answer any more.")
+                raise ServerUnreachable("The demo's server does not answer.")
             network = Network(self._digits, trial.batch_size, trial.learning_rate, random)
             slices = _slices(trial, gpu, network.steps_per_epoch)
             accuracy = 0.0
             for accuracy in self._epochs(network, gpu, slices):
-                decision = trial.report(accuracy, energy_joules=gpu.energy_joules, time_seconds=gpu.time_seconds)
-                if decision == "stop":
+                action = trial.report(accuracy, energy_joules=gpu.energy_joules, time_seconds=gpu.time_seconds)
+                if action == "stop":
                     break
-            return Try(trial.batch_size, accuracy >= TARGET_ACCURACY)
+            return RunResult(trial.batch_size, accuracy >= TARGET_ACCURACY)
 
-    def _try_as_always(self, gpu: SimulatedGpu, random: np.random.RandomState) -> Try:
+    def _run_baseline(self, gpu: SimulatedGpu, random: np.random.RandomState) -> RunResult:
         network = Network(self._digits, DEFAULT_BATCH_SIZE, DEFAULT_LEARNING_RATE, random)
         epochs = self._epochs(network, gpu, repeat(network.steps_per_epoch))
-        return Try(DEFAULT_BATCH_SIZE, any(accuracy >= TARGET_ACCURACY for accuracy in epochs))
+        return RunResult(DEFAULT_BATCH_SIZE, any(accuracy >= TARGET_ACCURACY for accuracy in epochs))
 
     def _epochs(self, network: Network, gpu: SimulatedGpu, slices: Iterator[int]) -> Iterator[float]:
-        """Train, slice after slice of so many steps, and give the accuracy after every epoch."""
+        """Train in slices of so many steps, and yield the accuracy after every epoch."""
         of_slice = 0
         for epoch in range(1, MAX_EPOCHS + 1):
             accuracy = network.train_one_epoch()
@@ -134,14 +134,14 @@ class Workshop:
                 steps = min(of_epoch, of_slice)
                 gpu.run(network.batch_size, steps)
                 of_epoch, of_slice = of_epoch - steps, of_slice - steps
-            self._watch(network.batch_size, gpu.power_limit_watts, epoch, accuracy)
+            self._on_epoch(network.batch_size, gpu.power_limit_watts, epoch, accuracy)
             yield accuracy
 
 
 def _slices(trial: RunningTrial, gpu: SimulatedGpu, steps_per_epoch: int) -> Iterator[int]:
-    """Set the limit of the next steps and give their number: first the limits to be measured, then the best one.
+    """Set the limit of the next steps and yield their number: first the limits to measure, then the best one.
 
-    A trainer on a real GPU would only say `trial.steps(loader)`; here time is simulated, too.
+    A trainer on a real GPU only calls `trial.steps(loader)`; here time is simulated too.
     """
     steps = max(1, steps_per_epoch // max(1, len(trial.profile_power_limits_watts)))
     while trial.profile_power_limits_watts:

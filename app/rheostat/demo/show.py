@@ -1,4 +1,4 @@
-"""What the demo shows: progress, one table, and what to do next."""
+"""Shows the demo: progress, one table, and what to do next."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -12,18 +12,18 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rheostat.demo.digits import DEFAULT_BATCH_SIZE, TARGET_ACCURACY
 from rheostat.demo.processes import demo_agent, demo_server
-from rheostat.demo.recurrence import Recurrence, Watch, Workshop
+from rheostat.demo.recurrence import OnEpoch, Recurrence, RecurringJob
 from rheostat.demo.simulated_gpu import DESCRIPTION
 from rheostat.sdk import Client
 
 Pair = tuple[Recurrence, Recurrence]
-"""A recurrence with Rheostat, and the same as always."""
+"""A recurrence with Rheostat, and its baseline."""
 
 _NEXT = f"""\
-Cost: half the energy, and half the time at {DESCRIPTION.max_power_limit_watts} W, in joules.
+Cost: half the energy, plus half the time at {DESCRIPTION.max_power_limit_watts} W, in joules.
 
 What to do next:
-  rheostat serve       starts a server of your own; then, in your trainer:
+  rheostat serve       starts a server; then, in your trainer:
 
   from rheostat import Client, JobSettings
   with Client() as client:
@@ -32,24 +32,24 @@ What to do next:
               ...
           trial.report(accuracy)              # answers "continue" or "stop"
 
-  rheostat agent       as root on each GPU node, sets the power limits and always puts them back.
+  rheostat agent       as root on each GPU node, sets the power limits and always restores them.
 """
 
 
 def show(recurrences: int, seed: int) -> None:
-    """Run the demo and print what came of it.
+    """Run the demo and print its results.
 
     Raises:
-        RheostatError: The server did not start or went away.
+        RheostatError: The server did not start, or ended.
     """
     console = Console(highlight=False)
     console.print(
-        f"A network that reads handwritten digits is retrained {recurrences} times to {TARGET_ACCURACY:.0%} "
-        f"accuracy: with Rheostat, and as always (batch size {DEFAULT_BATCH_SIZE}, "
+        f"A network that recognises handwritten digits is retrained {recurrences} times to {TARGET_ACCURACY:.0%} "
+        f"accuracy: with Rheostat, and with the default (batch size {DEFAULT_BATCH_SIZE}, "
         f"{DESCRIPTION.max_power_limit_watts} W). Training is real, through a real server and a real node agent.\n"
         "[bold]The GPU is simulated[/bold], after published measurements of a V100: no joule was measured.\n"
     )
-    # Matrices this small are multiplied faster by one thread than by several.
+    # One thread multiplies matrices this small faster than several.
     with (
         _terminated_by_exception(),
         threadpool_limits(1),
@@ -57,28 +57,28 @@ def show(recurrences: int, seed: int) -> None:
         demo_agent() as agent,
         Client(url, token="") as client,
     ):
-        pairs = _run(console, partial(Workshop, client, agent, seed), recurrences)
+        pairs = _run(console, partial(RecurringJob, client, agent, seed), recurrences)
     console.print(table(pairs), summary(pairs), _NEXT, sep="\n\n", end="")
 
 
-def _run(console: Console, open_workshop: Callable[[Watch], Workshop], recurrences: int) -> list[Pair]:
+def _run(console: Console, open_job: Callable[[OnEpoch], RecurringJob], recurrences: int) -> list[Pair]:
     pairs: list[Pair] = []
     with console.status("") as status:
 
-        def watch(batch_size: int, power_limit_watts: int, epoch: int, accuracy: float) -> None:
+        def on_epoch(batch_size: int, power_limit_watts: int, epoch: int, accuracy: float) -> None:
             status.update(
                 f"recurrence {len(pairs) + 1} of {recurrences}: batch size {batch_size} at {power_limit_watts} W, "
                 f"epoch {epoch}, accuracy {accuracy:.1%}"
             )
 
-        workshop = open_workshop(watch)
+        job = open_job(on_epoch)
         for number in range(1, recurrences + 1):
-            ours = workshop.with_rheostat(number)
-            pairs.append((ours, workshop.as_always(number)))
+            ours = job.with_rheostat(number)
+            pairs.append((ours, job.baseline(number)))
             if not console.is_terminal:
                 console.print(
                     f"recurrence {number} of {recurrences}: batch size {ours.batch_size} "
-                    f"at {ours.power_limit_watts} W, tries: {ours.tries}"
+                    f"at {ours.power_limit_watts} W, runs: {ours.runs}"
                 )
     return pairs
 
@@ -86,41 +86,41 @@ def _run(console: Console, open_workshop: Callable[[Watch], Workshop], recurrenc
 def table(pairs: Sequence[Pair]) -> Table:
     """Return all recurrences, each against its baseline."""
     grid = Table(title="Each recurrence against the default at full power (simulated GPU)")
-    for heading in ("run", "batch", "watts", "tries", "joules", "default", "seconds", "default", "cost"):
+    for heading in ("no.", "batch", "watts", "runs", "joules", "default", "seconds", "default", "cost"):
         grid.add_column(heading, justify="right")
-    for number, (ours, always) in enumerate(pairs, start=1):
+    for number, (ours, baseline) in enumerate(pairs, start=1):
         grid.add_row(
             f"{number}",
             f"{ours.batch_size}",
             f"{ours.power_limit_watts}",
-            f"{ours.tries}",
+            f"{ours.runs}",
             f"{ours.energy_joules:.0f}",
-            f"{always.energy_joules:.0f}",
+            f"{baseline.energy_joules:.0f}",
             f"{ours.time_seconds:.1f}",
-            f"{always.time_seconds:.1f}",
-            f"{-saved_percent([(ours, always)], 'cost_joules'):+.0f} %",
+            f"{baseline.time_seconds:.1f}",
+            f"{-saved_percent([(ours, baseline)], 'cost_joules'):+.0f} %",
         )
     return grid
 
 
 def summary(pairs: Sequence[Pair]) -> str:
-    """Return what was saved over all recurrences, and over the latest quarter of them."""
+    """Return the savings over all recurrences, and over the latest quarter of them."""
     latest = pairs[-max(1, len(pairs) // 4) :]
-    return f"All {len(pairs)}, with every exploration and stopped try: {_saved(pairs)}\n" + (
+    return f"All {len(pairs)}, with all exploration and stopped runs: {_saved(pairs)}\n" + (
         f"The latest {len(latest)} alone: {_saved(latest)}"
     )
 
 
 def saved_percent(pairs: Sequence[Pair], figure: str) -> float:
-    """Return the share of the baselines' sum that was saved; negative when more was used.
+    """Return the share of the baselines' sum that is saved; negative when more is used.
 
     Args:
         pairs: Recurrences and their baselines.
         figure: Name of an attribute of :class:`Recurrence`.
     """
     ours = sum(getattr(pair[0], figure) for pair in pairs)
-    always = sum(getattr(pair[1], figure) for pair in pairs)
-    return float(100 * (1 - ours / always))
+    baseline = sum(getattr(pair[1], figure) for pair in pairs)
+    return float(100 * (1 - ours / baseline))
 
 
 def _saved(pairs: Sequence[Pair]) -> str:
@@ -133,7 +133,7 @@ def _saved(pairs: Sequence[Pair]) -> str:
 
 @contextmanager
 def _terminated_by_exception() -> Iterator[None]:
-    """Let a termination signal unwind the stack, so that the server and its files go with the demo."""
+    """Let a termination signal unwind the stack, so that the server and its files are removed."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""The simulated GPU of the demo's agent, stepped through at once instead of in its own time."""
+"""The simulated GPU of the demo's agent: its steps run at once, in simulated time."""
 
 from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS, MIN_POWER_LIMIT_WATTS, MODEL
 from rheostat.schemas.agent import SimulatedSteps
@@ -14,7 +14,7 @@ DESCRIPTION = Gpu(
 
 
 class SimulatedGpu:
-    """Counts the time and the energy of the steps that are run on it, under whatever limit the agent has set.
+    """Adds up the simulated time and energy of the steps that run on it, under the limit that the agent has set.
 
     Attributes:
         power_limit_watts: The limit in force at the latest steps.
@@ -22,7 +22,7 @@ class SimulatedGpu:
         energy_joules: Simulated energy of all steps so far.
 
     Args:
-        agent: The agent; its first GPU is the one.
+        agent: The agent; its first GPU is used.
     """
 
     def __init__(self, agent: NodeAgent) -> None:
@@ -33,7 +33,7 @@ class SimulatedGpu:
         self.energy_joules = 0.0
 
     def run(self, samples: int, steps: int) -> None:
-        """Run training steps over so many samples each."""
+        """Run training steps of so many samples each."""
         usage = self._agent.simulate_steps(SimulatedSteps(gpu=self._gpu, batch_size=samples, steps=steps))
         self.power_limit_watts = round(usage.power_limit_watts)
         self.time_seconds += usage.time_seconds

@@ -1,1 +1,1 @@
-"""`rheostat run`: wraps any training command, which need not know of Rheostat."""
+"""`rheostat run`: runs any training command as a trial, without a change to the command."""

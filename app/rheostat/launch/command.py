@@ -10,16 +10,16 @@ from typing import Annotated
 import typer
 
 REFUSED = 125
-"""Exit code when nothing was run, as that of `env` and `timeout`."""
+"""Exit code when nothing was run, as of `env` and `timeout`."""
 
-_setting = partial(typer.Option, show_default=False, rich_help_panel="What is asked of Rheostat")
-_metric = partial(typer.Option, rich_help_panel="Where the metric is")
-_hardware = partial(typer.Option, rich_help_panel="What it trains on")
-_end = partial(typer.Option, rich_help_panel="How it is ended")
+_setting = partial(typer.Option, show_default=False, rich_help_panel="Settings of the job")
+_metric = partial(typer.Option, rich_help_panel="Where to read the metric")
+_hardware = partial(typer.Option, rich_help_panel="Hardware")
+_end = partial(typer.Option, rich_help_panel="How to end the command")
 
 
 class Scaling(StrEnum):
-    """How the learning rate follows the batch size."""
+    """How the learning rate scales with the batch size."""
 
     LINEAR = "linear"
     SQRT = "sqrt"
@@ -28,70 +28,84 @@ class Scaling(StrEnum):
 
 def run(
     *,
-    command: Annotated[list[str], typer.Argument(help="What to run, with its arguments.", show_default=False)],
+    command: Annotated[list[str], typer.Argument(help="The command with its arguments.", show_default=False)],
     job: Annotated[str, typer.Option(help="Name of the job, the same in every run.", show_default=False)],
     config: Annotated[Path | None, _setting(help="TOML file with these settings.")] = None,
-    batch_sizes: Annotated[str | None, _setting(help="Which may be tried, as 32,64,128.")] = None,
-    default_batch_size: Annotated[int | None, _setting(help="The one you would have used.")] = None,
-    target: Annotated[str | None, _setting(help="As 'accuracy>=0.96' or 'loss<=0.3'.")] = None,
-    max_epochs: Annotated[int | None, _setting(help="A run has failed by then.")] = None,
-    learning_rate: Annotated[float | None, _setting(help="At the default batch size.")] = None,
-    lr_scaling: Annotated[Scaling | None, _setting(help="How it follows the batch size.")] = None,
+    batch_sizes: Annotated[str | None, _setting(help="Batch sizes that may be tried: 32,64,128.")] = None,
+    default_batch_size: Annotated[int | None, _setting(help="The batch size that you would use otherwise.")] = None,
+    target: Annotated[str | None, _setting(help="Target metric: 'accuracy>=0.96' or 'loss<=0.3'.")] = None,
+    max_epochs: Annotated[
+        int | None, _setting(help="A run that has not reached its target by then has failed.")
+    ] = None,
+    learning_rate: Annotated[float | None, _setting(help="Learning rate at the default batch size.")] = None,
+    lr_scaling: Annotated[Scaling | None, _setting(help="How it scales with the batch size.")] = None,
     eta_knob: Annotated[float | None, _setting(help="Weight of energy against time, 0 to 1.")] = None,
     beta_knob: Annotated[
         float | None, _setting(help="A run is stopped at this multiple of the lowest cost; 0: never.")
     ] = None,
-    max_slowdown: Annotated[float | None, _setting(help="Longest epoch allowed; 1.1: a tenth longer.")] = None,
-    power_limits: Annotated[str | None, _setting(help="Which may be set, as 150,200,250.")] = None,
-    power_limit_step: Annotated[int | None, _setting(help="Step through the GPU's range, in watts.")] = None,
-    policy: Annotated[str | None, _setting(help="Who decides.")] = None,
-    window_size: Annotated[int | None, _setting(help="How many latest runs count; 0: all.")] = None,
-    seed: Annotated[int | None, _setting(help="Seed of the decisions.")] = None,
+    max_slowdown: Annotated[
+        float | None, _setting(help="Longest epoch allowed; 1.1: 10 % longer than at the fastest power limit.")
+    ] = None,
+    power_limits: Annotated[str | None, _setting(help="Power limits that may be set: 150,200,250.")] = None,
+    power_limit_step: Annotated[
+        int | None, _setting(help="Step through the GPU's range of power limits, in watts.")
+    ] = None,
+    policy: Annotated[str | None, _setting(help="Name of the policy.")] = None,
+    window_size: Annotated[int | None, _setting(help="Number of latest runs that count; 0: all.")] = None,
+    seed: Annotated[int | None, _setting(help="Random seed of the decisions.")] = None,
     metric_pattern: Annotated[
         str | None,
-        _metric(help="Regular expression of a line of output; groups: metric, and epoch.", show_default=False),
+        _metric(
+            help="Regular expression of a line of output; groups: metric, and optionally epoch.", show_default=False
+        ),
     ] = None,
     metrics_file: Annotated[
-        str | None, _metric(help="JSON lines or CSV with the metric, by its name, and epoch.", show_default=False)
+        str | None,
+        _metric(help="JSON lines or CSV with the metric under its name, and optionally epoch.", show_default=False),
     ] = None,
-    first_epoch: Annotated[float, _metric(help="The number that the command gives its first epoch.")] = 1,
+    first_epoch: Annotated[float, _metric(help="The number of the command's first epoch.")] = 1,
     gpus: Annotated[
         str | None,
         _hardware(
-            help="Numbers or UUIDs. (Default: RHEOSTAT_GPUS, else CUDA_VISIBLE_DEVICES, else the first.)",
+            help="Numbers or UUIDs of the GPUs. (Default: RHEOSTAT_GPUS, else CUDA_VISIBLE_DEVICES, else the first.)",
             show_default=False,
         ),
     ] = None,
     gpu: Annotated[
         str | None,
-        _hardware(help="What they are, where no agent tells, as 'Tesla V100:100-250'.", show_default=False),
+        _hardware(
+            help="Model and range of power limits, needed without an agent: 'Tesla V100:100-250'.", show_default=False
+        ),
     ] = None,
-    gpu_count: Annotated[int, _hardware(min=1, help="How many, with --gpu.")] = 1,
+    gpu_count: Annotated[int, _hardware(min=1, help="Number of GPUs, with --gpu.")] = 1,
     max_batch_size: Annotated[
-        int | None, _hardware(min=1, help="Largest batch size that fits.", show_default=False)
+        int | None, _hardware(min=1, help="Largest batch size that fits this machine.", show_default=False)
     ] = None,
-    stop_signal: Annotated[str, _end(help="What tells the command to end.")] = "SIGTERM",
-    stop_grace: Annotated[float, _end(min=0, help="Seconds from there to SIGKILL.")] = 30,
+    stop_signal: Annotated[str, _end(help="Signal that asks the command to end.")] = "SIGTERM",
+    stop_grace: Annotated[float, _end(min=0, help="Seconds from that signal to SIGKILL.")] = 30,
     server: Annotated[
-        str | None, typer.Option(envvar="RHEOSTAT_URL", help="(Default: http://127.0.0.1:8420.)", show_default=False)
+        str | None,
+        typer.Option(
+            envvar="RHEOSTAT_URL", help="Address of the server. (Default: http://127.0.0.1:8420.)", show_default=False
+        ),
     ] = None,
     server_patience: Annotated[
-        float, typer.Option(min=0, help="Seconds to try to reach it before going on without.")
+        float, typer.Option(min=0, help="Seconds to retry before the run goes on without the server.")
     ] = 10,
     key: Annotated[
         str | None,
-        typer.Option(help="Names this run: started again with it, it is the same trial.", show_default=False),
+        typer.Option(help="Identifies this run: a restart with the same key is the same trial.", show_default=False),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say only what is wrong.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
 ) -> None:
-    """Run any training command with the batch size and power limit that cost least.
+    """Run any training command with the batch size and power limit of the lowest cost.
 
     In its arguments {batch_size}, {per_device_batch_size}, {learning_rate}, {epochs}, {seed} and {trial_id} are
-    replaced; its environment has them as RHEOSTAT_BATCH_SIZE and so on. A registered job needs no settings.
+    replaced; its environment has them as RHEOSTAT_BATCH_SIZE and so on. A job that is registered needs no settings.
     """
     from rheostat.errors import RheostatError
     from rheostat.launch import settings as reading
-    from rheostat.launch.plan import Plan, check
+    from rheostat.launch.plan import LaunchPlan, check
     from rheostat.launch.run import run_trial
     from rheostat.launch.signals import signal_number
     from rheostat.sdk.client import Client
@@ -115,7 +129,7 @@ def run(
             "seed": seed,
         }
         given = reading.given_settings(options, config)
-        plan = Plan(command, metrics_file, metric_pattern, first_epoch, signal_number(stop_signal), stop_grace)
+        plan = LaunchPlan(command, metrics_file, metric_pattern, first_epoch, signal_number(stop_signal), stop_grace)
         described = reading.gpu(gpu, gpu_count)
         with Client(server, retry_for_seconds=server_patience) as client:
             settings = given or reading.registered_settings(client, job)

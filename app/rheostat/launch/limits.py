@@ -1,4 +1,4 @@
-"""Measures power limits by epochs, where the steps of a command cannot be seen."""
+"""Measures power limits over whole epochs, because the steps of a command are not visible."""
 
 import logging
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment of a run, and its energy up to then; None when that is unknown."""
+    """A moment of a run, and its energy up to then; None when unknown."""
 
     epoch: float
     at_seconds: float
@@ -21,10 +21,10 @@ class Mark:
 
 
 class EpochLimits:
-    """Trains under each limit that the server wants to know, from one report to the next, then under the best.
+    """Measures each limit that the server asks for from one report to the next, then sets the best one.
 
-    Such an interval has an evaluation in it, as every epoch of the command has. The one before the first report also
-    has the command's start in it, and is not used.
+    Such an interval includes an evaluation, as every epoch of the command does. The one before the first report
+    includes the command's start, and is not used.
 
     Args:
         trial: The run, entered.
@@ -42,11 +42,11 @@ class EpochLimits:
             self._train_under(wanted[0])
 
     def mark(self, epoch: float) -> Mark | None:
-        """Note where the run is; None when nothing is measured."""
+        """Return where the run is now; None when nothing is measured."""
         return None if self._watts is None else Mark(epoch, monotonic(), self._trial.energy_joules())
 
     def take(self, mark: Mark | None) -> None:
-        """Measure what lies between the last mark and this one, and go on to the next limit."""
+        """Measure from the last mark to this one, and go on to the next limit."""
         if self._watts is None or mark is None:
             return
         if self._begun is None:
@@ -54,7 +54,7 @@ class EpochLimits:
             return
         if mark.at_seconds - self._begun.at_seconds < self._shortest_seconds:
             return
-        # Set once more, it tells whether the limit was there to the end.
+        # Setting it again checks that the limit was in force to the end.
         if (found := self._measurement(self._begun, mark, self._watts)) and self._trial.limit_power(self._watts):
             best = self._trial.measured([found])
             if wanted := self._trial.profile_power_limits_watts:
@@ -70,7 +70,7 @@ class EpochLimits:
     @staticmethod
     def _measurement(begun: Mark, ended: Mark, watts: int) -> PowerLimitMeasurement | None:
         if begun.energy_joules is None or ended.energy_joules is None or ended.energy_joules <= begun.energy_joules:
-            _log.info("Power limits are not measured any more: the energy is unknown.")
+            _log.info("Profiling of power limits ends: the energy is unknown.")
             return None
         return PowerLimitMeasurement(
             power_limit_watts=watts,

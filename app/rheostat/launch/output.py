@@ -1,4 +1,4 @@
-"""Passes a command's output through, byte for byte and at once, and looks at it on the way."""
+"""Copies a command's output, byte for byte and at once, and reads it on the way."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from threading import Thread
 
 _CHUNK_BYTES = 2**16
 _TAIL_BYTES = 2**14
-# More than a pipe holds: what came before the end is passed on, but not for ever what is written after it.
+# More than a pipe holds: all that was written before the command ended is copied, but not all that is written later.
 _LAST_BYTES = 2**20
 _LAST_MILLISECONDS = 50
 _OUT_OF_MEMORY = re.compile(
@@ -21,79 +21,79 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
-class Passage:
-    """One output of a command, from its end to ours. Where ours is a terminal, the command sees one, too.
+class OutputRelay:
+    """Copies one output of a command to ours. If ours is a terminal, the command gets a terminal too.
 
     Attributes:
         theirs: The descriptor to start the command with.
 
     Args:
-        ours: Where the bytes go.
-        see: Is shown them, in a thread.
+        ours: The descriptor to copy to.
+        read: Is called with the bytes, in a thread.
     """
 
-    def __init__(self, ours: int, see: Callable[[bytes], None]) -> None:
+    def __init__(self, ours: int, read: Callable[[bytes], None]) -> None:
         self._ours = ours
-        self._see = see
+        self._read = read
         self._terminal = os.isatty(ours)
         self._source, self.theirs = _terminal_like(ours) if self._terminal else os.pipe()
-        self._finishing = os.eventfd(0, os.EFD_CLOEXEC)
+        self._ended = os.eventfd(0, os.EFD_CLOEXEC)
         self._tail = b""
-        self._thread = Thread(target=self._pass, name=f"rheostat-output-{ours}", daemon=True)
+        self._thread = Thread(target=self._copy, name=f"rheostat-output-{ours}", daemon=True)
 
     def start(self) -> None:
-        """Begin to pass on; the command has been started, or never will be."""
+        """Begin to copy, once the command is started or has failed to start."""
         os.close(self.theirs)
         self._thread.start()
 
     def finish(self) -> None:
-        """Pass on the last bytes; the command has ended, and what it has left behind is not waited for."""
-        os.eventfd_write(self._finishing, 1)
+        """Copy the last bytes once the command has ended; processes that it left behind are not waited for."""
+        os.eventfd_write(self._ended, 1)
         self._thread.join()
-        os.close(self._finishing)
+        os.close(self._ended)
 
     def resize(self) -> None:
-        """Let the command's terminal be as large as ours."""
+        """Set the size of the command's terminal to that of ours."""
         if self._terminal:
             with suppress(OSError):
                 _copy_size(self._ours, self._source)
 
-    def tells_of_memory(self) -> bool:
-        """Whether the last of it speaks of memory that was not to be had."""
+    def shows_out_of_memory(self) -> bool:
+        """Return whether the end of the output reports an out-of-memory error."""
         return _OUT_OF_MEMORY.search(self._tail) is not None
 
-    def _pass(self) -> None:
+    def _copy(self) -> None:
         sources = select.poll()
         sources.register(self._source, select.POLLIN)
-        sources.register(self._finishing, select.POLLIN)
+        sources.register(self._ended, select.POLLIN)
         try:
-            while self._finishing not in dict(sources.poll()):
-                if self._pass_some() == 0:
+            while self._ended not in dict(sources.poll()):
+                if self._copy_some() == 0:
                     return
-            sources.unregister(self._finishing)
+            sources.unregister(self._ended)
             left = _LAST_BYTES
             while left > 0 and sources.poll(_LAST_MILLISECONDS):
-                some = self._pass_some()
+                some = self._copy_some()
                 left -= some or left
         except OSError:
-            pass  # nobody reads ours any more; the command learns it when it writes, as it would without us
+            pass  # ours is closed; the command gets an error when it writes, as it would without us
         finally:
             os.close(self._source)
 
-    def _pass_some(self) -> int:
-        """Pass on what there is, and return how much; 0: nobody can write any more."""
-        data = _read(self._source)
+    def _copy_some(self) -> int:
+        """Copy what is there, and return how much; 0: no process has the other end open."""
+        data = _read_some(self._source)
         if data:
             _write(self._ours, data)
             self._tail = (self._tail + data)[-_TAIL_BYTES:]
-            self._see(data)
+            self._read(data)
         return len(data)
 
 
 def _terminal_like(terminal: int) -> tuple[int, int]:
     ours, theirs = os.openpty()
     attributes = termios.tcgetattr(theirs)
-    attributes[1] &= ~termios.OPOST  # our terminal sees to the ends of lines
+    attributes[1] &= ~termios.OPOST  # our terminal converts the ends of lines
     termios.tcsetattr(theirs, termios.TCSANOW, attributes)
     with suppress(OSError):
         _copy_size(terminal, ours)
@@ -104,11 +104,11 @@ def _copy_size(source: int, destination: int) -> None:
     fcntl.ioctl(destination, termios.TIOCSWINSZ, fcntl.ioctl(source, termios.TIOCGWINSZ, bytes(8)))
 
 
-def _read(source: int) -> bytes:
+def _read_some(source: int) -> bytes:
     try:
         return os.read(source, _CHUNK_BYTES)
     except OSError:
-        return b""  # so ends a terminal that nobody has open any more
+        return b""  # a terminal whose other end is closed
 
 
 def _write(destination: int, data: bytes) -> None:

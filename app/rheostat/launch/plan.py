@@ -1,6 +1,5 @@
-"""What to run, as the user says it."""
+"""What to run: the user's command and how to read its metric."""
 
-import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +8,20 @@ from rheostat.errors import ConfigurationError
 from rheostat.launch.readings import pattern_reader
 from rheostat.launch.templates import names_in
 from rheostat.schemas.server import JobSettings
+from rheostat.sdk.ranks import has_launcher
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LaunchPlan:
     """What to run, and how.
 
     Attributes:
         arguments: The command.
         metrics_file: File that it writes its metric to; may have placeholders.
-        metric_pattern: What the lines of its output look like that tell the metric.
+        metric_pattern: Regular expression of the lines of output that have the metric.
         first_epoch: The number that it gives its first epoch.
-        stop_signal: What it is told to end with.
-        stop_grace_seconds: How long it has to end then.
+        stop_signal: The signal that asks it to end.
+        stop_grace_seconds: Time from then to SIGKILL.
     """
 
     arguments: Sequence[str]
@@ -32,23 +32,23 @@ class Plan:
     stop_grace_seconds: float = 30.0
 
 
-def check(settings: JobSettings, plan: Plan) -> None:
-    """Find mistakes before anything begins.
+def check(settings: JobSettings, plan: LaunchPlan) -> None:
+    """Check the plan against the job's settings.
 
     Raises:
-        ConfigurationError: There is one.
+        ConfigurationError: They do not fit.
     """
     if "learning_rate" in placeholders(plan) and settings.learning_rate is None:
         raise ConfigurationError(
-            "The command has {learning_rate}, but the job names none.",
+            "The command has {learning_rate}, but the job has no learning rate.",
             hint="Give --learning-rate and --lr-scaling, or write {{learning_rate}} for the text itself.",
         )
     if settings.target is not None and plan.metrics_file is None and plan.metric_pattern is None:
         raise ConfigurationError(
-            f"The job's target is {settings.target.metric!r}, but nothing tells it.",
+            f"The job's target metric is {settings.target.metric!r}, but no option says where to read it.",
             hint="Give --metric-pattern for lines of the output, or --metrics-file.",
         )
-    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+    if has_launcher():
         raise ConfigurationError(
             "`rheostat run` was started by a launcher of several processes.",
             hint="Put it around the launcher: rheostat run ... -- torchrun ...",
@@ -57,6 +57,6 @@ def check(settings: JobSettings, plan: Plan) -> None:
         pattern_reader(plan.metric_pattern)
 
 
-def placeholders(plan: Plan) -> set[str]:
+def placeholders(plan: LaunchPlan) -> set[str]:
     """Return which placeholders are used."""
     return names_in([*plan.arguments, plan.metrics_file or ""])

@@ -1,4 +1,4 @@
-"""The process of a command, with all that it starts."""
+"""The process of a command, with all processes that it starts."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from time import monotonic, sleep
 _LOOK_SECONDS = 0.02
 _VMSTAT = Path("/proc/vmstat")
 
-# What a terminal sends goes to all its processes at once; others send to one process, which looks after its own.
+# A terminal sends these to all processes of the group; other signals go to the command alone.
 _FOR_ALL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
 
 
@@ -19,13 +19,13 @@ class Command:
     """A command that runs in a process group of its own, so that it can be ended with all that it started.
 
     Attributes:
-        oom_killed: Whether the kernel ended a process for want of memory while this one ran, and this one by SIGKILL.
+        oom_killed: Whether SIGKILL ended it, and the kernel's OOM killer was active while it ran.
 
     Args:
         arguments: The program and its arguments.
         environment: Its environment.
-        stdout: Descriptor of its output.
-        stderr: Descriptor of its error output.
+        stdout: Descriptor of its standard output.
+        stderr: Descriptor of its standard error.
 
     Raises:
         OSError: It cannot be started.
@@ -36,12 +36,12 @@ class Command:
         stdin = subprocess.DEVNULL if os.isatty(0) else None
         self._oom_kills = oom_kills()
         self.oom_killed = False
-        self._process = subprocess.Popen(  # noqa: S603 -- to run what the user says is what this is for
+        self._process = subprocess.Popen(  # noqa: S603 -- the user's own command
             arguments, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, process_group=0
         )
 
     def signal(self, number: int) -> None:
-        """Send a signal: to the command, or to all its processes where a terminal would."""
+        """Send a signal to the command, or to all its processes if a terminal would."""
         if self._process.returncode is not None:
             return
         with suppress(ProcessLookupError):
@@ -56,17 +56,17 @@ class Command:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def wait(self) -> None:
-        """Wait until it has ended. Its number stays its own until :meth:`reap`, so that no signal goes astray."""
+        """Wait until it has ended. Its process id is not reused before :meth:`reap`, so no signal hits another one."""
         os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
 
     def reap(self) -> int:
-        """Return its exit code, once it has ended; the negative number of the signal that has ended it."""
+        """Return its exit code once it has ended; minus the number of the signal that ended it."""
         code = self._process.wait()
         self.oom_killed = code == -signal.SIGKILL and oom_kills() > self._oom_kills
         return code
 
     def end_rest(self, number: int, grace_seconds: float) -> None:
-        """End what it has left behind, at last by SIGKILL; call it after :meth:`reap`."""
+        """End the processes that it left behind, finally by SIGKILL; call it after :meth:`reap`."""
         give_up_at = monotonic() + grace_seconds
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
@@ -79,7 +79,7 @@ class Command:
 
 
 def oom_kills(vmstat: Path = _VMSTAT) -> int:
-    """Return how many processes the kernel has ended for want of memory since it started; 0 where it does not tell."""
+    """Return how many processes the kernel's OOM killer has ended since boot; 0 when unknown."""
     with suppress(OSError, ValueError):
         for line in vmstat.read_text().splitlines():
             name, _, count = line.partition(" ")

@@ -1,4 +1,4 @@
-"""Finds the metric in what a command writes: lines of its output that match a pattern, JSON lines, or CSV. Pure."""
+"""Reads the metric from lines that a command writes: by a pattern, from JSON lines, or from CSV. Pure."""
 
 import csv
 import json
@@ -22,8 +22,8 @@ class Reading:
     """An evaluation.
 
     Attributes:
-        metric: Value of the target metric; NaN when it is not told.
-        epoch: As the command counts; None when it does not tell.
+        metric: Value of the target metric; NaN when the line has none.
+        epoch: As the command counts; None when the line has none.
     """
 
     metric: float
@@ -31,23 +31,23 @@ class Reading:
 
 
 Reader = Callable[[str], Reading | None]
-"""Reads a line; None: it tells of no evaluation."""
+"""Reads a line; None: it is not an evaluation."""
 
 
-class Lines:
-    """Cuts bytes into finished lines. A line is what a terminal shows of it: not what a progress bar overwrote."""
+class LineSplitter:
+    """Splits bytes into complete lines, each as a terminal shows it: without what a progress bar overwrote."""
 
     def __init__(self) -> None:
         self._begun = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """Take more bytes; returns the lines that they finish."""
+        """Add bytes; return the lines that they complete."""
         *finished, self._begun = (self._begun + data).split(b"\n")
         self._begun = self._begun[-_LONGEST_LINE_BYTES:]
         return [_shown(line) for line in finished]
 
     def rest(self) -> list[str]:
-        """Return the line that was begun, if any: nothing follows."""
+        """Return the incomplete last line, if any, at the end of the output."""
         begun, self._begun = self._begun, b""
         return [_shown(begun)] if begun else []
 
@@ -61,10 +61,10 @@ def pattern_reader(pattern: str) -> Reader:
     """Return a reader of lines that match a regular expression.
 
     Args:
-        pattern: With the groups ``metric`` and, if the lines tell it, ``epoch``; or with one group, the metric.
+        pattern: Has the group ``metric`` and optionally ``epoch``; or one group, the metric.
 
     Raises:
-        ConfigurationError: It is no such expression.
+        ConfigurationError: It is not such an expression.
     """
     try:
         compiled = re.compile(pattern)
@@ -73,7 +73,7 @@ def pattern_reader(pattern: str) -> Reader:
     group: str | int = "metric" if "metric" in compiled.groupindex else 1
     if group == 1 and (compiled.groups != 1 or compiled.groupindex):
         raise ConfigurationError(
-            f"--metric-pattern {pattern!r} does not say where the metric is.",
+            f"--metric-pattern {pattern!r} does not say which group is the metric.",
             hint="Name the group: 'accuracy=(?P<metric>[0-9.eE+-]+)'.",
         )
 
@@ -87,7 +87,7 @@ def pattern_reader(pattern: str) -> Reader:
 
 
 class FileReader:
-    """Reads JSON lines or CSV, whichever a line is. A row that names the columns may come again at any time.
+    """Reads JSON lines or CSV, whichever a line is. A CSV header may come again at any time.
 
     Args:
         metric: Key or column of the metric; None: each line is an epoch.
@@ -99,7 +99,7 @@ class FileReader:
         self._missed = False
 
     def __call__(self, line: str) -> Reading | None:
-        """Read a line; None: it tells of no evaluation."""
+        """Read a line; None: it is not an evaluation."""
         if not line.strip():
             return None
         record = _json(line) if line.lstrip().startswith("{") else self._row(line)

@@ -1,4 +1,4 @@
-"""One run of a command as a trial."""
+"""Runs a command as a trial."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from hashlib import sha256
 from uuid import uuid4
 
 from rheostat.errors import ConfigurationError
-from rheostat.launch.plan import Plan, placeholders
+from rheostat.launch.plan import LaunchPlan, placeholders
 from rheostat.launch.supervisor import CommandEnded, Supervisor
 from rheostat.launch.templates import NAMES
 from rheostat.schemas.server import JobSettings
@@ -16,11 +16,11 @@ from rheostat.sdk.trial import RunningTrial
 _log = logging.getLogger(__name__)
 
 
-def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Plan) -> int:
-    """Run the command as a trial that was not entered yet; returns the exit code.
+def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: LaunchPlan) -> int:
+    """Run the command in a trial that is not entered yet; return the exit code.
 
     Raises:
-        RheostatError: It cannot begin.
+        RheostatError: The run cannot begin.
     """
     try:
         with trial:
@@ -32,14 +32,14 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Pla
         return ended.exit_code
 
 
-def _values(trial: RunningTrial, settings: JobSettings, plan: Plan) -> dict[str, str]:
-    """Return what stands for the placeholders."""
+def _values(trial: RunningTrial, settings: JobSettings, plan: LaunchPlan) -> dict[str, str]:
+    """Return the values of the placeholders."""
     name = trial.trial_id or f"local-{uuid4().hex}"
     share, rest = divmod(trial.batch_size, trial.gpu_count)
     if rest and "per_device_batch_size" in placeholders(plan):
         raise ConfigurationError(
-            f"The batch size {trial.batch_size} cannot be shared evenly by {trial.gpu_count} GPUs.",
-            hint="Give the job batch sizes that can.",
+            f"A batch size of {trial.batch_size} cannot be split equally over {trial.gpu_count} GPUs.",
+            hint=f"Give the job batch sizes that are multiples of {trial.gpu_count}.",
         )
     values = {
         "batch_size": str(trial.batch_size),
@@ -54,15 +54,15 @@ def _values(trial: RunningTrial, settings: JobSettings, plan: Plan) -> dict[str,
     return values
 
 
-def _environment(trial: RunningTrial, job_id: str, plan: Plan, values: Mapping[str, str]) -> dict[str, str]:
-    told = {f"RHEOSTAT_{name.upper()}": values.get(name) for name in NAMES}
-    told |= {
+def _environment(trial: RunningTrial, job_id: str, plan: LaunchPlan, values: Mapping[str, str]) -> dict[str, str]:
+    ours = {f"RHEOSTAT_{name.upper()}": values.get(name) for name in NAMES}
+    ours |= {
         "RHEOSTAT_JOB_ID": job_id,
         "RHEOSTAT_TRIAL_ID": trial.trial_id,
         "RHEOSTAT_POWER_LIMIT_WATTS": None if trial.power_limit_watts is None else str(trial.power_limit_watts),
     }
-    inherited = {name: value for name, value in os.environ.items() if name not in told}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
     if plan.metric_pattern is not None:
-        # Into a pipe Python writes in blocks, and a metric that comes late cannot end a run in time.
+        # Python writes into a pipe in blocks, so that the metric would come too late to end a run in time.
         inherited.setdefault("PYTHONUNBUFFERED", "1")
-    return inherited | {name: value for name, value in told.items() if value is not None}
+    return inherited | {name: value for name, value in ours.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a job asks of Rheostat: by options, from a file, or as it was registered."""
+"""Reads the job's settings: from options, from a file, or as they were registered."""
 
 import logging
 import re
@@ -35,7 +35,9 @@ def whole_numbers(option: str, text: str | None) -> list[int] | None:
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
-        raise ConfigurationError(f"{option} {text!r} is not a list of whole numbers.", hint="As: 32,64,128.") from None
+        raise ConfigurationError(
+            f"{option} {text!r} is not a list of whole numbers.", hint="Example: 32,64,128."
+        ) from None
 
 
 def target(text: str | None) -> dict[str, object] | None:
@@ -49,14 +51,15 @@ def target(text: str | None) -> dict[str, object] | None:
             value = float(found["value"])
     if found is None or value is None:
         raise ConfigurationError(
-            f"--target {text!r} is not a target.", hint="Write 'accuracy>=0.96' or 'loss<=0.3', in quotes."
+            f"--target {text!r} is not of the form metric>=value or metric<=value.",
+            hint="Write 'accuracy>=0.96' or 'loss<=0.3', in quotes.",
         )
     direction = "maximize" if found["sign"] == ">=" else "minimize"
     return {"metric": found["metric"], "value": value, "direction": direction}
 
 
 def gpu(text: str | None, count: int) -> Gpu | None:
-    """Read what GPUs are, as ``Tesla V100:100-250``: model, lowest and highest power limit."""
+    """Read a description of GPUs, as ``Tesla V100:100-250``: model, lowest and highest power limit."""
     if text is None:
         return None
     found = _GPU.fullmatch(text)
@@ -68,18 +71,20 @@ def gpu(text: str | None, count: int) -> Gpu | None:
                 min_power_limit_watts=int(found["lowest"]),
                 max_power_limit_watts=int(found["highest"]),
             )
-    raise ConfigurationError(f"--gpu {text!r} does not describe a GPU.", hint="As: 'Tesla V100:100-250', in watts.")
+    raise ConfigurationError(
+        f"--gpu {text!r} does not describe a GPU.", hint="Example: 'Tesla V100:100-250', in watts."
+    )
 
 
 def given_settings(options: Mapping[str, object], config: Path | None) -> JobSettings | None:
-    """Return the settings that options and a file give, options first; None when neither gives any.
+    """Return the settings from options and a file, options first; None when neither has any.
 
     Args:
-        options: By the names of the settings, ``learning_rate.default`` for one inside another; None: not given.
+        options: By the names of the settings, ``learning_rate.default`` for a nested one; None: not given.
         config: A TOML file with the fields of `JobSettings`.
 
     Raises:
-        ConfigurationError: The file cannot be read, or a setting is wrong.
+        ConfigurationError: The file cannot be read, or a setting is invalid.
     """
     settings = {} if config is None else _read(config)
     for name, value in options.items():
@@ -97,16 +102,16 @@ def given_settings(options: Mapping[str, object], config: Path | None) -> JobSet
     try:
         return JobSettings.model_validate(settings)
     except ValidationError as error:
-        raise ConfigurationError(_told(error, config)) from error
+        raise ConfigurationError(_explained(error, config)) from error
 
 
 def registered_settings(client: Client, job_id: str) -> JobSettings:
-    """Return the settings of a job that was registered; without a server, as they were when it last ran here.
+    """Return the settings of a registered job; without a server, as they were when it last ran on this machine.
 
     Raises:
-        ConfigurationError: It never was, or nobody can tell.
+        ConfigurationError: The job is not registered, or its settings are unknown.
     """
-    remembered = _memory(client.base_url, job_id)
+    cached = _cache_file(client.base_url, job_id)
     hint = "Give --batch-sizes, --default-batch-size and --max-epochs, or --config FILE."
     try:
         settings = client.get_job(job_id).settings
@@ -116,18 +121,18 @@ def registered_settings(client: Client, job_id: str) -> JobSettings:
                 f"The job {job_id} is not registered, and no settings are given.", hint=hint
             ) from error
         with suppress(OSError, ValidationError):
-            return JobSettings.model_validate_json(remembered.read_bytes())
-        why = f"The settings of job {job_id} are not given, and the server does not tell them: {error.message}"
+            return JobSettings.model_validate_json(cached.read_bytes())
+        why = f"No settings are given for job {job_id}, and the server does not return them: {error.message}"
         raise ConfigurationError(why, hint=hint) from error
     try:
-        remembered.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        remembered.write_text(settings.model_dump_json())
+        cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        cached.write_text(settings.model_dump_json())
     except OSError as error:
-        _log.info("The settings of the job are not kept for a time without a server: %s", error)
+        _log.info("The job's settings cannot be cached for runs without a server: %s", error)
     return settings
 
 
-def _memory(url: str, job_id: str) -> Path:
+def _cache_file(url: str, job_id: str) -> Path:
     name = sha256(f"{url}\n{job_id}".encode()).hexdigest()
     return spool_directory() / "jobs" / f"{name}.json"
 
@@ -139,8 +144,8 @@ def _read(config: Path) -> dict[str, object]:
         raise ConfigurationError(f"--config {config} cannot be read: {error}.") from error
 
 
-def _told(error: ValidationError, config: Path | None) -> str:
-    """Tell what is wrong with settings, by the names of the options."""
+def _explained(error: ValidationError, config: Path | None) -> str:
+    """Return what is wrong with the settings, by the names of the options."""
     problems = []
     for one in error.errors(include_url=False):
         path = ".".join(str(part) for part in one["loc"] if isinstance(part, str))
@@ -149,4 +154,4 @@ def _told(error: ValidationError, config: Path | None) -> str:
         named = f"{path} ({option})" if one["type"] != "extra_forbidden" else path
         problems.append(f"{named}: {'is missing' if one['type'] == 'missing' else one['msg']}")
     where = "" if config is None else f" (options and {config})"
-    return f"The job's settings are wrong{where}: {'; '.join(problems)}."
+    return f"The job's settings are invalid{where}: {'; '.join(problems)}."

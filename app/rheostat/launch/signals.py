@@ -1,4 +1,4 @@
-"""Passes the signals on that are meant for the command."""
+"""Forwards signals to the command."""
 
 import os
 import signal
@@ -10,14 +10,14 @@ from rheostat.errors import ConfigurationError
 from rheostat.launch.process import Command
 
 _ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
-_PASSED_ON = (*_ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
+_FORWARDED = (*_ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 
 
-class Signals:
-    """Passes on what is sent to this process, for the length of a block; what was ignored before stays so.
+class SignalForwarder:
+    """Forwards signals that this process gets, inside its block; ignored signals stay ignored.
 
     Attributes:
-        ended_by: The first signal that was to end the command.
+        ended_by: The first signal that asked the command to end.
 
     Args:
         resize: Is called when the terminal's size changes.
@@ -32,7 +32,7 @@ class Signals:
 
     def __enter__(self) -> Self:
         handlers = {
-            **dict.fromkeys((*_PASSED_ON, signal.SIGTSTP), self._take),
+            **dict.fromkeys((*_FORWARDED, signal.SIGTSTP), self._take),
             signal.SIGWINCH: lambda *_: self._resize(),
         }
         for number, handler in handlers.items():
@@ -45,18 +45,18 @@ class Signals:
             signal.signal(number, handler)
 
     def begin(self, command: Command) -> None:
-        """Pass on to this command, also what came before it began."""
+        """Forward to this command, including the signals that came before it began."""
         self._command = command
         for number in self._early:
-            self._pass_on(command, number)
+            self._forward(command, number)
 
     def _take(self, number: int, _: FrameType | None) -> None:
         if self._command is None:
             self._early.append(number)
         else:
-            self._pass_on(self._command, number)
+            self._forward(self._command, number)
 
-    def _pass_on(self, command: Command, number: int) -> None:
+    def _forward(self, command: Command, number: int) -> None:
         if self.ended_by is None and number in _ENDING:
             self.ended_by = number
         command.signal(number)
@@ -68,13 +68,15 @@ def signal_number(name: str) -> int:
     """Read the name of a signal, as ``SIGTERM`` or ``TERM``.
 
     Raises:
-        ConfigurationError: There is none of that name.
+        ConfigurationError: There is no signal of that name.
     """
     upper = name.upper()
     try:
         return signal.Signals[upper if upper.startswith("SIG") else f"SIG{upper}"]
     except KeyError:
-        raise ConfigurationError(f"--stop-signal {name!r} is not the name of a signal.", hint="As: SIGTERM.") from None
+        raise ConfigurationError(
+            f"--stop-signal {name!r} is not the name of a signal.", hint="Example: SIGTERM."
+        ) from None
 
 
 def signal_name(number: int) -> str:
@@ -82,4 +84,4 @@ def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"  # one of those for real-time use
+        return f"signal {number}"  # a real-time signal

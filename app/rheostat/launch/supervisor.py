@@ -1,4 +1,4 @@
-"""Looks after a command from its start to its end: reports what it tells, ends it when the server says so."""
+"""Runs a command from start to end: reports its metric, and ends it when the server answers "stop"."""
 
 import logging
 import signal
@@ -10,15 +10,14 @@ from threading import Event, Thread
 from time import monotonic
 
 from rheostat.launch.limits import EpochLimits
-from rheostat.launch.output import Passage
-from rheostat.launch.plan import Plan
+from rheostat.launch.output import OutputRelay
+from rheostat.launch.plan import LaunchPlan
 from rheostat.launch.process import Command
-from rheostat.launch.readings import FileReader, Lines, Reader, Reading, pattern_reader
-from rheostat.launch.signals import Signals, signal_name
-from rheostat.launch.tail import Tail
+from rheostat.launch.readings import FileReader, LineSplitter, Reader, Reading, pattern_reader
+from rheostat.launch.signals import SignalForwarder, signal_name
+from rheostat.launch.tail import FileTail
 from rheostat.launch.templates import fill
 from rheostat.schemas.server import JobSettings
-from rheostat.sdk.fallback import has_reached
 from rheostat.sdk.trial import RunningTrial
 
 _log = logging.getLogger(__name__)
@@ -26,17 +25,17 @@ _log = logging.getLogger(__name__)
 STOPPED, NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 124, 126, 127, 128
 """Exit codes, as those of `timeout` and of shells."""
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 _SIGNAL_SECONDS = 0.5
-"""A signal that comes between Python's last look for one and a wait is passed on only when that wait ends."""
+"""Longest wait: a signal that comes just before a wait begins is forwarded only when it ends."""
 
 
 class CommandEnded(Exception):
-    """Ends the trial's block before the target; what it is called tells the trial's outcome.
+    """Ends the trial's block before the target; its class determines the trial's outcome.
 
     Attributes:
-        exit_code: For whoever started this.
+        exit_code: Exit code of `rheostat run`.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -45,20 +44,20 @@ class CommandEnded(Exception):
 
 
 class Cancelled(CommandEnded):
-    """Nothing is to be learnt of it."""
+    """Nothing is learnt from the run."""
 
 
 class OutOfMemoryError(CommandEnded):
-    """The batch size was too large; the trial knows it by this name."""
+    """The batch size was too large; the trial recognises this class name."""
 
 
-class _Watch:
-    """Looks for the metric in one output."""
+class _MetricReader:
+    """Reads the metric from one output."""
 
     def __init__(self, reader: Reader | None, take: Callable[[Reading], None]) -> None:
         self._reader = reader
         self._take = take
-        self._lines = Lines()
+        self._lines = LineSplitter()
 
     def feed(self, data: bytes) -> None:
         if self._reader is not None:
@@ -74,28 +73,28 @@ class _Watch:
 
 
 class Supervisor:
-    """Looks after the command from its start to its end."""
+    """Runs the command from start to end."""
 
-    def __init__(self, trial: RunningTrial, settings: JobSettings, plan: Plan, values: Mapping[str, str]) -> None:
+    def __init__(self, trial: RunningTrial, settings: JobSettings, plan: LaunchPlan, values: Mapping[str, str]) -> None:
         self._trial = trial
         self._settings = settings
         self._plan = plan
         self._values = values
         self._events: SimpleQueue[Reading | None] = SimpleQueue()
         reader = None if plan.metric_pattern is None else pattern_reader(plan.metric_pattern)
-        self._watches = [_Watch(reader, self._events.put) for _ in (1, 2)]
-        self._outputs = [Passage(fd, watch.feed) for fd, watch in zip((1, 2), self._watches, strict=True)]
+        self._metrics = [_MetricReader(reader, self._events.put) for _ in (1, 2)]
+        self._outputs = [OutputRelay(fd, metric.feed) for fd, metric in zip((1, 2), self._metrics, strict=True)]
         self._ended = Event()
         self._limits = EpochLimits(trial)
         self._epoch: float | None = None
-        self._is_decided = self._is_reached = self._is_told_to_end = False
+        self._is_decided = self._is_reached = self._is_ended_by_us = False
         self._due: list[tuple[float, int]] = []
 
     def run(self, environment: Mapping[str, str]) -> int:
-        """Run it; returns its exit code, or raises what tells the trial how it ended."""
-        with Signals(self._resize) as signals:
+        """Run it; return the exit code, or raise a `CommandEnded` that determines the trial's outcome."""
+        with SignalForwarder(self._resize) as signals:
             file = None if self._plan.metrics_file is None else Path(fill(self._plan.metrics_file, self._values))
-            tail = None if file is None else Tail(file)
+            tail = None if file is None else FileTail(file)
             command = self._start(environment)
             signals.begin(command)
             Thread(target=self._await_end, args=(command,), name="rheostat-run-end", daemon=True).start()
@@ -103,11 +102,11 @@ class Supervisor:
             follower.start()
             self._attend(command)
             code = command.reap()
-            if self._is_told_to_end or signals.ended_by is not None:
+            if self._is_ended_by_us or signals.ended_by is not None:
                 command.end_rest(signals.ended_by or self._plan.stop_signal, self._plan.stop_grace_seconds)
-            for output, watch in zip(self._outputs, self._watches, strict=True):
+            for output, metric in zip(self._outputs, self._metrics, strict=True):
                 output.finish()
-                watch.finish()
+                metric.finish()
             self._ended.set()
             follower.join()
             self._report_last()
@@ -129,18 +128,18 @@ class Supervisor:
             for output in self._outputs:
                 output.start()
 
-    def _follow(self, tail: Tail | None) -> None:
-        """Read the metrics file until all have ended, in a thread."""
+    def _follow(self, tail: FileTail | None) -> None:
+        """Read the metrics file until the command and its outputs have ended, in a thread."""
         if tail is None:
             return
         target = self._settings.target
-        watch = _Watch(FileReader(None if target is None else target.metric), self._events.put)
+        metric = _MetricReader(FileReader(None if target is None else target.metric), self._events.put)
         try:
-            while not self._ended.wait(_LOOK_SECONDS):
-                watch.read(tail.poll())
-            watch.read(tail.rest())
+            while not self._ended.wait(_POLL_SECONDS):
+                metric.read(tail.poll())
+            metric.read(tail.rest())
         except OSError as error:
-            _log.warning("The metrics file cannot be read any more: %s", error)
+            _log.warning("The metrics file can no longer be read: %s", error)
         finally:
             tail.close()
 
@@ -149,9 +148,9 @@ class Supervisor:
         self._events.put(None)
 
     def _attend(self, command: Command) -> None:
-        """Report what the command tells until it has ended, and end it when it is time."""
+        """Report the command's metric until it has ended, and end it when its time has come."""
         while True:
-            # First of all: a command that tells more and more is ended, too.
+            # First, so that a command that writes without a pause is ended too.
             while self._due and monotonic() >= self._due[0][0]:
                 self._end(command)
             left = self._due[0][0] - monotonic() if self._due else _SIGNAL_SECONDS
@@ -170,7 +169,7 @@ class Supervisor:
 
     def _end(self, command: Command) -> None:
         _, number = self._due.pop(0)
-        self._is_told_to_end = True
+        self._is_ended_by_us = True
         if number == signal.SIGKILL:
             command.kill()
         else:
@@ -189,17 +188,18 @@ class Supervisor:
             return
         self._is_decided = True
         used_up = epoch >= self._settings.max_epochs
-        self._is_reached = has_reached(self._settings, reading.metric) or (used_up and self._settings.target is None)
+        self._is_reached = self._settings.has_converged(reading.metric, epoch)
         # After its last epoch a command ends by itself, and may have a model to save.
         grace = self._plan.stop_grace_seconds
-        told_at = monotonic() + (grace if used_up else 0.0)
-        self._due = [(told_at, self._plan.stop_signal), (told_at + grace, signal.SIGKILL)]
+        stop_at = monotonic() + (grace if used_up else 0.0)
+        self._due = [(stop_at, self._plan.stop_signal), (stop_at + grace, signal.SIGKILL)]
 
     def _conclude(self, code: int, command: Command, ended_by: int | None) -> int:
         own_code = code if code >= 0 else BY_SIGNAL - code
-        if self._is_told_to_end:
+        if self._is_ended_by_us:
             _log.info(
-                "the command was ended: %s", "it is at its target" if self._is_reached else "it is not worth more"
+                "the command was ended: %s",
+                "it reached its target" if self._is_reached else "the trial ended before its target",
             )
             return 0 if self._is_reached else STOPPED
         if self._is_decided or (code == 0 and ended_by is None):
@@ -207,13 +207,13 @@ class Supervisor:
             return own_code
         if ended_by is not None:
             raise Cancelled(f"The command was ended by {signal_name(ended_by)}.", own_code)
-        if command.oom_killed or any(output.tells_of_memory() for output in self._outputs):
+        if command.oom_killed or any(output.shows_out_of_memory() for output in self._outputs):
             raise OutOfMemoryError("The command ran out of memory.", own_code)
         if code < 0:
             raise Cancelled(f"The command was ended by {signal_name(-code)}.", own_code)
         return own_code
 
     def _count_unseen_epochs(self) -> None:
-        """Take a job without a target by its word, where nothing tells its epochs: it has ended well."""
+        """Count a successful run of a job without a target as all its epochs, when it reported none."""
         if self._settings.target is None and self._epoch is None:
             self._trial.report(nan, epoch=self._settings.max_epochs)

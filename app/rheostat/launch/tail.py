@@ -1,31 +1,31 @@
-"""Follows a file that a command writes."""
+"""Follows a file while a command writes it."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from rheostat.launch.readings import Lines
+from rheostat.launch.readings import LineSplitter
 
 _MARK_BYTES = 256
 
 
-class Tail:
-    """Gives the lines that are written to a file from now on, be it emptied, replaced, or not there yet.
+class FileTail:
+    """Returns the lines that are written to a file from now on; it may be truncated, replaced, or not there yet.
 
     Args:
-        path: The file. What is in it already belongs to earlier runs, but for the names of a CSV's columns.
+        path: The file. What it has already belongs to earlier runs, except for a CSV header.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines = Lines()
+        self._lines = LineSplitter()
         self._columns: list[str] = []
         self._fd = self._opened()
         if self._fd is not None:
             self._skip(self._fd)
 
     def poll(self) -> list[str]:
-        """Return the lines that were finished since the last time."""
+        """Return the lines that were completed since the last call."""
         lines, self._columns = self._columns, []
         self._fd = self._opened() if self._fd is None else self._fd
         if self._fd is None:
@@ -39,11 +39,11 @@ class Tail:
         return lines
 
     def rest(self) -> list[str]:
-        """Return what is left when nobody writes any more."""
+        """Return the last lines, after the writer has ended."""
         return self.poll() + self._lines.rest()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -51,7 +51,7 @@ class Tail:
     def _opened(self) -> int | None:
         self._position, self._mark = 0, b""
         with suppress(OSError):
-            if self._path.is_file():  # to open a FIFO would wait for its writer
+            if self._path.is_file():  # opening a FIFO would wait for its writer
                 return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         return None
 
@@ -63,9 +63,9 @@ class Tail:
         self._mark = os.pread(fd, _MARK_BYTES, max(0, self._position - _MARK_BYTES))
 
     def _read(self, fd: int) -> list[str]:
-        # A file that was emptied may have grown past our place again before we look; then other bytes are there.
+        # A truncated file may have grown past our position again since; its bytes before the position differ then.
         if os.pread(fd, len(self._mark), self._position - len(self._mark)) != self._mark:
-            self._position, self._mark, self._lines = 0, b"", Lines()
+            self._position, self._mark, self._lines = 0, b"", LineSplitter()
         data = bytearray()
         while more := os.pread(fd, 2**16, self._position + len(data)):
             data += more
@@ -76,4 +76,4 @@ class Tail:
     def _is_replaced(self, fd: int) -> bool:
         with suppress(OSError):
             return not os.path.samestat(self._path.stat(), os.fstat(fd))
-        return False  # it is away: another may come
+        return False  # it was removed; another may follow

@@ -1,7 +1,7 @@
-"""The node agent's wire: every body that passes over its Unix socket, shared by agent and client.
+"""The wire models of the node agent: every body that passes over its Unix socket, shared by agent and client.
 
-Limits are in watts and may have a fraction, as what an administrator has set may have one. Moments that are compared
-with energy are nanoseconds on CLOCK_MONOTONIC, which all processes of a node share (`time.monotonic_ns()`).
+Limits are in watts and may have a fraction, as an administrator's may. Times at which energy is read are nanoseconds on
+CLOCK_MONOTONIC, which all processes of a node share (`time.monotonic_ns()`).
 """
 
 from datetime import datetime
@@ -10,10 +10,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rheostat.schemas.server import BatchSize, Body, JobId, Joules, Seconds, TrialId, Whole
+from rheostat.schemas.fields import BatchSize, Body, JobId, Joules, Seconds, TrialId, Whole
 
 DEFAULT_DIRECTORY = Path("/run/rheostat")
-"""Where socket and ledger are, on tmpfs: it is lost in a reboot, as power limits are."""
+"""Where socket and ledger are. On tmpfs: they are lost in a reboot, like power limits."""
 DIRECTORY_VARIABLE = "RHEOSTAT_AGENT_DIR"
 SOCKET_NAME = "agent.sock"
 
@@ -40,16 +40,16 @@ class LeaseRequest(Body):
     """The body of `POST /v1/leases`."""
 
     gpus: Annotated[list[Uuid], Field(min_length=1, max_length=MAX_GPUS), AfterValidator(_distinct)]
-    ttl_seconds: TtlSeconds = Field(60.0, description="The lease lapses when it is silent for longer.")
+    ttl_seconds: TtlSeconds = Field(60.0, description="The lease expires when no request renews it for longer.")
     job_id: JobId | None = None
     trial_id: TrialId | None = None
     pid: Pid | None = Field(
-        None, description="The process whose end ends the lease; null: the one that asks. Another must be yours."
+        None, description="The process whose end ends the lease; null: the caller. Another one must be yours."
     )
 
 
 class LeaseGrant(Body):
-    """The answer: a lease, until the process ends or falls silent."""
+    """The answer: a lease, until the process ends or no longer renews it."""
 
     lease_id: str
     gpus: list[str]
@@ -65,24 +65,26 @@ class PowerLimitRequest(Body):
 
 
 class AppliedLimit(Body):
-    """What a GPU's limit is now."""
+    """The limit of a GPU after a request."""
 
     gpu: str
     requested_watts: float
     applied_watts: float = Field(description="As read back from the driver.")
-    enforced_watts: float | None = Field(description="What is in force: may be lower, by a limit from elsewhere.")
-    found_watts: float = Field(description="What will be put back.")
-    limited_by: Literal["driver", "site", "found"] | None = Field(description="What the request was cut by.")
+    enforced_watts: float | None = Field(
+        description="The limit in force; may be lower because of a limit from elsewhere."
+    )
+    found_watts: float = Field(description="The limit that will be restored.")
+    limited_by: Literal["driver", "site", "found"] | None = Field(description="What lowered or raised the request.")
 
 
-class PowerLimitAnswer(Body):
+class AppliedLimits(Body):
     """The answer: the limits of all GPUs of the lease."""
 
     gpus: list[AppliedLimit]
 
 
 class Holder(Body):
-    """Who has a GPU."""
+    """The lease that holds a GPU, and its process."""
 
     lease_id: str
     pid: int
@@ -93,7 +95,7 @@ class Holder(Body):
 
 
 class NodeGpu(Body):
-    """How a GPU stands; null is unknown."""
+    """The state of a GPU; null is unknown."""
 
     gpu: str
     index: int
@@ -104,12 +106,16 @@ class NodeGpu(Body):
     default_power_limit_watts: float
     power_limit_watts: float | None
     enforced_watts: float | None
-    found_watts: float | None = Field(description="What is to be put back; null: nothing of ours is on it.")
+    found_watts: float | None = Field(
+        description="The limit that will be restored; null: the agent has not changed it."
+    )
     target_watts: float | None
-    lowest_settable_watts: float = Field(description="What a lease may set, by driver, site and the limit found.")
+    lowest_settable_watts: float = Field(
+        description="Lowest limit that a lease may set, by driver, site and the limit found."
+    )
     highest_settable_watts: float
     holder: Holder | None
-    answers: bool = Field(description="Whether the driver answers for it.")
+    answers: bool = Field(description="Whether the driver responds for it.")
     problem: str | None
     foreign_changes: int
 
@@ -134,7 +140,7 @@ class GpuUsage(Body):
     gpu: str
     energy_joules: Joules | None
     cumulative_joules: Joules | None = Field(
-        description="Energy up to the window's end on a running count; take differences within one series."
+        description="Running total up to the window's end; take differences within one series."
     )
     series: str
     source: Literal["counter", "power_samples"]
@@ -152,7 +158,7 @@ class EnergyAnswer(Body):
 
 
 class SimulatedSteps(Body):
-    """The body of `POST /v1/simulated-steps`: what a trainer would do on the GPU, done at once."""
+    """The body of `POST /v1/simulated-steps`: training steps that run at once in simulated time."""
 
     gpu: Uuid
     batch_size: BatchSize
@@ -160,7 +166,7 @@ class SimulatedSteps(Body):
 
 
 class SimulatedUsage(Body):
-    """The answer: what the steps took under the limit in force."""
+    """The answer: time and energy of the steps under the limit in force."""
 
     gpu: str
     power_limit_watts: float
@@ -179,7 +185,7 @@ class EnergyQuery(Body):
     """The query of `GET /v1/energy`."""
 
     gpu: Annotated[list[Uuid], Field(max_length=MAX_GPUS)] | None = Field(None, description="None: all. Repeatable.")
-    since_ns: MomentNs | None = Field(None, description="None: only the count at the end is wanted.")
+    since_ns: MomentNs | None = Field(None, description="None: only the running total at the end.")
     until_ns: MomentNs | None = Field(None, description="None: now; the answer waits for the next tick.")
 
     @model_validator(mode="after")

@@ -1,18 +1,15 @@
-"""The wire: every body that passes between a trainer and the server, shared by both sides.
+"""The wire models: every body that passes between a client and the server, shared by both sides.
 
 Bodies are strict: unknown fields, strings for numbers, booleans for numbers, NaN and infinities are refused, and
-every list and string has a bound. Units stand in the names; times are RFC 3339 UTC.
+every list and string has a bound. Names carry their unit; times are RFC 3339 UTC. Rules that both sides apply are
+methods here.
 """
 
-import re
 from datetime import datetime
+from math import sqrt
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     ValidationInfo,
@@ -20,118 +17,86 @@ from pydantic import (
     model_validator,
 )
 
-JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-IDEMPOTENCY_KEY_PATTERN = r"^[!-~]{1,128}$"
-
-NAMESPACE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
-NAMESPACE = re.compile(NAMESPACE_PATTERN)
-DEFAULT_NAMESPACE = "default"
-
-MAX_BATCH_SIZES = 64
-MAX_POWER_LIMITS = 64
-MAX_MEASUREMENTS = 256
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable() or text != text.strip():
-        raise ValueError("must be printable text without surrounding spaces")
-    return text
-
-
-def _whole(value: object) -> object:
-    """Take 32.0 for 32: JSON knows one kind of number, and some clients write all of them with a point."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = BeforeValidator(_whole)
-
-# No control characters: PostgreSQL cannot hold NUL, and nobody can read the others.
-Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
-JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN, examples=["nightly-finetune"])]
-Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN, examples=["team-vision"])]
-TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
-IdempotencyKey = Annotated[str, Field(pattern=IDEMPOTENCY_KEY_PATTERN, examples=["run-2026-11-23"])]
-
-BatchSize = Annotated[int, Field(ge=1, le=2**31 - 1), Whole]
-GpuCount = Annotated[int, Field(ge=1, le=65_536), Whole]
-MaxEpochs = Annotated[int, Field(ge=1, le=1_000_000), Whole]
-WindowSize = Annotated[int, Field(ge=0, le=1000), Whole]
-Seed = Annotated[int, Field(ge=0, le=2**53 - 1), Whole]
-Watts = Annotated[int, Field(ge=1, le=100_000), Whole]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-# Beyond these no run goes, and sums of a hundred thousand of them stay exact enough to compare.
-Joules = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
-PositiveJoules = Annotated[float, Field(ge=1e-9, le=1e15, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(ge=1e-9, le=1e10, allow_inf_nan=False)]
-Steps = Annotated[float, Field(ge=1e-3, le=1e12, allow_inf_nan=False)]  # figures are divided by them
-Epoch = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-Metric = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
-EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-BetaKnob = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
-MaxSlowdown = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
-
-Scope = Literal["trainer", "admin", "read"]
-TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancelled", "abandoned"]
-Outcome = Literal["failed", "oom", "cancelled"]
-Action = Literal["continue", "stop"]
-
-
-def _ascending(values: list[int]) -> list[int]:
-    if len(set(values)) != len(values):
-        raise ValueError("must not name a value twice")
-    return sorted(values)
-
-
-BatchSizes = Annotated[list[BatchSize], Field(min_length=1, max_length=MAX_BATCH_SIZES), AfterValidator(_ascending)]
-PowerLimits = Annotated[list[Watts], Field(min_length=1, max_length=MAX_POWER_LIMITS), AfterValidator(_ascending)]
-
-
-class Body(BaseModel):
-    """Base of all bodies: strict, closed, and frozen once read."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+from rheostat.schemas.fields import (
+    MAX_MEASUREMENTS,
+    Action,
+    BatchSize,
+    BatchSizes,
+    BetaKnob,
+    Body,
+    Epoch,
+    EtaKnob,
+    GpuCount,
+    Joules,
+    MaxEpochs,
+    MaxSlowdown,
+    Metric,
+    Name,
+    Outcome,
+    PositiveJoules,
+    PositiveSeconds,
+    PowerLimits,
+    Seconds,
+    Seed,
+    Steps,
+    TrialState,
+    Watts,
+    WindowSize,
+)
 
 
 class Target(Body):
-    """The metric value that a run is to reach."""
+    """The metric value that a run must reach."""
 
     metric: Name
     value: Metric
     direction: Literal["maximize", "minimize"]
 
+    def reached(self, metric: float) -> bool:
+        """Return whether a value is at least as good as the target; NaN is not."""
+        return metric >= self.value if self.direction == "maximize" else metric <= self.value
+
 
 class LearningRate(Body):
-    """The learning rate at the default batch size, and how it follows the batch size."""
+    """The learning rate at the default batch size, and how it scales with the batch size.
+
+    Linear scaling keeps the update per example (Goyal et al. 2017, "Accurate, Large Minibatch SGD"); square-root
+    scaling keeps the variance of the update (Krizhevsky 2014; usual with Adam).
+    """
 
     default: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
     scaling: Literal["linear", "sqrt", "none"]
+
+    def scaled_by(self, ratio: float) -> float:
+        """Return the learning rate for a batch size of ``ratio`` times the default."""
+        scale = {"linear": ratio, "sqrt": sqrt(ratio), "none": 1.0}[self.scaling]
+        return self.default * scale
 
 
 class JobSettings(Body):
     """What a recurring job asks of Rheostat; the body of `register_job`."""
 
     batch_sizes: BatchSizes = Field(description="Batch sizes that may be tried.")
-    default_batch_size: BatchSize = Field(description="The one you would have used; one of `batch_sizes`.")
+    default_batch_size: BatchSize = Field(description="The one that you would use otherwise; one of `batch_sizes`.")
     eta_knob: EtaKnob = Field(0.5, description="Weight of energy against time: 1 is energy alone, 0 time alone.")
     beta_knob: BetaKnob | None = Field(
         2.0, description="A run is stopped when its cost passes this multiple of the lowest; null: never."
     )
     target: Target | None = Field(
-        None, description="What a run must reach; null: it has converged when it has run `max_epochs`."
+        None, description="The metric value to reach; null: a run has converged when it has run `max_epochs`."
     )
-    max_epochs: MaxEpochs = Field(description="A run that is not at its target by then has failed.")
+    max_epochs: MaxEpochs = Field(description="A run that has not reached its target by then has failed.")
     power_limits_watts: PowerLimits | None = Field(
-        None, description="Limits of one GPU to choose from; null: the GPU's own range."
+        None, description="Limits of one GPU to choose from; null: the GPU's range."
     )
     power_limit_step_watts: Watts = Field(25, description="Step through the GPU's range, from its maximum down.")
     max_slowdown: MaxSlowdown | None = Field(
         None, description="Longest epoch allowed, as a multiple of the fastest power limit's; null: any."
     )
-    policy: Name = Field("rheostat", description="Name of the policy that decides.")
-    window_size: WindowSize = Field(0, description="How many latest runs of an arm count; 0: all.")
-    seed: Seed | None = Field(None, description="Seed of all draws; null: the server picks.")
-    learning_rate: LearningRate | None = Field(None, description="Answer `predict` with a learning rate, too.")
+    policy: Name = Field("rheostat", description="Name of the policy.")
+    window_size: WindowSize = Field(0, description="Number of latest runs of a batch size that count; 0: all.")
+    seed: Seed | None = Field(None, description="Random seed; null: the server chooses one.")
+    learning_rate: LearningRate | None = Field(None, description="Learning rate that `predict` returns; null: none.")
 
     @field_validator("default_batch_size")
     @classmethod
@@ -141,19 +106,41 @@ class JobSettings(Body):
             raise ValueError(f"must be one of batch_sizes, {candidates}")
         return default
 
+    def learning_rate_for(self, batch_size: int) -> float | None:
+        """Return the learning rate to train with at a batch size; None when the job has none."""
+        if self.learning_rate is None:
+            return None
+        return self.learning_rate.scaled_by(batch_size / self.default_batch_size)
+
+    def has_converged(self, metric: float | None, epoch: float) -> bool:
+        """Return whether a run is at its target; without a target, whether it has run its epochs."""
+        if self.target is None:
+            return epoch >= self.max_epochs
+        return metric is not None and self.target.reached(metric)
+
+    def default_batch_size_within(self, max_batch_size: int | None) -> int:
+        """Return the default batch size, or the largest one that fits when the default does not.
+
+        Args:
+            max_batch_size: Largest batch size that fits; None: any. The answer itself when none of the job's fits.
+        """
+        if max_batch_size is None or self.default_batch_size <= max_batch_size:
+            return self.default_batch_size
+        return max((size for size in self.batch_sizes if size <= max_batch_size), default=max_batch_size)
+
 
 class JobUpdate(Body):
     """The body of `update_job`: what is left out stays as it is."""
 
-    eta_knob: EtaKnob = Field(0.5, description="Past runs are priced anew with it.")
+    eta_knob: EtaKnob = Field(0.5, description="Past runs are priced again with it.")
     beta_knob: BetaKnob | None = None
     max_slowdown: MaxSlowdown | None = None
     policy: Name = "rheostat"
     window_size: WindowSize = 0
-    batch_sizes: BatchSizes | None = Field(None, description="All present batch sizes and the new ones.")
+    batch_sizes: BatchSizes | None = Field(None, description="All current batch sizes and the new ones.")
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _names_a_setting(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("must name at least one setting to change")
         if "batch_sizes" in self.model_fields_set and self.batch_sizes is None:
@@ -183,7 +170,7 @@ class Placement(Body):
 
     gpu: Gpu
     smallest_oom_batch_size: int | None = Field(
-        description="It ran out of memory, so it and all larger ones are closed here; null: none did."
+        description="It ran out of memory, so it and larger ones are not tried here; null: none did."
     )
 
 
@@ -192,8 +179,8 @@ class JobDetail(Body):
 
     job_id: str
     settings: JobSettings
-    effective_seed: int = Field(description="The seed in use: yours, or the one that the server picked.")
-    trials: int = Field(description="How many trials were ever made.")
+    effective_seed: int = Field(description="The seed in use: the job's, or the one that the server chose.")
+    trials: int = Field(description="Number of trials ever made.")
     placements: list[Placement]
     created_at: datetime
     updated_at: datetime
@@ -210,26 +197,26 @@ class PredictRequest(Body):
     """The body of `predict`."""
 
     gpu: Gpu
-    node: Name | None = Field(None, description="Where it runs, for people who read the list of trials.")
-    max_batch_size: BatchSize | None = Field(None, description="Largest one that this node can train with.")
+    node: Name | None = Field(None, description="Where it runs, for the list of trials.")
+    max_batch_size: BatchSize | None = Field(None, description="Largest batch size that fits this node.")
 
 
 class Trial(Body):
-    """What one run of the job should train with; the answer of `predict`."""
+    """The settings of one run; the answer of `predict`."""
 
     trial_id: str
     job_id: str
     number: int = Field(description="Counts the job's trials from 1.")
     batch_size: int = Field(description="Global batch size, over all GPUs.")
     learning_rate: float | None
-    power_limit_watts: int | None = Field(description="Limit of each GPU; null: measure first.")
-    profile_power_limits_watts: list[int] = Field(description="What to measure, in order, when it is null.")
+    power_limit_watts: int | None = Field(description="Best limit of each GPU; null: measure first.")
+    profile_power_limits_watts: list[int] = Field(description="Limits to measure, in order, when it is null.")
     reason: str = Field(description="Why this batch size.")
     lease_expires_at: datetime = Field(description="Report or send a heartbeat before then.")
 
 
 class TrialDetail(Trial):
-    """A trial with what became of it."""
+    """A trial and its results."""
 
     state: TrialState
     state_reason: str
@@ -239,7 +226,7 @@ class TrialDetail(Trial):
     metric: float | None = Field(description="Latest value of the target metric.")
     energy_joules: float | None
     time_seconds: float | None
-    cost: float | None = Field(description="In joules, at the job's present eta_knob.")
+    cost: float | None = Field(description="In joules, at the job's current eta_knob.")
     created_at: datetime
     ended_at: datetime | None
 
@@ -258,20 +245,20 @@ class ObserveRequest(Body):
     metric: Metric | None = Field(None, description="Value of the target metric; null: not evaluated.")
     energy_joules: Joules | None = Field(None, description="Energy so far over all GPUs; null: unknown.")
     time_seconds: Seconds | None = Field(None, description="Training time so far; null: unknown.")
-    outcome: Outcome | None = Field(None, description="Only when the trainer itself ends the run.")
+    outcome: Outcome | None = Field(None, description="Only when the trainer ends the run.")
 
 
 class ObserveAnswer(Body):
-    """What to do now."""
+    """Whether to go on, and the state of the trial."""
 
     state: TrialState
     action: Action
     reason: str
-    power_limit_watts: int | None = Field(description="Best limit known now; null: none yet.")
+    power_limit_watts: int | None = Field(description="Best limit known so far; null: none.")
 
 
 class HeartbeatAnswer(Body):
-    """The lease after a sign of life."""
+    """The renewed lease."""
 
     state: TrialState
     lease_expires_at: datetime
@@ -282,10 +269,10 @@ class ObserveRunRequest(Body):
 
     batch_size: BatchSize
     gpu: Gpu
-    cost: PositiveJoules | None = Field(None, description="In joules, when energy and time are not known apart.")
+    cost: PositiveJoules | None = Field(None, description="In joules, when energy and time are not known separately.")
     energy_joules: PositiveJoules | None = None
     time_seconds: PositiveSeconds | None = None
-    converged: bool | None = Field(None, description="Whether it reached the target; null: nobody knows.")
+    converged: bool | None = Field(None, description="Whether it reached the target; null: unknown.")
 
     @model_validator(mode="after")
     def _has_a_cost(self) -> Self:
@@ -296,7 +283,7 @@ class ObserveRunRequest(Body):
 
 
 class ObserveRunAnswer(Body):
-    """What was recorded."""
+    """The recorded run."""
 
     run_id: str
     cost: float = Field(description="In joules, at the job's eta_knob.")
@@ -342,24 +329,26 @@ class PowerLimitAnswer(Body):
     """The best limit, or what to measure next."""
 
     power_limit_watts: int | None = Field(description="Best limit; null: measure first.")
-    profile_power_limits_watts: list[int] = Field(description="What to measure, in order, when it is null.")
+    profile_power_limits_watts: list[int] = Field(description="Limits to measure, in order, when it is null.")
 
 
 class Estimate(Body):
-    """What the policy believes of one batch size on one placement."""
+    """The policy's estimate for one batch size on one placement."""
 
     batch_size: int
     runs: int
     cost: float | None = Field(description="Expected cost of a run in joules; null: unknown.")
     cost_low: float | None = Field(description="Lower end of its 95 % interval.")
     cost_high: float | None = Field(description="Upper end of its 95 % interval.")
-    epochs: float | None = Field(description="Expected epochs to the target; null: the policy does not tell.")
+    epochs: float | None = Field(description="Expected epochs to the target; null: the policy has no estimate.")
     epochs_low: float | None = Field(description="Lower end of its 95 % interval.")
     epochs_high: float | None = Field(description="Upper end of its 95 % interval.")
     epoch_cost: float | None = Field(description="Expected cost of an epoch in joules, at the best power limit.")
     epoch_cost_low: float | None = Field(description="Lower end of its 95 % interval.")
     epoch_cost_high: float | None = Field(description="Upper end of its 95 % interval.")
-    probability_best: float | None = Field(description="How likely it is the cheapest; null: the policy does not tell.")
+    probability_best: float | None = Field(
+        description="Probability that it is the cheapest; null: the policy has no estimate."
+    )
     power_limit_watts: int | None = Field(description="Best limit; null: not measured.")
     status: str
 
@@ -382,10 +371,10 @@ class Estimates(Body):
 class Saving(Body):
     """One figure against always running the default batch size at the maximum power limit."""
 
-    actual: float | None = Field(description="What all runs came to; failed and stopped ones are in it.")
-    baseline: float | None = Field(description="What as many runs of the default would have come to.")
+    actual: float | None = Field(description="Total of all runs, including failed and stopped ones.")
+    baseline: float | None = Field(description="Expected total of as many runs of the default.")
     saved_percent: float | None
-    method: str = Field(description="How both figures were got, or why one is missing.")
+    method: str = Field(description="How both figures were derived, or why one is missing.")
 
 
 class PlacementSavings(Body):
@@ -406,10 +395,10 @@ class Savings(Body):
 
 
 class AuditEntry(Body):
-    """One change, and who made it."""
+    """One change, and its author."""
 
     at: datetime
-    namespace: str | None = Field(description="Whose job it was; null: it concerns the whole server.")
+    namespace: str | None = Field(description="Namespace of the job; null: the change concerns the whole server.")
     actor: str = Field(description="The token's name and id, or the user of the command line.")
     action: str
     subject: str = Field(description="Id of the job, or of the token.")
@@ -446,4 +435,4 @@ class Problem(Body):
     code: str = Field(description="Stable name of the error.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
     hint: str = ""
-    fields: list[FieldProblem] = []
+    fields: list[FieldProblem] = Field(default_factory=list)

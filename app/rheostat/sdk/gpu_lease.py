@@ -17,25 +17,25 @@ _ROUNDING_WATTS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What GPUs used.
+class TotalUsage:
+    """What several GPUs used together, or one GPU in several windows.
 
     Attributes:
-        energy_joules: Of all of them; None when that of one is unknown.
-        throttle_reasons: What held the clock of any of them down; None when one does not tell.
+        energy_joules: The sum; None when one is unknown.
+        throttle_reasons: What slowed any of them down; None when unknown for one.
     """
 
     energy_joules: float | None = 0.0
     throttle_reasons: frozenset[str] | None = frozenset()
 
 
-def add_up(usages: Iterable[Usage]) -> Usage:
-    """Return what several GPUs, or one in several windows, used together."""
-    total = Usage()
+def add_up(usages: Iterable[TotalUsage]) -> TotalUsage:
+    """Return the sum."""
+    total = TotalUsage()
     for usage in usages:
         energies = total.energy_joules, usage.energy_joules
         reasons = total.throttle_reasons, usage.throttle_reasons
-        total = Usage(
+        total = TotalUsage(
             None if energies[0] is None or energies[1] is None else energies[0] + energies[1],
             None if reasons[0] is None or reasons[1] is None else reasons[0] | reasons[1],
         )
@@ -50,20 +50,22 @@ def _counts(usages: Sequence[GpuUsage]) -> dict[str, tuple[str, float] | None]:
 
 
 class GpuLease:
-    """A lease of GPUs, held by a thread until it is closed. The limits found come back then, whatever happens.
+    """A lease of GPUs, renewed by a thread until it is closed.
+
+    When it is closed, or this process ends, the agent restores the limits that it found.
 
     Attributes:
         gpus: Their UUIDs.
-        has_counters: Whether all of them count their energy; else their power is sampled.
+        has_counters: Whether all of them have an energy counter; else their power is sampled.
 
     Args:
         agent: The node's agent.
         gpus: UUIDs.
-        job_id: What is trained, for others who want the GPUs.
-        trial_id: In which trial; None without a server.
+        job_id: The job, shown to others who request the GPUs.
+        trial_id: The trial; None without a server.
 
     Raises:
-        RheostatError: The agent does not answer, or does not grant it.
+        RheostatError: The agent does not answer, or refuses the lease.
     """
 
     def __init__(self, agent: NodeAgent, gpus: Sequence[str], job_id: str, trial_id: str | None) -> None:
@@ -84,13 +86,13 @@ class GpuLease:
         self._thread.start()
 
     def limit(self, power_limit_watts: float) -> bool:
-        """Set the limit of all GPUs, or of none; the same again finds out whether it is still there.
+        """Set the limit of all GPUs, or of none; setting it again checks whether it is still in force.
 
         Returns:
-            Whether it is in force: the site, the limit found or the board may have cut it.
+            Whether it is in force: the site, the limit found or the board may cut it.
 
         Raises:
-            RheostatError: It is refused, or somebody else has set another one since.
+            RheostatError: It is refused, or another process has set another limit since.
         """
         with self._changing:
             answer = self._agent.set_power_limit(self._lease_id, power_limit_watts)
@@ -103,10 +105,10 @@ class GpuLease:
                 return False
         return True
 
-    def usage(self, since_ns: int, until_ns: int) -> Usage:
-        """Return what was used between two moments of :func:`time.monotonic_ns`."""
+    def usage(self, since_ns: int, until_ns: int) -> TotalUsage:
+        """Return what the GPUs used between two moments of :func:`time.monotonic_ns`."""
         return add_up(
-            Usage(gpu.energy_joules, None if gpu.throttle_reasons is None else frozenset(gpu.throttle_reasons))
+            TotalUsage(gpu.energy_joules, None if gpu.throttle_reasons is None else frozenset(gpu.throttle_reasons))
             for gpu in self._agent.energy(self.gpus, since_ns, until_ns).gpus
         )
 
@@ -125,7 +127,7 @@ class GpuLease:
         return total
 
     def close(self) -> None:
-        """End the lease. A lease that cannot be ended here lapses."""
+        """End the lease. If the agent does not answer, it expires by itself."""
         self._over.set()
         with self._changing, suppress(RheostatError):
             self._agent.end_lease(self._lease_id)
@@ -137,11 +139,11 @@ class GpuLease:
             except ServerRefused as error:
                 if error.server_code == "lease_not_found":
                     self._renew()
-            except Exception as error:  # whatever it is, training must not feel it
-                _log.debug("No heartbeat to the agent: %s", error)
+            except Exception as error:  # no failure here may disturb training
+                _log.debug("The heartbeat to the agent failed: %s", error)
 
     def _renew(self) -> None:
-        """Lease the GPUs again: this process was stopped for so long that the lease has lapsed."""
+        """Lease the GPUs again: this process was stopped for so long that the lease has expired."""
         with self._changing, suppress(RheostatError):
             if self._over.is_set():
                 return

@@ -1,4 +1,4 @@
-"""Which of the node's GPUs this process trains on."""
+"""Finds which of the node's GPUs this process trains on."""
 
 import os
 import sys
@@ -23,18 +23,18 @@ def own_gpus(
 ) -> list[NodeGpu]:
     """Return the GPUs of this process.
 
-    What the user names comes first, then the device that PyTorch is using, then what CUDA lets this process see.
+    The GPUs that the user names come first, then the device that PyTorch uses, then those that CUDA shows this process.
     CUDA numbers GPUs by speed unless ``CUDA_DEVICE_ORDER=PCI_BUS_ID``; on a node of equal GPUs that is the same.
 
     Args:
         gpus: All GPUs of the node.
         named: UUIDs (or their beginnings) and numbers; by default those in ``RHEOSTAT_GPUS``, if it is set.
-        count: How many this process uses when it runs alone; None: all that CUDA is told to show, else one.
-        local_rank: Its place among the processes of its run on this node, which use one GPU each; None: it runs alone.
+        count: How many this process uses when it runs alone; None: all in ``CUDA_VISIBLE_DEVICES``, else one.
+        local_rank: Its number among the processes of its run on this node, which use one GPU each; None: it runs alone.
         environment: The environment variables.
 
     Raises:
-        ConfigurationError: A GPU that was named is not there, or a slice of a partitioned one was.
+        ConfigurationError: A named GPU is not on this node, or is a slice of a partitioned GPU.
     """
     text = environment.get(GPUS_VARIABLE)
     if named is None and text:
@@ -48,19 +48,19 @@ def own_gpus(
         if count is None:
             count = len(visible) if _VISIBLE_VARIABLE in environment else 1
         return visible[:count]
-    # A launcher may let every process see its own GPU alone, or all of them.
+    # A launcher shows every process its own GPU only, or all of them.
     return visible if len(visible) == 1 else visible[local_rank : local_rank + 1]
 
 
 def _find(gpus: Sequence[NodeGpu], name: str) -> NodeGpu:
     if name.startswith("MIG-"):
         raise ConfigurationError(
-            f"{name} is a slice of a partitioned GPU.", hint="Power is limited and measured for whole GPUs only."
+            f"{name} is a slice of a partitioned GPU.", hint="Power can be limited and measured for whole GPUs only."
         )
     found = [gpu for gpu in gpus if (name.isdecimal() and gpu.index == int(name)) or _is_uuid(gpu, name)]
     if len(found) != 1:
         there = ", ".join(f"{gpu.index} ({gpu.gpu})" for gpu in gpus) or "none"
-        raise ConfigurationError(f"GPU {name!r} is not on this node.", hint=f"There are: {there}.")
+        raise ConfigurationError(f"GPU {name!r} is not on this node.", hint=f"Its GPUs: {there}.")
     return found[0]
 
 
@@ -73,13 +73,13 @@ def _visible(gpus: Sequence[NodeGpu], environment: Mapping[str, str]) -> list[No
     text = environment.get(_VISIBLE_VARIABLE)
     if text is None:
         return by_index
-    # CUDA takes the list up to the first entry that it does not know, as -1.
+    # CUDA reads the list up to the first entry that it does not know, such as -1.
     names = takewhile(lambda name: name and not name.startswith("-"), (name.strip() for name in text.split(",")))
     return [_find(gpus, name) for name in names]
 
 
 def _uuid_in_use() -> str | None:
-    """Return the UUID of the device that PyTorch uses, if it has begun to; it is not made to."""
+    """Return the UUID of the device that PyTorch uses; None unless it has initialised CUDA already."""
     torch: Any = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return None

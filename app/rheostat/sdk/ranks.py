@@ -10,16 +10,16 @@ T = TypeVar("T")
 
 
 class Ranks(Protocol):
-    """What the processes of a run tell each other. Every rank makes the same calls in the same order."""
+    """Communication between the processes of a run. Every rank makes the same calls in the same order."""
 
     rank: int
     size: int
 
     def broadcast(self, value: T) -> T:
-        """Return what rank 0 gave."""
+        """Return the value of rank 0."""
 
     def gather(self, value: T) -> list[T]:
-        """Return what each rank gave, in their order."""
+        """Return the values of all ranks, in their order."""
 
 
 class Alone:
@@ -39,8 +39,8 @@ class Alone:
 class Distributed:
     """The ranks of an initialised `torch.distributed`, over a channel of their own.
 
-    The channel is a Gloo group: training keeps its own group undisturbed, and no GPU is used. Ranks that
-    share a channel must use it from one thread each.
+    The channel is a Gloo group, which leaves the training's own group alone and uses no GPU. Each rank must use it from
+    one thread only.
 
     Args:
         distributed: The module `torch.distributed`.
@@ -66,16 +66,21 @@ class Distributed:
         return boxes
 
 
+def has_launcher() -> bool:
+    """Return whether a launcher such as `torchrun` has started several processes, of which this is one."""
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+
+
 def ranks_of_this_run() -> Ranks:
     """Return a new channel between the processes of this run.
 
     Raises:
-        ConfigurationError: A launcher has started several, which do not know each other yet.
+        ConfigurationError: A launcher has started several, and `torch.distributed` is not initialised yet.
     """
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
         return Distributed(torch.distributed) if torch.distributed.get_world_size() > 1 else Alone()
-    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+    if has_launcher():
         raise ConfigurationError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but torch.distributed is not initialised.",
             hint="Call torch.distributed.init_process_group() before the trial begins, or unset WORLD_SIZE.",

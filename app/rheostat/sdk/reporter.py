@@ -1,4 +1,4 @@
-"""What rank 0 of a run tells the server: each evaluation, measured power limits, and how the run ended."""
+"""Reports a run to the server, from rank 0: each evaluation, measured power limits, and how the run ended."""
 
 import logging
 from collections.abc import Sequence
@@ -6,62 +6,63 @@ from datetime import UTC, datetime
 from math import isfinite
 from threading import Event, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, SupportsFloat
+from typing import SupportsFloat
 from uuid import uuid4
 
 from pydantic import ValidationError
 
 from rheostat.errors import RheostatError, ServerRefused
+from rheostat.schemas.fields import Action, Body, Outcome, TrialState
 from rheostat.schemas.server import (
-    Action,
-    Body,
     Gpu,
-    JobDetail,
     JobSettings,
     ObserveAnswer,
     ObservePowerLimitRequest,
     ObserveRequest,
-    ObserveRunAnswer,
     ObserveRunRequest,
-    Outcome,
     PowerLimitAnswer,
     PowerLimitMeasurement,
     PredictRequest,
     Trial,
-    TrialState,
 )
-from rheostat.sdk.courier import Courier, letter, quoted
-from rheostat.sdk.fallback import has_reached
-from rheostat.sdk.spool import Letter
-
-if TYPE_CHECKING:
-    from rheostat.sdk.client import Client
+from rheostat.sdk.outbox import Outbox, WarnOnce
+from rheostat.sdk.server import (
+    ServerClient,
+    observe_power_limit_request,
+    observe_request,
+    observe_run_request,
+    register_job_request,
+)
 
 _log = logging.getLogger("rheostat")
 
-# The server's clock may differ from ours, so a lease that looks long or over is not taken at its word.
+# The server's clock may differ from ours, so the time that a lease seems to have left is bounded.
 _SHORTEST_HEARTBEAT_SECONDS = 1.0
 _LONGEST_HEARTBEAT_SECONDS = 60.0
 
 
 class Reporter:
-    """Speaks to the server for one run, and fails open.
+    """Reports one run to the server, and fails open.
 
-    Figures are totals, and each report is kept until it has arrived.
+    Figures are totals, and each report is kept until the server has it.
+
+    Attributes:
+        warn_once: Logs what does not work.
 
     Args:
-        client: Talks to the server.
+        client: Client of the server.
         job_id: The job.
         settings: What it asks of Rheostat.
-        batch_size: What it trains with as long as the server says nothing else.
+        batch_size: What the run trains with unless the server answers otherwise.
     """
 
-    def __init__(self, client: "Client", job_id: str, settings: JobSettings, batch_size: int) -> None:
+    def __init__(self, client: ServerClient, job_id: str, settings: JobSettings, batch_size: int) -> None:
+        self.warn_once = WarnOnce()
         self._client = client
         self._job_id = job_id
         self._settings = settings
         self._batch_size = batch_size
-        self._courier = Courier(client.transport, client.base_url)
+        self._outbox = Outbox(client, self.warn_once)
         self._gpu: Gpu | None = None
         self._trial: Trial | None = None
         self._latest: ObserveRequest | None = None
@@ -72,7 +73,7 @@ class Reporter:
         self._over = Event()
 
     def start(self, request: PredictRequest, idempotency_key: str | None) -> Trial | None:
-        """Register the job and make a trial; None when there is no server.
+        """Register the job and start a trial; None when the server does not answer.
 
         Raises:
             ServerRefused: The job was registered with other settings, or a setting is wrong.
@@ -88,17 +89,14 @@ class Reporter:
             return None
         self._trial = trial
         self._batch_size = trial.batch_size
-        self._courier.send_what_others_left()
-        Thread(target=self._keep_trial, name=f"rheostat-heartbeat-{trial.trial_id[:8]}", daemon=True).start()
+        self._outbox.deliver_spool()
+        name = f"rheostat-heartbeat-{trial.trial_id[:8]}"
+        Thread(target=self._keep_trial, args=(trial,), name=name, daemon=True).start()
         return trial
 
     def begin(self) -> None:
-        """Note that training begins now."""
+        """Record that training begins now."""
         self._began_at = monotonic()
-
-    def warn_once(self, what: str, error: Exception) -> None:
-        """Say what is wrong: the first time as a warning, later for those who look closely."""
-        self._courier.warn_once(what, error)
 
     def report(
         self,
@@ -107,13 +105,13 @@ class Reporter:
         energy_joules: SupportsFloat | None,
         time_seconds: SupportsFloat | None,
     ) -> tuple[Action, int | None]:
-        """Report an evaluation; returns whether to go on, and the best power limit that is known.
+        """Report an evaluation; return whether to go on, and the best power limit that is known.
 
         Without an answer the target and the number of epochs decide.
         """
         last_epoch = 0.0 if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
-        self._reached = has_reached(self._settings, float(metric)) or epoch >= self._settings.max_epochs
+        self._reached = self._settings.has_converged(float(metric), epoch) or epoch >= self._settings.max_epochs
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
         try:
@@ -126,14 +124,14 @@ class Reporter:
         except ValidationError as error:
             self.warn_once("A report cannot be sent", error)
             return decision, None
-        answer = self._observe(self._latest)
+        answer = None if self._trial is None else self._observe(self._trial, self._latest)
         action, limit_watts = (decision, None) if answer is None else (answer.action, answer.power_limit_watts)
         if action == "stop":
             self._over.set()
         return action, limit_watts
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> PowerLimitAnswer | None:
-        """Report measured power limits; None when that did not get through."""
+        """Report measured power limits; None when there is no answer yet."""
         if self._trial is None or self._gpu is None:
             return None
         try:
@@ -143,45 +141,41 @@ class Reporter:
         except ValidationError as error:
             self.warn_once("Measured power limits cannot be reported", error)
             return None
-        path = f"/v1/jobs/{quoted(self._job_id)}/power/observe"
-        answer = self._courier.send(letter("POST", path, request, PowerLimitAnswer))
-        return answer if isinstance(answer, PowerLimitAnswer) else None
+        return self._outbox.send(observe_power_limit_request(self._job_id, request))
 
     def close(self, error: BaseException | None, energy_joules: float | None) -> None:
-        """Say how the run ended, and leave to later runs what does not get through.
+        """Report how the run ended, and leave to a later run what cannot be sent.
 
         Args:
-            error: What ended it; None: its block came to an end.
-            energy_joules: Energy since the run began, where that is known better than at the last report.
+            error: The exception that ended it; None: its block came to an end.
+            energy_joules: Energy since the run began; None: as at the last report.
         """
         self._over.set()
         if self._trial is None:
-            self._keep_run(error)
+            self._queue_run(error)
         else:
-            if self._courier.lost:
-                self._take(self._courier.catch_up(retry=True))
-            lost = self._courier.lost
-            # What waits ends the run by itself where it is at its target or has used up its epochs.
-            if self._state == "running" and not (lost and self._reached and error is None):
-                self._observe(self._closing(_outcome(error, self._latest), energy_joules))
-        self._courier.close()
+            if self._outbox.waits:
+                self._note_state(self._outbox.deliver(retry=True))
+            # A queued report ends the run by itself if it is at its target or has used up its epochs.
+            if self._state == "running" and not (self._outbox.waits and self._reached and error is None):
+                self._observe(self._trial, self._closing(_outcome(error, self._latest), energy_joules))
+        self._outbox.close()
 
-    def _keep_run(self, error: BaseException | None) -> None:
-        """Let the server hear later of a run that began without it, unless nothing can be learnt from it."""
+    def _queue_run(self, error: BaseException | None) -> None:
+        """Queue the report of a run that began without the server, unless nothing can be learnt from it."""
         latest, gpu = self._latest, self._gpu
-        if error is not None or latest is None or gpu is None:
+        if error is not None or latest is None or gpu is None or not (latest.energy_joules or latest.time_seconds):
             return
         run = ObserveRunRequest(
             batch_size=self._batch_size,
             gpu=gpu,
             energy_joules=latest.energy_joules or None,
             time_seconds=latest.time_seconds or None,
-            converged=self._settings.target is None or has_reached(self._settings, latest.metric),
+            converged=self._settings.has_converged(latest.metric, latest.epoch),
         )
-        path = f"/v1/jobs/{quoted(self._job_id)}"
-        self._courier.keep(letter("PUT", path, self._settings, JobDetail))
-        self._courier.keep(letter("POST", f"{path}/observe", run, ObserveRunAnswer, uuid4().hex))
-        self._courier.catch_up()
+        self._outbox.queue(register_job_request(self._job_id, self._settings))
+        self._outbox.queue(observe_run_request(self._job_id, run, uuid4().hex))
+        self._outbox.deliver()
 
     def _closing(self, outcome: Outcome, energy_joules: float | None) -> ObserveRequest:
         latest = self._latest
@@ -193,45 +187,39 @@ class Reporter:
             outcome=outcome,
         )
 
-    def _observe(self, report: ObserveRequest) -> ObserveAnswer | None:
-        """Send a report; None when it did not get through."""
-        if self._trial is None:
-            return None
-        return self._take(self._courier.send(self._post(self._trial, report)))
-
-    @staticmethod
-    def _post(trial: Trial, report: ObserveRequest) -> Letter:
-        return letter("POST", f"/v1/trials/{trial.trial_id}/observe", report, ObserveAnswer)
-
-    def _take(self, answer: Body | None) -> ObserveAnswer | None:
-        if not isinstance(answer, ObserveAnswer):
-            return None
-        self._state = answer.state
+    def _observe(self, trial: Trial, report: ObserveRequest) -> ObserveAnswer | None:
+        """Send a report; None when there is no answer yet."""
+        answer = self._outbox.send(observe_request(trial.trial_id, report))
+        self._note_state(answer)
         return answer
+
+    def _note_state(self, answer: Body | None) -> None:
+        if isinstance(answer, ObserveAnswer):
+            self._state = answer.state
 
     def _elapsed_seconds(self) -> float:
         return monotonic() - self._began_at
 
-    def _keep_trial(self) -> None:
-        """Send signs of life until the trial is over; one that comes through ends a loss."""
-        assert self._trial is not None
-        expires_at = self._trial.lease_expires_at
-        while not self._over.wait(_heartbeat_pause(expires_at)):
+    def _keep_trial(self, trial: Trial) -> None:
+        """Send heartbeats until the trial is over; when one is answered, what is queued is sent."""
+        expires_at = trial.lease_expires_at
+        while not self._over.wait(heartbeat_pause(expires_at, datetime.now(UTC))):
             try:
-                expires_at = self._client.heartbeat(self._trial.trial_id).lease_expires_at
-                if self._courier.lost:
-                    self._take(self._courier.catch_up())
-            except Exception as error:  # whatever it is, training must not feel it
-                _log.debug("No heartbeat: %s", error)
+                expires_at = self._client.heartbeat(trial.trial_id).lease_expires_at
+                if self._outbox.waits:
+                    self._note_state(self._outbox.deliver())
+            except Exception as error:  # no failure here may disturb training
+                _log.debug("The heartbeat failed: %s", error)
 
 
 def _known(figure: SupportsFloat | None) -> float | None:
-    """Return a figure as the wire has it: one that is not finite is not known."""
+    """Return a figure for the server: one that is not finite is unknown."""
     return float(figure) if figure is not None and isfinite(figure) else None
 
 
-def _heartbeat_pause(lease_expires_at: datetime) -> float:
-    left = (lease_expires_at - datetime.now(UTC)).total_seconds()
+def heartbeat_pause(lease_expires_at: datetime, now: datetime) -> float:
+    """Return the seconds to wait before the next heartbeat."""
+    left = (lease_expires_at - now).total_seconds()
     return min(max(left / 3, _SHORTEST_HEARTBEAT_SECONDS), _LONGEST_HEARTBEAT_SECONDS)
 
 

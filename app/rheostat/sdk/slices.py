@@ -1,8 +1,9 @@
-"""Finds in the ends of training steps what a power limit is judged by. Pure.
+"""Selects the training steps by which a power limit is measured, from the times at which steps ended. Pure.
 
-A slice is as short as it is precise. After a limit was set, steps settle first: clocks follow a limit within some
-tenths of a second. Then steps are measured until their mean is known to one percent. What is not training, such as
-an evaluation, cuts a slice into stretches, which are summed up; each lies between the ends of two steps.
+A slice is no longer than its precision needs. After a limit is set, steps settle first: clocks follow a limit within
+some tenths of a second. Then steps are measured until the standard error of their mean is under one percent. What is
+not training, such as an evaluation, cuts a slice into stretches, which are added up; each lies between the ends of two
+steps.
 """
 
 from collections.abc import Sequence
@@ -11,30 +12,30 @@ from itertools import pairwise
 from math import sqrt
 from statistics import fmean, median
 
-from rheostat.sdk.step_clock import Record, StepEnd
+from rheostat.sdk.step_clock import StepEnd, StepRecord
 
 _SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SliceRules:
     """When a slice has settled and when it is long enough.
 
     Slow steps settle for ``settle_seconds`` and are measured for ``seconds``; where that many seconds would be more
-    than ``settle_steps`` or ``steps``, those are enough, but never less than the lowest times: the counter of a GPU's
-    energy ticks ten times a second, and without a counter its power is averaged over up to a second.
+    than ``settle_steps`` or ``steps``, those are enough, but never less than the shortest times: a GPU's energy counter
+    ticks ten times a second, and without a counter its power is averaged over up to a second.
 
     Attributes:
         settle_seconds: Time to settle, unless ``settle_steps`` pass earlier.
         settle_steps: Steps to settle.
-        fewest_settle_steps: Never fewer.
-        shortest_settle_seconds: Never less.
+        fewest_settle_steps: Minimum of steps to settle.
+        shortest_settle_seconds: Minimum of time to settle.
         seconds: Time to measure, unless ``steps`` pass earlier.
         steps: Steps to measure.
-        fewest_steps: Never fewer.
-        shortest_seconds: Never less.
-        longest_seconds: When the mean is still not known by then, it is taken as it is.
-        standard_error: How well the mean step time is to be known, relative to it.
+        fewest_steps: Minimum of steps to measure.
+        shortest_seconds: Minimum of time to measure.
+        longest_seconds: Time after which the mean is accepted at any precision.
+        standard_error: Largest standard error of the mean step time, relative to it.
     """
 
     settle_seconds: float = 2.0
@@ -49,7 +50,7 @@ class Rules:
     standard_error: float = 0.01
 
     def has_settled(self, steps: int, seconds: float) -> bool:
-        """Whether the limit can be felt by now."""
+        """Return whether the clocks have followed the limit."""
         return (
             steps >= self.fewest_settle_steps
             and seconds >= self.shortest_settle_seconds
@@ -57,7 +58,7 @@ class Rules:
         )
 
     def is_enough(self, intervals_seconds: Sequence[float]) -> bool:
-        """Whether the mean of these step times can be believed."""
+        """Return whether the mean of these step times is precise enough."""
         steps, seconds = len(intervals_seconds), sum(intervals_seconds)
         if steps < self.fewest_steps or seconds < self.shortest_seconds:
             return False
@@ -69,8 +70,8 @@ class Rules:
 def _standard_error(intervals_seconds: Sequence[float]) -> float:
     """Return the standard error of the mean step time, relative to it.
 
-    A step that is noticed late makes the next one look short, which the mean does not suffer from: the correlation
-    of neighbours counts (variance of the mean of a moving average of order one), down to what the edges contribute.
+    A step whose end is recorded late makes the next one look short, which leaves the mean as it is: the correlation of
+    neighbours is subtracted (variance of the mean of a moving average of order one), down to what the edges contribute.
     """
     mean, count = fmean(intervals_seconds), len(intervals_seconds)
     off = [interval - mean for interval in intervals_seconds]
@@ -79,10 +80,10 @@ def _standard_error(intervals_seconds: Sequence[float]) -> float:
     return sqrt(max(variance + 2 * neighbours, variance / count) / count) / mean
 
 
-BY_COUNTER = Rules()
-BY_POWER_SAMPLES = Rules(shortest_settle_seconds=2.0, shortest_seconds=5.0)
+BY_COUNTER = SliceRules()
+BY_POWER_SAMPLES = SliceRules(shortest_settle_seconds=2.0, shortest_seconds=5.0)
 
-# Something else than training was done when a step takes so many times the usual time, and so much longer.
+# A step that takes so many times the median, and so much longer, contains something other than training.
 _GAP_TIMES = 5.0
 _GAP_SECONDS = 0.2
 _FEWEST_FOR_A_MEDIAN, _MOST_FOR_A_MEDIAN = 3, 25
@@ -97,29 +98,29 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a record holds.
+class MeasuredSteps:
+    """The steps of a record that count.
 
     Attributes:
-        stretches: The steps that count.
-        intervals_seconds: The time of each of them.
+        stretches: Where they lie.
+        intervals_seconds: The time of each.
     """
 
     stretches: tuple[Stretch, ...]
     intervals_seconds: tuple[float, ...]
 
     @property
-    def steps(self) -> int:
+    def count(self) -> int:
         """How many steps count."""
         return len(self.intervals_seconds)
 
 
-def find_stretches(record: Record, limit_set_ns: int, rules: Rules) -> Found:
-    """Return the steps that count: settled, and apart from what is not training.
+def find_stretches(record: StepRecord, limit_set_ns: int, rules: SliceRules) -> MeasuredSteps:
+    """Return the steps that count: settled ones, without what is not training.
 
     Args:
         record: Steps and breaks.
-        limit_set_ns: When the limit was in force.
+        limit_set_ns: When the limit came into force.
         rules: When a limit has settled.
     """
     stretches, intervals = [], []
@@ -132,11 +133,11 @@ def find_stretches(record: Record, limit_set_ns: int, rules: Rules) -> Found:
                     stretches.append(Stretch(counting[0][0], counting[-1][0]))
                     intervals += [(later[1] - earlier[1]) / _SECOND for earlier, later in pairwise(counting)]
                 break
-    return Found(tuple(stretches), tuple(intervals))
+    return MeasuredSteps(tuple(stretches), tuple(intervals))
 
 
 def _runs(ends: Sequence[StepEnd], breaks: set[int]) -> list[list[StepEnd]]:
-    """Split steps where one is missing, where something else was done, and where one took much too long."""
+    """Split steps where one is missing, at breaks, and where one took much too long."""
     runs: list[list[StepEnd]] = []
     usual: list[float] = []
     for end in ends:

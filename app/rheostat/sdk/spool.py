@@ -1,8 +1,8 @@
-"""What could not be sent to the server waits on disk, and is sent later, by this run or by the next one.
+"""Requests that wait on disk for the server, to be sent later by this run or by a later one.
 
-One file for each run, a letter on each line, so that they arrive in the order in which they were written. Each is a
-request that the server takes for the same one when it comes twice. The process that writes a file holds its lock;
-what it leaves behind when it ends, anybody may send who uses the same server.
+One file for each run, one request on each line, in the order in which they were made. The server recognises a repeated
+request. The process that writes a file holds its lock; once it has ended, any process that uses the same server may
+send what is left.
 """
 
 import fcntl
@@ -11,49 +11,39 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
+
+from rheostat.schemas.fields import Body
+from rheostat.schemas.server import JobDetail, ObserveAnswer, ObserveRunAnswer, PowerLimitAnswer
+from rheostat.sdk.transport import HttpRequest
 
 _log = logging.getLogger("rheostat")
 
 DIRECTORY_VARIABLE = "RHEOSTAT_SPOOL_DIR"
 _VERSION = 1
 _MOST_BYTES = 16 * 2**20
-"""Of all files; the oldest runs are dropped for new ones."""
+"""Of all files together; the oldest are dropped for new ones."""
 
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A request that waits.
-
-    Attributes:
-        method: Of HTTP.
-        path: On the server.
-        body: JSON.
-        answer: Name of the wire model that the server answers with; anything else comes from another program.
-        idempotency_key: Makes a repetition the same request, where the route needs one.
-    """
-
-    method: str
-    path: str
-    body: str
-    answer: str
-    idempotency_key: str | None = None
+_FIELDS = ("method", "path", "body", "answer", "idempotency_key")
+_ANSWERS: dict[str, type[Body]] = {
+    model.__name__: model for model in (JobDetail, ObserveAnswer, ObserveRunAnswer, PowerLimitAnswer)
+}
 
 
 def spool_directory() -> Path:
-    """Return where letters wait: ``RHEOSTAT_SPOOL_DIR``, else in the user's directory for state (XDG)."""
+    """Return where requests wait: ``RHEOSTAT_SPOOL_DIR``, else in the user's directory for state (XDG)."""
     if (named := os.environ.get(DIRECTORY_VARIABLE)) is not None:
         return Path(named)
     state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
     return Path(state) / "rheostat" / "spool"
 
 
-class Outbox:
-    """The letters of one run. Without a disk to write to, they wait in memory, and are lost with the process.
+class RequestQueue:
+    """The waiting requests of one run, in order. Where the disk cannot be written, they are kept in memory only.
 
     Args:
         url: The server they are for.
@@ -63,50 +53,50 @@ class Outbox:
     def __init__(self, url: str, directory: Path) -> None:
         self._url = url
         self._directory = directory
-        self._letters: list[Letter] = []
+        self._requests: list[HttpRequest[Body]] = []
         self._file: IO[str] | None = None
         self._path: Path | None = None
         self._failed = False
 
     def __len__(self) -> int:
-        return len(self._letters)
+        return len(self._requests)
 
     @property
-    def first(self) -> Letter | None:
-        """The letter to send next."""
-        return self._letters[0] if self._letters else None
+    def first(self) -> HttpRequest[Body] | None:
+        """The request to send next."""
+        return self._requests[0] if self._requests else None
 
-    def add(self, letter: Letter) -> None:
-        """Let a letter wait."""
-        self._letters.append(letter)
+    def append(self, request: HttpRequest[Body]) -> None:
+        """Add a request, durably."""
+        self._requests.append(request)
         if self._failed:
             return
         try:
-            self._write(letter)
+            self._write(request)
         except OSError as error:
             self._failed = True
-            _log.warning("Reports wait in memory alone: %s", error)
+            _log.warning("Unsent reports are kept in memory only, and are lost when this process ends: %s", error)
 
-    def adopt(self, left: "Waiting", file: IO[str]) -> None:
-        """Take over what another run has left; the file is open and locked."""
-        self._letters, self._path, self._file = left.letters, left.path, file
+    def adopt(self, left: "SpoolFile", file: IO[str]) -> None:
+        """Take over the file of an earlier run; it is open and locked."""
+        self._requests, self._path, self._file = left.requests, left.path, file
 
     def drop_first(self) -> None:
-        """Forget the letter that was sent."""
-        del self._letters[0]
-        if not self._letters:
+        """Remove the request that was sent."""
+        del self._requests[0]
+        if not self._requests:
             self._remove()
 
     def close(self) -> None:
-        """Leave what could not be sent to others; without what was sent."""
+        """Leave what is still unsent to later runs."""
         if self._file is None or self._path is None:
             return
         with suppress(OSError):
-            _rewrite(self._path, self._url, self._letters)
+            _rewrite(self._path, self._url, self._requests)
         self._file.close()
         self._file = None
 
-    def _write(self, letter: Letter) -> None:
+    def _write(self, request: HttpRequest[Body]) -> None:
         if self._file is None:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make_room(self._directory)
@@ -114,7 +104,7 @@ class Outbox:
             self._file = self._path.open("x", encoding="utf-8")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._file.write(_header(self._url))
-        self._file.write(_line(letter))
+        self._file.write(_line(request))
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -127,22 +117,22 @@ class Outbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A file that a run has left.
+class SpoolFile:
+    """A file in the spool, as it was read.
 
     Attributes:
         path: Where it is.
-        url: The server that it is for.
-        letters: What is in it, in order.
+        url: The server that its requests are for.
+        requests: Those, in order.
     """
 
     path: Path
     url: str
-    letters: list[Letter]
+    requests: list[HttpRequest[Body]]
 
 
-def waiting(directory: Path) -> list[Waiting]:
-    """Return what runs have left, oldest first, those that still write to theirs included."""
+def spool_files(directory: Path) -> list[SpoolFile]:
+    """Return the files of a spool, oldest first, including those of runs that still write to theirs."""
     found = []
     for path in sorted(directory.glob("*.jsonl")):
         with suppress(OSError, ValueError, LookupError, TypeError):
@@ -151,8 +141,8 @@ def waiting(directory: Path) -> list[Waiting]:
 
 
 @contextmanager
-def taken(left: Waiting) -> Iterator[Outbox | None]:
-    """Give the letters of a run that has ended, for the length of a block; None while somebody else has them."""
+def claimed(left: SpoolFile) -> Iterator[RequestQueue | None]:
+    """Give the requests of a run that has ended, for the length of a block; None while another process has them."""
     try:
         with left.path.open("r+", encoding="utf-8") as file:
             try:
@@ -160,15 +150,15 @@ def taken(left: Waiting) -> Iterator[Outbox | None]:
             except BlockingIOError:
                 yield None
                 return
-            if not left.path.exists():  # it was sent between our look and our lock
+            if not left.path.exists():  # another process sent it before we had the lock
                 yield None
                 return
-            outbox = Outbox(left.url, left.path.parent)
-            outbox.adopt(_read(left.path), file)
+            queue = RequestQueue(left.url, left.path.parent)
+            queue.adopt(_read(left.path), file)
             try:
-                yield outbox
+                yield queue
             finally:
-                outbox.close()
+                queue.close()
     except FileNotFoundError:
         yield None
 
@@ -177,37 +167,39 @@ def _header(url: str) -> str:
     return json.dumps({"version": _VERSION, "url": url}) + "\n"
 
 
-def _line(letter: Letter) -> str:
-    return json.dumps(asdict(letter)) + "\n"
+def _line(request: HttpRequest[Body]) -> str:
+    values = (request.method, request.path, request.body, request.answer.__name__, request.idempotency_key)
+    return json.dumps(dict(zip(_FIELDS, values, strict=True))) + "\n"
 
 
-def _read(path: Path) -> Waiting:
+def _read(path: Path) -> SpoolFile:
     lines = path.read_text(encoding="utf-8").splitlines()
     header = json.loads(lines[0])
     if header["version"] != _VERSION:
-        raise ValueError("another version wrote it")
-    letters = []
+        raise ValueError("the file is of another version")
+    requests = []
     for line in lines[1:]:
         with suppress(ValueError):  # the last line of a process that was killed while it wrote
-            letters.append(Letter(**json.loads(line)))
-    return Waiting(path, header["url"], letters)
+            method, url_path, body, answer, key = (json.loads(line)[name] for name in _FIELDS)
+            requests.append(HttpRequest(method, url_path, _ANSWERS[answer], body, key))
+    return SpoolFile(path, header["url"], requests)
 
 
-def _rewrite(path: Path, url: str, letters: list[Letter]) -> None:
-    if not letters:
+def _rewrite(path: Path, url: str, requests: list[HttpRequest[Body]]) -> None:
+    if not requests:
         path.unlink(missing_ok=True)
         return
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(_header(url) + "".join(map(_line, letters)), encoding="utf-8")
+    temporary.write_text(_header(url) + "".join(map(_line, requests)), encoding="utf-8")
     temporary.replace(path)
 
 
 def _make_room(directory: Path) -> None:
-    """Drop the oldest runs while there is too much."""
+    """Drop the oldest files while there is too much."""
     files = sorted(directory.glob("*.jsonl"))
     total = sum(path.stat().st_size for path in files)
     while total > _MOST_BYTES and files:
         oldest = files.pop(0)
         total -= oldest.stat().st_size
         oldest.unlink(missing_ok=True)
-        _log.warning("The spool is full: the reports of an old run were dropped (%s).", oldest)
+        _log.warning("The spool is full: the unsent reports of an old run were dropped (%s).", oldest)

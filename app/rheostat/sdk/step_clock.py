@@ -1,4 +1,4 @@
-"""Notes when training steps end: some hundred nanoseconds a step, and no system call."""
+"""Records when training steps end: some hundred nanoseconds a step, and no system call."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ StepEnd = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What was noted since a recording began.
+class StepRecord:
+    """The steps since a recording began.
 
     Attributes:
         ends: The steps, in order.
-        breaks: Numbers of the steps after which something else was done, as an evaluation.
+        breaks: Numbers of the steps that something other than training followed, such as an evaluation.
     """
 
     ends: list[StepEnd] = field(default_factory=list)
@@ -25,14 +25,14 @@ class Record:
 
 
 class StepClock:
-    """Counts steps, and notes their ends while somebody records. One thread steps, another one records."""
+    """Counts steps, and records their ends while a recording is on. One thread steps, another one records."""
 
     def __init__(self) -> None:
         self.steps = 0
-        self._record: Record | None = None
+        self._record: StepRecord | None = None
 
     def steps_of(self, loader: Iterable[T]) -> Iterator[T]:
-        """Pass on what a loader gives; a step ends when the next batch is asked for."""
+        """Yield the batches of a loader; a step ends when the next batch is requested."""
         try:
             for batch in loader:
                 yield batch
@@ -41,27 +41,27 @@ class StepClock:
             self.interrupt()
 
     def step(self) -> None:
-        """Note the end of a step."""
+        """Record the end of a step."""
         self.steps += 1
         record = self._record
         if record is not None:
             record.ends.append((self.steps, monotonic_ns()))
 
     def interrupt(self) -> None:
-        """Note that what follows is not training."""
+        """Record that what follows is not training."""
         record = self._record
         if record is not None:
             record.breaks.append(self.steps)
 
     def record(self) -> None:
-        """Begin a recording, in place of an earlier one."""
-        self._record = Record()
+        """Begin a recording; an earlier one is dropped."""
+        self._record = StepRecord()
 
     def stop(self) -> None:
         """Stop recording."""
         self._record = None
 
-    def recorded(self) -> Record:
-        """Return a copy of what was noted up to now."""
+    def recorded(self) -> StepRecord:
+        """Return a copy of the recording up to now."""
         record = self._record
-        return Record() if record is None else Record(record.ends[:], record.breaks[:])
+        return StepRecord() if record is None else StepRecord(record.ends[:], record.breaks[:])

@@ -1,40 +1,68 @@
-"""How the SDK asks: HTTP with a deadline, retries with backoff, and errors that say what to do."""
+"""Sends requests over HTTP with a deadline and retries, and turns error answers into errors that say what to do."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import count
 from random import SystemRandom
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import httpx
 from pydantic import ValidationError
 
 from rheostat.errors import FieldError, RheostatError, ServerRefused, ServerUnreachable
-from rheostat.schemas.server import Body, Problem
+from rheostat.schemas.fields import Body
+from rheostat.schemas.server import Problem
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _LARGEST_ANSWER_BYTES = 64 * 2**20
 _SUCCESS = range(200, 300)
-# What a gateway says while the server behind it restarts.
+# What a gateway answers while the server behind it restarts.
 _GATEWAY_STATUSES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 _random = SystemRandom()
 
-Parameters = Mapping[str, str | int | list[str] | None]
-Answer = TypeVar("Answer", bound=Body)
+AnswerT = TypeVar("AnswerT", bound=Body)
+AnswerT_co = TypeVar("AnswerT_co", bound=Body, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest(Generic[AnswerT_co]):
+    """A request, as it is sent at once or waits in the outbox.
+
+    Attributes:
+        method: HTTP method.
+        path: Path on the server; names in it are quoted.
+        answer: Model of the answer.
+        body: JSON; None: the request has none.
+        idempotency_key: Makes a repetition the same request, on routes that need one.
+        parameters: Of the query; those that are None are left out.
+    """
+
+    method: str
+    path: str
+    answer: type[AnswerT_co]
+    body: str | None = None
+    idempotency_key: str | None = None
+    parameters: Mapping[str, str | int | list[str] | None] = field(default_factory=dict)
+
+
+def as_json(body: Body) -> str:
+    """Return a body as it is sent: what the caller leaves at its default is the server's to decide."""
+    return body.model_dump_json(exclude_unset=True)
 
 
 class Transport:
-    """Asks one server; safe to share between threads.
+    """Sends requests to one server; safe to share between threads.
 
     Args:
         http: The connections; its timeout is the one of each try.
         timeout_seconds: How long one try may take as a whole.
-        retry_for_seconds: How long to go on trying; 0 is one try.
-        unreachable_hint: What to look at when nothing answers.
-        garbage_hint: What to look at when the answer makes no sense.
+        retry_for_seconds: How long to retry; 0 is one try.
+        unreachable_hint: What to check when there is no answer.
+        garbage_hint: What to check when the answer is not one of ours.
     """
 
     def __init__(
@@ -56,62 +84,43 @@ class Transport:
         """Close the connections."""
         self._http.close()
 
-    def ask(
-        self,
-        answer: type[Answer],
-        method: str,
-        path: str,
-        body: Body | bytes | None = None,
-        *,
-        parameters: Parameters | None = None,
-        headers: Mapping[str, str] | None = None,
-        retry: bool = True,
-    ) -> Answer:
-        """Return the answer, read; arguments and errors as :meth:`request`."""
-        content = self.request(method, path, body, parameters=parameters, headers=headers, retry=retry)
+    def send(self, request: HttpRequest[AnswerT], *, retry: bool = True) -> AnswerT:
+        """Return the answer, parsed; errors as :meth:`fetch`."""
+        content = self.fetch(request, retry=retry)
         try:
-            return answer.model_validate_json(content, extra="ignore")  # a newer server may say more
+            return request.answer.model_validate_json(content, extra="ignore")  # a newer server may send more
         except ValidationError as error:
             raise ServerUnreachable(
-                f"{self._http.base_url} answered with something that is not a {answer.__name__}.",
+                f"{self._http.base_url} answered with something that is not a {request.answer.__name__}.",
                 hint=self._garbage_hint,
             ) from error
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Body | bytes | None = None,
-        *,
-        parameters: Parameters | None = None,
-        headers: Mapping[str, str] | None = None,
-        retry: bool = True,
-    ) -> bytes:
+    def fetch(self, request: HttpRequest[Body], *, retry: bool = True) -> bytes:
         """Return the body of the answer.
 
         Raises:
             ServerUnreachable: There was no usable answer within the time for retries.
             ServerRefused: The answer is an error.
         """
-        request = self._http.build_request(
-            method,
-            path,
-            params={name: value for name, value in (parameters or {}).items() if value is not None},
-            # What is left to its default is the server's to decide.
-            content=body.model_dump_json(exclude_unset=True) if isinstance(body, Body) else body,
-            headers={"Content-Type": "application/json", **(headers or {})},
+        key = request.idempotency_key
+        built = self._http.build_request(
+            request.method,
+            request.path,
+            params={name: value for name, value in request.parameters.items() if value is not None},
+            content=request.body,
+            headers={"Content-Type": "application/json", **({} if key is None else {"Idempotency-Key": key})},
         )
         give_up_at = monotonic() + (self._retry_for_seconds if retry else 0.0)
         for attempt in count():
             try:
-                status, content = self._try(request)
+                status, content = self._try(built)
             except httpx.RequestError as error:
-                failure: RheostatError = self._no_answer(request, error)
+                failure: RheostatError = self._no_answer(built, error)
                 may_pass = True
             else:
                 if status in _SUCCESS:
                     return content
-                failure, may_pass = self._error_answer(request, status, content)
+                failure, may_pass = self._error_answer(built, status, content)
             pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt) * _random.uniform(0.5, 1.0)
             if not may_pass or monotonic() + pause > give_up_at:
                 break
@@ -119,15 +128,15 @@ class Transport:
         raise failure
 
     def _try(self, request: httpx.Request) -> tuple[int, bytes]:
-        """Return status and body, bounded as a whole: httpx's own timeout starts anew with every byte."""
-        late_at = monotonic() + self._timeout_seconds
+        """Return status and body, bounded as a whole: httpx's own timeout starts again with every byte."""
+        give_up_at = monotonic() + self._timeout_seconds
         response = self._http.send(request, stream=True)
         try:
             content = bytearray()
             for chunk in response.iter_bytes():
                 content += chunk
-                if monotonic() > late_at or len(content) > _LARGEST_ANSWER_BYTES:
-                    raise httpx.ReadTimeout("the answer goes on and on")
+                if monotonic() > give_up_at or len(content) > _LARGEST_ANSWER_BYTES:
+                    raise httpx.ReadTimeout("the answer takes too long or is too large")
             return response.status_code, bytes(content)
         finally:
             response.close()
@@ -139,7 +148,7 @@ class Transport:
         )
 
     def _error_answer(self, request: httpx.Request, status: int, content: bytes) -> tuple[RheostatError, bool]:
-        """Return the error that an answer stands for, and whether it may pass."""
+        """Return the error that an answer stands for, and whether a retry may succeed."""
         try:
             problem = Problem.model_validate_json(content, extra="ignore")
         except ValidationError:

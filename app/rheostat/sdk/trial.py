@@ -1,32 +1,22 @@
-"""One run of a job, as its trainer sees it: what to train with, and whether to go on."""
+"""One run of a job, for its trainer: what to train with, and whether to go on."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, SupportsFloat, TypeVar
+from typing import Self, SupportsFloat, TypeVar
 
 from rheostat.errors import ConfigurationError, RheostatError
-from rheostat.schemas.server import (
-    Action,
-    Gpu,
-    JobSettings,
-    PowerLimitAnswer,
-    PowerLimitMeasurement,
-    PredictRequest,
-    Trial,
-)
-from rheostat.sdk.fallback import default_batch_size, learning_rate
+from rheostat.schemas.fields import Action
+from rheostat.schemas.server import Gpu, JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
+from rheostat.sdk.run_gpus import NamedGpus, RunGpus, find_run_gpus
+from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
-from rheostat.sdk.survey import NamedGpus, Survey, survey
-
-if TYPE_CHECKING:
-    from rheostat.sdk.client import Client
 
 T = TypeVar("T")
 
@@ -34,8 +24,8 @@ _log = logging.getLogger("rheostat")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What a trainer says of one run; see :meth:`rheostat.sdk.client.Client.trial`."""
+class TrialOptions:
+    """The arguments of one run; see :meth:`rheostat.sdk.client.Client.trial`."""
 
     gpu: Gpu | None
     gpus: NamedGpus = None
@@ -47,61 +37,61 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What rank 0 was told, for all ranks."""
+    """The server's answer to rank 0, for all ranks."""
 
     trial: Trial | None = None
     mistake: str | None = None
 
 
 class RunningTrial:
-    """The context of one run: asks on entry, reports inside, and says at the end how the run ended.
+    """The context of one run: predicts on entry, reports inside the block, and reports at its end how the run ended.
 
     It fails open. Without a server the run trains with the default batch size and no power limit; without an agent
-    no limit is changed and no energy known. A server that is lost on the way neither stops nor delays the run:
-    reports wait on disk, and arrive when it is back.
+    limits stay as they are and the energy is unknown. When the server becomes unreachable later, the run neither stops
+    nor waits: its reports are queued on disk and sent when the server is back.
 
-    Under `torch.distributed` every rank enters the block and makes the same calls; rank 0 asks and reports.
+    Under `torch.distributed` every rank enters the block and makes the same calls; rank 0 talks to the server.
 
     Attributes:
         batch_size: Global batch size to train with.
         learning_rate: Learning rate to train with; None when the job names none.
-        power_limit_watts: Limit of each GPU; None when none is known, or there is no server.
+        power_limit_watts: Best limit of each GPU; None when it is unknown.
         profile_power_limits_watts: Limits to measure, in order, and to pass to :meth:`measured`; :meth:`steps` does
             that by itself.
         reason: Why this batch size.
-        trial_id: The server's name of the trial; None without a server.
+        trial_id: The server's id of the trial; None without a server.
 
     Raises:
         ServerRefused: On entry, when the job was registered with other settings, or a setting is wrong.
-        ConfigurationError: On entry, when a GPU that was named is not there, or ranks do not know each other yet.
+        ConfigurationError: On entry, when a named GPU is not on the node, or `torch.distributed` is not initialised.
     """
 
-    def __init__(self, client: "Client", job_id: str, settings: JobSettings, run: Run) -> None:
+    def __init__(self, client: ServerClient, job_id: str, settings: JobSettings, options: TrialOptions) -> None:
         self._job_id = job_id
-        self._run = run
-        self.batch_size = default_batch_size(settings, run.max_batch_size)
-        self.learning_rate = learning_rate(settings, self.batch_size)
+        self._options = options
+        self.batch_size = settings.default_batch_size_within(options.max_batch_size)
+        self.learning_rate = settings.learning_rate_for(self.batch_size)
         self.power_limit_watts: int | None = None
         self.profile_power_limits_watts: tuple[int, ...] = ()
-        self.reason = "the default: there was no answer from the server"
+        self.reason = "the default: the server did not answer"
         self.trial_id: str | None = None
         self._reporter = Reporter(client, job_id, settings, self.batch_size)
-        self._agent = run.node_agent or NodeAgent()
+        self._agent = options.node_agent or NodeAgent()
         self._clock = StepClock()
         self._lease: GpuLease | None = None
         self._has_leases = self._own_meter = False
         self._profiler: Profiler | None = None
 
     def __enter__(self) -> Self:
-        # One channel for what ranks do when the trainer calls, one for what they do in the background.
+        # One channel for the trainer's calls, one for profiling in the background.
         self._ranks: Ranks = ranks_of_this_run()
         self._profiling_ranks: Ranks = ranks_of_this_run()
-        self._survey: Survey = survey(self._agent, self._ranks, self._run.gpu, self._run.gpus)
+        self._gpus: RunGpus = find_run_gpus(self._agent, self._ranks, self._options.gpu, self._options.gpus)
         mistake: RheostatError | None = None
         start = _Start()
         if self._ranks.rank == 0:
             try:
-                start = _Start(self._ask())
+                start = _Start(self._predict())
             except RheostatError as error:
                 mistake, start = error, _Start(mistake=str(error))
         start = self._ranks.broadcast(start)
@@ -113,13 +103,15 @@ class RunningTrial:
         self._reporter.begin()
         return self
 
-    def _ask(self) -> Trial | None:
-        if self._survey.gpu is None:
-            why = self._survey.problem or ConfigurationError("No GPU is known.", hint="Pass gpu=Gpu(...).")
+    def _predict(self) -> Trial | None:
+        if self._gpus.gpu is None:
+            why = self._gpus.problem or ConfigurationError("The GPUs are unknown.", hint="Pass gpu=Gpu(...).")
             self._reporter.warn_once("Training starts without the server, with the default batch size", why)
             return None
-        request = PredictRequest(gpu=self._survey.gpu, node=self._run.node, max_batch_size=self._run.max_batch_size)
-        return self._reporter.start(request, self._run.idempotency_key)
+        request = PredictRequest(
+            gpu=self._gpus.gpu, node=self._options.node, max_batch_size=self._options.max_batch_size
+        )
+        return self._reporter.start(request, self._options.idempotency_key)
 
     def _take(self, trial: Trial) -> None:
         self.trial_id = trial.trial_id
@@ -130,17 +122,17 @@ class RunningTrial:
         self.reason = trial.reason
 
     def _lease_gpus(self) -> None:
-        """Lease this node's GPUs, where this rank is the one to do it, and train under the limit that is known."""
-        problem = self._survey.problem
-        if self._survey.gpus:
+        """Lease this node's GPUs, if this rank is the one that does, and set the best limit that is known."""
+        problem = self._gpus.problem
+        if self._gpus.to_lease:
             try:
-                self._lease = GpuLease(self._agent, self._survey.gpus, self._job_id, self.trial_id)
+                self._lease = GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
             except RheostatError as error:
                 problem = error
         if problem is not None:
-            # Where nobody has set up an agent nobody needs to be told that there is none.
-            expected = self._agent.is_named or self._agent.socket.exists()
-            what = "Power limits are left alone and energy is not measured"
+            # On a node without an agent its absence is no warning.
+            expected = self._agent.is_named or self._agent.has_socket
+            what = "Power limits stay as they are and energy is not measured"
             _log.log(logging.WARNING if expected else logging.INFO, "%s: %s", what, problem)
         self._has_leases = any(self._ranks.gather(self._lease is not None))
         if self.power_limit_watts is not None:
@@ -164,32 +156,32 @@ class RunningTrial:
 
     @property
     def gpu_count(self) -> int:
-        """How many GPUs train together; one where nobody knows them."""
-        return 1 if self._survey.gpu is None else self._survey.gpu.count
+        """How many GPUs train together; one when they are unknown."""
+        return 1 if self._gpus.gpu is None else self._gpus.gpu.count
 
     @property
     def energy_source(self) -> str | None:
-        """Where this node's energy comes from, ``counter`` or ``power_samples``; None: it is not measured."""
+        """How this node's energy is measured, ``counter`` or ``power_samples``; None: not at all."""
         return None if self._lease is None else "counter" if self._lease.has_counters else "power_samples"
 
     def steps(self, loader: Iterable[T]) -> Iterator[T]:
-        """Pass on what a loader gives, and measure power limits between the steps, if the server wants that.
+        """Yield the batches of a loader; power limits are measured between the steps if the server asks for it.
 
-        An evaluation in the middle of it is noticed and left out.
+        An evaluation in between is detected and left out.
         """
         self.begin_profiling(len(loader) if isinstance(loader, Sized) else None)
         return self._clock.steps_of(loader)
 
     def step(self) -> None:
-        """Note the end of a training step, where :meth:`steps` does not fit; after :meth:`begin_profiling`."""
+        """Record the end of a training step, where :meth:`steps` does not fit; after :meth:`begin_profiling`."""
         self._clock.step()
 
     def pause(self) -> None:
-        """Note that what follows, up to the next step, is not training."""
+        """Record that what follows, up to the next step, is not training."""
         self._clock.interrupt()
 
     def begin_profiling(self, steps_per_epoch: int | None) -> None:
-        """Begin to measure power limits between steps; once is enough, and :meth:`steps` does it.
+        """Begin to measure power limits between steps; call it once, unless :meth:`steps` does it.
 
         Args:
             steps_per_epoch: Steps of an epoch; None when unknown.
@@ -200,11 +192,13 @@ class RunningTrial:
         if not limits and self.power_limit_watts is None:
             return
         self.profile_power_limits_watts = ()
-        self._profiler = Profiler(self._clock, self._lease, self._profiling_ranks, self._tell_measured, steps_per_epoch)
+        self._profiler = Profiler(
+            self._clock, self._lease, self._profiling_ranks, self._send_measurements, steps_per_epoch
+        )
         self._profiler.start(self.power_limit_watts, limits)
 
     def limit_power(self, power_limit_watts: float) -> bool:
-        """Limit this node's GPUs until the block ends; tells whether the limit is in force."""
+        """Limit this node's GPUs until the block ends; return whether the limit is in force."""
         if self._lease is None:
             return False
         try:
@@ -224,7 +218,7 @@ class RunningTrial:
         """Report an evaluation and return whether to go on.
 
         Args:
-            metric: Value of the target metric. What is not finite is reported as unknown, here and below.
+            metric: Value of the target metric. A value that is not finite is reported as unknown, here and below.
             epoch: Epochs done, fractional inside an epoch; by default one more than last time.
             energy_joules: Energy of all GPUs since the run began; by default what the agents measured, if they did.
             time_seconds: Training time since the run began; by default the time since the block was entered.
@@ -243,9 +237,9 @@ class RunningTrial:
         return action
 
     def energy_joules(self) -> float | None:
-        """Return the energy of all nodes since the run began; None when that of one is unknown. Every rank must ask."""
+        """Return the energy of all nodes since the run began; None when one is unknown. Every rank must call it."""
         own: float | None = 0.0
-        if self._survey.leads:
+        if self._gpus.leads:
             own = None if self._lease is None else self._lease.energy_joules()
         total = 0.0
         for joules in self._ranks.gather(own):
@@ -255,21 +249,20 @@ class RunningTrial:
         return total
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
-        """Report power limits that you measured; return the limit to train under, or None when none is known yet.
+        """Report power limits that you measured; return the best limit, or None while it is unknown.
 
-        Of several ranks, it is rank 0 whose figures are reported.
-
-        What is left to measure, if anything, is then in ``profile_power_limits_watts``.
+        Of several ranks, rank 0's figures are reported. What is left to measure is then in
+        ``profile_power_limits_watts``.
         """
         self.profile_power_limits_watts = ()
-        answer = self._ranks.broadcast(self._tell_measured(measurements) if self._ranks.rank == 0 else None)
+        answer = self._ranks.broadcast(self._send_measurements(measurements) if self._ranks.rank == 0 else None)
         if answer is None:
             return None
         self.power_limit_watts = answer.power_limit_watts
         self.profile_power_limits_watts = tuple(answer.profile_power_limits_watts)
         return answer.power_limit_watts
 
-    def _tell_measured(self, measurements: Sequence[PowerLimitMeasurement]) -> PowerLimitAnswer | None:
+    def _send_measurements(self, measurements: Sequence[PowerLimitMeasurement]) -> PowerLimitAnswer | None:
         answer = self._reporter.measured(measurements)
         if answer is not None:
             self.power_limit_watts = answer.power_limit_watts
@@ -288,9 +281,9 @@ class RunningTrial:
             if self._lease is not None:
                 if self._ranks.size == 1 and not self._own_meter:
                     energy_joules = self._lease.energy_joules()
-                self._lease.close()  # first of all: nobody shall wait for the GPUs while the server is called
+                self._lease.close()  # first, so that the GPUs are free while the server is called
         finally:
             if self._ranks.rank == 0:
                 self._reporter.close(error, energy_joules)
-            if self._run.node_agent is None:
+            if self._options.node_agent is None:
                 self._agent.close()

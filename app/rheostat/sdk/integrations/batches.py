@@ -1,4 +1,4 @@
-"""How a global batch is dealt out to devices, and to the small batches whose gradients each of them accumulates."""
+"""Splits a global batch over devices, and over the small batches whose gradients each of them accumulates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A global batch in equal parts: their product with the number of devices is its size.
+    """A global batch in equal parts; times the number of devices they are its size.
 
     Attributes:
-        per_device: Samples that a device takes at once.
-        accumulation_steps: How often it does so before the optimizer steps.
+        per_device: Samples of a device in one forward pass.
+        accumulation_steps: Forward passes before the optimizer steps.
     """
 
     per_device: int
@@ -29,7 +29,7 @@ def equal_split(batch_size: int, devices: int, accumulation_steps: int, most_per
         batch_size: The global batch size.
         devices: How many devices share it.
         accumulation_steps: Accumulations of each device.
-        most_per_device: What fits a device at once; then there are as few accumulations as that takes.
+        most_per_device: Samples that fit a device at once; accumulations are then as few as possible.
 
     Raises:
         ConfigurationError: There is no such split.
@@ -41,7 +41,7 @@ def equal_split(batch_size: int, devices: int, accumulation_steps: int, most_per
     parts = devices * accumulation_steps
     if batch_size % parts:
         raise ConfigurationError(
-            f"A batch size of {batch_size} cannot be split equally into {devices} devices with {accumulation_steps}"
+            f"A batch size of {batch_size} cannot be split equally over {devices} devices with {accumulation_steps}"
             " accumulated batches each.",
             hint=f"Give the job batch sizes that are multiples of {parts}.",
         )
@@ -49,7 +49,7 @@ def equal_split(batch_size: int, devices: int, accumulation_steps: int, most_per
 
 
 def share(items: Sequence[T], parts: int, part: int) -> Sequence[T]:
-    """Return one of so many parts, equal but for one item, of which the first ones are the larger."""
+    """Return one part of items that are split into so many; the first parts may have one item more."""
     size, rest = divmod(len(items), parts)
     begin = part * size + min(part, rest)
     return items[begin : begin + size + (part < rest)]

@@ -1,9 +1,9 @@
-"""The commands with which an operator looks after tokens, the audit trail and the database.
+"""The operator's commands for tokens, the audit trail and the database.
 
-They import what they need when they run, so that the command line starts at once and the SDK alone can start it.
+They import what they need when they run, so that the command line starts fast, and starts with the SDK alone.
 """
 
-# ruff: noqa: PLC0415, PLR0917
+# ruff: noqa: PLR0917
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
-        help="SQLite or PostgreSQL. (Default: RHEOSTAT_DATABASE_URL, else an SQLite file in your state directory.)",
+        help="SQLite or PostgreSQL URL. (Default: RHEOSTAT_DATABASE_URL, else an SQLite file in your state directory.)",
         show_default=False,
     ),
 ]
 
-token = typer.Typer(help="Make, list and revoke the tokens that the server asks for.", no_args_is_help=True)
+token = typer.Typer(help="Create, list and revoke the tokens that authenticate clients.", no_args_is_help=True)
 
 
 @contextmanager
 def open_from_settings(
     database_url: str | None, *, upgrade: bool = True, namespace: str | None = None
 ) -> "Iterator[Service]":
-    """Open the service as the settings say, for the user of this command line."""
+    """Open the service with the settings of the environment, as the user of this command line."""
     from dataclasses import replace
     from getpass import getuser
 
@@ -52,7 +52,7 @@ def open_from_settings(
     )
     try:
         user = getuser()
-    except (KeyError, OSError):  # in a container a user need not have a name
+    except (KeyError, OSError):  # in a container a user may have no name
         user = "?"
     try:
         service = replace(service, actor=f"{user} (command line)")
@@ -63,21 +63,23 @@ def open_from_settings(
 
 @token.command("create")
 def create_token(
-    name: Annotated[str, typer.Argument(help="Whose it is, for people: ci, team-vision.")],
+    name: Annotated[str, typer.Argument(help="Name of the owner: ci, team-vision.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="trainer: runs jobs; read: looks; admin: everything. (Default: trainer and read.)"),
+        typer.Option(help="trainer: run jobs; read: read only; admin: everything. (Default: trainer and read.)"),
     ] = None,
     namespace: Annotated[
-        str | None, typer.Option(help="The only namespace that it may see. (Default: the default one.)")
+        str | None, typer.Option(help="The only namespace that it may access. (Default: the default one.)")
     ] = None,
-    expires_in_days: Annotated[float | None, typer.Option(min=0.0, help="(Default: never.)")] = None,
+    expires_in_days: Annotated[
+        float | None, typer.Option(min=0.0, help="Days until it expires. (Default: never.)")
+    ] = None,
     from_file: Annotated[
-        Path | None, typer.Option(help="Make the token in this file known; may be repeated. (Default: a new token.)")
+        Path | None, typer.Option(help="Register the token in this file; may be repeated. (Default: a new token.)")
     ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make a token and print it; it cannot be seen again."""
+    """Create a token and print it; it cannot be shown again."""
     from rheostat.service import tokens
 
     given = None if from_file is None else _secret_in(from_file)
@@ -89,12 +91,12 @@ def create_token(
     if from_file is None:
         typer.echo(text)
     else:
-        typer.echo(f"the token in {from_file} is {'known now' if is_new else 'known already'}")
+        typer.echo(f"the token in {from_file} {'is registered now' if is_new else 'was registered before'}")
 
 
 @token.command("generate")
 def generate_token() -> None:
-    """Print a token that no server knows yet, for a file with secrets: see create --from-file."""
+    """Print a new token without registering it, for a file of secrets: see create --from-file."""
     from rheostat.service.tokens import new_token
 
     typer.echo(new_token())
@@ -123,7 +125,7 @@ def list_tokens(database_url: DatabaseUrl = None) -> None:
 def revoke_token(
     token_id: Annotated[str, typer.Argument(help="See `rheostat token list`.")], database_url: DatabaseUrl = None
 ) -> None:
-    """End a token's life; running servers know it within seconds."""
+    """Revoke a token; running servers refuse it within seconds."""
     from rheostat.service import tokens
 
     with open_from_settings(database_url) as service:
@@ -132,8 +134,8 @@ def revoke_token(
 
 
 def audit(
-    namespace: Annotated[str | None, typer.Option(help="Only what concerns this one.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the latest entries.")] = 50,
+    namespace: Annotated[str | None, typer.Option(help="Only entries of this namespace.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Number of latest entries.")] = 50,
     database_url: DatabaseUrl = None,
 ) -> None:
     """List who registered, changed and deleted what, newest first."""
@@ -149,10 +151,10 @@ def audit(
 
 
 def back_up_database(
-    path: Annotated[Path, typer.Argument(help="File to write; it must not be there yet.")],
+    path: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Write a copy of the database while it is in use; of PostgreSQL by means of pg_dump."""
+    """Back up the database while it is in use; PostgreSQL with pg_dump."""
     from rheostat.service.operations import back_up
 
     with open_from_settings(database_url, upgrade=False) as service:
@@ -164,19 +166,19 @@ def restore_database(
     path: Annotated[Path, typer.Argument(help="File that `rheostat db backup` wrote.")],
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Put a backup in the place of all that is in the database; stop the servers first."""
+    """Replace the content of the database by a backup; stop the servers first."""
     from rheostat.service.operations import restore
 
     with open_from_settings(database_url, upgrade=False) as service:
         kept = restore(service, path)
-    typer.echo(f"restored: {path}" + ("" if kept is None else f"; what was there before is in {kept}"))
+    typer.echo(f"restored: {path}" + ("" if kept is None else f"; the previous content is in {kept}"))
 
 
 def prune_database(
-    keep_days: Annotated[float, typer.Option(min=0.0, help="Reports of trials that ended since then stay.")],
+    keep_days: Annotated[float, typer.Option(min=0.0, help="Reports of trials that ended in this many days are kept.")],
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Delete what trials reported on their way, long after they ended; estimates and savings stay as they are."""
+    """Delete the reports of trials that ended long ago; estimates and savings do not change."""
     from rheostat.service.operations import prune
 
     with open_from_settings(database_url) as service:

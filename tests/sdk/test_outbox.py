@@ -1,6 +1,5 @@
 """A server that is down, dies or talks nonsense: training goes on, and every report arrives once when it is back."""
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,11 @@ import pytest
 
 from rheostat import Client, Gpu, JobSettings, PowerLimitMeasurement, Target
 from rheostat.errors import ServerUnreachable
-from rheostat.sdk.courier import send_waiting
-from rheostat.sdk.spool import Letter, Outbox, waiting
+from rheostat.schemas.server import ObserveRequest
+from rheostat.sdk import reporter
+from rheostat.sdk.outbox import deliver_spool
+from rheostat.sdk.server import observe_request, register_job_request
+from rheostat.sdk.spool import RequestQueue, spool_files
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
 
@@ -37,7 +39,7 @@ def client(server: ServerProcess) -> Iterator[Client]:
         yield client
 
 
-def epochs_told(directory: Path) -> list[float]:
+def epochs_reported(directory: Path) -> list[float]:
     """The epochs of all reports that the server holds, in the order in which they came."""
     database = sqlite3.connect(directory / "rheostat.db")
     try:
@@ -54,31 +56,33 @@ def test_a_run_that_begins_without_the_server_is_recorded_once_when_it_is_back(
         assert (trial.trial_id, trial.batch_size) == (None, 64)
         assert trial.report(0.5, energy_joules=100, time_seconds=10) == "continue"
         assert trial.report(0.95, energy_joules=200, time_seconds=20) == "stop"
-    assert len(waiting(spool)) == 1
+    assert len(spool_files(spool)) == 1
     server.start()
-    assert send_waiting(client.transport, client.base_url, spool) == 0
-    assert send_waiting(client.transport, client.base_url, spool) == 0
+    assert deliver_spool(client, spool) == 0
+    assert deliver_spool(client, spool) == 0
     (placement,) = client.estimates("nightly").placements
     assert {arm.batch_size: arm.runs for arm in placement.arms} == {32: 0, 64: 1, 128: 0}
     assert client.savings("nightly").placements[0].energy_joules.actual == 200
 
 
 def test_every_report_of_a_lost_server_arrives_once_and_in_order(
-    server: ServerProcess, client: Client, tmp_path: Path, spool: Path
+    server: ServerProcess, client: Client, tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reporter, "_SHORTEST_HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(reporter, "_LONGEST_HEARTBEAT_SECONDS", 0.1)
     with client.trial("nightly", SETTINGS, GPU) as trial:
         trial.report(0.1)
         server.kill()
         for metric in (0.2, 0.3, 0.4):
             assert trial.report(metric) == "continue"
-        assert [len(left.letters) for left in waiting(spool)] == [3]
+        assert [len(left.requests) for left in spool_files(spool)] == [3]
         server.start()
         give_up_at = monotonic() + 15
-        while waiting(spool):
+        while spool_files(spool):
             assert monotonic() < give_up_at, "no heartbeat has found the server again"
             sleep(0.05)
         trial.report(0.95)
-    assert epochs_told(tmp_path) == [1, 2, 3, 4, 5]
+    assert epochs_reported(tmp_path) == [1, 2, 3, 4, 5]
     assert client.list_trials("nightly").trials[0].state == "converged"
 
 
@@ -92,14 +96,14 @@ def test_what_one_run_leaves_the_next_one_sends(
     server.start()
     with client.trial("nightly", SETTINGS, GPU):
         give_up_at = monotonic() + 10
-        while waiting(spool):
+        while spool_files(spool):
             assert monotonic() < give_up_at
             sleep(0.02)
-    assert epochs_told(tmp_path) == [1, 2, 0]
+    assert epochs_reported(tmp_path) == [1, 2, 0]
     assert [trial.state for trial in client.list_trials("nightly").trials] == ["cancelled", "converged"]
 
 
-def test_a_run_that_failed_without_the_server_says_so_later(server: ServerProcess, client: Client, spool: Path) -> None:
+def test_a_failure_without_the_server_is_recorded_later(server: ServerProcess, client: Client, spool: Path) -> None:
     def train() -> None:
         with client.trial("nightly", SETTINGS, GPU) as trial:
             trial.report(0.1)
@@ -110,7 +114,7 @@ def test_a_run_that_failed_without_the_server_says_so_later(server: ServerProces
     with pytest.raises(MemoryError):
         train()
     server.start()
-    assert send_waiting(client.transport, client.base_url, spool) == 0
+    assert deliver_spool(client, spool) == 0
     (trial,) = client.list_trials("nightly").trials
     assert (trial.state, trial.epochs) == ("oom", 2)
 
@@ -120,7 +124,7 @@ def test_a_measured_power_limit_waits_too(server: ServerProcess, client: Client,
         server.kill()
         assert trial.measured([PowerLimitMeasurement(power_limit_watts=250, cost=100.0)]) is None
         server.start()
-    assert waiting(spool) == []
+    assert spool_files(spool) == []
 
 
 @pytest.mark.parametrize(
@@ -135,25 +139,24 @@ def test_a_measured_power_limit_waits_too(server: ServerProcess, client: Client,
     ],
     ids=["500", "garbage", "other JSON", "429", "401", "reset"],
 )
-def test_nonsense_is_no_answer_and_the_report_stays(answer: Reply | Trouble, spool: Path) -> None:
+def test_a_report_stays_queued_until_a_rheostat_server_answers(answer: Reply | Trouble, spool: Path) -> None:
     def talk(seen: Seen) -> Reply | Trouble:
         return answer
 
-    outbox = Outbox("", spool)
-    report = json.dumps({"epoch": 1.0, "metric": 0.5})
-    outbox.add(Letter("POST", f"/v1/trials/{'0' * 32}/observe", report, "ObserveAnswer"))
-    outbox.close()
     with ScriptedServer(talk) as server, Client(server.url, retry_for_seconds=0.0) as client:
-        assert send_waiting(client.transport, "", spool) == 1
-    assert len(waiting(spool)) == 1
+        queue = RequestQueue(client.base_url, spool)
+        queue.append(observe_request("0" * 32, ObserveRequest(epoch=1.0, metric=0.5)))
+        queue.close()
+        assert deliver_spool(client, spool) == 1
+    assert len(spool_files(spool)) == 1
 
 
-def test_letters_for_another_server_are_left_alone(spool: Path) -> None:
-    outbox = Outbox("http://elsewhere:1", spool)
-    outbox.add(Letter("PUT", "/v1/jobs/nightly", "{}", "JobDetail"))
-    outbox.close()
+def test_requests_for_another_server_are_left_alone(spool: Path) -> None:
+    queue = RequestQueue("http://elsewhere:1", spool)
+    queue.append(register_job_request("nightly", SETTINGS))
+    queue.close()
     with Client("http://127.0.0.1:1", retry_for_seconds=0.0) as client:
-        assert send_waiting(client.transport, client.base_url, spool) == 0
-        assert len(waiting(spool)) == 1
+        assert deliver_spool(client, spool) == 0
+        assert len(spool_files(spool)) == 1
         with pytest.raises(ServerUnreachable):
             client.list_jobs()

@@ -1,4 +1,4 @@
-"""For training loops in plain PyTorch: batches and learning rate as the trial says, on any number of processes."""
+"""For training loops in plain PyTorch: the trial's batches and learning rate, on any number of processes."""
 
 from collections.abc import Iterator
 from itertools import cycle, islice
@@ -9,27 +9,27 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from rheostat.errors import ConfigurationError
-from rheostat.sdk.batches import share
+from rheostat.sdk.integrations.batches import share
 from rheostat.sdk.trial import RunningTrial
 
 
 class GlobalBatches(Sampler[list[int]]):
-    """Deals out each global batch: the processes' shares of it add up, and all of them take the same number of steps.
+    """Splits each global batch over the processes; all of them take the same number of steps.
 
-    Each pass over it is another epoch with another order, the same in all processes.
+    Each pass is another epoch with another order, the same in all processes.
 
     Attributes:
-        epoch: The next one; set it after resuming from a checkpoint.
+        epoch: Number of the next epoch; set it after resuming from a checkpoint.
 
     Args:
-        samples: How many there are.
+        samples: Number of samples.
         trial: The running trial.
-        accumulation_steps: In how many batches each process takes its share.
+        accumulation_steps: Number of batches into which each process splits its share.
         shuffle: Whether the order is random.
-        seed: Of that order; the same in all processes.
+        seed: Seed of that order; the same in all processes.
 
     Raises:
-        ConfigurationError: The batch size has not one sample for each of its parts, or there is no sample.
+        ConfigurationError: The batch size is smaller than the number of its parts, or there is no sample.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class GlobalBatches(Sampler[list[int]]):
         self.epoch += 1
         for begin in range(0, self._samples, self._batch_size):
             batch = order[begin : begin + self._batch_size]
-            # The last one may be too short to give everybody something; no process may take fewer steps.
+            # The last batch may be smaller than the number of parts; no process may take fewer steps than the others.
             batch += islice(cycle(order), max(self._parts - len(batch), 0))
             own = share(batch, self._ranks, self._rank)
             for step in range(self._accumulation_steps):
@@ -89,14 +89,14 @@ def data_loader(
 
     Args:
         trial: The running trial.
-        dataset: With a length and items by number.
-        accumulation_steps: In how many batches each process takes its share; the optimizer steps after so many.
+        dataset: A map-style data set with a length.
+        accumulation_steps: Number of batches into which each process splits its share; then the optimizer steps.
         shuffle: Whether each epoch has a random order.
-        seed: Of that order; the same in all processes.
-        options: Passed on to `DataLoader`, as ``num_workers``.
+        seed: Seed of that order; the same in all processes.
+        options: Passed on to `DataLoader`, such as ``num_workers``.
 
     Raises:
-        ConfigurationError: The batch size has not one sample for each of its parts, or there is no sample.
+        ConfigurationError: The batch size is smaller than the number of its parts, or there is no sample.
     """
     samples: int = len(dataset)  # type: ignore[arg-type, unused-ignore]
     batches = GlobalBatches(samples, trial, accumulation_steps=accumulation_steps, shuffle=shuffle, seed=seed)
@@ -104,35 +104,35 @@ def data_loader(
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float | None) -> None:
-    """Train with a learning rate; parameter groups with one of their own keep their ratio to it.
+    """Set the learning rate; parameter groups with a learning rate of their own keep its ratio to the optimizer's.
 
     Args:
-        optimizer: Fresh, and without a scheduler yet, which would go on from the old one.
-        learning_rate: Of the trial; None leaves all as it is.
+        optimizer: A new one, before a scheduler is made, which would go on from the old learning rate.
+        learning_rate: Of the trial; None changes nothing.
 
     Raises:
-        ConfigurationError: A scheduler has taken note of the old one, or that is 0.
+        ConfigurationError: The optimizer has a scheduler already, or its own learning rate is 0.
     """
     if learning_rate is None:
         return
     if any("initial_lr" in group for group in optimizer.param_groups):
         raise ConfigurationError("Set the learning rate before the scheduler is made.")
     if not (base := float(optimizer.defaults["lr"])):
-        raise ConfigurationError("The optimizer's own learning rate is 0: there is no ratio to keep.")
+        raise ConfigurationError("The optimizer's own learning rate is 0: parameter groups have no ratio to it.")
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] * (learning_rate / base)
 
 
 def check_loader(trial: RunningTrial, loader: Any, *, accumulation_steps: int = 1) -> None:
-    """Check that a loader which you made yourself gives the trial's global batch size.
+    """Check that a loader of your own has the trial's global batch size.
 
     Args:
         trial: The running trial.
-        loader: A `DataLoader`. What does not tell its batch size cannot be checked.
-        accumulation_steps: After how many batches the optimizer steps.
+        loader: A `DataLoader`; one without a ``batch_size`` is not checked.
+        accumulation_steps: Batches of a process before the optimizer steps.
 
     Raises:
-        ConfigurationError: It does not, or all processes would train with the same samples.
+        ConfigurationError: It has another one, or all processes would train with the same samples.
     """
     per_device = getattr(loader, "batch_size", None)
     if per_device is None:
@@ -141,11 +141,11 @@ def check_loader(trial: RunningTrial, loader: Any, *, accumulation_steps: int = 
     if trial.world_size > 1 and not is_split:
         raise ConfigurationError(
             f"Each of the {trial.world_size} processes would train with all samples.",
-            hint="Use rheostat.sdk.pytorch.data_loader, or a DistributedSampler.",
+            hint="Use rheostat.sdk.integrations.pytorch.data_loader, or a DistributedSampler.",
         )
     if (total := per_device * trial.world_size * accumulation_steps) != trial.batch_size:
         raise ConfigurationError(
             f"The loader's batch size of {per_device}, times {trial.world_size} processes, times {accumulation_steps}"
             f" accumulated batches, is {total}; the trial's is {trial.batch_size}.",
-            hint="DataLoader's batch size is that of one process: use trial.per_device_batch_size.",
+            hint="DataLoader's batch_size is that of one process: use trial.per_device_batch_size.",
         )

@@ -1,4 +1,4 @@
-"""Which GPUs a run has, over all of its ranks and nodes, and which of its ranks leases them from the node's agent."""
+"""Finds the GPUs of a run over all of its ranks and nodes, and which rank of each node leases them from the agent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,81 +14,81 @@ from rheostat.sdk.own_gpus import own_gpus
 from rheostat.sdk.ranks import Ranks
 
 NamedGpus = Sequence[str | int] | Literal["visible"] | None
-"""The GPUs of a process; "visible": all that CUDA is told to show it."""
+"""The GPUs of a process; "visible": all that ``CUDA_VISIBLE_DEVICES`` shows it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What a rank knows of the GPUs of its run.
+class RunGpus:
+    """What one rank knows of the GPUs of its run.
 
     Attributes:
-        gpu: What all of them are; None when nobody knows.
+        gpu: Description of all of them together; None when unknown.
         leads: Whether this rank is the one of its node that leases GPUs.
-        gpus: UUIDs of the GPUs that it is to lease.
-        problem: Why it cannot know them.
+        to_lease: UUIDs of the GPUs that it leases.
+        problem: Why the agent's GPUs are unknown to this rank.
     """
 
     gpu: Gpu | None
     leads: bool
-    gpus: tuple[str, ...]
+    to_lease: tuple[str, ...]
     problem: RheostatError | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What a rank found; without an answer of its agent, ``gpus`` is None."""
+class _OwnGpus:
+    """The GPUs of one rank, as it sends them to the others; ``gpus`` is None when its agent does not answer."""
 
     host: str
     gpus: tuple[NodeGpu, ...] | None = None
     mistake: str | None = None
 
 
-def survey(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, gpus: NamedGpus) -> Survey:
-    """Find out which GPUs the run has; every rank must ask.
+def find_run_gpus(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, gpus: NamedGpus) -> RunGpus:
+    """Return the GPUs of the run; every rank must call it.
 
     Args:
-        agent: Of this node.
+        agent: Agent of this node.
         ranks: The processes of the run.
-        gpu: What the user says of the GPUs; None: what the agents say.
+        gpu: The user's description of the GPUs; None: as the agents describe them.
         gpus: Those of this process, when the user names them.
 
     Raises:
-        ConfigurationError: A GPU that was named is not there.
+        ConfigurationError: A named GPU does not exist.
     """
     # Ranks that reach the same agent are on the same node.
     host = f"{gethostname()}:{agent.socket}"
     hosts = ranks.gather(host)
-    mates = [rank for rank, other in enumerate(hosts) if other == host]
-    found = _Found(host)
+    local_ranks = [rank for rank, other in enumerate(hosts) if other == host]
+    own = _OwnGpus(host)
     problem: RheostatError | None = None
     named, alone = (None, None) if gpus == "visible" else (gpus, 1)
     try:
-        own = own_gpus(
+        found = own_gpus(
             agent.gpus(),
             named=named,
             count=alone if gpu is None else gpu.count,
-            local_rank=None if ranks.size == 1 else mates.index(ranks.rank),
+            local_rank=None if ranks.size == 1 else local_ranks.index(ranks.rank),
         )
-        found = _Found(host, tuple(own))
+        own = _OwnGpus(host, tuple(found))
     except ConfigurationError as error:
         problem = error
-        found = _Found(host, mistake=None if named is None else str(error))
+        own = _OwnGpus(host, mistake=None if named is None else str(error))
     except RheostatError as error:
         problem = error
-    told = ranks.gather(found)
-    for one in told:
+    all_ranks = ranks.gather(own)
+    for one in all_ranks:
         if one.mistake is not None:
             raise ConfigurationError(one.mistake)
-    leads = ranks.rank == mates[0]
-    by_place = {(one.host, own.gpu): own for one in told for own in one.gpus or ()}
+    leads = ranks.rank == local_ranks[0]
+    by_place = {(one.host, node_gpu.gpu): node_gpu for one in all_ranks for node_gpu in one.gpus or ()}
     at_host = tuple(uuid for place, uuid in by_place if place == host)
     # A rank whose agent does not answer still trains on a GPU.
-    unseen = sum(one.gpus is None for one in told)
-    return Survey(_described(gpu, list(by_place.values()), unseen), leads, at_host if leads else (), problem)
+    unseen = sum(one.gpus is None for one in all_ranks)
+    return RunGpus(_described(gpu, list(by_place.values()), unseen), leads, at_host if leads else (), problem)
 
 
 def _described(gpu: Gpu | None, found: Sequence[NodeGpu], unseen: int) -> Gpu | None:
-    """Return what the GPUs are, with the limits that all nodes that were seen let a lease set."""
+    """Return the description of the GPUs, with the limits that a lease may set on every node that answered."""
     if not found:
         return gpu
     lowest = ceil(max(one.lowest_settable_watts for one in found))

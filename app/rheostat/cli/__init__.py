@@ -7,29 +7,36 @@ from typing import Annotated
 
 import typer
 
-from rheostat import admin
-from rheostat.admin import DatabaseUrl, open_from_settings
-from rheostat.agent.command import agent
+from rheostat.cli import admin
+from rheostat.cli.admin import DatabaseUrl, open_from_settings
+from rheostat.cli.agent import agent
 from rheostat.demo.command import demo
-from rheostat.errors import RheostatError
+from rheostat.errors import RheostatError, Unavailable
 from rheostat.launch.command import run
 from rheostat.replay.command import replay
 
-Namespace = Annotated[str | None, typer.Option(help="Whose jobs. (Default: default.)", show_default=False)]
+NamespaceOption = Annotated[
+    str | None, typer.Option("--namespace", help="Namespace of the jobs. (Default: default.)", show_default=False)
+]
 ServerUrl = Annotated[
     str | None,
-    typer.Option("--server", envvar="RHEOSTAT_URL", help="(Default: http://127.0.0.1:8420.)", show_default=False),
+    typer.Option(
+        "--server",
+        envvar="RHEOSTAT_URL",
+        help="Address of the server. (Default: http://127.0.0.1:8420.)",
+        show_default=False,
+    ),
 ]
 
 app = typer.Typer(
-    help="The same model for less energy and time, run after run.",
+    help="Train recurring jobs to the same accuracy with less energy and time.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-jobs = typer.Typer(help="Look at the jobs in the database.", no_args_is_help=True)
-database = typer.Typer(help="Look after the database.", no_args_is_help=True)
-spool = typer.Typer(help="Look after reports that wait for a server on this machine.", no_args_is_help=True)
+jobs = typer.Typer(help="List, show and rebuild the jobs in the database.", no_args_is_help=True)
+database = typer.Typer(help="Upgrade, back up, restore and prune the database.", no_args_is_help=True)
+spool = typer.Typer(help="List and send the reports that wait on this machine for a server.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(spool, name="spool")
 app.add_typer(database, name="db")
@@ -41,7 +48,7 @@ database.command("restore")(admin.restore_database)
 database.command("prune")(admin.prune_database)
 app.command()(replay)
 app.command()(demo)
-# What follows the command's name is the command's own.
+# Options after the name of the user's command belong to that command.
 app.command(context_settings={"allow_interspersed_args": False})(run)
 
 _EXTRAS = {
@@ -57,11 +64,12 @@ _EXTRAS = {
 
 
 def main() -> None:
-    """Run the command line; an error that has a remedy is told in words and exits with 1."""
+    """Run the command line; a `RheostatError` is printed as a message and exits with 1."""
     try:
         app()
     except RheostatError as error:
-        typer.secho(f"rheostat: {error}", fg="red", err=True)
+        cause = error.cause_text() if isinstance(error, Unavailable) else ""
+        typer.secho(f"rheostat: {error}{cause}", fg="red", err=True)
         raise SystemExit(1) from None
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(next(iter(sys.argv[1:]), ""))
@@ -76,28 +84,31 @@ def serve(
     database_url: DatabaseUrl = None,
     host: Annotated[
         str | None,
-        typer.Option(help="Address; without tokens loopback only. (Default: 127.0.0.1.)", show_default=False),
+        typer.Option(help="Address to bind; without tokens loopback only. (Default: 127.0.0.1.)", show_default=False),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="0: any free one. (Default: 8420.)", show_default=False)] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to bind; 0: any free one. (Default: 8420.)", show_default=False)
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; more than one pays on PostgreSQL. (Default: 1.)", show_default=False)
+        int | None,
+        typer.Option(help="Worker processes; use several with PostgreSQL only. (Default: 1.)", show_default=False),
     ] = None,
 ) -> None:
-    """Run the server; every option is also an environment variable, as RHEOSTAT_PORT."""
-    # Before numpy is imported: on matrices of a dozen rows its threads are in the way of each other and of requests.
+    """Run the server; every option is also an environment variable, such as RHEOSTAT_PORT."""
+    # Before numpy is imported: on matrices of a dozen rows its threads slow down each other and requests.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from rheostat.api.metrics_directory import metrics_directory
     from rheostat.api.settings import load_settings
 
     settings = load_settings(database_url=database_url, host=host, port=port, workers=workers)
     with metrics_directory() if settings.workers > 1 else nullcontext():
-        from rheostat.api.server import serve as run  # only now, for it imports what looks for the folder
+        from rheostat.api.server import serve as run  # imported after the folder is set, which its imports read
 
         run(settings)
 
 
 @jobs.command("list")
-def list_jobs(database_url: DatabaseUrl = None, namespace: Namespace = None) -> None:
+def list_jobs(database_url: DatabaseUrl = None, namespace: NamespaceOption = None) -> None:
     """List all jobs of a namespace."""
     from rheostat import service as use_cases
 
@@ -113,8 +124,8 @@ def list_jobs(database_url: DatabaseUrl = None, namespace: Namespace = None) -> 
 
 
 @jobs.command("show")
-def show_job(job_id: str, database_url: DatabaseUrl = None, namespace: Namespace = None) -> None:
-    """Show a job, what is believed of its batch sizes, and what it saved, as JSON."""
+def show_job(job_id: str, database_url: DatabaseUrl = None, namespace: NamespaceOption = None) -> None:
+    """Show a job, its estimates and its savings as JSON."""
     import json
 
     from rheostat import service as use_cases
@@ -129,17 +140,18 @@ def show_job(job_id: str, database_url: DatabaseUrl = None, namespace: Namespace
 
 
 @jobs.command("rebuild")
-def rebuild_job(job_id: str, database_url: DatabaseUrl = None, namespace: Namespace = None) -> None:
-    """Derive what a policy knows of a job anew, from the recorded observations."""
+def rebuild_job(job_id: str, database_url: DatabaseUrl = None, namespace: NamespaceOption = None) -> None:
+    """Rebuild the policy's state of a job from the recorded observations."""
     from rheostat import service as use_cases
 
     with open_from_settings(database_url, namespace=namespace) as service:
-        typer.echo(f"{job_id}: rebuilt from {use_cases.rebuild_job(service, job_id)} observations")
+        pieces = use_cases.rebuild_job(service, job_id).result().answer
+        typer.echo(f"{job_id}: rebuilt from {pieces} observations")
 
 
 @database.command("upgrade")
 def upgrade_database(database_url: DatabaseUrl = None) -> None:
-    """Bring the schema to this version; safe to run from several hosts at once."""
+    """Upgrade the schema to this version; safe to run on several hosts at once."""
     from rheostat.service.operations import schema_status, upgrade_schema
 
     with open_from_settings(database_url, upgrade=False) as service:
@@ -150,38 +162,38 @@ def upgrade_database(database_url: DatabaseUrl = None) -> None:
 
 @database.command("status")
 def database_status(database_url: DatabaseUrl = None) -> None:
-    """Tell where the schema stands; exits with 1 unless this version can work with it."""
+    """Show the version of the schema; exits with 1 unless it is the one that this version of Rheostat needs."""
     from rheostat.service.operations import schema_status
 
     with open_from_settings(database_url, upgrade=False) as service:
         status = schema_status(service)
         typer.echo(f"database: {service.database}")
-        typer.echo(f"schema: {status.current or 'empty'}; this version works with {status.head}")
+        typer.echo(f"schema: {status.current or 'empty'}; this version needs {status.head}")
         if not status.at_head:
             raise typer.Exit(1)
 
 
 @spool.command("list")
 def list_spool() -> None:
-    """List what waits: its file, how many reports, and the server that they are for."""
-    from rheostat.sdk.spool import spool_directory, waiting
+    """List the files in the spool: path, number of reports, and the server that they are for."""
+    from rheostat.sdk.spool import spool_directory, spool_files
 
-    for left in waiting(spool_directory()):
-        typer.echo(f"{left.path}\t{len(left.letters)} reports\t{left.url}")
+    for left in spool_files(spool_directory()):
+        typer.echo(f"{left.path}\t{len(left.requests)} reports\t{left.url}")
 
 
 @spool.command("send")
 def send_spool(server: ServerUrl = None) -> None:
-    """Send now what waits for the server; exits with 1 if something still waits for it."""
+    """Send the waiting reports of a server now; exits with 1 if some still wait."""
     from rheostat.sdk.client import Client
-    from rheostat.sdk.courier import send_waiting
-    from rheostat.sdk.spool import spool_directory, waiting
+    from rheostat.sdk.outbox import deliver_spool
+    from rheostat.sdk.spool import spool_directory, spool_files
 
     directory = spool_directory()
     with Client(server) as client:
-        before = sum(len(left.letters) for left in waiting(directory) if left.url == client.base_url)
-        after = send_waiting(client.transport, client.base_url, directory)
-        typer.echo(f"{before - after} of {before} reports were sent to {client.base_url}")
-        for url in sorted({left.url for left in waiting(directory)} - {client.base_url}):
-            typer.echo(f"others wait for another server: rheostat spool send --server {url}")
+        before = sum(len(left.requests) for left in spool_files(directory) if left.url == client.base_url)
+        after = deliver_spool(client, directory)
+        typer.echo(f"sent {before - after} of {before} reports to {client.base_url}")
+        for url in sorted({left.url for left in spool_files(directory)} - {client.base_url}):
+            typer.echo(f"more reports wait for another server: rheostat spool send --server {url}")
     raise typer.Exit(1 if after else 0)

@@ -1,4 +1,4 @@
-"""For Lightning: a callback that begins a trial before the data loaders exist, and ends it however training ends."""
+"""For Lightning: a callback that begins a trial before the data loaders exist, and ends it with the training."""
 
 from contextlib import ExitStack
 from math import isfinite
@@ -8,22 +8,22 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.parsing import lightning_hasattr, lightning_setattr
 
 from rheostat.errors import ConfigurationError
-from rheostat.sdk.batches import equal_split
-from rheostat.sdk.pytorch import check_loader
+from rheostat.sdk.integrations.batches import equal_split
+from rheostat.sdk.integrations.pytorch import check_loader
 from rheostat.sdk.trial import RunningTrial
 
 
 class RheostatCallback(Callback):
-    """Runs a trial around `Trainer.fit`, whatever launches its processes.
+    """Runs a trial around `Trainer.fit`, with any launcher of its processes.
 
     It sets ``batch_size``, and ``learning_rate`` or ``lr``, on the module, its ``hparams`` and the data module, like
-    Lightning's own tuner: the batch size of one device, for ``train_dataloader`` to use. After each validation it
-    reports the metric; in a training without validation, after each epoch.
+    Lightning's own tuner: the batch size of one device, for ``train_dataloader`` to use. It reports the metric after
+    each validation, or after each epoch when there is no validation.
 
     Args:
         trial: From `Client.trial`, and not entered.
-        metric: Name of the target metric as it is logged. Log it with ``sync_dist=True`` when there are several
-            processes: that of rank 0 counts.
+        metric: Name of the target metric as it is logged. With several processes log it with ``sync_dist=True``: the
+            value of rank 0 is reported.
     """
 
     def __init__(self, trial: RunningTrial, metric: str) -> None:
@@ -33,11 +33,11 @@ class RheostatCallback(Callback):
         self._has_begun = self._is_over = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin the trial: processes know each other by now, and loaders and optimizers are yet to be made."""
+        """Begin the trial: `torch.distributed` is initialised by now, and loaders and optimizers are not made yet."""
         if stage != "fit":
             return
         if self._has_begun:
-            raise ConfigurationError("A trial is one training.", hint="Make a new trial and callback for the next.")
+            raise ConfigurationError("A trial is one training.", hint="Make a new trial and callback for the next one.")
         self._has_begun = True
         trial = self._open.enter_context(self._trial)
         split = equal_split(trial.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
@@ -46,7 +46,7 @@ class RheostatCallback(Callback):
             _set(pl_module, ("learning_rate", "lr"), trial.learning_rate)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that the loader does what the trial says."""
+        """Check that the loader has the trial's batch size."""
         check_loader(self._trial, trainer.train_dataloader, accumulation_steps=trainer.accumulate_grad_batches)
         batches = trainer.num_training_batches
         self._trial.begin_profiling(int(batches) if isfinite(batches) else None)
@@ -54,7 +54,7 @@ class RheostatCallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note the end of a step."""
+        """Record the end of a step."""
         self._trial.step()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,12 +62,12 @@ class RheostatCallback(Callback):
         self._pause()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report, unless Lightning only tries out whether validation works."""
+        """Report, unless this is the sanity check before training."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._report(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report where there is no validation."""
+        """Report if there is no validation."""
         self._pause()
         if not trainer.enable_validation:
             self._report(trainer)
@@ -77,7 +77,7 @@ class RheostatCallback(Callback):
         self._pause()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """End the trial as the exception says."""
+        """End the trial with the exception."""
         self._is_over = True
         self._open.__exit__(type(exception), exception, exception.__traceback__)
 
@@ -95,14 +95,14 @@ class RheostatCallback(Callback):
             return
         metrics = trainer.callback_metrics
         if self._metric not in metrics:
-            there = ", ".join(sorted(metrics)) or "none"
-            raise ConfigurationError(f"The metric {self._metric!r} is not logged.", hint=f"There are: {there}.")
+            logged = ", ".join(sorted(metrics)) or "none"
+            raise ConfigurationError(f"The metric {self._metric!r} is not logged.", hint=f"Logged metrics: {logged}.")
         if self._trial.report(metrics[self._metric], epoch=_epochs(trainer)) == "stop":
             self._is_over = trainer.should_stop = True
 
 
 def _epochs(trainer: Trainer) -> float | None:
-    """Return how many epochs are done, with a fraction inside of one; None where an epoch has no known length."""
+    """Return the epochs done, fractional inside an epoch; None when the length of an epoch is unknown."""
     batches = trainer.num_training_batches
     if not isfinite(batches):
         return None
@@ -116,6 +116,6 @@ def _set(module: LightningModule, names: tuple[str, ...], value: float) -> None:
     if name is None:
         raise ConfigurationError(
             f"Neither the module, nor its hparams, nor the data module has {' or '.join(names)}.",
-            hint="Give it one, and use it where loaders and optimizers are made.",
+            hint="Add the attribute, and use it where loaders and optimizers are made.",
         )
     lightning_setattr(module, name, value)

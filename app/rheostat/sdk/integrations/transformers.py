@@ -1,4 +1,4 @@
-"""For the Hugging Face `Trainer`: its arguments as the trial says, and a callback that reports its evaluations."""
+"""For the Hugging Face `Trainer`: sets its arguments from the trial, and reports its evaluations by a callback."""
 
 from collections.abc import Sized
 from math import ceil
@@ -7,28 +7,28 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rheostat.errors import ConfigurationError
-from rheostat.sdk.batches import equal_split
+from rheostat.sdk.integrations.batches import equal_split
 from rheostat.sdk.trial import RunningTrial
 
 
 def set_arguments(
     args: TrainingArguments, trial: RunningTrial, *, max_per_device_batch_size: int | None = None
 ) -> None:
-    """Train with the trial's batch size and learning rate; to be called before the `Trainer` is made.
+    """Set the trial's batch size and learning rate; call it before the `Trainer` is made.
 
     Args:
-        args: Of the trainer; batch size, accumulation and learning rate are set in place.
+        args: Arguments of the trainer; batch size, accumulation and learning rate are set in place.
         trial: The running trial.
-        max_per_device_batch_size: What fits a device at once. Gradients are accumulated as often as that takes; by
+        max_per_device_batch_size: Samples that fit a device at once; gradients are accumulated as often as needed. By
             default as often as the arguments say.
 
     Raises:
-        ConfigurationError: The batch size cannot be split equally, or the arguments let it change on the way.
+        ConfigurationError: The batch size cannot be split equally, or the arguments let it change during training.
     """
     if args.auto_find_batch_size:
-        raise ConfigurationError("auto_find_batch_size would change the batch size while the trial runs: leave it out.")
+        raise ConfigurationError("auto_find_batch_size would change the batch size during the trial: leave it out.")
     if args.accelerator_config.split_batches:
-        raise ConfigurationError("split_batches changes what a batch size per device is: leave it out.")
+        raise ConfigurationError("split_batches changes the meaning of the batch size per device: leave it out.")
     split = equal_split(
         trial.batch_size, _devices(args), args.gradient_accumulation_steps, most_per_device=max_per_device_batch_size
     )
@@ -39,20 +39,20 @@ def set_arguments(
 
 
 def _devices(args: TrainingArguments) -> int:
-    """Return how many devices share a batch: one in each process, or several in one process (`DataParallel`)."""
+    """Return how many devices share a batch: one in each process, or several in one (`DataParallel`)."""
     devices: int = args.world_size * max(args.n_gpu, 1)
     return devices
 
 
 class RheostatCallback(TrainerCallback):
-    """Reports evaluations, measures power limits between steps, and ends the training when the server says so.
+    """Reports evaluations, measures power limits between steps, and ends the training when the answer is "stop".
 
-    It knows nothing of exceptions, so the trial's block goes around `Trainer.train`. Evaluations before and after the
+    Callbacks do not see exceptions, so the trial's block goes around `Trainer.train`. Evaluations before and after the
     training are not reported.
 
     Args:
         trial: The running trial.
-        metric: Name of the target metric as the trainer gives it, as ``eval_accuracy``.
+        metric: Name of the target metric in the trainer's evaluations, such as ``eval_accuracy``.
     """
 
     def __init__(self, trial: RunningTrial, metric: str) -> None:
@@ -64,12 +64,12 @@ class RheostatCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Check that the trainer does what the trial says."""
+        """Check that the trainer has the trial's batch size."""
         total = args.per_device_train_batch_size * _devices(args) * args.gradient_accumulation_steps
         if total != self._trial.batch_size:
             raise ConfigurationError(
                 f"The trainer's global batch size is {total}; the trial's is {self._trial.batch_size}.",
-                hint="Call rheostat.sdk.transformers.set_arguments before you make the Trainer.",
+                hint="Call rheostat.sdk.integrations.transformers.set_arguments before you make the Trainer.",
             )
         loader = kwargs.get("train_dataloader")
         steps = ceil(len(loader) / args.gradient_accumulation_steps) if isinstance(loader, Sized) else None
@@ -77,7 +77,7 @@ class RheostatCallback(TrainerCallback):
         self._trial.begin_profiling(steps)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Note the end of an optimizer step."""
+        """Record the end of an optimizer step."""
         self._trial.step()
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -87,7 +87,7 @@ class RheostatCallback(TrainerCallback):
             return
         metrics: dict[str, float] = kwargs["metrics"]
         self._seen |= metrics.keys()
-        # With several evaluation sets each is told of by itself.
+        # With several evaluation sets each has its own call.
         if self._metric not in metrics:
             return
         self._has_reported = True
@@ -98,11 +98,11 @@ class RheostatCallback(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Notice a metric that is called otherwise after the first evaluation, not after the last one."""
+        """Check after the first evaluation that the metric was in it."""
         self._trial.pause()
         if self._seen and not self._has_reported:
             raise ConfigurationError(
-                f"No evaluation gives the metric {self._metric!r}.", hint=f"There are: {', '.join(sorted(self._seen))}."
+                f"No evaluation has the metric {self._metric!r}.", hint=f"They have: {', '.join(sorted(self._seen))}."
             )
 
     def on_predict(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -116,6 +116,6 @@ class RheostatCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Report nothing any more."""
+        """Stop reporting."""
         self._trial.pause()
         self._is_training = False

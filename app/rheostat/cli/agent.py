@@ -1,0 +1,128 @@
+"""The commands `rheostat agent`. They import lazily, so that the command line starts fast."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rheostat.schemas.agent import DEFAULT_DIRECTORY, DIRECTORY_VARIABLE
+
+if TYPE_CHECKING:
+    from rheostat.agent.devices import Driver
+
+agent = typer.Typer(
+    help="Run the agent of a GPU node, show its state, or restore power limits.", invoke_without_command=True
+)
+
+RuntimeDirectory = Annotated[
+    Path, typer.Option(envvar=DIRECTORY_VARIABLE, help="Directory of the agent's socket and ledger.")
+]
+SiteFile = Annotated[
+    Path | None,
+    typer.Option("--site", help="Site file. (Default: /etc/rheostat/agent.toml, if it exists.)", show_default=False),
+]
+Simulate = Annotated[int, typer.Option(min=0, max=64, help="Number of GPUs to simulate instead of using real ones.")]
+MetricsPort = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Serve metrics on this loopback port; 0: any free one.")
+]
+
+
+@agent.callback()
+def default(context: typer.Context) -> None:
+    """Run the agent when no command is given."""
+    if context.invoked_subcommand is None:
+        command = typer.main.get_command(agent).get_command(context, "run")  # type: ignore[attr-defined]
+        with command.make_context("run", [], parent=context) as inner:
+            command.invoke(inner)
+
+
+@agent.command()
+def run(
+    runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY,
+    site: SiteFile = None,
+    simulate: Simulate = 0,
+    metrics_port: MetricsPort = None,
+) -> None:
+    """Run the agent until a signal stops it; needs root, except with --simulate."""
+    import logging
+
+    from rheostat.agent.daemon import AgentSettings
+    from rheostat.agent.daemon import run as run_daemon
+    from rheostat.agent.site import load_site
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    settings = AgentSettings(runtime_dir, load_site(site), metrics_port, own_group=simulate > 0)
+    raise typer.Exit(run_daemon(_driver(simulate), settings))
+
+
+@agent.command()
+def status(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY) -> None:
+    """Show each GPU's state; exits with 1 unless an agent is ready."""
+    from rheostat.agent.daemon import ledger_in, socket_path
+    from rheostat.errors import ServerUnreachable
+    from rheostat.sdk.node_agent import NodeAgent
+
+    try:
+        with NodeAgent(socket_path(runtime_dir)) as node:
+            problems, gpus = node.problems(), node.gpus()
+    except ServerUnreachable as error:
+        typer.echo(f"No agent answers: {error}")  # Slurm's epilog looks for these words
+        for entry in ledger_in(runtime_dir).peek():
+            watts = entry.found_milliwatts / 1000
+            typer.echo(f"{entry.uuid}\tto restore: {watts:g} W, by: rheostat agent recover")
+        raise typer.Exit(1) from None
+    for gpu in gpus:
+        limit = "?" if gpu.power_limit_watts is None else f"{gpu.power_limit_watts:g}"
+        holder = gpu.holder
+        who = "" if holder is None else f"\tprocess {holder.pid} of {holder.user}, job {holder.job_id or '-'}"
+        found = "" if gpu.found_watts is None else f" (found: {gpu.found_watts:g} W)"
+        typer.echo(f"{gpu.index}\t{gpu.gpu}\t{gpu.state}\t{limit} W{found}{who}")
+    for problem in problems:
+        typer.echo(f"! {problem}")
+    raise typer.Exit(1 if problems else 0)
+
+
+@agent.command()
+def recover(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY, site: SiteFile = None) -> None:
+    """Restore the limits of processes that have exited; only while no agent is running."""
+    _recover(runtime_dir, site, keep_alive=True)
+
+
+@agent.command()
+def restore(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY, site: SiteFile = None) -> None:
+    """End all leases and restore every limit, also of running processes, with or without an agent running."""
+    from rheostat.agent.daemon import socket_path
+    from rheostat.errors import ServerUnreachable
+    from rheostat.sdk.node_agent import NodeAgent
+
+    with NodeAgent(socket_path(runtime_dir)) as node:
+        try:
+            gpus = node.gpus()
+        except ServerUnreachable:
+            _recover(runtime_dir, site, keep_alive=False)
+            return
+        for lease_id in {gpu.holder.lease_id for gpu in gpus if gpu.holder is not None}:
+            node.end_lease(lease_id)
+    status(runtime_dir)
+
+
+def _recover(runtime_dir: Path, site: Path | None, *, keep_alive: bool) -> None:
+    from rheostat.agent.daemon import ledger_in
+    from rheostat.agent.recover import recover as recover_limits
+    from rheostat.agent.site import load_site
+
+    left = recover_limits(_driver(0), ledger_in(runtime_dir), load_site(site), keep_alive=keep_alive)
+    for gpu in left:
+        why = gpu.problem if gpu.terms is None else f"its process {gpu.terms.owner.pid} is alive"
+        typer.echo(f"{gpu.uuid}\tnot restored: {why}")
+    raise typer.Exit(1 if any(gpu.terms is None for gpu in left) else 0)
+
+
+def _driver(simulate: int) -> "Driver":
+    if simulate:
+        from rheostat.agent.simulated import SimulatedDriver
+
+        return SimulatedDriver(simulate)
+    from rheostat.agent.nvml import NvmlDriver
+
+    return NvmlDriver()

@@ -1,0 +1,77 @@
+"""The fields of the wire models: types with their bounds, shared by the bodies of server and agent."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+IDEMPOTENCY_KEY_PATTERN = r"^[!-~]{1,128}$"
+
+NAMESPACE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
+NAMESPACE = re.compile(NAMESPACE_PATTERN)
+DEFAULT_NAMESPACE = "default"
+
+MAX_BATCH_SIZES = 64
+MAX_POWER_LIMITS = 64
+MAX_MEASUREMENTS = 256
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("must be printable text without surrounding spaces")
+    return text
+
+
+def _whole(value: object) -> object:
+    """Accept 32.0 as 32: JSON has one type of number, and some clients write all of them with a decimal point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(_whole)
+
+# No control characters: PostgreSQL cannot store NUL, and the others are unreadable.
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN, examples=["nightly-finetune"])]
+Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN, examples=["team-vision"])]
+TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
+IdempotencyKey = Annotated[str, Field(pattern=IDEMPOTENCY_KEY_PATTERN, examples=["run-2026-11-23"])]
+
+BatchSize = Annotated[int, Field(ge=1, le=2**31 - 1), Whole]
+GpuCount = Annotated[int, Field(ge=1, le=65_536), Whole]
+MaxEpochs = Annotated[int, Field(ge=1, le=1_000_000), Whole]
+WindowSize = Annotated[int, Field(ge=0, le=1000), Whole]
+Seed = Annotated[int, Field(ge=0, le=2**53 - 1), Whole]
+Watts = Annotated[int, Field(ge=1, le=100_000), Whole]
+# No run exceeds these, and sums of a hundred thousand of them stay exact enough to compare.
+Joules = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
+PositiveJoules = Annotated[float, Field(ge=1e-9, le=1e15, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(ge=1e-9, le=1e10, allow_inf_nan=False)]
+Steps = Annotated[float, Field(ge=1e-3, le=1e12, allow_inf_nan=False)]  # figures are divided by them
+Epoch = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Metric = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
+EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+BetaKnob = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
+MaxSlowdown = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
+
+Scope = Literal["trainer", "admin", "read"]
+TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancelled", "abandoned"]
+Outcome = Literal["failed", "oom", "cancelled"]
+Action = Literal["continue", "stop"]
+
+
+def _ascending(values: list[int]) -> list[int]:
+    if len(set(values)) != len(values):
+        raise ValueError("must not name a value twice")
+    return sorted(values)
+
+
+BatchSizes = Annotated[list[BatchSize], Field(min_length=1, max_length=MAX_BATCH_SIZES), AfterValidator(_ascending)]
+PowerLimits = Annotated[list[Watts], Field(min_length=1, max_length=MAX_POWER_LIMITS), AfterValidator(_ascending)]
+
+
+class Body(BaseModel):
+    """Base of all bodies: strict, closed, and frozen once read."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)

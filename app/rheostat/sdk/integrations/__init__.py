@@ -1,0 +1,1 @@
+"""Helpers and callbacks for training frameworks; each module needs the framework that it is named after."""

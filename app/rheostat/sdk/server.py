@@ -1,0 +1,235 @@
+"""The operations of the server: one method for each, by its name. The only module that knows the server's routes."""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+
+from rheostat.errors import ConfigurationError
+from rheostat.schemas.fields import Body, TrialState
+from rheostat.schemas.server import (
+    Estimates,
+    HeartbeatAnswer,
+    JobDetail,
+    JobPage,
+    JobSettings,
+    JobUpdate,
+    ObserveAnswer,
+    ObservePowerLimitRequest,
+    ObserveRequest,
+    ObserveRunAnswer,
+    ObserveRunRequest,
+    PowerLimitAnswer,
+    PredictPowerLimitRequest,
+    PredictRequest,
+    Savings,
+    Trial,
+    TrialDetail,
+    TrialPage,
+)
+from rheostat.sdk.transport import AnswerT, HttpRequest, Transport, as_json
+
+DEFAULT_URL = "http://127.0.0.1:8420"
+
+_GARBAGE_HINT = "Does a Rheostat server of this version listen there, or a proxy or another program?"
+_ADDRESS_HINT = "Write it as http://host:8420."
+
+
+class ServerClient:
+    """Client of a Rheostat server: one method for each operation; safe to share between threads.
+
+    A request that fails for a temporary reason is retried for ``retry_for_seconds``. Retries are safe: the server
+    recognises a repeated request.
+
+    Args:
+        base_url: Address of the server; by default ``RHEOSTAT_URL``, else ``http://127.0.0.1:8420``.
+        timeout_seconds: How long one try may take.
+        retry_for_seconds: How long to retry; 0 is one try.
+        token: Sent as bearer token; by default ``RHEOSTAT_TOKEN``, else the content of the file that
+            ``RHEOSTAT_TOKEN_FILE`` names, else none.
+
+    Raises:
+        ConfigurationError: The address is invalid, the token cannot be read or sent, or a proxy variable is malformed.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        timeout_seconds: float = 10.0,
+        retry_for_seconds: float = 10.0,
+        token: str | None = None,
+    ) -> None:
+        self.base_url = (base_url or os.environ.get("RHEOSTAT_URL") or DEFAULT_URL).rstrip("/")
+        token = (_token_of_environment() if token is None else token).strip()
+        if not token.isascii() or not token.isprintable():
+            raise ConfigurationError("The token has characters that an HTTP header cannot carry.")
+        url = _checked(self.base_url)
+        try:
+            http = httpx.Client(
+                base_url=url,
+                timeout=timeout_seconds,
+                headers={"Authorization": f"Bearer {token}"} if token else None,
+                # No proxy can reach this machine's own loopback.
+                trust_env=not _is_loopback(url.host),
+            )
+        except (ValueError, ImportError, OSError) as error:
+            raise ConfigurationError(
+                f"The proxy or certificate settings of the environment cannot be used: {error}."
+            ) from error
+        self._transport = Transport(
+            http,
+            timeout_seconds=timeout_seconds,
+            retry_for_seconds=retry_for_seconds,
+            unreachable_hint="Is the server running, and is RHEOSTAT_URL its address?",
+            garbage_hint=_GARBAGE_HINT,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def send(self, request: HttpRequest[AnswerT], *, retry: bool = True) -> AnswerT:
+        """Send a request that one of the functions below has built; ``retry=False``: one try."""
+        return self._transport.send(request, retry=retry)
+
+    def register_job(self, job_id: str, settings: JobSettings) -> JobDetail:
+        """Register a job; the same settings again change nothing."""
+        return self.send(register_job_request(job_id, settings))
+
+    def update_job(self, job_id: str, update: JobUpdate) -> JobDetail:
+        """Change the settings of a job that the update names."""
+        return self.send(HttpRequest("PATCH", _job(job_id), JobDetail, as_json(update)))
+
+    def list_jobs(self, *, limit: int = 50, cursor: str | None = None) -> JobPage:
+        """Return a page of jobs, in alphabetical order."""
+        parameters = {"limit": limit, "cursor": cursor}
+        return self.send(HttpRequest("GET", "/v1/jobs", JobPage, parameters=parameters))
+
+    def get_job(self, job_id: str) -> JobDetail:
+        """Return a job."""
+        return self.send(HttpRequest("GET", _job(job_id), JobDetail))
+
+    def delete_job(self, job_id: str, *, force: bool = False) -> None:
+        """Delete a job with all that was learnt of it; `force` also while trials run."""
+        parameters = {"force": "true" if force else None}
+        self._transport.fetch(HttpRequest("DELETE", _job(job_id), Body, parameters=parameters))
+
+    def predict(self, job_id: str, request: PredictRequest, *, idempotency_key: str | None = None) -> Trial:
+        """Start a trial; the same key gives the same trial."""
+        key = _given_or_new(idempotency_key)
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/predict", Trial, as_json(request), key))
+
+    def observe(self, trial_id: str, request: ObserveRequest) -> ObserveAnswer:
+        """Report an evaluation, or the end of a trial."""
+        return self.send(observe_request(trial_id, request))
+
+    def observe_run(
+        self, job_id: str, request: ObserveRunRequest, *, idempotency_key: str | None = None
+    ) -> ObserveRunAnswer:
+        """Report a whole run that no `predict` started; the same key records it once."""
+        return self.send(observe_run_request(job_id, request, _given_or_new(idempotency_key)))
+
+    def predict_power_limit(self, job_id: str, request: PredictPowerLimitRequest) -> PowerLimitAnswer:
+        """Return the best power limit for a batch size, or what to measure first."""
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/power/predict", PowerLimitAnswer, as_json(request)))
+
+    def observe_power_limit(self, job_id: str, request: ObservePowerLimitRequest) -> PowerLimitAnswer:
+        """Report measured power limits; the answer is that of :meth:`predict_power_limit`."""
+        return self.send(observe_power_limit_request(job_id, request))
+
+    def heartbeat(self, trial_id: str) -> HeartbeatAnswer:
+        """Renew a trial's lease. Tried once: the next heartbeat comes soon."""
+        return self.send(HttpRequest("POST", f"{_trial(trial_id)}/heartbeat", HeartbeatAnswer), retry=False)
+
+    def get_trial(self, trial_id: str) -> TrialDetail:
+        """Return a trial."""
+        return self.send(HttpRequest("GET", _trial(trial_id), TrialDetail))
+
+    def list_trials(
+        self, job_id: str, *, state: TrialState | None = None, limit: int = 50, cursor: str | None = None
+    ) -> TrialPage:
+        """Return a page of a job's trials, newest first."""
+        parameters = {"state": state, "limit": limit, "cursor": cursor}
+        return self.send(HttpRequest("GET", f"{_job(job_id)}/trials", TrialPage, parameters=parameters))
+
+    def estimates(self, job_id: str) -> Estimates:
+        """Return the policy's estimates for each batch size of a job."""
+        return self.send(HttpRequest("GET", f"{_job(job_id)}/estimates", Estimates))
+
+    def savings(self, job_id: str) -> Savings:
+        """Return what a job saved against always running its default."""
+        return self.send(HttpRequest("GET", f"{_job(job_id)}/savings", Savings))
+
+
+# The requests that the outbox queues while the server is away.
+
+
+def register_job_request(job_id: str, settings: JobSettings) -> HttpRequest[JobDetail]:
+    """Return the request of `register_job`."""
+    return HttpRequest("PUT", _job(job_id), JobDetail, as_json(settings))
+
+
+def observe_request(trial_id: str, request: ObserveRequest) -> HttpRequest[ObserveAnswer]:
+    """Return the request of `observe`."""
+    return HttpRequest("POST", f"{_trial(trial_id)}/observe", ObserveAnswer, as_json(request))
+
+
+def observe_run_request(job_id: str, request: ObserveRunRequest, idempotency_key: str) -> HttpRequest[ObserveRunAnswer]:
+    """Return the request of `observe_run`."""
+    return HttpRequest("POST", f"{_job(job_id)}/observe", ObserveRunAnswer, as_json(request), idempotency_key)
+
+
+def observe_power_limit_request(job_id: str, request: ObservePowerLimitRequest) -> HttpRequest[PowerLimitAnswer]:
+    """Return the request of `observe_power_limit`."""
+    return HttpRequest("POST", f"{_job(job_id)}/power/observe", PowerLimitAnswer, as_json(request))
+
+
+def _job(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"
+
+
+def _trial(trial_id: str) -> str:
+    return f"/v1/trials/{quote(trial_id, safe='')}"
+
+
+def _token_of_environment() -> str:
+    path = os.environ.get("RHEOSTAT_TOKEN_FILE")
+    if os.environ.get("RHEOSTAT_TOKEN") or not path:
+        return os.environ.get("RHEOSTAT_TOKEN", "")
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The token in RHEOSTAT_TOKEN_FILE cannot be read: {error}.") from error
+
+
+def _checked(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"{url!r} is not an HTTP address: {error}.", hint=_ADDRESS_HINT) from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigurationError(f"{url!r} is not an HTTP address.", hint=_ADDRESS_HINT)
+    return parsed
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _given_or_new(idempotency_key: str | None) -> str:
+    """Return the caller's key, or one under which the retries of this call are one request."""
+    return uuid4().hex if idempotency_key is None else idempotency_key
