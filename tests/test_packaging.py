@@ -24,6 +24,7 @@ SERVER_SIDE = (
     "sklearn",
     "sqlalchemy",
     "starlette",
+    "structlog",
     "uvicorn",
 )
 
