@@ -15,7 +15,7 @@ from rheostat.api.authentication import CACHE_SECONDS, TokenAuthenticator
 from rheostat.errors import TokenInvalid, TokenRequired
 from rheostat.sdk.client import Client
 from rheostat.service import Service
-from rheostat.service.operations import close_service, open_service
+from rheostat.service.operations import open_service
 from rheostat.service.tokens import create_token, revoke_token
 from tests.api.test_problems import problem
 from tests.serving import SETTINGS, V100, Serving, make_token, operate, serving
@@ -188,7 +188,7 @@ class _Clock:
 def service(tmp_path: Path) -> Iterator[Service]:
     opened = open_service(f"sqlite:///{tmp_path / 'rheostat.db'}", timedelta(minutes=1))
     yield opened
-    close_service(opened)
+    opened.close()
 
 
 @pytest.fixture

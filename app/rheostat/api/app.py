@@ -23,7 +23,7 @@ from rheostat.api.routers import jobs, operations, power, trials
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
 from rheostat.service import Service
-from rheostat.service.operations import close_service, open_service
+from rheostat.service.operations import open_service
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
         service.deliver_with(asyncio.get_running_loop().call_soon_threadsafe)
         yield
         stop_tracing()
-        close_service(service)
+        service.close()
 
     app = Application(
         title="Rheostat",

@@ -18,7 +18,6 @@ from rheostat.api import logs
 from rheostat.api.app import create_app, open_from
 from rheostat.api.settings import Settings, unknown_variables
 from rheostat.errors import ConfigurationError, Unavailable
-from rheostat.service.operations import close_service
 from rheostat.service.tokens import has_valid_tokens
 
 GRACEFUL_SHUTDOWN_SECONDS = 30
@@ -57,7 +56,7 @@ def serve(settings: Settings) -> None:
         if settings.workers == 1:
             _AnnouncingServer(_config(_application(settings))).run(sockets=[listener])
             return
-        close_service(open_from(settings))  # upgrades an embedded database once, before the workers open it
+        open_from(settings).close()  # upgrades an embedded database once, before the workers open it
         listener.listen(BACKLOG)
         _announce(listener)
         _Supervisor(_config(partial(_app_of_worker, settings), settings.workers), sockets=[listener]).run()
@@ -146,7 +145,7 @@ def _require_tokens(settings: Settings) -> None:
         _log.warning("cannot check yet whether a token exists; authentication is required in any case: %s", error)
         return
     finally:
-        close_service(service)
+        service.close()
     if not has_token:
         raise ConfigurationError(
             f"Without tokens the server listens on loopback only, not on {settings.host}.",

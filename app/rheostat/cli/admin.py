@@ -40,7 +40,7 @@ def open_from_settings(
     from getpass import getuser
 
     from rheostat.api.settings import load_settings
-    from rheostat.service.operations import close_service, open_service
+    from rheostat.service.operations import open_service
 
     settings = load_settings(database_url=database_url)
     password = settings.database_password
@@ -58,7 +58,7 @@ def open_from_settings(
         service = replace(service, actor=f"{user} (command line)")
         yield service if namespace is None else replace(service, namespace=namespace)
     finally:
-        close_service(service)
+        service.close()
 
 
 @token.command("create")

@@ -102,11 +102,6 @@ def count(service: Service) -> Counts:
     return counts(service.database, service.now())
 
 
-def close_service(service: Service) -> None:
-    """Answer the pending requests, and close all connections to the database."""
-    service.close()
-
-
 def back_up(service: Service, path: Path) -> None:
     """Write a consistent backup of the database while it is in use.
 

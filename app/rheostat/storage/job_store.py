@@ -25,6 +25,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from rheostat.domain.job import Decide, Decision, Job
 from rheostat.domain.trials import no_such_trial
 from rheostat.errors import DatabaseBusy, DatabaseUnavailable, JobNotFound
+from rheostat.storage.audit import add_audit_entry
 from rheostat.storage.engine import Database
 from rheostat.storage.history import StoredHistory
 from rheostat.storage.records import AuditRecord
@@ -355,8 +356,9 @@ class _Transaction:
         if decision.audit is None or not isinstance(change.key, JobKey):
             return
         note, key = decision.audit, change.key
-        self.writes.add_audit_entry(
-            AuditRecord(note.at, key.namespace, change.actor, note.action, key.job_id, note.details)
+        add_audit_entry(
+            self._connection,
+            AuditRecord(note.at, key.namespace, change.actor, note.action, key.job_id, note.details),
         )
 
 

@@ -10,8 +10,6 @@ from sqlalchemy.types import UserDefinedType
 
 from rheostat.domain.job import NO_CHANGES, Changes, Job
 from rheostat.domain.records import PlacementKey, PlacementRecord, TrialRecord
-from rheostat.storage.audit import add_audit_entry
-from rheostat.storage.records import AuditRecord
 from rheostat.storage.statements import Parameters, Statement, execute_groups
 from rheostat.storage.stored_job import JobRow, StoredJob, new_version
 from rheostat.storage.tables import jobs, observations, placements, policy_states, power_measurements, runs, trials
@@ -100,10 +98,6 @@ class Writes:
         self._pending.append([counters, *_writes(job_pk, placement_pks, changes)])
         self._save_evidence(job_pk, placement_pks, changes)
         return after
-
-    def add_audit_entry(self, entry: AuditRecord) -> None:
-        """Insert an entry of the audit trail."""
-        add_audit_entry(self._connection, entry)
 
     def flush(self) -> None:
         """Write what is pending; of several writes of the same job or state only the last."""
