@@ -6,6 +6,7 @@ from itertools import repeat
 
 import numpy as np
 
+from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS
 from rheostat.demo.digits import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_LEARNING_RATE,
@@ -16,7 +17,7 @@ from rheostat.demo.digits import (
     Network,
     job_settings,
 )
-from rheostat.demo.simulated_gpu import DESCRIPTION, SimulatedGpu
+from rheostat.demo.simulated_gpu import SimulatedGpu
 from rheostat.errors import RheostatError, ServerUnreachable
 from rheostat.schemas.server import PowerLimitMeasurement
 from rheostat.sdk import Client, RunningTrial
@@ -57,7 +58,7 @@ class Recurrence:
     @property
     def cost_joules(self) -> float:
         """The cost that the job minimises: energy, and time at the GPU's highest power, weighed by its `eta_knob`."""
-        time_joules = DESCRIPTION.max_power_limit_watts * self.time_seconds
+        time_joules = MAX_POWER_LIMIT_WATTS * self.time_seconds
         return ETA_KNOB * self.energy_joules + (1 - ETA_KNOB) * time_joules
 
 
@@ -160,5 +161,5 @@ def _slices(trial: RunningTrial, gpu: SimulatedGpu, steps_per_epoch: int) -> Ite
                 )
             ]
         )
-    trial.limit_power(trial.power_limit_watts or DESCRIPTION.max_power_limit_watts)
+    trial.limit_power(trial.power_limit_watts or MAX_POWER_LIMIT_WATTS)
     yield from repeat(steps_per_epoch)

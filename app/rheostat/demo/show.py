@@ -10,17 +10,17 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS
 from rheostat.demo.digits import DEFAULT_BATCH_SIZE, TARGET_ACCURACY
 from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.demo.recurrence import OnEpoch, Recurrence, RecurringJob
-from rheostat.demo.simulated_gpu import DESCRIPTION
 from rheostat.sdk import Client
 
 Pair = tuple[Recurrence, Recurrence]
 """A recurrence with Rheostat, and its baseline."""
 
 _NEXT = f"""\
-Cost: half the energy, plus half the time at {DESCRIPTION.max_power_limit_watts} W, in joules.
+Cost: half the energy, plus half the time at {MAX_POWER_LIMIT_WATTS} W, in joules.
 
 What to do next:
   rheostat serve       starts a server; then, in your trainer:
@@ -46,7 +46,7 @@ def show(recurrences: int, seed: int) -> None:
     console.print(
         f"A network that recognises handwritten digits is retrained {recurrences} times to {TARGET_ACCURACY:.0%} "
         f"accuracy: with Rheostat, and with the default (batch size {DEFAULT_BATCH_SIZE}, "
-        f"{DESCRIPTION.max_power_limit_watts} W). Training is real, through a real server and a real node agent.\n"
+        f"{MAX_POWER_LIMIT_WATTS} W). Training is real, through a real server and a real node agent.\n"
         "[bold]The GPU is simulated[/bold], after published measurements of a V100: no joule was measured.\n"
     )
     # One thread multiplies matrices this small faster than several.

@@ -28,7 +28,7 @@ class SimulatedGpu:
     def __init__(self, agent: NodeAgent) -> None:
         self._agent = agent
         self._gpu = agent.gpus()[0].gpu
-        self.power_limit_watts = DESCRIPTION.max_power_limit_watts
+        self.power_limit_watts = MAX_POWER_LIMIT_WATTS
         self.time_seconds = 0.0
         self.energy_joules = 0.0
 

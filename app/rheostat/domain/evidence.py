@@ -4,7 +4,8 @@ from datetime import datetime
 from functools import partial
 
 from rheostat.domain.history import History
-from rheostat.domain.job import Decision, Draft, Job, power_limits
+from rheostat.domain.job import Decision, Draft, Job
+from rheostat.domain.placements import power_limits, reference_power_watts
 from rheostat.domain.records import Evidence, PlacementRecord, PowerMeasurementRecord, RunRecord
 from rheostat.errors import Conflict, FieldError, InvalidInput, KeyReused
 from rheostat.policy.cost import PowerMeasurement
@@ -12,6 +13,7 @@ from rheostat.policy.interface import STATE_OF_VERDICT
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.schemas.server import (
+    Gpu,
     ObservePowerLimitRequest,
     ObserveRunAnswer,
     ObserveRunRequest,
@@ -33,7 +35,7 @@ def observe_run(
     """
     job.check_batch_size(request.batch_size)
     draft = Draft(job)
-    placement = draft.enter(request.gpu)
+    placement = enter(draft, history, request.gpu)
     known = None if idempotency_key is None else history.run_by_key(idempotency_key)
     if known is not None:
         _check_same_run(known, placement, request)
@@ -63,7 +65,8 @@ def predict_power_limit(job: Job, request: PredictPowerLimitRequest) -> PowerLim
     placement = job.find(request.gpu)
     if placement is None:
         limits = power_limits(job.settings, request.gpu)
-        return PowerLimitAnswer(power_limit_watts=None, profile_power_limits_watts=list(limits))
+        only = limits[0] if len(limits) == 1 else None
+        return PowerLimitAnswer(power_limit_watts=only, profile_power_limits_watts=list(limits) if only is None else [])
     return _advice(Draft(job), job.view(placement, request.gpu), request.batch_size)
 
 
@@ -82,7 +85,7 @@ def observe_power_limit(
     job.check_batch_size(request.batch_size)
     _check_limits(request)
     draft = Draft(job)
-    placement = draft.enter(request.gpu)
+    placement = enter(draft, history, request.gpu)
     _check_unit(request, history.latest_measurement(placement.key, request.batch_size))
     for measurement in request.measurements:
         record = PowerMeasurementRecord(
@@ -95,6 +98,22 @@ def observe_power_limit(
         draft.measurements.append(record)
         draft.learn(partial(fold, draft, record))
     return draft.decided(_advice(draft, job.view(placement, request.gpu), request.batch_size))
+
+
+def enter(draft: Draft, history: History, gpu: Gpu) -> PlacementRecord:
+    """Return the placement on some GPUs, made if it is new.
+
+    Where the maximum power of a placement becomes known, or is another one than was assumed, its past is priced anew.
+
+    Raises:
+        NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
+        PolicyFailed: The policy raised.
+    """
+    known = draft.job.find(gpu)
+    placement = draft.enter(gpu)
+    if known is not None and reference_power_watts(placement) != reference_power_watts(known):
+        fold_all(draft, history)
+    return placement
 
 
 def fold(draft: Draft, evidence: Evidence) -> None:
@@ -195,6 +214,12 @@ def _advice(draft: Draft, view: PolicyJob, batch_size: int) -> PowerLimitAnswer:
 
 def _check_limits(request: ObservePowerLimitRequest) -> None:
     lowest, highest = request.gpu.min_power_limit_watts, request.gpu.max_power_limit_watts
+    if lowest is None or highest is None:
+        raise InvalidInput(
+            "Measured power limits need the GPU's range.",
+            hint="Send the GPU's min_power_limit_watts and max_power_limit_watts.",
+            fields=[FieldError("gpu.max_power_limit_watts", "must be given with measurements")],
+        )
     fields = [
         FieldError(f"measurements.{at}.power_limit_watts", f"must lie in the GPU's range, {lowest} to {highest}")
         for at, measurement in enumerate(request.measurements)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from rheostat.domain.evidence import power_measurement
 from rheostat.domain.history import History
-from rheostat.domain.job import Draft, Job, wire_gpu
+from rheostat.domain.job import Draft, Job
+from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementRecord, Totals
 from rheostat.policy import interface as policy
 from rheostat.policy.interface import ArmEstimate

@@ -10,11 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from math import ceil
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from rheostat.domain.events import Event, PolicyFailureTolerated
 from rheostat.domain.history import History
+from rheostat.domain.placements import (
+    new_placement,
+    placement_key,
+    power_limits,
+    reference_power_watts,
+    wire_gpu,
+    with_limits_of,
+)
 from rheostat.domain.policy_states import StateChange, States, WorkingStates
 from rheostat.domain.records import (
     AuditNote,
@@ -26,13 +33,12 @@ from rheostat.domain.records import (
     StatePart,
     TrialRecord,
 )
-from rheostat.errors import FieldError, NoBatchSizeLeft, NoPowerLimitFits, PolicyFailed, UnknownBatchSize
+from rheostat.errors import FieldError, NoBatchSizeLeft, PolicyFailed, UnknownBatchSize
 from rheostat.policy.advisor import Advisor, Stores
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Policy
 from rheostat.policy.learning_curve import Target
 from rheostat.policy.registry import load_policy
-from rheostat.schemas.fields import MAX_POWER_LIMITS
 from rheostat.schemas.server import Gpu, JobSettings
 
 A = TypeVar("A")
@@ -72,7 +78,7 @@ class Job:
 
     def find(self, gpu: Gpu) -> PlacementRecord | None:
         """Return the placement on some GPUs, if the job ever ran there."""
-        return self.placements.get(PlacementKey(gpu.model, gpu.count))
+        return self.placements.get(placement_key(gpu))
 
     def view(self, placement: PlacementRecord, gpu: Gpu | None = None) -> PolicyJob:
         """Return a placement as the policy sees it, from a node whose GPU may allow fewer limits.
@@ -89,7 +95,7 @@ class Job:
             gpu_model=placement.gpu_model,
             gpu_count=placement.gpu_count,
             default_batch_size=settings.default_batch_size,
-            max_power_watts=float(placement.max_power_limit_watts * placement.gpu_count),
+            max_power_watts=float(reference_power_watts(placement) * placement.gpu_count),
             power_limits_watts=power_limits(settings, gpu or wire_gpu(placement)),
             target=self.target(),
             max_epochs=settings.max_epochs,
@@ -99,6 +105,8 @@ class Job:
             window_size=settings.window_size,
             seed=self.seed,
             trial_number=self.next_trial_number,
+            power_scope=placement.power_scope,
+            power_profile=placement.power_profile,
         )
 
     def target(self) -> Target | None:
@@ -239,18 +247,21 @@ class Draft:
     def enter(self, gpu: Gpu) -> PlacementRecord:
         """Return the placement on some GPUs, made and registered with the policy if it is new.
 
+        Use :func:`rheostat.domain.evidence.enter`, which prices the past of a placement anew where that is necessary.
+
         Raises:
             NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
             PolicyFailed: The policy raised.
         """
         power_limits(self.job.settings, gpu)
         known = self.job.find(gpu)
-        if known is not None:
+        placement = new_placement(gpu) if known is None else with_limits_of(known, gpu)
+        if placement == known:
             return known
-        placement = PlacementRecord(gpu.model, gpu.count, gpu.min_power_limit_watts, gpu.max_power_limit_watts)
         self.placements[placement.key] = placement
         self._views[placement.key] = view = self.job.view(placement)
-        self.advisor.register(view, self.job.settings.batch_sizes)
+        if known is None:
+            self.advisor.register(view, self.job.settings.batch_sizes)
         return placement
 
     def take_sequence(self) -> int:
@@ -332,39 +343,3 @@ def _merged(states: States, changes: Mapping[tuple[PlacementKey, StatePart], Sta
 def stored_settings(settings: Mapping[str, Any]) -> JobSettings:
     """Return settings that were stored as plain JSON."""
     return JobSettings.model_validate(settings)
-
-
-def wire_gpu(placement: PlacementRecord) -> Gpu:
-    """Return a placement's GPUs as the wire names them."""
-    return Gpu.model_construct(
-        model=placement.gpu_model,
-        count=placement.gpu_count,
-        min_power_limit_watts=placement.min_power_limit_watts,
-        max_power_limit_watts=placement.max_power_limit_watts,
-    )
-
-
-def power_limits(settings: JobSettings, gpu: Gpu) -> tuple[int, ...]:
-    """Return the power limits to choose from on a GPU, highest first.
-
-    Through a range so wide that there would be more than can be measured, the step grows.
-
-    Raises:
-        NoPowerLimitFits: None of the job's own lies in the GPU's range.
-    """
-    lowest, highest = gpu.min_power_limit_watts, gpu.max_power_limit_watts
-    if settings.power_limits_watts is None:
-        step = max(settings.power_limit_step_watts, ceil((highest - lowest + 1) / MAX_POWER_LIMITS))
-        return tuple(range(highest, lowest - 1, -step))
-    fitting = tuple(limit for limit in reversed(settings.power_limits_watts) if lowest <= limit <= highest)
-    if not fitting:
-        raise NoPowerLimitFits(
-            f"None of the job's power limits {settings.power_limits_watts} lies in the range of "
-            f"{gpu.model}, {lowest} to {highest} W.",
-            hint="Register the job with limits in that range, or with power_limits_watts null.",
-            fields=[
-                FieldError("gpu.min_power_limit_watts", "see power_limits_watts of the job"),
-                FieldError("gpu.max_power_limit_watts", "see power_limits_watts of the job"),
-            ],
-        )
-    return fitting

@@ -155,10 +155,10 @@ class PartStore(MutableMapping[PolicyJob, State]):
         self._part = part
 
     def __getitem__(self, job: PolicyJob) -> State:
-        return self._states.get((PlacementKey(job.gpu_model, job.gpu_count), self._part))
+        return self._states.get((_key(job), self._part))
 
     def __setitem__(self, job: PolicyJob, state: State) -> None:
-        self._states.set((PlacementKey(job.gpu_model, job.gpu_count), self._part), state)
+        self._states.set((_key(job), self._part), state)
 
     def __delitem__(self, job: PolicyJob) -> None:
         raise TypeError("A policy may replace the state of a job; it cannot delete it.")
@@ -183,6 +183,10 @@ def state_text(state: State) -> str:
             f"The policy's state cannot be stored: {error}.",
             hint="State is plain JSON: dicts with string keys, lists, finite numbers, strings, booleans, None.",
         ) from error
+
+
+def _key(job: PolicyJob) -> PlacementKey:
+    return PlacementKey(job.gpu_model, job.gpu_count, job.power_scope, job.power_profile)
 
 
 def _part(states: States, key: _Key) -> State | None:

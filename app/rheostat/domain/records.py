@@ -7,35 +7,53 @@ from typing import Any, Literal, NamedTuple
 from rheostat.policy.advisor import Outcome
 from rheostat.policy.interface import TrialState
 
+PowerScope = Literal["", "module"]
+
 
 class PlacementKey(NamedTuple):
-    """What identifies a placement of a job."""
+    """What identifies a placement of a job.
+
+    Power of a whole module does not compare with that of its GPU, nor time under one workload power profile with that
+    under another. Empty: the GPU itself (or unknown), no profile (or unknown).
+    """
 
     gpu_model: str
     gpu_count: int
+    power_scope: PowerScope = ""
+    power_profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacementRecord:
-    """A GPU model and count that a job ran on; the limits are of one GPU."""
+    """A GPU model and count that a job ran on.
+
+    The limits are of one GPU, both None while no node has told them; ``nominal_power_watts`` then stands for the
+    maximum in costs. ``power_scope`` and ``power_profile`` are as in :class:`PlacementKey`.
+    """
 
     gpu_model: str
     gpu_count: int
-    min_power_limit_watts: int
-    max_power_limit_watts: int
+    min_power_limit_watts: int | None
+    max_power_limit_watts: int | None
     smallest_oom_batch_size: int | None = None
+    power_scope: PowerScope = ""
+    power_profile: str = ""
+    nominal_power_watts: int | None = None
 
     @property
     def key(self) -> PlacementKey:
         """What identifies it within its job."""
-        return PlacementKey(self.gpu_model, self.gpu_count)
+        return PlacementKey(self.gpu_model, self.gpu_count, self.power_scope, self.power_profile)
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
     """A trial.
 
-    ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
+    ``energy_joules`` is its total as far as it is known or estimated. ``metered_joules`` is what the latest figure of
+    a report counted, from ``metered_from_seconds`` to ``metered_to_seconds`` of the training time; ``energy_estimate``
+    says how the rest of the total was estimated, None: there is no such rest. ``gpu`` is what the node told of its GPU
+    (:class:`rheostat.schemas.server.Gpu` as plain JSON), None for trials of old. ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
     :class:`rheostat.policy.learning_curve.LearningCurve` as plain JSON, None before its first evaluation.
     """
 
@@ -60,6 +78,11 @@ class TrialRecord:
     created_at: datetime
     lease_expires_at: datetime
     ended_at: datetime | None
+    gpu: dict[str, Any] | None = None
+    metered_joules: float | None = None
+    metered_from_seconds: float | None = None
+    metered_to_seconds: float | None = None
+    energy_estimate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +100,7 @@ class ObservationRecord:
     answered_state: TrialState
     answered_reason: str
     answered_power_limit_watts: int | None
+    energy_known_from_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +121,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class PowerMeasurementRecord:
-    """A measured power limit, as it was reported."""
+    """A measured power limit, as it was reported; those of one request share its idempotency key."""
 
     placement: PlacementKey
     batch_size: int
@@ -109,6 +133,7 @@ class PowerMeasurementRecord:
     cost: float | None
     sequence: int
     received_at: datetime
+    idempotency_key: str | None = None
 
 
 Evidence = TrialRecord | RunRecord | PowerMeasurementRecord

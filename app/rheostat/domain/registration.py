@@ -7,7 +7,8 @@ from typing import Any
 
 from rheostat.domain.evidence import fold_all
 from rheostat.domain.history import History
-from rheostat.domain.job import Decision, Draft, Job, wire_gpu
+from rheostat.domain.job import Decision, Draft, Job
+from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import AuditNote
 from rheostat.errors import FieldError, InvalidInput, JobBusy, JobDiffers
 from rheostat.schemas.server import JobDetail, JobSettings, JobUpdate, Placement

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
-from rheostat.domain.evidence import fold
+from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
-from rheostat.domain.job import Decision, Draft, Job, wire_gpu
+from rheostat.domain.job import Decision, Draft, Job
+from rheostat.domain.placements import placement_key, wire_gpu
 from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRecord
 from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
@@ -56,7 +57,7 @@ def predict(
         if known is not None:
             return Decision(_same_trial(job, known, request), job)
     draft = Draft(job)
-    placement = draft.enter(request.gpu)
+    placement = enter(draft, history, request.gpu)
     _abandon_overdue(draft, clock.now)
     running = [trial for trial in job.running.values() if trial.trial_id not in draft.trials]
     view = job.view(placement, request.gpu)
@@ -175,6 +176,7 @@ def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
         epochs=trial.epochs,
         metric=trial.metric,
         energy_joules=trial.energy_joules,
+        energy_is_estimated=trial.energy_joules is None and trial.time_seconds is not None,
         time_seconds=trial.time_seconds,
         cost=job.view(placement).cost(trial.energy_joules, trial.time_seconds),
         created_at=trial.created_at,
@@ -188,7 +190,7 @@ def no_such_trial(trial_id: str) -> TrialNotFound:
 
 
 def _same_trial(job: Job, known: TrialRecord, request: PredictRequest) -> Trial:
-    if known.placement != (request.gpu.model, request.gpu.count):
+    if known.placement != placement_key(request.gpu):
         raise KeyReused(
             f"The Idempotency-Key belongs to trial {known.trial_id}, which was made for other GPUs.",
             hint="Use a new key for every run.",

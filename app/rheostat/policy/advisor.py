@@ -99,11 +99,15 @@ class Advisor:
         return replace(choice, batch_size=int(choice.batch_size))
 
     def power(self, job: Job, batch_size: int) -> PowerAdvice:
-        """Return the power limit for a batch size, or what to measure first.
+        """Return the power limit for a batch size, or what to measure first; neither where no limit can be set.
+
+        Where there is a single limit to choose from, it is the best without any measurement.
 
         Raises:
             PolicyFailed: The policy raised, or advised a limit that the job does not have.
         """
+        if len(job.power_limits_watts) <= 1:
+            return PowerAdvice(next(iter(job.power_limits_watts), None))
         limit = self._ask(lambda: self._power_limits.predict(job, batch_size))
         if limit is not None:
             if limit not in job.power_limits_watts:

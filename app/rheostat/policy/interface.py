@@ -44,18 +44,18 @@ TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancel
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A placement of a recurring job: the job, a GPU model, and how many of them.
+    """A placement of a recurring job: the job, a GPU model, how many of them, and what their power is measured of.
 
-    Those three identify it: two jobs that differ in the knobs alone are equal and share their state, so the
-    knobs below may be turned without losing what was learnt.
+    Those identify it: two jobs that differ in the knobs alone are equal and share their state, so the knobs may be
+    turned without losing what was learnt.
 
     Attributes:
         job_id: Identifier of the recurring job.
         gpu_model: Name of the GPU model, as NVML gives it.
         gpu_count: Number of GPUs of one run.
         default_batch_size: What the user would have trained with.
-        max_power_watts: Highest power limit of one GPU times ``gpu_count``.
-        power_limits_watts: Limits of one GPU to choose from, highest first.
+        max_power_watts: Highest power limit of one GPU, or what stands for it, times ``gpu_count``.
+        power_limits_watts: Limits of one GPU to choose from, highest first; empty: none can be set.
         target: What a run must reach; None: it has converged when it has run ``max_epochs``.
         max_epochs: A run that has not reached its target by then has failed.
         eta_knob: Weight of energy against time in the cost, 0 to 1.
@@ -64,6 +64,8 @@ class Job:
         window_size: How many of an arm's latest runs count; 0: all.
         seed: Seed of everything that this job draws at random.
         trial_number: Number of the trial that is being decided, from 1.
+        power_scope: ``module`` when power is of the module that carries the GPU; empty: of the GPU.
+        power_profile: The driver's workload power profile; empty: none.
     """
 
     job_id: str
@@ -80,6 +82,8 @@ class Job:
     window_size: int = field(compare=False, default=0)
     seed: int = field(compare=False, default=0)
     trial_number: int = field(compare=False, default=1)
+    power_scope: Literal["", "module"] = ""
+    power_profile: str = ""
 
     def random(self) -> np.random.Generator:
         """Return the generator of this trial: the same job and number draw the same, in any process."""

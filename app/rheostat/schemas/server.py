@@ -153,16 +153,36 @@ class Gpu(Body):
 
     model: Name = Field(examples=["Tesla V100-SXM2-32GB"])
     count: GpuCount = 1
-    min_power_limit_watts: Watts = Field(description="Lowest limit of one GPU.")
-    max_power_limit_watts: Watts = Field(description="Highest limit of one GPU.")
+    min_power_limit_watts: Watts | None = Field(
+        None, description="Lowest limit of one GPU; null: its limit is not known or cannot be set."
+    )
+    max_power_limit_watts: Watts | None = Field(
+        None,
+        description="Highest limit of one GPU; null as `min_power_limit_watts`: then no limit is chosen or measured.",
+    )
+    enforced_limit_watts: Watts | None = Field(
+        None,
+        description="What bounds the power from outside, as a board's cap under its limit: no higher limit is offered "
+        "on this node; null: unknown.",
+    )
+    power_scope: Literal["gpu", "module"] | None = Field(
+        None,
+        description="What power and energy are of: the GPU, or the module that carries it with its CPU. Null counts "
+        "as `gpu`; GPUs of another scope are another placement.",
+    )
+    power_profile: Name | None = Field(
+        None,
+        description="The driver's workload power profile; null: none. GPUs with another one are another placement.",
+    )
 
-    @field_validator("max_power_limit_watts")
-    @classmethod
-    def _is_not_under_the_lowest(cls, highest: int, info: ValidationInfo) -> int:
-        lowest = info.data.get("min_power_limit_watts")
-        if lowest is not None and highest < lowest:
-            raise ValueError(f"must not be less than min_power_limit_watts, {lowest}")
-        return highest
+    @model_validator(mode="after")
+    def _has_a_range_or_none(self) -> Self:
+        lowest, highest = self.min_power_limit_watts, self.max_power_limit_watts
+        if (lowest is None) != (highest is None):
+            raise ValueError("give both min_power_limit_watts and max_power_limit_watts, or neither")
+        if lowest is not None and highest is not None and highest < lowest:
+            raise ValueError(f"max_power_limit_watts must not be less than min_power_limit_watts, {lowest}")
+        return self
 
 
 class Placement(Body):
@@ -224,7 +244,11 @@ class TrialDetail(Trial):
     node: str | None
     epochs: float | None = Field(description="Epochs done at the latest report.")
     metric: float | None = Field(description="Latest value of the target metric.")
-    energy_joules: float | None
+    energy_joules: float | None = Field(description="Total over all GPUs; null: unknown.")
+    energy_is_estimated: bool = Field(
+        description="Whether some of the energy was not reported and is estimated from the mean power of earlier runs; "
+        "where the energy is null, whether the cost counts maximum power instead."
+    )
     time_seconds: float | None
     cost: float | None = Field(description="In joules, at the job's current eta_knob.")
     created_at: datetime
@@ -244,6 +268,11 @@ class ObserveRequest(Body):
     epoch: Epoch = Field(description="Epochs done; fractional for evaluations inside an epoch.")
     metric: Metric | None = Field(None, description="Value of the target metric; null: not evaluated.")
     energy_joules: Joules | None = Field(None, description="Energy so far over all GPUs; null: unknown.")
+    energy_known_from_seconds: Seconds | None = Field(
+        None,
+        description="Training time from which on `energy_joules` counts; null or 0: from the start. What was used "
+        "before is estimated.",
+    )
     time_seconds: Seconds | None = Field(None, description="Training time so far; null: unknown.")
     outcome: Outcome | None = Field(None, description="Only when the trainer ends the run.")
 

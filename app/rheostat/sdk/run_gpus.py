@@ -93,7 +93,7 @@ def _described(gpu: Gpu | None, found: Sequence[NodeGpu], unseen: int) -> Gpu | 
         return gpu
     lowest = ceil(max(one.lowest_settable_watts for one in found))
     highest = floor(min(one.highest_settable_watts for one in found))
-    if gpu is not None:
+    if gpu is not None and gpu.min_power_limit_watts is not None and gpu.max_power_limit_watts is not None:
         lowest, highest = max(lowest, gpu.min_power_limit_watts), min(highest, gpu.max_power_limit_watts)
     if lowest > highest:
         return gpu

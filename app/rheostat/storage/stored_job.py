@@ -132,13 +132,9 @@ def job_of(row: RowMapping, **parts: Any) -> Job:
 
 def placement_of(row: RowMapping) -> PlacementRecord:
     """Return the placement of a row."""
-    return PlacementRecord(
-        row["gpu_model"],
-        row["gpu_count"],
-        row["min_power_limit_watts"],
-        row["max_power_limit_watts"],
-        row["smallest_oom_batch_size"],
-    )
+    fields: dict[str, Any] = {**row}
+    del fields["placement_pk"], fields["job_pk"]
+    return PlacementRecord(**fields)
 
 
 def trial_of(row: RowMapping, placement_keys: Mapping[int, PlacementKey]) -> TrialRecord:

@@ -93,10 +93,14 @@ placements = Table(
     Column("job_pk", ForeignKey("jobs.job_pk", ondelete="CASCADE"), nullable=False),
     Column("gpu_model", String(128), nullable=False),
     Column("gpu_count", Integer, nullable=False),
-    Column("min_power_limit_watts", Integer, nullable=False),
-    Column("max_power_limit_watts", Integer, nullable=False),
+    Column("min_power_limit_watts", Integer),
+    Column("max_power_limit_watts", Integer),
     Column("smallest_oom_batch_size", Integer),
-    UniqueConstraint("job_pk", "gpu_model", "gpu_count"),
+    # Not null, so that the constraint below counts them as equal.
+    Column("power_scope", String(16), nullable=False, server_default=""),
+    Column("power_profile", String(128), nullable=False, server_default=""),
+    Column("nominal_power_watts", Integer),
+    UniqueConstraint("job_pk", "gpu_model", "gpu_count", "power_scope", "power_profile", name="uq_placements_gpu"),
 )
 
 policy_states = Table(
@@ -120,12 +124,17 @@ trials = Table(
     Column("learning_rate", Double),
     Column("power_limit_watts", Integer),
     Column("profile_power_limits_watts", JSON, nullable=False),
+    Column("gpu", JSON(none_as_null=True)),
     Column("reason", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("state_reason", Text, nullable=False),
     Column("epochs", Double),
     Column("metric", Double),
     Column("energy_joules", Double),
+    Column("metered_joules", Double),
+    Column("metered_from_seconds", Double),
+    Column("metered_to_seconds", Double),
+    Column("energy_estimate", Text),
     Column("time_seconds", Double),
     Column("curve", JSON(none_as_null=True)),
     Column("sequence", BigInteger),
@@ -156,6 +165,7 @@ observations = Table(
     Column("closing", Boolean, nullable=False),
     Column("metric", Double),
     Column("energy_joules", Double),
+    Column("energy_known_from_seconds", Double),
     Column("time_seconds", Double),
     Column("outcome", String(16)),
     Column("received_at", UtcDateTime, nullable=False),
@@ -197,8 +207,10 @@ power_measurements = Table(
     Column("cost", Double),
     Column("sequence", BigInteger, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
+    Column("idempotency_key", String(128)),
     Index("ix_power_measurements_placement_pk_sequence", "placement_pk", "sequence"),
     Index("ix_power_measurements_placement_pk_batch_size", "placement_pk", "batch_size"),
+    Index("ix_power_measurements_placement_pk_idempotency_key", "placement_pk", "idempotency_key"),
 )
 
 tokens = Table(

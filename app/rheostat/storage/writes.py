@@ -123,8 +123,7 @@ class Writes:
         for placement in changed:
             if placement.key in known:
                 row = update(placements).where(placements.c.placement_pk == known[placement.key])
-                values = {"smallest_oom_batch_size": placement.smallest_oom_batch_size}
-                self._connection.execute(row.values(values))
+                self._connection.execute(row.values(asdict(placement)))
             else:
                 new = insert(placements).values(job_pk=job_pk, **asdict(placement))
                 key = self._connection.execute(new).inserted_primary_key

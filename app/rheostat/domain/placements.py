@@ -1,0 +1,102 @@
+"""The GPUs of a run: which placement they are, what they may draw at most, and which power limits they may be given."""
+
+from dataclasses import replace
+from math import ceil
+
+from rheostat.domain.records import PlacementKey, PlacementRecord
+from rheostat.errors import FieldError, NoPowerLimitFits
+from rheostat.schemas.fields import MAX_POWER_LIMITS
+from rheostat.schemas.server import Gpu, JobSettings
+
+NOMINAL_POWER_WATTS = 300
+"""Stands for the maximum power limit of a GPU of which neither that nor an enforced limit is known. It weighs time
+against energy; where energy is unknown, too, costs are proportional to time whatever it is."""
+
+
+def placement_key(gpu: Gpu) -> PlacementKey:
+    """Return which placement some GPUs are: power that is of the GPU itself is the same as of unknown scope."""
+    return PlacementKey(gpu.model, gpu.count, "module" if gpu.power_scope == "module" else "", gpu.power_profile or "")
+
+
+def new_placement(gpu: Gpu) -> PlacementRecord:
+    """Return the placement on some GPUs that the job has not run on yet."""
+    key = placement_key(gpu)
+    unknown = gpu.max_power_limit_watts is None
+    return PlacementRecord(
+        key.gpu_model,
+        key.gpu_count,
+        gpu.min_power_limit_watts,
+        gpu.max_power_limit_watts,
+        power_scope=key.power_scope,
+        power_profile=key.power_profile,
+        nominal_power_watts=(gpu.enforced_limit_watts or NOMINAL_POWER_WATTS) if unknown else None,
+    )
+
+
+def with_limits_of(placement: PlacementRecord, gpu: Gpu) -> PlacementRecord:
+    """Return a placement with the range of some of its GPUs, if it had none yet: the first that is known stays."""
+    if placement.max_power_limit_watts is not None or gpu.max_power_limit_watts is None:
+        return placement
+    return replace(
+        placement,
+        min_power_limit_watts=gpu.min_power_limit_watts,
+        max_power_limit_watts=gpu.max_power_limit_watts,
+        nominal_power_watts=None,
+    )
+
+
+def reference_power_watts(placement: PlacementRecord) -> int:
+    """Return what one GPU draws at most, by which its time is priced."""
+    return placement.max_power_limit_watts or placement.nominal_power_watts or NOMINAL_POWER_WATTS
+
+
+def wire_gpu(placement: PlacementRecord) -> Gpu:
+    """Return a placement's GPUs as the wire names them."""
+    return Gpu.model_construct(
+        model=placement.gpu_model,
+        count=placement.gpu_count,
+        min_power_limit_watts=placement.min_power_limit_watts,
+        max_power_limit_watts=placement.max_power_limit_watts,
+        power_scope=placement.power_scope or None,
+        power_profile=placement.power_profile or None,
+    )
+
+
+def power_limits(settings: JobSettings, gpu: Gpu) -> tuple[int, ...]:
+    """Return the power limits to choose from on a GPU, highest first; empty where none can be set.
+
+    Through a range so wide that there would be more than can be measured, the step grows. What is enforced from outside
+    takes away the higher ones: they would not come into force.
+
+    Raises:
+        NoPowerLimitFits: None of the job's own lies in the GPU's range.
+    """
+    lowest, highest = gpu.min_power_limit_watts, gpu.max_power_limit_watts
+    if lowest is None or highest is None:
+        return ()
+    if settings.power_limits_watts is None:
+        step = max(settings.power_limit_step_watts, ceil((highest - lowest + 1) / MAX_POWER_LIMITS))
+        limits = tuple(range(highest, lowest - 1, -step))
+    else:
+        limits = tuple(limit for limit in reversed(settings.power_limits_watts) if lowest <= limit <= highest)
+        if not limits:
+            raise _none_fits(settings, gpu.model, lowest, highest)
+    cap = gpu.enforced_limit_watts
+    if cap is None:
+        return limits
+    under_cap = tuple(limit for limit in limits if limit <= cap)
+    if not under_cap and settings.power_limits_watts is None and cap >= lowest:
+        return (cap,)  # a step so wide that it leaves none
+    return under_cap
+
+
+def _none_fits(settings: JobSettings, model: str, lowest: int, highest: int) -> NoPowerLimitFits:
+    return NoPowerLimitFits(
+        f"None of the job's power limits {settings.power_limits_watts} lies in the range of "
+        f"{model}, {lowest} to {highest} W.",
+        hint="Register the job with limits in that range, or with power_limits_watts null.",
+        fields=[
+            FieldError("gpu.min_power_limit_watts", "see power_limits_watts of the job"),
+            FieldError("gpu.max_power_limit_watts", "see power_limits_watts of the job"),
+        ],
+    )
