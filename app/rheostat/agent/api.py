@@ -25,6 +25,7 @@ from rheostat.agent.node import Node
 from rheostat.agent.peer import Peer, open_owner, peer_of
 from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
+from rheostat.agent.visible import Visible, visible_to
 from rheostat.errors import (
     AgentError,
     FieldError,
@@ -107,9 +108,18 @@ class Api:
                 hint=f"Join the group {self._site.group}.",
             )
 
-    def gpus(self, _request: "Request") -> Response:
+    def gpus(self, request: "Request") -> Response:
         """`GET /v1/gpus`."""
-        return HTTPStatus.OK, NodeGpus(gpus=self._node.to_wire())
+        visible = self._visible_to(request.peer)
+        numbered = None if visible.numbered is None else list(visible.numbered)
+        return HTTPStatus.OK, NodeGpus(gpus=self._node.to_wire(), visible=numbered, visible_by=visible.by)
+
+    def _visible_to(self, peer: Peer) -> Visible:
+        descriptions = [status.description for status in self._node.statuses()]
+        if self._simulation is not None:
+            uuids = tuple(gpu.uuid for gpu in descriptions)
+            return Visible(uuids, frozenset(uuids), "the GPUs are simulated")
+        return visible_to(peer.pid, descriptions, all_found=not self._node.has_unresponsive())
 
     def make_lease(self, request: "Request") -> Response:
         """`POST /v1/leases`."""
@@ -117,11 +127,28 @@ class Api:
         for uuid in body.gpus:
             if not request.peer.is_admin and not self._site.allows_user(uuid, request.peer.user):
                 raise NotAllowed(f"The site file does not allow user {request.peer.user} to lease GPU {uuid}.")
+        self._check_visible(request.peer, body.gpus)
         owner, descriptor = open_owner(request.connection, request.peer, body.pid)
         lease = self._node.grant(
             body.gpus, owner, descriptor, ttl_seconds=body.ttl_seconds, job_id=body.job_id, trial_id=body.trial_id
         )
         return HTTPStatus.CREATED, lease.to_wire()
+
+    def _check_visible(self, peer: Peer, uuids: list[str]) -> None:
+        """Check that GPUs may be those of the peer, whoever it is: another container's are never limited for it.
+
+        Raises:
+            NotAllowed: When one is known not to be.
+        """
+        visible = self._visible_to(peer)
+        known = {status.uuid for status in self._node.statuses()}
+        for uuid in uuids:
+            if uuid in known - visible.allowed:
+                own = ", ".join(sorted(visible.allowed)) or "none"
+                raise NotAllowed(
+                    f"GPU {uuid} is not one of your process's: {own} (by {visible.by}).",
+                    hint="Inside a container or a job GPUs have numbers of their own; GET /v1/gpus names yours.",
+                )
 
     def set_power_limit(self, request: "Request") -> Response:
         """`PUT /v1/leases/{lease_id}/power-limit`."""

@@ -21,6 +21,7 @@ class GpuDescription:
         min_power_limit_milliwatts: The lowest limit that the driver accepts.
         max_power_limit_milliwatts: The highest limit that the driver accepts.
         default_power_limit_milliwatts: The limit after the driver is loaded.
+        minor: The minor number of its device file, which may differ from its index; None: unknown.
         partitioned: Whether it is split by MIG; it is then not leased, because power is per whole GPU.
     """
 
@@ -31,6 +32,7 @@ class GpuDescription:
     max_power_limit_milliwatts: int
     default_power_limit_milliwatts: int
     partitioned: bool = False
+    minor: int | None = None
 
 
 class Device(Protocol):

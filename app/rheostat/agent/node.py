@@ -164,6 +164,10 @@ class Node:
             status.to_wire(self._leases.of(status.uuid), responds=not self.is_hung(status.uuid)) for status in found
         ]
 
+    def has_unresponsive(self) -> bool:
+        """Return whether the node has GPUs that did not respond when they were opened."""
+        return bool(self._driver.unresponsive())
+
     def lease(self, lease_id: str) -> Lease:
         """Return a lease by id.
 

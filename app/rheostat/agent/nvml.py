@@ -74,7 +74,14 @@ class NvmlDevice:
             max_power_limit_milliwatts=highest,
             default_power_limit_milliwatts=_call(pynvml.nvmlDeviceGetPowerManagementDefaultLimit, self._handle),
             partitioned=self._partitioned(),
+            minor=self._minor(),
         )
+
+    def _minor(self) -> int | None:
+        try:
+            return int(_call(pynvml.nvmlDeviceGetMinorNumber, self._handle))
+        except GpuUnsupported:
+            return None
 
     def _partitioned(self) -> bool:
         with suppress(GpuUnsupported):

@@ -124,6 +124,12 @@ class NodeGpus(Body):
     """The answer of `GET /v1/gpus`."""
 
     gpus: list[NodeGpu]
+    visible: list[str] | None = Field(
+        None,
+        description="The GPUs that your process may use, in the order in which CUDA numbers them for it before "
+        "CUDA_VISIBLE_DEVICES; null: unknown.",
+    )
+    visible_by: str = Field("", description="How that was found.")
 
 
 class LeaseAnswer(Body):
