@@ -11,7 +11,7 @@ from tests.agent.processes import CONTAINER_DEV, Processes, device_files
 
 # The second and the third have each other's minor number, as on nodes whose bus is not numbered in order.
 MINORS = {0: 0, 1: 2, 2: 1, 3: 3}
-GPUS = [GpuDescription(f"GPU-{index}aaa", index, "V100", 1, 2, 3, minor=MINORS[index]) for index in (2, 0, 3, 1)]
+GPUS = [GpuDescription(f"GPU-{index}aaa", index, "V100", None, minor=MINORS[index]) for index in (2, 0, 3, 1)]
 UUIDS = [f"GPU-{index}aaa" for index in range(4)]
 HIDDEN = ("0::/somewhere/else",)
 """A control group that cannot be seen."""
