@@ -15,7 +15,16 @@ from rheostat.errors import (
     GpuUnsupported,
 )
 from tests.agent.agents import eventually
-from tests.nvml.fake import GPU_IS_LOST, HW_SLOWDOWN, NO_PERMISSION, RESET_REQUIRED, UNKNOWN, Call, FakeNvml
+from tests.nvml.fake import (
+    GPU_IS_LOST,
+    HW_SLOWDOWN,
+    NO_PERMISSION,
+    NOT_SUPPORTED,
+    RESET_REQUIRED,
+    UNKNOWN,
+    Call,
+    FakeNvml,
+)
 
 
 @pytest.fixture
@@ -75,7 +84,7 @@ def test_each_failure_has_an_error_of_its_own(
 
 
 def test_a_missing_counter_is_unsupported_not_zero(driver: NvmlDriver, fake: FakeNvml) -> None:
-    fake.gpus[0].state.without_counter = 1
+    fake.gpus[0].fail(Call.GET_ENERGY, NOT_SUPPORTED)
     with pytest.raises(GpuUnsupported):
         driver.open()[0].energy_millijoules()
 

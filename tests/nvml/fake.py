@@ -5,27 +5,40 @@ import mmap
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from time import monotonic_ns
+from time import monotonic_ns, time_ns
 from typing import Any
 
 import pytest
 
 _HERE = Path(__file__).parent
-_MAX_GPUS, _CELLS_PER_SECOND, _MAX_SETS = 8, 100, 256
+_MAX_GPUS, _HISTORY_CELLS, _MAX_SETS, _QUANTILES = 8, 65536, 256, 5
 
 # Codes of nvml.h.
-NOT_SUPPORTED, NO_PERMISSION, GPU_IS_LOST, RESET_REQUIRED, UNKNOWN = 3, 4, 15, 16, 999
+NOT_SUPPORTED, NO_PERMISSION, GPU_IS_LOST, RESET_REQUIRED, NOT_READY, UNKNOWN = 3, 4, 15, 16, 27, 999
 HW_SLOWDOWN = 0x8
 
 Call = IntEnum(
     "Call",
     "GET_HANDLE GET_UUID GET_NAME GET_LIMIT SET_LIMIT GET_CONSTRAINTS GET_DEFAULT GET_ENFORCED GET_ENERGY GET_POWER "
-    "GET_REASONS GET_MIG",
+    "GET_REASONS GET_MIG GET_SAMPLES GET_INSTANT GET_AVERAGE GET_MODULE",
     start=0,
 )
-"""The NVML calls on a GPU, in the order of fake_nvml.h."""
+"""The NVML calls on a GPU, in the order of fake_nvml.h; power fields are calls of their own."""
+
+# Measured on an H200 (docs/hardware.md), in microseconds: when idle, and the quantiles 0, 0.5, 0.9, 0.99 and 1 while
+# training.
+_MEASURED_MICROSECONDS = {
+    Call.GET_ENERGY: (3900, (2900, 3200, 9500, 10700, 26000)),
+    Call.GET_SAMPLES: (400, (400, 500, 600, 700, 900)),
+    Call.GET_LIMIT: (100, (300, 350, 400, 500, 700)),
+    Call.GET_INSTANT: (5, (40, 50, 60, 80, 100)),
+    Call.GET_AVERAGE: (5, (40, 50, 60, 80, 100)),
+    Call.GET_POWER: (2, (20, 26, 35, 50, 80)),
+    Call.GET_REASONS: (2, (20, 24, 35, 50, 80)),
+}
 
 
 class _Fault(ctypes.Structure):
@@ -33,8 +46,16 @@ class _Fault(ctypes.Structure):
         ("error", ctypes.c_int32),
         ("skip", ctypes.c_int32),
         ("count", ctypes.c_int32),
+        ("per_mille", ctypes.c_int32),
         ("hang", ctypes.c_int32),
         ("delay_microseconds", ctypes.c_int64),
+    )
+
+
+class _Latency(ctypes.Structure):
+    _fields_ = (
+        ("idle_microseconds", ctypes.c_int64),
+        ("loaded_microseconds", ctypes.c_int64 * _QUANTILES),
     )
 
 
@@ -47,18 +68,24 @@ class _Gpu(ctypes.Structure):
         ("default_mw", ctypes.c_uint32),
         ("limit_mw", ctypes.c_uint32),
         ("enforced_cap_mw", ctypes.c_uint32),
-        ("rounds_mw", ctypes.c_uint32),
+        ("rounding_mw", ctypes.c_uint32),
         ("forgets", ctypes.c_int32),
         ("broken", ctypes.c_int32),
         ("mig", ctypes.c_int32),
-        ("without_counter", ctypes.c_int32),
+        ("has_module", ctypes.c_int32),
         ("forced_reasons", ctypes.c_uint32),
         ("set_count", ctypes.c_uint32),
         ("sets_mw", ctypes.c_uint32 * _MAX_SETS),
         ("tick_cells", ctypes.c_int64),
         ("tick_phase", ctypes.c_int64),
+        ("tick_jitter_cells", ctypes.c_int64),
+        ("begin_cell", ctypes.c_int64),
         ("cell", ctypes.c_int64),
         ("load", ctypes.c_double),
+        ("wave_load", ctypes.c_double),
+        ("wave_period_cells", ctypes.c_int64),
+        ("wave_high_cells", ctypes.c_int64),
+        ("wave_ramp_cells", ctypes.c_int64),
         ("idle_watts", ctypes.c_double),
         ("dynamic_watts", ctypes.c_double),
         ("leakage_watts_per_kelvin", ctypes.c_double),
@@ -69,11 +96,13 @@ class _Gpu(ctypes.Structure):
         ("temperature_celsius", ctypes.c_double),
         ("energy_joules", ctypes.c_double),
         ("counter_joules", ctypes.c_double),
+        ("counter_offset_joules", ctypes.c_double),
         ("work", ctypes.c_double),
         ("power_watts", ctypes.c_double),
-        ("powers", ctypes.c_double * _CELLS_PER_SECOND),
         ("calls", ctypes.c_int64 * len(Call)),
         ("faults", _Fault * len(Call)),
+        ("latencies", _Latency * len(Call)),
+        ("history_joules", ctypes.c_double * _HISTORY_CELLS),
     )
 
 
@@ -86,6 +115,9 @@ class _World(ctypes.Structure):
         ("random_faults_per_mille", ctypes.c_int32),
         ("random_state", ctypes.c_uint64),
         ("driven_ns", ctypes.c_int64),
+        ("wall_offset_ns", ctypes.c_int64),
+        ("old_wall_offset_ns", ctypes.c_int64),
+        ("wall_set_ns", ctypes.c_int64),
         ("steps", ctypes.c_int64),
         ("die_at", ctypes.c_int64),
         ("die_self", ctypes.c_int32),
@@ -103,7 +135,8 @@ def build(directory: Path) -> Path:
         pytest.skip("The fake NVML needs a C compiler: install one called cc, gcc or clang.")
     library = directory / "libnvidia-ml.so.1"
     flags = ["-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1"]
-    command = [compiler, *flags, str(_HERE / "fake_nvml.c"), "-o", str(library), "-lm", "-lpthread", "-ldl"]
+    sources = [str(_HERE / name) for name in ("fake_nvml.c", "fake_gpu.c")]
+    command = [compiler, *flags, *sources, "-o", str(library), "-lm", "-lpthread", "-ldl"]
     built = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert built.returncode == 0, built.stderr
     return library
@@ -117,19 +150,20 @@ class FakeGpu:
         uuid: Its UUID.
     """
 
-    def __init__(self, index: int, state: _Gpu, library: ctypes.CDLL) -> None:
+    def __init__(self, index: int, state: _Gpu, library: ctypes.CDLL, now_ns: Callable[[], int]) -> None:
         self.index = index
         self.state = state
+        self._now_ns = now_ns
         self._library = library
         self.uuid = f"GPU-{index:08x}-0000-4000-8000-000000000000"
         state.uuid, state.name = self.uuid.encode(), b"Fake V100"
         state.min_mw, state.max_mw, state.default_mw, state.limit_mw = 100_000, 300_000, 300_000, 300_000
         state.mig = -1
-        state.tick_cells, state.tick_phase = 10, 3 * index
+        state.tick_cells, state.tick_phase = 100, 30 * index
         state.idle_watts, state.dynamic_watts, state.leakage_watts_per_kelvin = 40, 250, 0.1
         state.ambient_celsius = state.temperature_celsius = 30
         state.kelvin_per_watt, state.thermal_seconds, state.throttle_celsius = 0.15, 20, 85
-        state.powers = (ctypes.c_double * _CELLS_PER_SECOND)(*[40.0] * _CELLS_PER_SECOND)
+        state.power_watts = state.idle_watts
 
     @property
     def limit_watts(self) -> float:
@@ -149,18 +183,46 @@ class FakeGpu:
         """Set the GPU's load from now on, 0 to 1."""
         self._library.fake_set_load(self.index, ctypes.c_double(load))
 
-    def energy_joules(self) -> float:
-        """Return the true energy up to now; the counter lags behind it."""
-        return float(self._library.fake_true_energy_joules(self.index))
+    def wave(self, low: float, high: float, *, period_ms: int, high_ms: int, ramp_ms: int = 0) -> None:
+        """Let the load rise from low to high and fall again in each period, with ramps, from now on."""
+        loads = ctypes.c_double(low), ctypes.c_double(high)
+        spans = (ctypes.c_int64(milliseconds) for milliseconds in (period_ms, high_ms, ramp_ms))
+        self._library.fake_set_wave(self.index, *loads, *spans)
+
+    def be_real(self) -> None:
+        """Take as long for each call as a real GPU, and tick as irregularly; both never happen by themselves."""
+        for call, (idle, loaded) in _MEASURED_MICROSECONDS.items():
+            latency = self.state.latencies[call]
+            latency.idle_microseconds = idle
+            latency.loaded_microseconds = (ctypes.c_int64 * _QUANTILES)(*loaded)
+        self.state.tick_jitter_cells = 4
+
+    def energy_joules(self, at_ns: int | None = None) -> float:
+        """Return the true energy up to a moment of the last minute, by default now; the counter lags behind it."""
+        moment = self._now_ns() if at_ns is None else at_ns
+        return float(self._library.fake_true_energy_joules(self.index, ctypes.c_int64(moment)))
+
+    def add_to_counter(self, joules: float) -> None:
+        """Let the counter jump by so much, back to zero at the lowest."""
+        shown = self.state.counter_joules + self.state.counter_offset_joules
+        self._library.fake_add_to_counter(self.index, ctypes.c_double(max(joules, -shown)))
 
     def work(self) -> float:
         """Return the work done so far; a GPU at full load and full clock does one unit per second."""
         return float(self._library.fake_work(self.index))
 
-    def fail(self, call: Call, error: int, *, times: int = -1, after: int = 0) -> None:
-        """Make a call return an error `times` times (-1: until `heal`), after `after` calls that succeed."""
+    def fail(self, call: Call, error: int, *, times: int = -1, after: int = 0, per_mille: int = 0) -> None:
+        """Make a call return an error.
+
+        Args:
+            call: The call.
+            error: The code.
+            times: How many calls (-1: all until `heal`).
+            after: After how many calls that succeed.
+            per_mille: How many of those fail, at random; 0: all.
+        """
         fault = self.state.faults[call]
-        fault.skip, fault.count, fault.error = after, times, error
+        fault.skip, fault.count, fault.per_mille, fault.error = after, times, per_mille, error
 
     def heal(self) -> None:
         """Clear all faults and hangs, and bring a lost GPU back."""
@@ -198,15 +260,17 @@ class FakeNvml:
         self._fake.fake_true_energy_joules.restype = self._fake.fake_work.restype = ctypes.c_double
         self._fake.fake_world_size.restype = ctypes.c_int64
         size = self._fake.fake_world_size()
-        path.write_bytes(bytes(size))
+        path.touch()
+        os.truncate(path, size)
         with path.open("r+b") as file:
             self._mapping = mmap.mmap(file.fileno(), size)
         self.world = _World.from_buffer(self._mapping)
         self.world.size, self.world.gpu_count, self.world.admin_uid = size, gpus, os.geteuid()
         self.world.random_state = 88172645463325252
+        self.world.wall_offset_ns = self.world.old_wall_offset_ns = time_ns() - monotonic_ns()
         self._fake.fake_close()
         assert self._fake.fake_open(str(path).encode()) == 0
-        self.gpus = [FakeGpu(index, self.world.gpus[index], self._fake) for index in range(gpus)]
+        self.gpus = [FakeGpu(index, self.world.gpus[index], self._fake, self.now_ns) for index in range(gpus)]
         self._fake.fake_create_lock()
 
     def now_ns(self) -> int:
@@ -216,6 +280,19 @@ class FakeNvml:
     def advance(self, seconds: float) -> None:
         """Move the GPUs' time on; it no longer moves by itself."""
         self.world.driven_ns = self.now_ns() + round(seconds * 1e9)
+
+    def wall_ns(self) -> int:
+        """Return the wall clock's time, in nanoseconds."""
+        return self.now_ns() + int(self.world.wall_offset_ns)
+
+    def set_wall(self, seconds: float) -> None:
+        """Set the wall clock forward or back."""
+        self._fake.fake_set_wall(ctypes.c_int64(round(seconds * 1e9)))
+
+    def be_real(self) -> None:
+        """Let all GPUs be as slow and irregular as real ones."""
+        for gpu in self.gpus:
+            gpu.be_real()
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that a process needs to see these GPUs."""

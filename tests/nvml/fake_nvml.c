@@ -2,150 +2,24 @@
  * A libnvidia-ml.so.1 without GPUs, for tests. The real pynvml loads it.
  *
  * All processes that name the same file in FAKE_NVML_STATE see the same GPUs: the file holds `struct world`, mapped
- * shared. tests/nvml/fake.py mirrors the struct and controls it. Only what the agent calls is here.
- *
- * The GPU is integrated in cells of 10 ms, in which its power is constant:
- *
- *   clock       = min(1, ((limit - idle) / dynamic) ^ (1/3)), times 0.6 while it is too hot
- *   power       = idle + leakage * (temperature - ambient) + dynamic * clock^3 * load, never above the limit
- *   work        grows by load * clock per second
- *   temperature tends to ambient + kelvin_per_watt * power
- *
- * The energy counter shows the true energy as it was at the last tick; power usage is the mean of the last second.
+ * shared. tests/nvml/fake.py mirrors the struct and controls it. Only what the agent calls is here; fake_gpu.c has the
+ * GPUs.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <math.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fake_nvml.h"
 
-static struct world *world;
 static int initialised;
 
-/* CLOCK_MONOTONIC, or the time that a test drives. */
-static int64_t now_ns(void) {
-    int64_t driven = __atomic_load_n(&world->driven_ns, __ATOMIC_RELAXED);
-    if (driven) return driven;
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
-}
-
-static int64_t now_cell(double *fraction) {
-    const int64_t cell_ns = 1000000000 / CELLS_PER_SECOND, now = now_ns();
-    if (fraction) *fraction = (double)(now % cell_ns) / cell_ns;
-    return now / cell_ns;
-}
-
-static void lock_world(void) {
-    /* A process may have been killed while holding it: at worst an integration is half done. */
-    if (pthread_mutex_lock(&world->lock) == EOWNERDEAD) pthread_mutex_consistent(&world->lock);
-}
-
-static void unlock_world(void) { pthread_mutex_unlock(&world->lock); }
-
-/* Map the state file. Returns 0 on success, else an errno. */
-int fake_open(const char *path) {
-    if (world) return 0;
-    int file = open(path, O_RDWR | O_CLOEXEC);
-    if (file < 0) return errno;
-    void *mapped = mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    close(file);
-    if (mapped == MAP_FAILED) return errno;
-    world = mapped;
-    return world->size == sizeof *world ? 0 : EINVAL;
-}
-
-int64_t fake_world_size(void) { return sizeof(struct world); }
-
 void fake_close(void) {
-    if (world) munmap(world, sizeof *world);
-    world = NULL;
+    fake_forget();
     initialised = 0;
-}
-
-void fake_create_lock(void) {
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&world->lock, &attributes);
-    for (int i = 0; i < world->gpu_count; i++) world->gpus[i].cell = now_cell(NULL);
-}
-
-static double clock_of(const struct gpu *gpu) {
-    double clock = cbrt((gpu->limit_mw / 1000.0 - gpu->idle_watts) / gpu->dynamic_watts);
-    if (clock > 1) clock = 1;
-    return gpu->temperature_celsius > gpu->throttle_celsius ? 0.6 * clock : clock;
-}
-
-static void integrate(struct gpu *gpu) {
-    const double seconds = 1.0 / CELLS_PER_SECOND;
-    for (int64_t now = now_cell(NULL); gpu->cell < now; gpu->cell++) {
-        double clock = clock_of(gpu);
-        double watts = gpu->idle_watts + gpu->dynamic_watts * clock * clock * clock * gpu->load +
-                       gpu->leakage_watts_per_kelvin * (gpu->temperature_celsius - gpu->ambient_celsius);
-        gpu->power_watts = fmin(watts, gpu->limit_mw / 1000.0);
-        gpu->energy_joules += gpu->power_watts * seconds;
-        gpu->work += gpu->load * clock * seconds;
-        double target = gpu->ambient_celsius + gpu->kelvin_per_watt * gpu->power_watts;
-        gpu->temperature_celsius += (target - gpu->temperature_celsius) * seconds / gpu->thermal_seconds;
-        gpu->powers[gpu->cell % CELLS_PER_SECOND] = gpu->power_watts;
-        if ((gpu->cell + 1 + gpu->tick_phase) % gpu->tick_cells == 0) gpu->counter_joules = gpu->energy_joules;
-    }
-}
-
-/* For the tests: set the load from now on; read the true energy and work up to now. */
-void fake_set_load(int index, double load) {
-    lock_world();
-    integrate(&world->gpus[index]);
-    world->gpus[index].load = load;
-    unlock_world();
-}
-
-void fake_set_limit(int index, uint32_t limit_mw) {
-    lock_world();
-    integrate(&world->gpus[index]);
-    world->gpus[index].limit_mw = limit_mw;
-    unlock_world();
-}
-
-/* Cancel the foreign change of fake.py's `foreign_at`. Returns 1 if it has already been made. */
-int fake_end_foreign(void) {
-    lock_world();
-    int made = world->foreign_mw == 0;
-    world->foreign_mw = 0;
-    unlock_world();
-    return made;
-}
-
-double fake_true_energy_joules(int index) {
-    double fraction;
-    lock_world();
-    integrate(&world->gpus[index]);
-    now_cell(&fraction);
-    double joules = world->gpus[index].energy_joules + world->gpus[index].power_watts * fraction / CELLS_PER_SECOND;
-    unlock_world();
-    return joules;
-}
-
-double fake_work(int index) {
-    lock_world();
-    integrate(&world->gpus[index]);
-    double work = world->gpus[index].work;
-    unlock_world();
-    return work;
 }
 
 /* The GPU that this thread works on: the agent has a thread for each. */
@@ -186,14 +60,38 @@ int unlink(const char *path) {
     return ((int (*)(const char *))dlsym(RTLD_NEXT, "unlink"))(path);
 }
 
-static int random_fault(void) {
-    if (!world->random_faults_per_mille) return 0;
-    uint64_t bits = world->random_state;
-    bits ^= bits << 13;
-    bits ^= bits >> 7;
-    bits ^= bits << 17;
-    world->random_state = bits;
-    return (int)(bits % 1000) < world->random_faults_per_mille;
+static int happens(int per_mille) { return per_mille && (int)(random_bits() % 1000) < per_mille; }
+
+/* Draw how long a call takes: its quantiles under load are interpolated. */
+static int64_t draw_latency_ns(const struct gpu *gpu, enum call call) {
+    static const double at[QUANTILES] = {0, 0.5, 0.9, 0.99, 1};
+    const struct latency *latency = &gpu->latencies[call];
+    if (!is_busy(gpu)) return latency->idle_microseconds * 1000;
+    double part = (double)(random_bits() % 1000000) / 1000000;
+    int i = 1;
+    while (part > at[i]) i++;
+    const int64_t *us = latency->loaded_microseconds;
+    return (int64_t)(1000 * (us[i - 1] + (part - at[i - 1]) / (at[i] - at[i - 1]) * (us[i] - us[i - 1])));
+}
+
+/* What is left of the current call's latency after its value was read. */
+static __thread int64_t rest_ns;
+
+static int fail_with(const struct gpu *gpu, struct fault *fault) {
+    if (gpu->broken) return gpu->broken;
+    if (fault->error && fault->skip-- <= 0) {
+        fault->skip = 0;
+        int due = fault->count != 0 && (!fault->per_mille || happens(fault->per_mille));
+        if (fault->count > 0) fault->count--;
+        if (due) return fault->error;
+    }
+    return happens(world->random_faults_per_mille) ? UNKNOWN : SUCCESS;
+}
+
+static int leave(void) {
+    unlock_world();
+    wait_ns(rest_ns);
+    return SUCCESS;
 }
 
 /* Enter a call on a GPU: wait and fail as the test has set, else integrate up to now and keep the lock. */
@@ -205,26 +103,22 @@ static int enter(struct gpu *gpu, enum call call) {
     struct fault *fault = &gpu->faults[call];
     lock_world();
     gpu->calls[call]++;
-    int64_t delay = fault->delay_microseconds;
+    int64_t latency_ns = draw_latency_ns(gpu, call);
+    /* The driver reads the value at some moment of the call. */
+    int64_t before_ns = latency_ns ? (int64_t)(random_bits() % (uint64_t)latency_ns) : 0;
+    int64_t delay_ns = 1000 * fault->delay_microseconds;
     unlock_world();
-    if (delay) usleep((useconds_t)delay);
+    rest_ns = latency_ns - before_ns;
+    wait_ns(before_ns + delay_ns);
     while (*(volatile int32_t *)&fault->hang) usleep(1000);
     lock_world();
-    int error = gpu->broken;
-    if (!error && fault->error && fault->skip-- <= 0) {
-        fault->skip = 0;
-        if (fault->count) error = fault->error;
-        if (fault->count > 0) fault->count--;
+    int error = fail_with(gpu, fault);
+    if (error) {
+        leave();
+    } else {
+        integrate(gpu);
     }
-    if (!error && random_fault()) error = UNKNOWN;
-    if (!error) integrate(gpu);
-    if (error) unlock_world();
     return error;
-}
-
-static int leave(void) {
-    unlock_world();
-    return SUCCESS;
 }
 
 #define ENTER(call)                          \
@@ -300,7 +194,8 @@ int nvmlDeviceSetPowerManagementLimit(struct gpu *gpu, unsigned int limit_mw) {
     } else if (limit_mw < gpu->min_mw || limit_mw > gpu->max_mw) {
         error = INVALID_ARGUMENT;
     } else {
-        if (!gpu->forgets) gpu->limit_mw = gpu->rounds_mw ? limit_mw / gpu->rounds_mw * gpu->rounds_mw : limit_mw;
+        uint32_t rounding_mw = gpu->rounding_mw ? gpu->rounding_mw : 1;
+        if (!gpu->forgets) gpu->limit_mw = limit_mw / rounding_mw * rounding_mw;
         gpu->sets_mw[gpu->set_count++ % MAX_SETS] = limit_mw;
     }
     leave();
@@ -329,25 +224,108 @@ int nvmlDeviceGetEnforcedPowerLimit(struct gpu *gpu, unsigned int *limit_mw) {
 
 int nvmlDeviceGetTotalEnergyConsumption(struct gpu *gpu, unsigned long long *energy_mj) {
     ENTER(GET_ENERGY);
-    int missing = gpu->without_counter;
-    *energy_mj = (unsigned long long)(gpu->counter_joules * 1000);
-    leave();
-    return missing ? NOT_SUPPORTED : SUCCESS;
+    *energy_mj = (unsigned long long)((gpu->counter_joules + gpu->counter_offset_joules) * 1000);
+    return leave();
+}
+
+/* The mean power of the last cells, in milliwatts. */
+static unsigned int mean_mw(const struct gpu *gpu, int cells) {
+    double joules = joules_at_cell(gpu, gpu->cell) - joules_at_cell(gpu, gpu->cell - cells);
+    return (unsigned int)(1000 * joules * CELLS_PER_SECOND / cells);
 }
 
 int nvmlDeviceGetPowerUsage(struct gpu *gpu, unsigned int *power_mw) {
     ENTER(GET_POWER);
-    double sum = 0;
-    for (int i = 0; i < CELLS_PER_SECOND; i++) sum += gpu->powers[i];
-    *power_mw = (unsigned int)(1000 * sum / CELLS_PER_SECOND);
+    *power_mw = mean_mw(gpu, CELLS_PER_SECOND);
     return leave();
+}
+
+union value {
+    unsigned int uint;
+    unsigned long long ullong;
+};
+
+struct sample {
+    unsigned long long wall_us;
+    union value value;
+};
+
+/* The ring of power samples: those after `since_us`, oldest first. The newest are not there yet. */
+int nvmlDeviceGetSamples(struct gpu *gpu, unsigned int type, unsigned long long since_us, int *value_type,
+                         unsigned int *count, struct sample *samples) {
+    enum { RING = 119, BEHIND_CELLS = 8 };
+    if (type != TOTAL_POWER_SAMPLES) return NOT_SUPPORTED;
+    if (!samples) { /* the size of the buffer; the call with the buffer is the one that costs time */
+        *count = RING;
+        return initialised ? SUCCESS : UNINITIALIZED;
+    }
+    ENTER(GET_SAMPLES);
+    int64_t last = gpu->cell / 20 + 1;
+    while (sample_cell(last) > gpu->cell - BEHIND_CELLS) last--;
+    unsigned int room = *count, found = 0;
+    for (int64_t i = last - RING + 1; i <= last; i++) {
+        int64_t cell = sample_cell(i);
+        if (wall_us(cell) <= since_us || found == room) continue;
+        double joules = joules_at_cell(gpu, cell + 1) - joules_at_cell(gpu, cell);
+        samples[found].wall_us = wall_us(cell);
+        samples[found++].value.uint = (unsigned int)(1000 * joules * CELLS_PER_SECOND);
+    }
+    *value_type = VALUE_UNSIGNED_INT;
+    *count = found;
+    leave();
+    return found ? SUCCESS : NOT_FOUND;
+}
+
+struct field {
+    unsigned int id, scope;
+    long long timestamp, latency_us;
+    int value_type, result;
+    union value value;
+};
+
+static int read_field(struct gpu *gpu, struct field *field) {
+    enum { MODULE_MW = 100000 }; /* what a module draws besides its GPU */
+    unsigned int more_mw = field->scope == SCOPE_MODULE ? MODULE_MW : 0;
+    if (field->scope > SCOPE_MODULE) return NOT_SUPPORTED;
+    if (field->scope == SCOPE_MODULE) {
+        ENTER(GET_MODULE);
+        int missing = !gpu->has_module;
+        leave();
+        if (missing) return NOT_SUPPORTED;
+    }
+    field->value_type = VALUE_UNSIGNED_INT;
+    switch (field->id) {
+    case FIELD_ENERGY:
+        field->value_type = VALUE_UNSIGNED_LONG_LONG;
+        return nvmlDeviceGetTotalEnergyConsumption(gpu, &field->value.ullong);
+    case FIELD_LIMIT: {
+        int error = nvmlDeviceGetPowerManagementLimit(gpu, &field->value.uint);
+        field->value.uint += more_mw;
+        return error;
+    }
+    case FIELD_AVERAGE:
+    case FIELD_INSTANT: {
+        int instant = field->id == FIELD_INSTANT;
+        ENTER(instant ? GET_INSTANT : GET_AVERAGE);
+        field->value.uint = mean_mw(gpu, instant ? 1 : CELLS_PER_SECOND) + more_mw;
+        return leave();
+    }
+    default:
+        return NOT_SUPPORTED;
+    }
+}
+
+int nvmlDeviceGetFieldValues(struct gpu *gpu, int count, struct field *fields) {
+    if (!initialised) return UNINITIALIZED;
+    for (int i = 0; i < count; i++) fields[i].result = read_field(gpu, &fields[i]);
+    return SUCCESS;
 }
 
 int nvmlDeviceGetCurrentClocksThrottleReasons(struct gpu *gpu, unsigned long long *reasons) {
     ENTER(GET_REASONS);
     *reasons = gpu->forced_reasons;
-    if (gpu->load == 0) *reasons |= IDLE;
-    if (gpu->load > 0 && gpu->limit_mw / 1000.0 < gpu->idle_watts + gpu->dynamic_watts) *reasons |= SW_POWER_CAP;
+    if (!is_busy(gpu)) *reasons |= IDLE;
+    if (is_busy(gpu) && gpu->limit_mw / 1000.0 < gpu->idle_watts + gpu->dynamic_watts) *reasons |= SW_POWER_CAP;
     if (gpu->temperature_celsius > gpu->throttle_celsius) *reasons |= SW_THERMAL;
     return leave();
 }

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.agent.agents import eventually
-from tests.nvml.fake import HW_SLOWDOWN, NO_PERMISSION, Call, FakeNvml, pynvml
+from tests.nvml.fake import HW_SLOWDOWN, NO_PERMISSION, NOT_SUPPORTED, Call, FakeNvml, pynvml
 
 
 @pytest.fixture
@@ -163,6 +163,6 @@ def test_a_lost_gpu_and_a_reloaded_driver_return_their_own_errors(nvml: Any, fak
 
 
 def test_a_counter_that_an_old_gpu_does_not_have_is_not_supported(nvml: Any, fake: FakeNvml) -> None:
-    fake.gpus[0].state.without_counter = 1
+    fake.gpus[0].fail(Call.GET_ENERGY, NOT_SUPPORTED)
     with pytest.raises(nvml.NVMLError_NotSupported):
         nvml.nvmlDeviceGetTotalEnergyConsumption(nvml.nvmlDeviceGetHandleByIndex(0))
