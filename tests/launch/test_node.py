@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from rheostat import Client, JobSettings, PowerLimitMeasurement, Target
@@ -15,6 +16,7 @@ from rheostat.sdk.slices import BY_COUNTER
 from tests.agent.agents import Agent, as_privileged, eventually
 from tests.launch.runs import Run, gone
 from tests.nvml.fake import FakeNvml
+from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
 
 pytestmark = as_privileged
@@ -93,6 +95,26 @@ def test_when_it_is_killed_the_limit_found_is_restored(server: ServerProcess, kn
             assert not gone(int(run.out))
         finally:
             os.kill(int(run.out), signal.SIGKILL)
+
+
+def test_the_limit_found_is_restored_when_the_command_ends_although_the_server_does_not_answer(
+    server: ServerProcess, known: str, agent: Agent
+) -> None:
+    def passed_on(seen: Seen) -> Reply | Trouble:
+        if seen.path.endswith("/observe"):
+            return Trouble.HANG
+        with httpx.Client(base_url=server.url, trust_env=False) as http:
+            answer = http.request(seen.method, seen.path, json=seen.body)
+        return Reply(answer.status_code, answer.text, {"Content-Type": answer.headers["Content-Type"]})
+
+    gpu = agent.fake.gpus[0]
+    script = "echo $$; for i in 1 2 3; do echo acc=0.$i; sleep 0.2; done"
+    with ScriptedServer(passed_on) as hanging, Run(hanging.url, known, script, *TARGET[2:]) as run:
+        run.until("acc=0.3")
+        assert gpu.limit_watts == 150
+        eventually(lambda: gone(int(run.out.split()[0])))
+        assert eventually(lambda: gpu.limit_watts == 300) < 3
+        assert run.process.is_alive()
 
 
 def test_a_limit_is_measured_over_each_epoch_until_the_best_is_known(

@@ -3,8 +3,7 @@ from math import isnan
 
 import pytest
 
-from rheostat.errors import ConfigurationError
-from rheostat.launch.readings import FileReader, LineSplitter, Reading, pattern_reader
+from rheostat.launch.readings import FileReader, LineSplitter, Reading
 
 
 class TestLines:
@@ -29,27 +28,6 @@ class TestLines:
 
     def test_bytes_that_are_no_text_do_no_harm(self) -> None:
         assert LineSplitter().feed(b"\xff\xfe acc=0.5\n")[0].endswith("acc=0.5")
-
-
-class TestPattern:
-    @pytest.mark.parametrize(
-        ("pattern", "line", "reading"),
-        [
-            (r"acc=(?P<metric>\S+)", "epoch 1 acc=0.5 loss=2", Reading(0.5, None)),
-            (r"acc=(\S+)", "acc=1e-3", Reading(0.001, None)),
-            (r"epoch (?P<epoch>\d+).*acc=(?P<metric>\S+)", "epoch 3: acc=0.5", Reading(0.5, 3)),
-            (r"(?:epoch (?P<epoch>\d+) )?acc=(?P<metric>\S+)", "acc=0.5", Reading(0.5, None)),
-            (r"acc=(?P<metric>\S+)", "acc=?", None),
-            (r"acc=(?P<metric>\S+)", "loss=2", None),
-        ],
-    )
-    def test_it_finds_metric_and_epoch(self, pattern: str, line: str, reading: Reading | None) -> None:
-        assert pattern_reader(pattern)(line) == reading
-
-    @pytest.mark.parametrize("pattern", ["acc=(", "acc=.*", r"(\d+) acc=(\S+)", r"(?P<accuracy>\S+)"])
-    def test_one_without_a_metric_group_is_refused(self, pattern: str) -> None:
-        with pytest.raises(ConfigurationError, match="--metric-pattern"):
-            pattern_reader(pattern)
 
 
 class TestFile:
@@ -88,3 +66,10 @@ class TestFile:
         assert reading is not None
         assert isnan(reading.metric)
         assert reading.epoch == 2
+
+    @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", '"nan"', "1e999"])
+    def test_a_metric_that_is_not_finite_is_unknown(self, text: str) -> None:
+        reading = FileReader("acc")(f'{{"epoch": 1, "acc": {text}}}')
+        assert reading is not None
+        assert isnan(reading.metric)
+        assert reading.epoch == 1

@@ -1,6 +1,9 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from time import sleep, time
 
+import httpx
 import pytest
 
 from rheostat import Client
@@ -8,7 +11,7 @@ from rheostat.schemas.server import TrialDetail
 from rheostat.sdk.outbox import deliver_spool
 from tests.agent.agents import eventually
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended
-from tests.sdk.scripted_server import Reply, ScriptedServer
+from tests.sdk.scripted_server import Reply, ScriptedServer, Seen
 from tests.sdk.server_process import ServerProcess
 
 # Runs until it is ended, as a trainer that would go on.
@@ -138,6 +141,61 @@ class TestTheMetric:
         trial = trial_of(client, job)
         assert (trial.epochs, trial.metric) == (2, 0.4)
         assert "contradicts" not in run.err
+
+    def test_a_number_that_the_pattern_cuts_is_no_success(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        run = ended(server.url, job, "echo acc=9.9e-05; echo acc=9.1e-1", *OPTIONS)
+        trial = trial_of(client, job)
+        assert (trial.state, trial.epochs, trial.metric) == ("failed", 2, None)
+        assert run.err.count("reads only '9.9'") == 1
+        assert "{metric}" in run.err
+
+    def test_the_placeholder_reads_whole_numbers(self, server: ServerProcess, client: Client, job: str) -> None:
+        pattern = ("--metric-pattern", "epoch {epoch} acc={metric}")
+        script = "echo epoch 1 acc=9.9e-05; echo epoch 2 acc=9.1e-1; exec sleep 60"
+        run = ended(server.url, job, script, *OPTIONS, *pattern)
+        trial = trial_of(client, job)
+        assert (run.code, trial.state, trial.epochs, trial.metric) == (0, "converged", 2, 0.91)
+
+    def test_a_run_in_which_none_was_found_says_so(self, server: ServerProcess, job: str) -> None:
+        run = ended(server.url, job, "echo accuracy=0.95", *OPTIONS)
+        assert "No evaluation was found" in run.err
+
+
+class TestASlowServer:
+    """Each of its answers to a report takes a tenth of a second."""
+
+    @pytest.fixture
+    def slow_url(self, server: ServerProcess) -> Iterator[str]:
+        def passed_on(seen: Seen) -> Reply:
+            if seen.path.endswith("/observe"):
+                sleep(0.1)
+            headers = {name: value for name, value in seen.headers.items() if name == "Idempotency-Key"}
+            with httpx.Client(base_url=server.url, trust_env=False) as http:
+                answer = http.request(seen.method, seen.path, json=seen.body, headers=headers)
+            return Reply(answer.status_code, answer.text, {"Content-Type": answer.headers["Content-Type"]})
+
+        with ScriptedServer(passed_on) as slow:
+            yield slow.url
+
+    def test_it_does_not_hold_up_the_end_of_a_command_that_writes_fast(
+        self, slow_url: str, client: Client, job: str, tmp_path: Path
+    ) -> None:
+        many = ("--max-epochs", "1000")
+        script = f"i=0; while [ $i -lt 600 ]; do echo acc=0.1; i=$((i+1)); done; date +%s.%N > {tmp_path}/ended"
+        with Run(slow_url, job, script, *OPTIONS, *many) as run:
+            assert run.code == 0, run.err
+            over = time()
+        assert trial_of(client, job).epochs == 600
+        # One after the other, 600 reports take a minute; the bound leaves room for a busy machine.
+        assert over - float((tmp_path / "ended").read_text()) < 15
+
+    def test_a_success_among_many_lines_is_found(self, slow_url: str, client: Client, job: str) -> None:
+        lines = "i=0; while [ $i -lt 300 ]; do echo acc=0.1; i=$((i+1)); done"
+        run = ended(slow_url, job, f"{lines}; echo acc=0.95; {lines}; exec sleep 60", *OPTIONS, "--max-epochs", "1000")
+        trial = trial_of(client, job)
+        assert (run.code, trial.state, trial.epochs) == (0, "converged", 301)
 
 
 class TestTheSettings:

@@ -56,7 +56,8 @@ def run(
     metric_pattern: Annotated[
         str | None,
         _metric(
-            help="Regular expression of a line of output; groups: metric, and optionally epoch.", show_default=False
+            help="Line of output with the metric: 'val_acc={metric}'; the rest is a regular expression.",
+            show_default=False,
         ),
     ] = None,
     metrics_file: Annotated[

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rheostat.errors import ConfigurationError
-from rheostat.launch.readings import pattern_reader
+from rheostat.launch.patterns import pattern_reader
 from rheostat.launch.templates import names_in
 from rheostat.schemas.server import JobSettings
 from rheostat.sdk.ranks import has_launcher

@@ -1,4 +1,4 @@
-"""Reads the metric from lines that a command writes: by a pattern, from JSON lines, or from CSV. Pure."""
+"""Reads the metric from lines that a command writes: from JSON lines or CSV. Pure."""
 
 import csv
 import json
@@ -7,9 +7,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from math import nan
-
-from rheostat.errors import ConfigurationError
+from math import isfinite, nan
 
 _log = logging.getLogger(__name__)
 
@@ -57,35 +55,6 @@ def _shown(line: bytes) -> str:
     return _COLOUR.sub("", last.decode(errors="replace"))
 
 
-def pattern_reader(pattern: str) -> Reader:
-    """Return a reader of lines that match a regular expression.
-
-    Args:
-        pattern: Has the group ``metric`` and optionally ``epoch``; or one group, the metric.
-
-    Raises:
-        ConfigurationError: It is not such an expression.
-    """
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise ConfigurationError(f"--metric-pattern {pattern!r} is not a regular expression: {error}.") from error
-    group: str | int = "metric" if "metric" in compiled.groupindex else 1
-    if group == 1 and (compiled.groups != 1 or compiled.groupindex):
-        raise ConfigurationError(
-            f"--metric-pattern {pattern!r} does not say which group is the metric.",
-            hint="Name the group: 'accuracy=(?P<metric>[0-9.eE+-]+)'.",
-        )
-
-    def read(line: str) -> Reading | None:
-        found = compiled.search(line)
-        if found is None or (metric := _number(found[group])) is None:
-            return None
-        return Reading(metric, _number(found["epoch"]) if "epoch" in compiled.groupindex else None)
-
-    return read
-
-
 class FileReader:
     """Reads JSON lines or CSV, whichever a line is. A CSV header may come again at any time.
 
@@ -105,8 +74,8 @@ class FileReader:
         record = _json(line) if line.lstrip().startswith("{") else self._row(line)
         if record is None:
             return None
-        metric = nan if self._metric is None else _number(record.get(self._metric))
-        return None if metric is None else Reading(metric, _number(record.get("epoch")))
+        metric = nan if self._metric is None else number(record.get(self._metric))
+        return None if metric is None else Reading(metric, number(record.get("epoch")))
 
     def _row(self, line: str) -> dict[str, object] | None:
         try:
@@ -129,9 +98,11 @@ def _json(line: str) -> dict[str, object] | None:
     return None
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
+    """Return a number; NaN for one that is not finite, which is unknown; None for what is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     with suppress(ValueError, OverflowError):
-        return float(value)
+        figure = float(value)
+        return figure if isfinite(figure) else nan
     return None

@@ -3,17 +3,18 @@
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite, nan
+from math import nan
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic
 
+from rheostat.launch.evaluations import Evaluation, Evaluations
 from rheostat.launch.limits import EpochLimits
 from rheostat.launch.output import OutputRelay
+from rheostat.launch.patterns import pattern_reader
 from rheostat.launch.plan import LaunchPlan
 from rheostat.launch.process import Command
-from rheostat.launch.readings import FileReader, LineSplitter, Reader, Reading, pattern_reader
+from rheostat.launch.readings import FileReader, LineSplitter, Reader, Reading
 from rheostat.launch.signals import SignalForwarder, signal_name
 from rheostat.launch.tail import FileTail
 from rheostat.launch.templates import fill
@@ -80,13 +81,12 @@ class Supervisor:
         self._settings = settings
         self._plan = plan
         self._values = values
-        self._events: SimpleQueue[Reading | None] = SimpleQueue()
+        self._evaluations = Evaluations(settings, plan.first_epoch)
         reader = None if plan.metric_pattern is None else pattern_reader(plan.metric_pattern)
-        self._metrics = [_MetricReader(reader, self._events.put) for _ in (1, 2)]
+        self._metrics = [_MetricReader(reader, self._evaluations.put) for _ in (1, 2)]
         self._outputs = [OutputRelay(fd, metric.feed) for fd, metric in zip((1, 2), self._metrics, strict=True)]
         self._ended = Event()
         self._limits = EpochLimits(trial)
-        self._epoch: float | None = None
         self._is_decided = self._is_reached = self._is_ended_by_us = False
         self._due: list[tuple[float, int]] = []
 
@@ -109,7 +109,8 @@ class Supervisor:
                 metric.finish()
             self._ended.set()
             follower.join()
-            self._report_last()
+            if (last := self._evaluations.take()) is not None:
+                self._report(last)
         return self._conclude(code, command, signals.ended_by)
 
     def _resize(self) -> None:
@@ -133,7 +134,7 @@ class Supervisor:
         if tail is None:
             return
         target = self._settings.target
-        metric = _MetricReader(FileReader(None if target is None else target.metric), self._events.put)
+        metric = _MetricReader(FileReader(None if target is None else target.metric), self._evaluations.put)
         try:
             while not self._ended.wait(_POLL_SECONDS):
                 metric.read(tail.poll())
@@ -145,27 +146,20 @@ class Supervisor:
 
     def _await_end(self, command: Command) -> None:
         command.wait()
-        self._events.put(None)
+        try:
+            self._trial.release_gpus()  # here, so that no report delays it
+        finally:
+            self._evaluations.end()
 
     def _attend(self, command: Command) -> None:
         """Report the command's metric until it has ended, and end it when its time has come."""
-        while True:
-            # First, so that a command that writes without a pause is ended too.
+        while not self._evaluations.has_ended:
             while self._due and monotonic() >= self._due[0][0]:
                 self._end(command)
             left = self._due[0][0] - monotonic() if self._due else _SIGNAL_SECONDS
-            try:
-                event = self._events.get(timeout=max(0.0, min(left, _SIGNAL_SECONDS)))
-            except Empty:
-                continue
-            if event is None:
-                return
-            self._report(event)
-
-    def _report_last(self) -> None:
-        while not self._events.empty():
-            if (event := self._events.get()) is not None:
-                self._report(event)
+            evaluation = self._evaluations.take(max(0.0, min(left, _SIGNAL_SECONDS)))
+            if evaluation is not None:
+                self._report(evaluation)
 
     def _end(self, command: Command) -> None:
         _, number = self._due.pop(0)
@@ -175,20 +169,18 @@ class Supervisor:
         else:
             command.signal(number)
 
-    def _report(self, reading: Reading) -> None:
-        before = 0.0 if self._epoch is None else self._epoch
-        epoch = before + 1 if reading.epoch is None else reading.epoch + 1 - self._plan.first_epoch
-        is_new = self._epoch is None or epoch > self._epoch
-        if self._is_decided or not (isfinite(epoch) and epoch >= 0 and is_new):
+    def _report(self, evaluation: Evaluation) -> None:
+        if self._is_decided:
             return
-        self._epoch = epoch
+        epoch = evaluation.epoch
         mark = self._limits.mark(epoch)
-        if self._trial.report(reading.metric, epoch=epoch) == "continue":
-            self._limits.take(mark)
+        if self._trial.report(evaluation.metric, epoch=epoch) == "continue":
+            if not self._evaluations.has_ended:
+                self._limits.take(mark)
             return
         self._is_decided = True
         used_up = epoch >= self._settings.max_epochs
-        self._is_reached = self._settings.has_converged(reading.metric, epoch)
+        self._is_reached = self._settings.has_converged(evaluation.metric, epoch)
         # After its last epoch a command ends by itself, and may have a model to save.
         grace = self._plan.stop_grace_seconds
         stop_at = monotonic() + (grace if used_up else 0.0)
@@ -215,5 +207,10 @@ class Supervisor:
 
     def _count_unseen_epochs(self) -> None:
         """Count a successful run of a job without a target as all its epochs, when it reported none."""
-        if self._settings.target is None and self._epoch is None:
+        if self._evaluations.latest is not None:
+            return
+        if self._settings.target is None:
             self._trial.report(nan, epoch=self._settings.max_epochs)
+        else:
+            where = "--metrics-file" if self._plan.metric_pattern is None else "the output that fits --metric-pattern"
+            _log.warning("No evaluation was found: there was no line of %s with a number for the metric.", where)

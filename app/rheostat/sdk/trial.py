@@ -79,7 +79,8 @@ class RunningTrial:
         self._agent = options.node_agent or NodeAgent()
         self._clock = StepClock()
         self._lease: GpuLease | None = None
-        self._has_leases = self._own_meter = False
+        self._has_leases = self._own_meter = self._is_released = False
+        self._released_joules: float | None = None
         self._profiler: Profiler | None = None
 
     def __enter__(self) -> Self:
@@ -199,7 +200,7 @@ class RunningTrial:
 
     def limit_power(self, power_limit_watts: float) -> bool:
         """Limit this node's GPUs until the block ends; return whether the limit is in force."""
-        if self._lease is None:
+        if self._lease is None or self._is_released:
             return False
         try:
             return self._lease.limit(power_limit_watts)
@@ -240,7 +241,9 @@ class RunningTrial:
         """Return the energy of all nodes since the run began; None when one is unknown. Every rank must call it."""
         own: float | None = 0.0
         if self._gpus.leads:
-            own = None if self._lease is None else self._lease.energy_joules()
+            own = None if self._lease is None or self._is_released else self._lease.energy_joules()
+            if self._is_released:  # perhaps by another thread since, and the agent measures no more
+                own = self._released_joules
         total = 0.0
         for joules in self._ranks.gather(own):
             if joules is None:
@@ -268,22 +271,34 @@ class RunningTrial:
             self.power_limit_watts = answer.power_limit_watts
         return answer
 
+    def release_gpus(self) -> None:
+        """End profiling and this node's lease now, before the block ends: the limits found are restored.
+
+        The energy stays as it is at this moment.
+        """
+        if self._is_released:
+            return
+        try:
+            if self._profiler is not None:
+                self._profiler.close()
+        finally:
+            if self._lease is not None:
+                self._released_joules = self._lease.energy_joules()
+            self._is_released = True
+            if self._lease is not None:
+                self._lease.close()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        energy_joules = None
         try:
-            if self._profiler is not None:
-                self._profiler.close()
-            if self._lease is not None:
-                if self._ranks.size == 1 and not self._own_meter:
-                    energy_joules = self._lease.energy_joules()
-                self._lease.close()  # first, so that the GPUs are free while the server is called
+            self.release_gpus()  # first, so that the GPUs are free while the server is called
         finally:
             if self._ranks.rank == 0:
-                self._reporter.close(error, energy_joules)
+                counts = self._ranks.size == 1 and not self._own_meter
+                self._reporter.close(error, self._released_joules if counts else None)
             if self._options.node_agent is None:
                 self._agent.close()

@@ -1,0 +1,75 @@
+"""The command's evaluations between the threads that read them and the one that reports them."""
+
+from dataclasses import dataclass
+from math import isfinite
+from threading import Condition
+from time import monotonic
+
+from rheostat.launch.readings import Reading
+from rheostat.schemas.server import JobSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """An evaluation, with the epochs that were done by then."""
+
+    metric: float
+    epoch: float
+
+
+class Evaluations:
+    """Holds at most one evaluation that is not reported yet; safe to share between threads.
+
+    A command may write them faster than a server takes them. Only the newest counts then, except that the first one at
+    the target is kept: so no report waits for others, and no success is lost.
+
+    Args:
+        settings: What the job asks for.
+        first_epoch: The number that the command gives its first epoch.
+    """
+
+    def __init__(self, settings: JobSettings, first_epoch: float) -> None:
+        self._settings = settings
+        self._first_epoch = first_epoch
+        self._changed = Condition()
+        self._latest: Evaluation | None = None
+        self._next: Evaluation | None = None
+        self._has_ended = False
+
+    @property
+    def latest(self) -> Evaluation | None:
+        """The newest one, reported or not."""
+        return self._latest
+
+    def put(self, reading: Reading) -> None:
+        """Add what was read; an epoch that is not new does not count."""
+        with self._changed:
+            before = 0.0 if self._latest is None else self._latest.epoch
+            epoch = before + 1 if reading.epoch is None else reading.epoch + 1 - self._first_epoch
+            is_new = self._latest is None or epoch > before
+            if not (isfinite(epoch) and epoch >= 0 and is_new):
+                return
+            self._latest = Evaluation(reading.metric, epoch)
+            if self._next is None or not self._settings.has_converged(self._next.metric, self._next.epoch):
+                self._next = self._latest
+            self._changed.notify()
+
+    def take(self, wait_seconds: float = 0.0) -> Evaluation | None:
+        """Return the one that is to be reported next; None when there is none in time, or the command has ended."""
+        give_up_at = monotonic() + wait_seconds
+        with self._changed:
+            while self._next is None and not self._has_ended and (left := give_up_at - monotonic()) > 0:
+                self._changed.wait(left)
+            evaluation, self._next = self._next, None
+            return evaluation
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the command has ended."""
+        return self._has_ended
+
+    def end(self) -> None:
+        """Note that the command has ended; what is still in its outputs may follow."""
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify()
