@@ -231,7 +231,7 @@ def test_a_limit_that_the_driver_accepts_but_does_not_set_is_an_error(ledger: Le
 def test_a_limit_that_the_driver_rounds_is_ours_and_the_limit_found_comes_back(
     start: Start, ledger: Ledger, fake: FakeNvml, step_watts: int
 ) -> None:
-    fake.gpus[0].state.rounds_mw = step_watts * 1000
+    fake.gpus[0].state.rounding_mw = step_watts * 1000
     fake.gpus[0].limit_watts = 299
     guard = start()
     guard.hold(TERMS)
@@ -253,7 +253,7 @@ def test_a_limit_that_the_driver_rounds_is_ours_and_the_limit_found_comes_back(
 def test_a_driver_that_cannot_tell_the_limit_found_from_ours_does_not_block_the_gpu(
     start: Start, fake: FakeNvml
 ) -> None:
-    fake.gpus[0].state.rounds_mw = 10_000
+    fake.gpus[0].state.rounding_mw = 10_000
     fake.gpus[0].limit_watts = 285
     guard = start()
     guard.hold(TERMS)
@@ -287,7 +287,7 @@ def test_a_limit_that_a_killed_agent_had_not_read_back_may_have_been_rounded(
 
 
 def test_a_failed_read_back_of_a_rounded_limit_is_rolled_back(guard: Guard, fake: FakeNvml) -> None:
-    fake.gpus[0].state.rounds_mw = 8000
+    fake.gpus[0].state.rounding_mw = 8000
     fake.gpus[0].fail(Call.GET_LIMIT, UNKNOWN, times=1, after=2)
     with pytest.raises(GpuCallFailed):
         guard.apply("f00d", 150_000)

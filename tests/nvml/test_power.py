@@ -149,4 +149,4 @@ def test_a_counter_may_jump_and_a_call_may_fail_now_and_then(nvml: Any, handle: 
 def test_a_driver_may_round_limits(nvml: Any, handle: Any, fake: FakeNvml) -> None:
     fake.gpus[0].state.rounding_mw = 5000
     nvml.nvmlDeviceSetPowerManagementLimit(handle, 187_654)
-    assert nvml.nvmlDeviceGetPowerManagementLimit(handle) == 190_000
+    assert nvml.nvmlDeviceGetPowerManagementLimit(handle) == 185_000

@@ -53,8 +53,9 @@ class TrialRecord:
     ``energy_joules`` is its total as far as it is known or estimated. ``metered_joules`` is what the latest figure of
     a report counted, from ``metered_from_seconds`` to ``metered_to_seconds`` of the training time; ``energy_estimate``
     says how the rest of the total was estimated, None: there is no such rest. ``gpu`` is what the node told of its GPU
-    (:class:`rheostat.schemas.server.Gpu` as plain JSON), None for trials of old. ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
-    :class:`rheostat.policy.learning_curve.LearningCurve` as plain JSON, None before its first evaluation.
+    (:class:`rheostat.schemas.server.Gpu` as plain JSON), None for trials of old. ``sequence`` is its place among the
+    job's conclusions, None while it has none; ``curve`` is its :class:`rheostat.policy.learning_curve.LearningCurve` as
+    plain JSON, None before its first evaluation.
     """
 
     trial_id: str
