@@ -277,7 +277,7 @@ def test_a_limit_found_that_the_driver_forgets_to_set_is_retried(guard: Guard, f
     [(150, 300, 0), (144, 300, 0), (300, 300, 0), (296, 296, 0), (180, 180, 1)],
 )
 def test_a_limit_that_a_killed_agent_had_not_read_back_may_have_been_rounded(
-    start: Start, ledger: Ledger, fake: FakeNvml, current_watts: int, limit_after: int, foreign_changes: int
+    start: Start, ledger: Ledger, fake: FakeNvml, *, current_watts: int, limit_after: int, foreign_changes: int
 ) -> None:
     ledger.write(Entry(fake.gpus[0].uuid, 300_000, (150_000,), TERMS, pending_milliwatts=150_000))
     fake.gpus[0].limit_watts = current_watts
