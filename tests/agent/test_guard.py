@@ -7,7 +7,7 @@ import pytest
 
 from rheostat.agent.energy import EnergyMeter
 from rheostat.agent.guard import Guard
-from rheostat.agent.ledger import Ledger, Owner, Terms
+from rheostat.agent.ledger import Entry, Ledger, Owner, Terms
 from rheostat.agent.nvml import NvmlDriver
 from rheostat.agent.simulated import SimulatedDevice
 from rheostat.agent.site import Site
@@ -207,7 +207,7 @@ def test_a_site_that_forbids_limits_is_obeyed(start: Start, fake: FakeNvml) -> N
     guard.hold(TERMS)
     with pytest.raises(GpuReadOnly, match="The site file forbids"):
         guard.apply("f00d", 200_000)
-    assert guard.status.settable_milliwatts == (300_000, 300_000)
+    assert (guard.status.limits, guard.status.settable_milliwatts) == ("forbidden", None)
     assert fake.gpus[0].sets_watts() == []
 
 
@@ -225,3 +225,70 @@ def test_a_limit_that_the_driver_accepts_but_does_not_set_is_an_error(ledger: Le
     with pytest.raises(GpuCallFailed, match=r"accepted a limit .* but did not set it"):
         guard.apply("f00d", 200_000)
     assert (guard.status.state, ledger.read()) == (GuardState.HELD, {})
+
+
+@pytest.mark.parametrize("step_watts", [2, 8, 12])
+def test_a_limit_that_the_driver_rounds_is_ours_and_the_limit_found_comes_back(
+    start: Start, ledger: Ledger, fake: FakeNvml, step_watts: int
+) -> None:
+    fake.gpus[0].state.rounds_mw = step_watts * 1000
+    fake.gpus[0].limit_watts = 299
+    guard = start()
+    guard.hold(TERMS)
+    rounded = 155 // step_watts * step_watts
+    assert guard.apply("f00d", 155_000).applied_watts == rounded
+    (entry,) = ledger.read().values()
+    assert (entry.ours_milliwatts, entry.pending_milliwatts) == ((rounded * 1000,), None)
+    fake.advance(1)
+    guard.check()
+    assert (guard.status.state, guard.status.foreign_changes) == (GuardState.VERIFIED, 0)
+    guard.apply("f00d", 205_000)
+    guard.roll_back("f00d", rounded * 1000)
+    assert (guard.status.state, fake.gpus[0].limit_watts) == (GuardState.VERIFIED, rounded)
+    guard.release("f00d")
+    assert (guard.status.state, guard.status.foreign_changes, ledger.read()) == (GuardState.FREE, 0, {})
+    assert fake.gpus[0].limit_watts == 299 // step_watts * step_watts  # as near as this driver comes
+
+
+def test_a_driver_that_cannot_tell_the_limit_found_from_ours_does_not_block_the_gpu(
+    start: Start, fake: FakeNvml
+) -> None:
+    fake.gpus[0].state.rounds_mw = 10_000
+    fake.gpus[0].limit_watts = 285
+    guard = start()
+    guard.hold(TERMS)
+    guard.apply("f00d", 284_000)
+    guard.release("f00d")
+    assert (guard.status.state, fake.gpus[0].limit_watts) == (GuardState.FREE, 280)
+
+
+def test_a_limit_found_that_the_driver_forgets_to_set_is_retried(guard: Guard, fake: FakeNvml) -> None:
+    fake.gpus[0].state.forgets = 1
+    guard.release("f00d")
+    assert guard.status.state is GuardState.RESTORE_FAILED
+    fake.gpus[0].state.forgets = 0
+    fake.advance(1)
+    guard.check()
+    assert (guard.status.state, fake.gpus[0].limit_watts) == (GuardState.FREE, 300)
+
+
+@pytest.mark.parametrize(
+    ("current_watts", "limit_after", "foreign_changes"),
+    [(150, 300, 0), (144, 300, 0), (300, 300, 0), (296, 296, 0), (180, 180, 1)],
+)
+def test_a_limit_that_a_killed_agent_had_not_read_back_may_have_been_rounded(
+    start: Start, ledger: Ledger, fake: FakeNvml, *, current_watts: int, limit_after: int, foreign_changes: int
+) -> None:
+    ledger.write(Entry(fake.gpus[0].uuid, 300_000, (150_000,), TERMS, pending_milliwatts=150_000))
+    fake.gpus[0].limit_watts = current_watts
+    guard = start()
+    assert (fake.gpus[0].limit_watts, guard.status.foreign_changes) == (limit_after, foreign_changes)
+    assert ledger.read() == {}
+
+
+def test_a_failed_read_back_of_a_rounded_limit_is_rolled_back(guard: Guard, fake: FakeNvml) -> None:
+    fake.gpus[0].state.rounds_mw = 8000
+    fake.gpus[0].fail(Call.GET_LIMIT, UNKNOWN, times=1, after=2)
+    with pytest.raises(GpuCallFailed):
+        guard.apply("f00d", 150_000)
+    assert (guard.status.state, fake.gpus[0].limit_watts) == (GuardState.VERIFIED, 200)

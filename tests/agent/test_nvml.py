@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rheostat.agent.devices import PowerRange
 from rheostat.agent.nvml import NvmlDriver
 from rheostat.errors import (
     AgentError,
@@ -28,8 +29,7 @@ def test_gpus_are_described(driver: NvmlDriver, fake: FakeNvml) -> None:
     first, second = (device.description for device in driver.open())
     assert (first.uuid, second.uuid) == (fake.gpus[0].uuid, fake.gpus[1].uuid)
     assert (second.index, second.name, second.partitioned) == (1, "Fake V100", False)
-    assert (first.min_power_limit_milliwatts, first.max_power_limit_milliwatts) == (100_000, 300_000)
-    assert first.default_power_limit_milliwatts == 300_000
+    assert first.power_range == PowerRange(100_000, 300_000, 300_000)
 
 
 def test_a_limit_is_set_and_read_back_to_the_milliwatt(driver: NvmlDriver, fake: FakeNvml) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rheostat.agent.devices import GpuDescription
+from rheostat.agent.devices import PowerRange
 from rheostat.agent.site import Site, load_site
 from rheostat.errors import ConfigurationError
 
-GPU = GpuDescription("GPU-1", 0, "V100", 100_000, 300_000, 300_000)
+DRIVER = PowerRange(100_000, 300_000, 300_000)
 
 
 def site(tmp_path: Path, text: str) -> Site:
@@ -20,7 +20,7 @@ def site(tmp_path: Path, text: str) -> Site:
 
 
 def test_without_a_file_limits_may_only_be_lowered() -> None:
-    bounds = Site().bounds(GPU)
+    bounds = Site().bounds("GPU-1", DRIVER)
     assert (bounds.site_min_milliwatts, bounds.site_max_milliwatts, bounds.may_raise) == (None, None, False)
     assert Site().group == "rheostat"
     assert Site().allows_user("GPU-1", "anyone")
@@ -39,7 +39,7 @@ users = ["alice"]
 power_limits = false
 """
     loaded = site(tmp_path, text)
-    own = loaded.bounds(GPU)
+    own = loaded.bounds("GPU-1", DRIVER)
     assert (own.site_min_milliwatts, own.site_max_milliwatts, own.may_raise) == (120_000, 250_500, True)
     assert loaded.group == "gpu-users"
     assert loaded.allows_user("GPU-1", "alice")
@@ -90,16 +90,23 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         load_site(tmp_path / "none.toml")
 
 
+def test_limits_are_forbidden_for_all_gpus_but_those_that_are_named(tmp_path: Path) -> None:
+    loaded = site(
+        tmp_path, "[limits]\nchange = false\n[gpus.GPU-1]\npower_limits = true\n[gpus.GPU-2]\nmax_watts = 200"
+    )
+    allowed = [loaded.allows_power_limits(uuid) for uuid in ("GPU-1", "GPU-2", "GPU-3")]
+    assert allowed == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("text", "found", "expected"),
     [
         ("", 250_000, (100_000, 250_000)),
         ("", None, (100_000, 300_000)),
         ("[limits]\nmin_watts = 120\nmax_watts = 280\nmay_raise = true", 250_000, (120_000, 280_000)),
-        ("[gpus.GPU-1]\npower_limits = false", 250_000, (250_000, 250_000)),
     ],
 )
 def test_the_settable_range_follows_from_driver_site_and_the_limit_found(
     tmp_path: Path, text: str, found: int | None, expected: tuple[int, int]
 ) -> None:
-    assert site(tmp_path, text).settable_range(GPU, found) == expected
+    assert site(tmp_path, text).settable_range("GPU-1", DRIVER, found) == expected

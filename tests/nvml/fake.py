@@ -47,6 +47,8 @@ class _Gpu(ctypes.Structure):
         ("default_mw", ctypes.c_uint32),
         ("limit_mw", ctypes.c_uint32),
         ("enforced_cap_mw", ctypes.c_uint32),
+        ("rounds_mw", ctypes.c_uint32),
+        ("forgets", ctypes.c_int32),
         ("broken", ctypes.c_int32),
         ("mig", ctypes.c_int32),
         ("without_counter", ctypes.c_int32),

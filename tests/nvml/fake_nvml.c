@@ -300,7 +300,7 @@ int nvmlDeviceSetPowerManagementLimit(struct gpu *gpu, unsigned int limit_mw) {
     } else if (limit_mw < gpu->min_mw || limit_mw > gpu->max_mw) {
         error = INVALID_ARGUMENT;
     } else {
-        gpu->limit_mw = limit_mw;
+        if (!gpu->forgets) gpu->limit_mw = gpu->rounds_mw ? limit_mw / gpu->rounds_mw * gpu->rounds_mw : limit_mw;
         gpu->sets_mw[gpu->set_count++ % MAX_SETS] = limit_mw;
     }
     leave();

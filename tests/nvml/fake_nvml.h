@@ -48,6 +48,8 @@ struct fault {
 struct gpu {
     char uuid[96], name[96];
     uint32_t min_mw, max_mw, default_mw, limit_mw, enforced_cap_mw;
+    uint32_t rounds_mw; /* a limit is rounded down to a multiple of this; 0: not at all */
+    int32_t forgets;    /* a limit is accepted and not set */
     int32_t broken; /* code that every call returns, such as GPU_IS_LOST; 0: none */
     int32_t mig, without_counter;
     uint32_t forced_reasons;

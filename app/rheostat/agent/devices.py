@@ -6,8 +6,25 @@ Limits are whole milliwatts, as in the driver, so that the original limit is res
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from rheostat.schemas.agent import PowerScope
+
 ThrottleReason = Literal["power_cap", "thermal", "hardware"]
 """Why the clock is reduced: by the power limit, by heat, or by the board (slowdown or power brake)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerRange:
+    """The power limits that the driver accepts for a GPU.
+
+    Attributes:
+        min_milliwatts: The lowest.
+        max_milliwatts: The highest.
+        default_milliwatts: The one after the driver is loaded; None: unknown.
+    """
+
+    min_milliwatts: int
+    max_milliwatts: int
+    default_milliwatts: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +35,14 @@ class GpuDescription:
         uuid: Its UUID, which identifies it everywhere.
         index: Its number on this node, for display.
         name: Its model.
-        min_power_limit_milliwatts: The lowest limit that the driver accepts.
-        max_power_limit_milliwatts: The highest limit that the driver accepts.
-        default_power_limit_milliwatts: The limit after the driver is loaded.
+        power_range: The power limits that the driver accepts; None: it does not say, so none can be set.
         partitioned: Whether it is split by MIG; it is then not leased, because power is per whole GPU.
     """
 
     uuid: str
     index: int
     name: str
-    min_power_limit_milliwatts: int
-    max_power_limit_milliwatts: int
-    default_power_limit_milliwatts: int
+    power_range: PowerRange | None
     partitioned: bool = False
 
 
@@ -56,6 +69,12 @@ class Device(Protocol):
 
     def set_power_limit_milliwatts(self, milliwatts: int) -> None:
         """Set the limit."""
+
+    def power_scope(self) -> PowerScope | None:
+        """Return what the limit covers; None: the driver does not say."""
+
+    def power_profile(self) -> str | None:
+        """Return the names of the workload power profiles in force; None: none is, or the driver has none."""
 
     def energy_millijoules(self) -> int:
         """Return the energy counter, which is updated about every 100 ms.

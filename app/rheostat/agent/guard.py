@@ -7,13 +7,15 @@ Whatever fails, a method leaves the GPU in a state from which `check` or the nex
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic_ns
 
 from rheostat.agent.devices import Device
 from rheostat.agent.energy import EnergyMeter
 from rheostat.agent.ledger import Entry, Ledger, Terms
+from rheostat.agent.limits import PowerLimit
 from rheostat.agent.site import Site
-from rheostat.agent.states import GuardState, LimitOrigin, close, effective_limit, is_ours, limit_origin, transition
+from rheostat.agent.states import GuardState, LimitOrigin, close, is_ours, near, transition
 from rheostat.agent.status import GpuStatus, to_watts
 from rheostat.errors import (
     AgentError,
@@ -21,7 +23,6 @@ from rheostat.errors import (
     ForeignPowerLimit,
     GpuCallFailed,
     GpuHeld,
-    GpuReadOnly,
     GpuUnavailable,
     GpuUnsupported,
     LeaseNotFound,
@@ -61,23 +62,21 @@ class Guard:
         check_seconds: float,
         clock_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
-        self._device = device
+        self._power = PowerLimit(device, site)
         self._ledger = ledger
-        self._site = site
         self._on_reload = on_reload
         self._check_seconds = check_seconds
         self._clock_ns = clock_ns
         self.meter = EnergyMeter(device, clock_ns)
+        self._description = device.description
         self._uuid = device.description.uuid
         self._state = GuardState.SUSPENDED
         self._terms = terms
         self._entry = entry
         self._quiesced = False
-        self._limit: int | None = None
-        self._enforced: int | None = None
+        self._rounds = False
         self._problem: str | None = None
         self._foreign_changes = self._restores = self._restore_failures = 0
-        self._read_only = False
         self._retry_seconds = _FIRST_RETRY_SECONDS
         self._due_ns = 0
         self.status = self._new_status()
@@ -93,13 +92,18 @@ class Guard:
         Raises:
             AgentError: When the GPU is not available.
         """
-        if self._device.description.partitioned:
+        if self._description.partitioned:
             raise GpuUnsupported(
                 f"GPU {self._uuid} is partitioned (MIG).",
                 hint="Power can be measured and limited for a whole GPU only.",
             )
         if self._terms is not None:
             raise GpuHeld(f"GPU {self._uuid} is held by lease {self._terms.lease_id}.")
+        try:
+            self._power.look()
+            self._power.read_setting()
+        except AgentError as error:
+            self._record(error)
         if self._state is not GuardState.FREE or self._entry is not None:
             raise GpuUnavailable(f"GPU {self._uuid} is {self._state}: {self._problem or 'try again later'}")
         self._terms = terms
@@ -113,8 +117,7 @@ class Guard:
         """
         if self._terms is None or self._terms.lease_id != lease_id:
             raise LeaseNotFound(f"Lease {lease_id} no longer holds GPU {self._uuid}.")
-        if not self._site.allows_power_limits(self._uuid):
-            raise GpuReadOnly(f"The site file forbids changing the power limit of GPU {self._uuid}.")
+        self._power.require_settable()
         if self._state is GuardState.FOREIGN:
             raise ForeignPowerLimit(self._problem or "", hint=_FOREIGN_HINT)
         if self._state not in {GuardState.HELD, GuardState.VERIFIED}:
@@ -157,7 +160,8 @@ class Guard:
 
     def resume(self, device: Device) -> None:
         """Use the GPU again, after it was reopened."""
-        self._device, self.meter, self._quiesced = device, EnergyMeter(device, self._clock_ns), False
+        self._power.device, self._description = device, device.description
+        self.meter, self._quiesced = EnergyMeter(device, self._clock_ns), False
         self._reconcile()
 
     def check(self) -> float:
@@ -193,10 +197,10 @@ class Guard:
 
     def _detect_foreign(self) -> None:
         """Check whether another process has changed the limit."""
-        current = self._read()
-        self._enforced = self._read_enforced()
+        current = self._power.look()
+        self.status = self._new_status()
         if self._state is GuardState.VERIFIED and self._entry is not None:
-            if not is_ours(current, self._entry.ours_milliwatts):
+            if current is not None and not is_ours(current, self._entry.ours_milliwatts):
                 self._mark_foreign(current)
         elif self._entry is not None:
             self._remove_entry()  # this failed when the limit was found to be foreign
@@ -206,32 +210,42 @@ class Guard:
         if previous is not None and not close(current, previous):
             raise self._mark_foreign(current)
         found = self._entry.found_milliwatts if self._entry else current
-        target, limited_by = effective_limit(requested, found, self._site.bounds(self._device.description))
+        target, limited_by = self._power.effective(requested, found)
         if target != current:
             ours = (target,) if previous is None else (previous, target)
-            self._write_entry(found, ours, terms)
+            self._write_entry(Entry(self._uuid, found, ours, terms, pending_milliwatts=target))
             self._transition(GuardState.INTENT)
             if (now := self._read()) != current:
                 raise self._mark_foreign(now)
-            self._set(target)
+            self._power.set(target)
             self._transition(GuardState.SET)
-            if not close(now := self._read(), target):
-                if now == current:
-                    raise GpuCallFailed(f"The driver accepted a limit for GPU {self._uuid} but did not set it.")
-                raise self._mark_foreign(now)
-            self._write_entry(found, (target,), terms)
+            now = self._read_back(target, current)
+            self._write_entry(Entry(self._uuid, found, (now,), terms))
             self._transition(GuardState.VERIFIED)
-        self._enforced = self._read_enforced()
+        enforced = self._power.read_enforced()
         self._problem = None
         self.status = self._new_status()
         return AppliedLimit(
             gpu=self._uuid,
             requested_watts=requested / 1000,
             applied_watts=now / 1000,
-            enforced_watts=to_watts(self._enforced),
+            enforced_watts=to_watts(enforced),
             found_watts=found / 1000,
             limited_by=limited_by,
         )
+
+    def _read_back(self, target: int, before: int) -> int:
+        """Return the limit that the driver made of the one that was set just now."""
+        now = self._read()
+        if close(now, target):
+            return now
+        if near(now, target) and self._read() == now:
+            self._rounds |= now != before
+            logger.info("GPU %s: the driver made %g W of %g W", self._uuid, now / 1000, target / 1000)
+            return now
+        if now == before:
+            raise GpuCallFailed(f"The driver accepted a limit for GPU {self._uuid} but did not set it.")
+        raise self._mark_foreign(now)
 
     def _roll_back(self, previous: int | None) -> None:
         entry = self._entry
@@ -242,19 +256,19 @@ class Guard:
             return
         try:
             current = self._read()
-            if not is_ours(current, entry.ours_milliwatts):
+            if not is_ours(current, entry.ours_milliwatts) and entry.origin_of(current) is not LimitOrigin.OURS:
                 self._mark_foreign(current)
                 return
             if self._state is GuardState.VERIFIED:
                 if close(current, previous):
                     return
-                self._write_entry(entry.found_milliwatts, (*entry.ours_milliwatts, previous), entry.terms)
+                self._write_entry(replace(entry, ours_milliwatts=(*entry.ours_milliwatts, previous)))
                 self._transition(GuardState.INTENT)
             if not close(current, previous):
-                self._set(previous)
+                self._power.set(previous)
                 if not close(self._read(), previous):
                     raise GpuCallFailed(f"The previous limit of GPU {self._uuid} could not be set.")
-            self._write_entry(entry.found_milliwatts, (previous,), entry.terms)
+            self._write_entry(replace(entry, ours_milliwatts=(previous,), pending_milliwatts=None))
             self._transition(GuardState.VERIFIED)
         except AgentError as error:
             self._record(error)
@@ -268,13 +282,13 @@ class Guard:
         self._transition(GuardState.RESTORING)
         try:
             current = self._read()
-            origin = limit_origin(current, entry.found_milliwatts, entry.ours_milliwatts)
+            origin = entry.origin_of(current)
             if origin is LimitOrigin.OURS:
-                self._set(entry.found_milliwatts)
+                self._power.set(entry.found_milliwatts)
                 self._restores += 1
                 current = self._read()
-                origin = limit_origin(current, entry.found_milliwatts, entry.ours_milliwatts)
-                if origin is LimitOrigin.OURS and not close(current, entry.found_milliwatts):
+                origin = entry.origin_of(current)
+                if origin is LimitOrigin.OURS and not self._is_restored(current, entry.found_milliwatts):
                     raise GpuCallFailed(f"The driver accepted the limit found on GPU {self._uuid} but did not set it.")
             if origin is LimitOrigin.FOREIGN:
                 self._mark_foreign(current)
@@ -293,22 +307,27 @@ class Guard:
             logger.info("GPU %s: restored the limit found, %g W", self._uuid, entry.found_milliwatts / 1000)
             self._transition(GuardState.FREE if self._terms is None else GuardState.HELD)
 
+    def _is_restored(self, current: int, found: int) -> bool:
+        """Return whether the limit is the one found, or as near to it as a driver that rounds comes."""
+        return close(current, found) or (self._rounds and near(current, found))
+
     def _reconcile(self) -> None:
         """Determine the GPU's state after a start, a reset or a resume."""
         try:
-            current = self._read()
             entry = self._entry
-            if entry is not None:
-                origin = limit_origin(current, entry.found_milliwatts, entry.ours_milliwatts)
+            if entry is None:
+                self._power.look()
+            else:
+                origin = entry.origin_of(current := self._read())
                 if origin is LimitOrigin.FOREIGN:
                     self._mark_foreign(current)
                     return
                 if origin is LimitOrigin.OURS:
-                    if self._terms is None:
+                    if self._terms is None or not self._power.is_allowed:
                         self._transition(GuardState.RESTORING)
                         self._restore()
                         return
-                    self._write_entry(entry.found_milliwatts, (current,), self._terms)
+                    self._write_entry(Entry(self._uuid, entry.found_milliwatts, (current,), self._terms))
                     self._problem = None
                     self._transition(GuardState.VERIFIED)
                     return
@@ -339,7 +358,6 @@ class Guard:
             return
         self._problem = str(error)
         logger.warning("GPU %s: %s", self._uuid, error)
-        self._read_only |= isinstance(error, GpuReadOnly)
         if isinstance(error, DriverReloaded) and not self._quiesced:
             self._on_reload(error)
         if isinstance(error, GpuUnavailable | DriverReloaded):
@@ -347,21 +365,11 @@ class Guard:
         self.status = self._new_status()
 
     def _read(self) -> int:
-        self._limit = self._device.power_limit_milliwatts()
+        current = self._power.read()
         self.status = self._new_status()
-        return self._limit
+        return current
 
-    def _read_enforced(self) -> int | None:
-        with suppress(GpuUnsupported):
-            return self._device.enforced_power_limit_milliwatts()
-        return None
-
-    def _set(self, milliwatts: int) -> None:
-        self._device.set_power_limit_milliwatts(milliwatts)
-        self._read_only = False
-
-    def _write_entry(self, found: int, ours: tuple[int, ...], terms: Terms) -> None:
-        entry = Entry(self._uuid, found, ours, terms)
+    def _write_entry(self, entry: Entry) -> None:
         try:
             self._ledger.write(entry)
         except AgentError:
@@ -381,19 +389,21 @@ class Guard:
 
     def _new_status(self) -> GpuStatus:
         entry = self._entry
-        found = entry.found_milliwatts if entry else self._limit
         return GpuStatus(
-            description=self._device.description,
+            description=self._description,
             state=self._state,
             terms=self._terms,
-            power_limit_milliwatts=self._limit,
-            enforced_milliwatts=self._enforced,
+            power_limit_milliwatts=self._power.milliwatts,
+            enforced_milliwatts=self._power.enforced_milliwatts,
             found_milliwatts=entry.found_milliwatts if entry else None,
             target_milliwatts=entry.ours_milliwatts[-1] if entry else None,
-            settable_milliwatts=self._site.settable_range(self._device.description, found),
+            settable_milliwatts=self._power.settable(entry.found_milliwatts if entry else self._power.milliwatts),
+            limits=self._power.support,
+            power_scope=self._power.scope,
+            power_profile=self._power.profile,
             problem=self._problem,
             foreign_changes=self._foreign_changes,
             restores=self._restores,
             restore_failures=self._restore_failures,
-            read_only=self._read_only,
+            read_only=self._power.is_read_only,
         )

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rheostat.agent.states import LimitOrigin, limit_origin
 from rheostat.errors import ConfigurationError, LedgerFailed
 
 logger = logging.getLogger(__name__)
@@ -67,12 +68,18 @@ class Entry:
         found_milliwatts: The limit found before the agent's first change.
         ours_milliwatts: The limits that the agent may have set: the current one and the one it is about to set.
         terms: The lease that the limits were set for.
+        pending_milliwatts: The one of them that was not read back yet, so that the driver's rounding is not known.
     """
 
     uuid: str
     found_milliwatts: int
     ours_milliwatts: tuple[int, ...]
     terms: Terms
+    pending_milliwatts: int | None = None
+
+    def origin_of(self, current_milliwatts: int) -> LimitOrigin:
+        """Return who set the GPU's current limit."""
+        return limit_origin(current_milliwatts, self.found_milliwatts, self.ours_milliwatts, self.pending_milliwatts)
 
 
 class Ledger:

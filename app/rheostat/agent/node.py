@@ -180,7 +180,8 @@ class Node:
             f"The ledger file {name} is unreadable: check that GPU's power limit, then delete the file."
             for name in self._ledger.unreadable()
         )
-        if not self._driver.may_set_limits():
+        limited = any(self._site.allows_power_limits(uuid) for uuid in self._gpus)
+        if limited and not self._driver.may_set_limits():
             found.append("The agent may not change power limits: it needs root or CAP_SYS_ADMIN.")
         if self._quiesced:
             found.append("The agent is quiesced; POST /v1/resume ends that.")

@@ -7,13 +7,14 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from ctypes import byref
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pynvml
 
-from rheostat.agent.devices import Device, GpuDescription, ThrottleReason
+from rheostat.agent.devices import Device, GpuDescription, PowerRange, ThrottleReason
 from rheostat.errors import (
     AgentError,
     DriverReloaded,
@@ -22,6 +23,7 @@ from rheostat.errors import (
     GpuUnavailable,
     GpuUnsupported,
 )
+from rheostat.schemas.agent import PowerScope
 
 # The bit (linux/capability.h) that the driver checks before it changes a limit.
 _CAP_SYS_ADMIN = 21
@@ -45,8 +47,20 @@ _REASONS: dict[int, ThrottleReason] = {
     pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "hardware",
 }
 
-# A transient error must not leave a GPU out.
+_SCOPES: dict[int, PowerScope] = {pynvml.NVML_POWER_SCOPE_MODULE: "module", pynvml.NVML_POWER_SCOPE_GPU: "gpu"}
+_PROFILE_PREFIX = "NVML_POWER_PROFILE_"
+_PROFILES: dict[int, str] = {
+    bit: name.removeprefix(_PROFILE_PREFIX).lower()
+    for name, bit in vars(pynvml).items()
+    if name.startswith(_PROFILE_PREFIX) and not name.startswith("OPERATION_", len(_PROFILE_PREFIX))
+    if name != "NVML_POWER_PROFILE_MAX"
+}
+
+# A transient error must not leave a GPU, or what it supports, out.
 _OPEN_ATTEMPTS = 3
+
+_UNNAMED = "Unknown GPU"
+_MAX_PROFILE_LENGTH = 128
 
 logger = logging.getLogger(__name__)
 
@@ -65,22 +79,35 @@ class NvmlDevice:
 
     def __init__(self, index: int) -> None:
         self._handle = _call(pynvml.nvmlDeviceGetHandleByIndex, index)
-        lowest, highest = _call(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, self._handle)
+        mig = self._ask(pynvml.nvmlDeviceGetMigMode)
         self.description = GpuDescription(
             uuid=_call(pynvml.nvmlDeviceGetUUID, self._handle),
             index=index,
-            name=_call(pynvml.nvmlDeviceGetName, self._handle),
-            min_power_limit_milliwatts=lowest,
-            max_power_limit_milliwatts=highest,
-            default_power_limit_milliwatts=_call(pynvml.nvmlDeviceGetPowerManagementDefaultLimit, self._handle),
-            partitioned=self._partitioned(),
+            name=self._ask(pynvml.nvmlDeviceGetName) or _UNNAMED,
+            power_range=self._power_range(),
+            partitioned=mig is not None and mig[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
         )
 
-    def _partitioned(self) -> bool:
-        with suppress(GpuUnsupported):
-            current, _pending = _call(pynvml.nvmlDeviceGetMigMode, self._handle)
-            return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
-        return False
+    def _power_range(self) -> PowerRange | None:
+        constraints = self._ask(pynvml.nvmlDeviceGetPowerManagementLimitConstraints)
+        if constraints is None:
+            return None
+        lowest, highest = constraints
+        return PowerRange(lowest, highest, self._ask(pynvml.nvmlDeviceGetPowerManagementDefaultLimit))
+
+    def _ask(self, query: Callable[..., Any]) -> Any | None:
+        """Return the answer to a query that a GPU can be used without; None: it is not supported, or keeps failing."""
+        for _ in range(_OPEN_ATTEMPTS):
+            try:
+                return _call(query, self._handle)
+            except GpuUnsupported:
+                return None
+            except (GpuUnavailable, DriverReloaded):
+                raise
+            except AgentError as error:
+                failure = error
+        logger.warning("%s The GPU is used without.", failure)
+        return None
 
     def power_limit_milliwatts(self) -> int:
         """See `Device`."""
@@ -93,6 +120,23 @@ class NvmlDevice:
     def set_power_limit_milliwatts(self, milliwatts: int) -> None:
         """See `Device`."""
         _call(pynvml.nvmlDeviceSetPowerManagementLimit, self._handle, milliwatts)
+
+    def power_scope(self) -> PowerScope | None:
+        """See `Device`; only boards whose GPU shares its power with a processor answer for the module."""
+        for scope, name in _SCOPES.items():
+            fields = [(pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT, scope)]
+            (field,) = _call(pynvml.nvmlDeviceGetFieldValues, self._handle, fields)
+            if field.nvmlReturn == pynvml.NVML_SUCCESS and field.value.uiVal > 0:
+                return name
+        return None
+
+    def power_profile(self) -> str | None:
+        """See `Device`; from Blackwell on."""
+        found = pynvml.c_nvmlWorkloadPowerProfileCurrentProfiles_v1_t()
+        _call(pynvml.nvmlDeviceWorkloadPowerProfileGetCurrentProfiles, self._handle, byref(found))
+        mask = found.enforcedProfilesMask.mask
+        names = [name for bit, name in sorted(_PROFILES.items()) if mask[bit // 32] >> bit % 32 & 1]
+        return "+".join(names)[:_MAX_PROFILE_LENGTH] or None
 
     def energy_millijoules(self) -> int:
         """See `Device`; the counter exists from Volta on."""

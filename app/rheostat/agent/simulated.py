@@ -19,8 +19,9 @@ from collections.abc import Callable
 from math import floor, hypot
 from time import monotonic
 
-from rheostat.agent.devices import Device, GpuDescription, ThrottleReason
+from rheostat.agent.devices import Device, GpuDescription, PowerRange, ThrottleReason
 from rheostat.errors import GpuCallFailed, GpuNotFound
+from rheostat.schemas.agent import PowerScope
 
 LATENCY_SECONDS = 0.037
 WORK_SECONDS_PER_SAMPLE = 0.00015
@@ -29,6 +30,7 @@ DYNAMIC_WATTS = 157.0
 MODEL = "Simulated V100"
 MIN_POWER_LIMIT_WATTS = 100
 MAX_POWER_LIMIT_WATTS = 250
+_RANGE = PowerRange(MIN_POWER_LIMIT_WATTS * 1000, MAX_POWER_LIMIT_WATTS * 1000, MAX_POWER_LIMIT_WATTS * 1000)
 
 # As on real GPUs: the energy counter is updated every 100 ms, and power is averaged over a second.
 _TICK_SECONDS = 0.1
@@ -64,14 +66,12 @@ class SimulatedDevice:
             uuid=f"GPU-51300000-0000-4000-8000-{index:012d}",
             index=index,
             name=MODEL,
-            min_power_limit_milliwatts=MIN_POWER_LIMIT_WATTS * 1000,
-            max_power_limit_milliwatts=MAX_POWER_LIMIT_WATTS * 1000,
-            default_power_limit_milliwatts=MAX_POWER_LIMIT_WATTS * 1000,
+            power_range=_RANGE,
         )
         self._clock = clock
         self._ahead_seconds = 0.0
         self._lock = threading.Lock()
-        self._limit_milliwatts = self.description.default_power_limit_milliwatts
+        self._limit_milliwatts = _RANGE.max_milliwatts
         # Start, power, and energy up to the start; the last span is the current one.
         self._spans: deque[tuple[float, float, float]] = deque([(self._now() - _AVERAGED_SECONDS, IDLE_WATTS, 0.0)])
 
@@ -99,10 +99,17 @@ class SimulatedDevice:
 
     def set_power_limit_milliwatts(self, milliwatts: int) -> None:
         """See `Device`."""
-        this = self.description
-        if not this.min_power_limit_milliwatts <= milliwatts <= this.max_power_limit_milliwatts:
+        if not _RANGE.min_milliwatts <= milliwatts <= _RANGE.max_milliwatts:
             raise GpuCallFailed(f"{milliwatts} mW is outside the range of a simulated GPU's power limit.")
         self._limit_milliwatts = milliwatts
+
+    def power_scope(self) -> PowerScope | None:
+        """See `Device`."""
+        return "gpu"
+
+    def power_profile(self) -> str | None:
+        """See `Device`; it has none."""
+        return None
 
     def energy_millijoules(self) -> int:
         """See `Device`."""

@@ -8,11 +8,12 @@
     min_watts = 120                         # no limit below this
     max_watts = 280                         # no limit above this
     may_raise = false                       # true: limits may exceed the one found, up to max_watts
+    change = true                           # false: GPUs are measured, and never limited
 
     [gpus.GPU-6b8cf0c4-0a53-4f0c-9d55-9c1d7b1f4f1a]
     max_watts = 250                         # for this GPU; also min_watts, may_raise
     users = ["alice"]                       # only these users may lease it
-    power_limits = false                    # measured, never limited
+    power_limits = false                    # measured, never limited; true: despite change = false
 """
 
 import os
@@ -23,7 +24,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rheostat.agent.devices import GpuDescription
+from rheostat.agent.devices import PowerRange
 from rheostat.agent.states import Bounds, effective_limit
 from rheostat.errors import ConfigurationError, FieldError
 
@@ -49,9 +50,13 @@ class _Limits(_Table):
         return self
 
 
+class _NodeLimits(_Limits):
+    change: bool = True
+
+
 class _GpuTable(_Limits):
     users: list[_User] | None = None
-    power_limits: bool = True
+    power_limits: bool | None = None
 
 
 class Site(_Table):
@@ -64,7 +69,7 @@ class Site(_Table):
     """
 
     group: Annotated[str, Field(min_length=1, max_length=256)] = "rheostat"
-    limits: _Limits = _Limits()
+    limits: _NodeLimits = _NodeLimits()
     gpus: dict[Annotated[str, Field(pattern=r"^GPU-[0-9A-Za-z-]{1,92}$")], _GpuTable] = {}
 
     @model_validator(mode="after")
@@ -76,15 +81,15 @@ class Site(_Table):
                 raise ValueError(f"{uuid} would have a minimum of {lowest:g} W above its maximum of {highest:g} W")
         return self
 
-    def bounds(self, gpu: GpuDescription) -> Bounds:
+    def bounds(self, uuid: str, driver: PowerRange) -> Bounds:
         """Return the allowed range of a GPU's limit; its own settings take precedence over those for all GPUs."""
-        own = self.gpus.get(gpu.uuid, _GpuTable())
+        own = self.gpus.get(uuid, _GpuTable())
         lowest = own.min_watts or self.limits.min_watts
         highest = own.max_watts or self.limits.max_watts
         may_raise = own.may_raise if own.may_raise is not None else self.limits.may_raise
         return Bounds(
-            driver_min_milliwatts=gpu.min_power_limit_milliwatts,
-            driver_max_milliwatts=gpu.max_power_limit_milliwatts,
+            driver_min_milliwatts=driver.min_milliwatts,
+            driver_max_milliwatts=driver.max_milliwatts,
             site_min_milliwatts=None if lowest is None else round(lowest * 1000),
             site_max_milliwatts=None if highest is None else round(highest * 1000),
             may_raise=bool(may_raise),
@@ -92,16 +97,15 @@ class Site(_Table):
 
     def allows_power_limits(self, uuid: str) -> bool:
         """Return whether the GPU's limit may be changed at all."""
-        return uuid not in self.gpus or self.gpus[uuid].power_limits
+        own = self.gpus[uuid].power_limits if uuid in self.gpus else None
+        return self.limits.change if own is None else own
 
-    def settable_range(self, gpu: GpuDescription, found_milliwatts: int | None) -> tuple[int, int]:
+    def settable_range(self, uuid: str, driver: PowerRange, found_milliwatts: int | None) -> tuple[int, int]:
         """Return the lowest and the highest limit that may be set; `found_milliwatts` None: not read yet."""
-        found = gpu.max_power_limit_milliwatts if found_milliwatts is None else found_milliwatts
-        if not self.allows_power_limits(gpu.uuid):
-            return found, found
-        bounds = self.bounds(gpu)
-        lowest, _ = effective_limit(gpu.min_power_limit_milliwatts, found, bounds)
-        highest, _ = effective_limit(gpu.max_power_limit_milliwatts, found, bounds)
+        found = driver.max_milliwatts if found_milliwatts is None else found_milliwatts
+        bounds = self.bounds(uuid, driver)
+        lowest, _ = effective_limit(driver.min_milliwatts, found, bounds)
+        highest, _ = effective_limit(driver.max_milliwatts, found, bounds)
         return lowest, highest
 
     def allows_user(self, uuid: str, user: str) -> bool:

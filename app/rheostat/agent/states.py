@@ -64,13 +64,21 @@ class LimitOrigin(StrEnum):
     FOREIGN = "foreign"
 
 
-# Agents and people set whole watts: the driver's rounding stays within half a watt.
+# Agents and people set whole watts, and most drivers keep them to within half a watt.
 _ROUNDING_MILLIWATTS = 500
+# Some drivers round to steps of several watts. What was read back is not taken for the limit that was set if it is
+# nearer to the next one that a job tries: by default those are 25 W apart.
+_MOST_ROUNDING_MILLIWATTS = 12_500
 
 
 def close(one_milliwatts: int, other_milliwatts: int) -> bool:
-    """Return whether two limits are equal up to the driver's rounding."""
+    """Return whether two limits are equal."""
     return abs(one_milliwatts - other_milliwatts) < _ROUNDING_MILLIWATTS
+
+
+def near(one_milliwatts: int, other_milliwatts: int) -> bool:
+    """Return whether a driver may have rounded one limit to the other."""
+    return abs(one_milliwatts - other_milliwatts) < _MOST_ROUNDING_MILLIWATTS
 
 
 def is_ours(current_milliwatts: int, ours_milliwatts: Sequence[int]) -> bool:
@@ -78,16 +86,60 @@ def is_ours(current_milliwatts: int, ours_milliwatts: Sequence[int]) -> bool:
     return any(close(current_milliwatts, limit) for limit in ours_milliwatts)
 
 
-def limit_origin(current_milliwatts: int, found_milliwatts: int, ours_milliwatts: Sequence[int]) -> LimitOrigin:
+def limit_origin(
+    current_milliwatts: int,
+    found_milliwatts: int,
+    ours_milliwatts: Sequence[int],
+    pending_milliwatts: int | None = None,
+) -> LimitOrigin:
     """Return who set the current limit; only one of ours is replaced by the limit found.
 
-    The exact match comes first, for limits that differ by less than the rounding.
+    The exact match comes first, for limits that differ by less than the rounding. A limit that the driver may have
+    rounded to the current one comes last, and where it may be either, the limit stays.
+
+    Args:
+        current_milliwatts: The current limit.
+        found_milliwatts: The limit found.
+        ours_milliwatts: The limits that the agent may have set.
+        pending_milliwatts: The one of them that was not read back yet, so that its rounding is not known.
     """
     if current_milliwatts == found_milliwatts:
         return LimitOrigin.FOUND
     if is_ours(current_milliwatts, ours_milliwatts):
         return LimitOrigin.OURS
-    return LimitOrigin.FOUND if close(current_milliwatts, found_milliwatts) else LimitOrigin.FOREIGN
+    if close(current_milliwatts, found_milliwatts):
+        return LimitOrigin.FOUND
+    off_found = abs(current_milliwatts - found_milliwatts)
+    if pending_milliwatts is not None and near(current_milliwatts, pending_milliwatts):
+        return LimitOrigin.OURS if abs(current_milliwatts - pending_milliwatts) < off_found else LimitOrigin.FOUND
+    return LimitOrigin.FOUND if near(current_milliwatts, found_milliwatts) else LimitOrigin.FOREIGN
+
+
+class OutsideCap:
+    """The cap that something outside the driver sets, such as the board's controller, seen by the limit in force.
+
+    Attributes:
+        milliwatts: The cap; None: none is known.
+    """
+
+    def __init__(self) -> None:
+        self.milliwatts: int | None = None
+        self._last: int | None = None
+
+    def note(self, limit_milliwatts: int, enforced_milliwatts: int) -> None:
+        """Note one reading of the limit that is set and the one in force.
+
+        Two equal readings make a cap: the limit may have changed between the two halves of one. A limit under a
+        known cap does not show whether that is still there; one above it that is in force does.
+        """
+        if enforced_milliwatts < limit_milliwatts and not close(enforced_milliwatts, limit_milliwatts):
+            if self._last is not None and close(self._last, enforced_milliwatts):
+                self.milliwatts = enforced_milliwatts
+            self._last = enforced_milliwatts
+            return
+        self._last = None
+        if self.milliwatts is not None and limit_milliwatts > self.milliwatts:
+            self.milliwatts = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from rheostat.agent.lease import Lease
 from rheostat.agent.ledger import Terms
 from rheostat.agent.peer import user_name
 from rheostat.agent.states import GuardState
-from rheostat.schemas.agent import Holder, NodeGpu
+from rheostat.schemas.agent import Holder, LimitSupport, NodeGpu, PowerScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,15 @@ class GpuStatus:
         enforced_milliwatts: The limit in force, as last read.
         found_milliwatts: The limit to restore; None: the agent has set none.
         target_milliwatts: The limit that the agent has set.
-        settable_milliwatts: The lowest and the highest limit that a lease may set.
+        settable_milliwatts: The lowest and the highest limit that a lease may set; None: it may set none.
+        limits: Whether limits may be set.
+        power_scope: What the limit covers.
+        power_profile: The workload power profiles in force.
         problem: The last error.
         foreign_changes: How often another process has changed a limit of the agent's.
         restores: How often a limit was restored.
         restore_failures: How often restoring a limit failed.
-        read_only: Whether the driver refuses to change the limit.
+        read_only: Whether the driver refused to change the limit.
     """
 
     description: GpuDescription
@@ -37,7 +40,10 @@ class GpuStatus:
     enforced_milliwatts: int | None
     found_milliwatts: int | None
     target_milliwatts: int | None
-    settable_milliwatts: tuple[int, int]
+    settable_milliwatts: tuple[int, int] | None
+    limits: LimitSupport
+    power_scope: PowerScope | None
+    power_profile: str | None
     problem: str | None
     foreign_changes: int
     restores: int
@@ -56,21 +62,26 @@ class GpuStatus:
             lease: The lease that holds the GPU.
             responds: Whether the driver responds for it.
         """
-        lowest, highest = self.settable_milliwatts
+        lowest, highest = self.settable_milliwatts or (None, None)
+        driver = self.description.power_range
         return NodeGpu(
             gpu=self.uuid,
             index=self.description.index,
             model=self.description.name,
             state=self.state.value,
-            min_power_limit_watts=self.description.min_power_limit_milliwatts / 1000,
-            max_power_limit_watts=self.description.max_power_limit_milliwatts / 1000,
-            default_power_limit_watts=self.description.default_power_limit_milliwatts / 1000,
+            min_power_limit_watts=None if driver is None else driver.min_milliwatts / 1000,
+            max_power_limit_watts=None if driver is None else driver.max_milliwatts / 1000,
+            default_power_limit_watts=None if driver is None else to_watts(driver.default_milliwatts),
             power_limit_watts=to_watts(self.power_limit_milliwatts),
             enforced_watts=to_watts(self.enforced_milliwatts),
             found_watts=to_watts(self.found_milliwatts),
             target_watts=to_watts(self.target_milliwatts),
-            lowest_settable_watts=lowest / 1000,
-            highest_settable_watts=highest / 1000,
+            lowest_settable_watts=to_watts(lowest),
+            highest_settable_watts=to_watts(highest),
+            limits=self.limits,
+            partitioned=self.description.partitioned,
+            power_scope=self.power_scope,
+            power_profile=self.power_profile,
             holder=None if self.terms is None else _holder(self.terms, lease),
             answers=responds,
             problem=self.problem,

@@ -76,7 +76,8 @@ def status(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY) -> None:
         holder = gpu.holder
         who = "" if holder is None else f"\tprocess {holder.pid} of {holder.user}, job {holder.job_id or '-'}"
         found = "" if gpu.found_watts is None else f" (found: {gpu.found_watts:g} W)"
-        typer.echo(f"{gpu.index}\t{gpu.gpu}\t{gpu.state}\t{limit} W{found}{who}")
+        fixed = "" if gpu.limits == "allowed" else f", changing it is {gpu.limits}"
+        typer.echo(f"{gpu.index}\t{gpu.gpu}\t{gpu.state}\t{limit} W{found}{fixed}{who}")
     for problem in problems:
         typer.echo(f"! {problem}")
     raise typer.Exit(1 if problems else 0)

@@ -27,6 +27,8 @@ LimitWatts = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 TtlSeconds = Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)]
 Pid = Annotated[int, Field(ge=1, le=2**22), Whole]
 MomentNs = Annotated[int, Field(ge=0, le=2**63 - 1)]
+LimitSupport = Literal["allowed", "forbidden", "unsupported"]
+PowerScope = Literal["gpu", "module"]
 GpuState = Literal["free", "held", "intent", "set", "verified", "restoring", "suspended", "foreign", "restore_failed"]
 
 
@@ -101,19 +103,29 @@ class NodeGpu(Body):
     index: int
     model: str
     state: GpuState
-    min_power_limit_watts: float
-    max_power_limit_watts: float
-    default_power_limit_watts: float
+    min_power_limit_watts: float | None
+    max_power_limit_watts: float | None
+    default_power_limit_watts: float | None
     power_limit_watts: float | None
-    enforced_watts: float | None
+    enforced_watts: float | None = Field(
+        description="The limit in force; lower than the one set when something outside the driver caps the GPU."
+    )
     found_watts: float | None = Field(
         description="The limit that will be restored; null: the agent has not changed it."
     )
     target_watts: float | None
-    lowest_settable_watts: float = Field(
-        description="Lowest limit that a lease may set, by driver, site and the limit found."
+    lowest_settable_watts: float | None = Field(
+        description="Lowest limit that a lease may set, by driver, site and the limit found; null: it may set none."
     )
-    highest_settable_watts: float
+    highest_settable_watts: float | None = Field(description="Highest; also bounded by a cap from outside the driver.")
+    limits: LimitSupport = Field(
+        "allowed", description="Whether limits may be set: forbidden by the site, or not supported by the driver."
+    )
+    partitioned: bool = Field(False, description="Split by MIG, and so not leased: power is per whole GPU.")
+    power_scope: PowerScope | None = Field(
+        None, description="What the limit covers: the GPU, or the module that it shares with a processor."
+    )
+    power_profile: str | None = Field(None, description="Workload power profiles in force.")
     holder: Holder | None
     answers: bool = Field(description="Whether the driver responds for it.")
     problem: str | None

@@ -91,8 +91,11 @@ def _described(gpu: Gpu | None, found: Sequence[NodeGpu], unseen: int) -> Gpu | 
     """Return the description of the GPUs, with the limits that a lease may set on every node that answered."""
     if not found:
         return gpu
-    lowest = ceil(max(one.lowest_settable_watts for one in found))
-    highest = floor(min(one.highest_settable_watts for one in found))
+    lowest_watts = [one.lowest_settable_watts for one in found if one.lowest_settable_watts is not None]
+    highest_watts = [one.highest_settable_watts for one in found if one.highest_settable_watts is not None]
+    if len(lowest_watts) < len(found) or len(highest_watts) < len(found):
+        return gpu
+    lowest, highest = ceil(max(lowest_watts)), floor(min(highest_watts))
     if gpu is not None:
         lowest, highest = max(lowest, gpu.min_power_limit_watts), min(highest, gpu.max_power_limit_watts)
     if lowest > highest:

@@ -1,0 +1,137 @@
+"""The power limit of one GPU: reading and setting it, and the range that a lease may choose from."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from rheostat.agent.devices import Device, PowerRange
+from rheostat.agent.site import Site
+from rheostat.agent.states import LimitedBy, OutsideCap, effective_limit
+from rheostat.errors import AgentError, DriverReloaded, GpuReadOnly, GpuUnavailable, GpuUnsupported
+from rheostat.schemas.agent import LimitSupport, PowerScope
+
+T = TypeVar("T")
+
+
+class PowerLimit:
+    """The power limit of a GPU.
+
+    Args:
+        device: The GPU; replaced when it is opened anew.
+        site: What the site allows.
+
+    Attributes:
+        milliwatts: The limit as last read.
+        enforced_milliwatts: The limit in force, as last read.
+        scope: What it covers.
+        profile: The workload power profiles in force.
+        is_read_only: Whether the driver refused to change it.
+    """
+
+    def __init__(self, device: Device, site: Site) -> None:
+        self.device = device
+        self._site = site
+        self.milliwatts: int | None = None
+        self.enforced_milliwatts: int | None = None
+        self.scope: PowerScope | None = None
+        self.profile: str | None = None
+        self.is_read_only = False
+        self._is_readable = True
+        self._cap = OutsideCap()
+
+    def read(self) -> int:
+        """Return the limit that is set.
+
+        Raises:
+            GpuUnsupported: When the GPU has none.
+        """
+        self.milliwatts = self.device.power_limit_milliwatts()
+        return self.milliwatts
+
+    def look(self) -> int | None:
+        """Read the limit that is set and the one in force; return the first, or None when the GPU has none."""
+        try:
+            current = self.read()
+        except GpuUnsupported:
+            self._is_readable = False
+            return None
+        self._is_readable = True
+        if (enforced := self.read_enforced()) is not None:
+            self._cap.note(current, enforced)
+        return current
+
+    def read_enforced(self) -> int | None:
+        """Return the limit in force; None: the GPU does not tell."""
+        self.enforced_milliwatts = _known(self.device.enforced_power_limit_milliwatts)
+        return self.enforced_milliwatts
+
+    def read_setting(self) -> None:
+        """Read what else tells two GPUs of a model apart: what the limit covers, and the workload power profiles."""
+        self.scope = _known(self.device.power_scope)
+        self.profile = _known(self.device.power_profile)
+
+    def set(self, milliwatts: int) -> None:
+        """Set the limit."""
+        try:
+            self.device.set_power_limit_milliwatts(milliwatts)
+        except GpuReadOnly:
+            self.is_read_only = True
+            raise
+        self.is_read_only = False
+
+    def effective(self, requested: int, found: int) -> tuple[int, LimitedBy | None]:
+        """Return the limit to set for a requested one, and what restricted it; raises as `require_settable`."""
+        driver = self.require_settable()
+        return effective_limit(requested, found, self._site.bounds(self.device.description.uuid, driver))
+
+    def require_settable(self) -> PowerRange:
+        """Return the driver's range.
+
+        Raises:
+            GpuReadOnly: When the site forbids limits.
+            GpuUnsupported: When the GPU has none that can be set.
+        """
+        this = self.device.description
+        if not self.is_allowed:
+            raise GpuReadOnly(f"The site file forbids changing the power limit of GPU {this.uuid}.")
+        if this.power_range is None or not self._is_readable:
+            raise GpuUnsupported(
+                f"The driver lets nobody change the power limit of GPU {this.uuid}.",
+                hint="Time and energy are measured without limits.",
+            )
+        return this.power_range
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the site allows limits."""
+        return self._site.allows_power_limits(self.device.description.uuid)
+
+    @property
+    def support(self) -> LimitSupport:
+        """Whether limits may be set, as far as is known."""
+        this = self.device.description
+        if this.power_range is None or this.partitioned or not self._is_readable:
+            return "unsupported"
+        return "allowed" if self.is_allowed and not self.is_read_only else "forbidden"
+
+    def settable(self, found: int | None) -> tuple[int, int] | None:
+        """Return the lowest and the highest limit worth setting, in milliwatts; None: none can be set.
+
+        Args:
+            found: The limit found; None: not read yet.
+        """
+        this = self.device.description
+        if this.power_range is None or self.support != "allowed":
+            return None
+        lowest, highest = self._site.settable_range(this.uuid, this.power_range, found)
+        cap = self._cap.milliwatts
+        return lowest, highest if cap is None else max(lowest, min(highest, cap))
+
+
+def _known(query: Callable[[], T | None]) -> T | None:
+    """Return the answer to a query that the GPU can be used without; None when it has none."""
+    try:
+        return query()
+    except (GpuUnavailable, DriverReloaded):
+        raise
+    except AgentError:
+        return None
