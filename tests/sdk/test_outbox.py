@@ -14,6 +14,7 @@ from rheostat.sdk import reporter
 from rheostat.sdk.outbox import deliver_spool
 from rheostat.sdk.server import observe_request, register_job_request
 from rheostat.sdk.spool import RequestQueue, spool_files
+from tests.agent.agents import eventually
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
 
@@ -35,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def client(server: ServerProcess) -> Iterator[Client]:
-    with Client(server.url, timeout_seconds=5, retry_for_seconds=0.2) as client:
+    with Client(server.url, timeout_seconds=5, retry_for_seconds=0.2, answer_seconds=1.0) as client:
         yield client
 
 
@@ -75,7 +76,7 @@ def test_every_report_of_a_lost_server_arrives_once_and_in_order(
         server.kill()
         for metric in (0.2, 0.3, 0.4):
             assert trial.report(metric) == "continue"
-        assert [len(left.requests) for left in spool_files(spool)] == [3]
+        eventually(lambda: [len(left.requests) for left in spool_files(spool)] == [3])
         server.start()
         give_up_at = monotonic() + 15
         while spool_files(spool):

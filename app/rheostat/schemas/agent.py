@@ -161,6 +161,9 @@ class GpuUsage(Body):
         description="Running total up to the window's end; take differences within one series."
     )
     series: str
+    known_from_ns: MomentNs | None = Field(
+        None, description="Since when the count of this series is unbroken; null: as far back as anybody asked."
+    )
     source: Literal["counter", "power_samples"]
     resolution_seconds: float | None
     unknown_because: str | None

@@ -1,16 +1,48 @@
 """The client that a trainer opens: the operations of the server, and the context of one run."""
 
+import os
+from math import isfinite
 from socket import gethostname
 
+from rheostat.errors import ConfigurationError
 from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.run_gpus import NamedGpus
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.trial import RunningTrial, TrialOptions
 
+ANSWER_VARIABLE = "RHEOSTAT_ANSWER_SECONDS"
+_ANSWER_SECONDS = 2.0
+
 
 class Client(ServerClient):
-    """Client of a Rheostat server, for trainers; see :class:`rheostat.sdk.server.ServerClient`."""
+    """Client of a Rheostat server, for trainers; see :class:`rheostat.sdk.server.ServerClient`.
+
+    Args:
+        base_url: As there.
+        timeout_seconds: As there. The entry of a trial takes no longer than this, or than the time for retries.
+        retry_for_seconds: As there.
+        token: As there.
+        answer_seconds: How long a report may wait for the server's answer, and the end of a trial for the server; by
+            default ``RHEOSTAT_ANSWER_SECONDS``, else 2.
+
+    Raises:
+        ConfigurationError: As there, or the time to wait is not a number.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        timeout_seconds: float = 10.0,
+        retry_for_seconds: float = 10.0,
+        token: str | None = None,
+        answer_seconds: float | None = None,
+    ) -> None:
+        super().__init__(base_url, timeout_seconds=timeout_seconds, retry_for_seconds=retry_for_seconds, token=token)
+        self._arguments["answer_seconds"] = answer_seconds
+        self._answer_seconds = _answer_seconds_of_environment() if answer_seconds is None else answer_seconds
+        self._entry_seconds = max(timeout_seconds, retry_for_seconds)
 
     def trial(
         self,
@@ -38,6 +70,24 @@ class Client(ServerClient):
             node_agent: The node's agent; by default the one in ``RHEOSTAT_AGENT_DIR``, if one is there.
         """
         options = TrialOptions(
-            gpu, gpus, node or gethostname()[:128] or None, max_batch_size, idempotency_key, node_agent
+            gpu=gpu,
+            gpus=gpus,
+            node=node or gethostname()[:128] or None,
+            max_batch_size=max_batch_size,
+            idempotency_key=idempotency_key,
+            node_agent=node_agent,
+            answer_seconds=self._answer_seconds,
+            entry_seconds=self._entry_seconds,
         )
         return RunningTrial(self, job_id, settings, options)
+
+
+def _answer_seconds_of_environment() -> float:
+    text = os.environ.get(ANSWER_VARIABLE) or str(_ANSWER_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not (isfinite(seconds) and seconds >= 0):
+        raise ConfigurationError(f"{ANSWER_VARIABLE} is {text!r}.", hint="Give seconds, as 2 or 0.5.")
+    return seconds

@@ -5,15 +5,21 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
+from time import monotonic_ns
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas.agent import HEARTBEAT_SECONDS, GpuUsage, LeaseRequest
+from rheostat.schemas.agent import HEARTBEAT_SECONDS, LeaseRequest
+from rheostat.sdk.gpu_energy import Energy, EnergyCount
 from rheostat.sdk.node_agent import NodeAgent
 
 _log = logging.getLogger("rheostat")
 
 # A driver may round a limit, as to whole watts.
 _ROUNDING_WATTS = 1.0
+# How often to ask an agent that does not answer.
+_SILENT_PAUSE_SECONDS = 1.0
+# How long to wait until the limits are restored. The agent restores them also when nobody waits for it.
+_END_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +46,6 @@ def add_up(usages: Iterable[TotalUsage]) -> TotalUsage:
             None if reasons[0] is None or reasons[1] is None else reasons[0] | reasons[1],
         )
     return total
-
-
-def _counts(usages: Sequence[GpuUsage]) -> dict[str, tuple[str, float] | None]:
-    return {
-        usage.gpu: None if usage.cumulative_joules is None else (usage.series, usage.cumulative_joules)
-        for usage in usages
-    }
 
 
 class GpuLease:
@@ -76,9 +75,8 @@ class GpuLease:
         self._limit_watts: float | None = None
         grant = agent.lease(self._request)
         self._lease_id = grant.lease_id
-        usages = agent.energy(self.gpus).gpus
-        self._begun = _counts(usages)
-        self.has_counters = all(usage.source == "counter" for usage in usages)
+        self._energy = EnergyCount(agent, self.gpus)
+        self.has_counters = self._energy.has_counters
         self._over = Event()
         self._thread = Thread(
             target=self._keep, args=(grant.heartbeat_seconds,), name="rheostat-gpu-lease", daemon=True
@@ -112,29 +110,33 @@ class GpuLease:
             for gpu in self._agent.energy(self.gpus, since_ns, until_ns).gpus
         )
 
-    def energy_joules(self) -> float | None:
-        """Return the energy of all GPUs since the lease began; None when it is unknown."""
-        try:
-            now = _counts(self._agent.energy(self.gpus).gpus)
-        except RheostatError as error:
-            _log.info("The energy is unknown: %s", error)
-            return None
-        total = 0.0
-        for uuid, begun in self._begun.items():
-            if begun is None or (count := now.get(uuid)) is None or count[0] != begun[0]:
-                return None
-            total += count[1] - begun[1]
-        return total
+    @property
+    def is_silent(self) -> bool:
+        """Whether the agent kept a caller waiting, and has not answered since."""
+        return self._energy.is_silent
 
-    def close(self) -> None:
-        """End the lease. If the agent does not answer, it expires by itself."""
+    def energy(self, moment_ns: int | None = None) -> Energy | None:
+        """Return the energy of all GPUs from the lease's begin to a moment, or to its end; None when it is unknown."""
+        return self._energy.at(monotonic_ns() if moment_ns is None else moment_ns)
+
+    def close(self, within_seconds: float = _END_SECONDS) -> None:
+        """Read the energy for the last time and end the lease. If the agent does not answer, it expires by itself."""
+        if self._over.is_set():
+            return
         self._over.set()
-        with self._changing, suppress(RheostatError):
-            self._agent.end_lease(self._lease_id)
+        self._energy.end(monotonic_ns())
+        if self._changing.acquire(timeout=within_seconds):
+            try:
+                with suppress(RheostatError):
+                    self._agent.end_lease(self._lease_id, within_seconds)
+            finally:
+                self._changing.release()
 
     def _keep(self, pause_seconds: float) -> None:
-        while not self._over.wait(min(pause_seconds, HEARTBEAT_SECONDS)):
+        usual = min(pause_seconds, HEARTBEAT_SECONDS)
+        while not self._over.wait(_SILENT_PAUSE_SECONDS if self.is_silent else usual):
             try:
+                self._energy.note()
                 self._agent.heartbeat(self._lease_id)
             except ServerRefused as error:
                 if error.server_code == "lease_not_found":

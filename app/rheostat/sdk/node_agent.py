@@ -1,6 +1,7 @@
 """The client of the node agent, over its Unix socket."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -28,6 +29,9 @@ from rheostat.sdk.transport import AnswerT, HttpRequest, Transport, as_json
 
 # The agent gives up on a GPU that hangs after 5 s, and restores the others' limits then.
 _TIMEOUT_SECONDS = 15.0
+# What changes nothing takes milliseconds, unless the agent is stopped.
+_READ_SECONDS = 3.0
+ENERGY_SECONDS = 1.0
 
 
 class NodeAgent:
@@ -38,6 +42,7 @@ class NodeAgent:
     """
 
     def __init__(self, socket: Path | None = None) -> None:
+        self._arguments = (socket,)
         directory = os.environ.get(DIRECTORY_VARIABLE)
         self.is_named = socket is not None or directory is not None
         self.socket = Path(directory or DEFAULT_DIRECTORY) / SOCKET_NAME if socket is None else socket
@@ -64,6 +69,10 @@ class NodeAgent:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the arguments: connections stay in the process that opened them."""
+        return type(self), self._arguments
+
     def close(self) -> None:
         """Close the connections; leases go on."""
         self._transport.close()
@@ -78,11 +87,11 @@ class NodeAgent:
 
     def gpus(self) -> list[NodeGpu]:
         """Return the GPUs of this node, with the state of each."""
-        return self._send("GET", "/v1/gpus", NodeGpus).gpus
+        return self._send("GET", "/v1/gpus", NodeGpus, within_seconds=_READ_SECONDS).gpus
 
     def problems(self) -> list[str]:
         """Return what keeps the agent from doing all that leases may ask for; nothing when it is ready."""
-        return self._send("GET", "/healthz", AgentHealth).problems
+        return self._send("GET", "/healthz", AgentHealth, within_seconds=_READ_SECONDS).problems
 
     def lease(self, request: LeaseRequest) -> LeaseGrant:
         """Lease GPUs, all or none, until this process ends."""
@@ -95,24 +104,41 @@ class NodeAgent:
 
     def heartbeat(self, lease_id: str) -> LeaseAnswer:
         """Renew a lease."""
-        return self._send("POST", f"/v1/leases/{lease_id}/heartbeat", LeaseAnswer)
+        path = f"/v1/leases/{lease_id}/heartbeat"
+        return self._send("POST", path, LeaseAnswer, within_seconds=_READ_SECONDS)
 
-    def end_lease(self, lease_id: str) -> LeaseAnswer:
+    def end_lease(self, lease_id: str, within_seconds: float | None = None) -> LeaseAnswer:
         """End a lease; the limits found are restored when this returns, unless a GPU hangs."""
-        return self._send("DELETE", f"/v1/leases/{lease_id}", LeaseAnswer)
+        return self._send("DELETE", f"/v1/leases/{lease_id}", LeaseAnswer, within_seconds=within_seconds)
 
-    def energy(self, gpus: list[str], since_ns: int | None = None, until_ns: int | None = None) -> EnergyAnswer:
+    def energy(
+        self,
+        gpus: list[str],
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        *,
+        within_seconds: float = _READ_SECONDS,
+    ) -> EnergyAnswer:
         """Return what GPUs used between two moments of :func:`time.monotonic_ns`; see the agent's `EnergyAnswer`."""
-        return self._send("GET", "/v1/energy", EnergyAnswer, gpu=gpus, since_ns=since_ns, until_ns=until_ns)
+        query = {"gpu": gpus, "since_ns": since_ns, "until_ns": until_ns}
+        return self._send("GET", "/v1/energy", EnergyAnswer, query=query, within_seconds=within_seconds)
 
     def simulate_steps(self, steps: SimulatedSteps) -> SimulatedUsage:
         """Run training steps on a simulated GPU, at once in its own time."""
         return self._send("POST", "/v1/simulated-steps", SimulatedUsage, steps)
 
     def _send(
-        self, method: str, path: str, answer: type[AnswerT], body: Body | None = None, **query: list[str] | int | None
+        self,
+        method: str,
+        path: str,
+        answer: type[AnswerT],
+        body: Body | None = None,
+        *,
+        query: Mapping[str, list[str] | int | None] | None = None,
+        within_seconds: float | None = None,
     ) -> AnswerT:
         if not self.has_socket:
             raise ServerUnreachable(f"There is no agent socket at {self.socket}.", hint=self._hint)
         content = None if body is None else as_json(body)
-        return self._transport.send(HttpRequest(method, path, answer, content, parameters=query))
+        request = HttpRequest(method, path, answer, content, parameters=query or {})
+        return self._transport.send(request, within_seconds=within_seconds)

@@ -1,18 +1,17 @@
 """Reports a run to the server, from rank 0: each evaluation, measured power limits, and how the run ended."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from threading import Event, Thread
 from time import monotonic
 from typing import SupportsFloat
-from uuid import uuid4
 
 from pydantic import ValidationError
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas.fields import Action, Body, Outcome, TrialState
+from rheostat.schemas.fields import Action, Body
 from rheostat.schemas.server import (
     Gpu,
     JobSettings,
@@ -25,14 +24,18 @@ from rheostat.schemas.server import (
     PredictRequest,
     Trial,
 )
+from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
+from rheostat.sdk.outcome import came_to_its_end, outcome_of
 from rheostat.sdk.server import (
     ServerClient,
     observe_power_limit_request,
     observe_request,
     observe_run_request,
+    predict_request,
     register_job_request,
 )
+from rheostat.sdk.transport import HttpRequest
 
 _log = logging.getLogger("rheostat")
 
@@ -42,7 +45,7 @@ _LONGEST_HEARTBEAT_SECONDS = 60.0
 
 
 class Reporter:
-    """Reports one run to the server, and fails open.
+    """Reports one run to the server in the background, and fails open.
 
     Figures are totals, and each report is kept until the server has it.
 
@@ -54,38 +57,47 @@ class Reporter:
         job_id: The job.
         settings: What it asks of Rheostat.
         batch_size: What the run trains with unless the server answers otherwise.
+        answer_seconds: How long a report waits for an answer, and the end of the run for the server.
     """
 
-    def __init__(self, client: ServerClient, job_id: str, settings: JobSettings, batch_size: int) -> None:
+    def __init__(
+        self, client: ServerClient, job_id: str, settings: JobSettings, batch_size: int, answer_seconds: float = 2.0
+    ) -> None:
         self.warn_once = WarnOnce()
         self._client = client
         self._job_id = job_id
         self._settings = settings
         self._batch_size = batch_size
-        self._outbox = Outbox(client, self.warn_once)
+        self._answer_seconds = answer_seconds
+        self._outbox = Outbox(client, self.warn_once, answer_seconds, self._take)
         self._gpu: Gpu | None = None
         self._trial: Trial | None = None
         self._latest: ObserveRequest | None = None
+        self._completed: ObserveRequest | None = None
+        self._answer: ObserveAnswer | None = None
         self._reached = False
-        self._state: TrialState = "running"
         self._own_clock = False
         self._began_at = monotonic()
         self._over = Event()
 
-    def start(self, request: PredictRequest, idempotency_key: str | None) -> Trial | None:
-        """Register the job and start a trial; None when the server does not answer.
+    def start(self, request: PredictRequest, idempotency_key: str | None, within_seconds: float = 10.0) -> Trial | None:
+        """Register the job and start a trial; None when the server does not answer in time.
 
         Raises:
             ServerRefused: The job was registered with other settings, or a setting is wrong.
         """
         self._gpu = request.gpu
+        give_up_at = monotonic() + within_seconds
         try:
-            self._client.register_job(self._job_id, self._settings)
-            trial = self._client.predict(self._job_id, request, idempotency_key=idempotency_key)
+            self._client.send(register_job_request(self._job_id, self._settings), within_seconds=within_seconds)
+            trial = self._client.send(
+                predict_request(self._job_id, request, idempotency_key), within_seconds=give_up_at - monotonic()
+            )
         except RheostatError as error:
             if isinstance(error, ServerRefused) and error.server_code in ("job_differs", "invalid_input"):
                 raise
             self.warn_once("Training starts without the server, with the default batch size", error)
+            self._outbox.expect_no_answer()
             return None
         self._trial = trial
         self._batch_size = trial.batch_size
@@ -102,12 +114,18 @@ class Reporter:
         self,
         metric: SupportsFloat,
         epoch: float | None,
-        energy_joules: SupportsFloat | None,
+        energy: SupportsFloat | Callable[[], Energy | None] | None,
         time_seconds: SupportsFloat | None,
     ) -> tuple[Action, int | None]:
         """Report an evaluation; return whether to go on, and the best power limit that is known.
 
-        Without an answer the target and the number of epochs decide.
+        Without an answer in time the target and the number of epochs decide, and what earlier reports were answered.
+
+        Args:
+            metric: Value of the target metric.
+            epoch: Epochs done; None: one more than last time.
+            energy: In joules; a function is called in the background.
+            time_seconds: Training time; None: since :meth:`begin`.
         """
         last_epoch = 0.0 if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
@@ -115,56 +133,81 @@ class Reporter:
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
         try:
-            self._latest = ObserveRequest(
+            report = ObserveRequest(
                 epoch=epoch,
                 metric=_known(metric),
-                energy_joules=_known(energy_joules),
+                energy_joules=None if callable(energy) else _known(energy),
                 time_seconds=self._elapsed_seconds() if time_seconds is None else _known(time_seconds),
             )
         except ValidationError as error:
             self.warn_once("A report cannot be sent", error)
             return decision, None
-        answer = None if self._trial is None else self._observe(self._trial, self._latest)
-        action, limit_watts = (decision, None) if answer is None else (answer.action, answer.power_limit_watts)
-        if action == "stop":
+        self._latest = report
+        measure = energy if callable(energy) else None
+        if self._trial is None:
+            self._outbox.put(lambda: self._complete(report, measure))
+            return decision, None
+        answer = self._outbox.answer(lambda: self._complete(report, measure))
+        latest = answer or self._answer
+        if answer is not None:
+            decision = answer.action
+        elif latest is not None and latest.action == "stop":
+            decision = "stop"
+        if decision == "stop":
             self._over.set()
-        return action, limit_watts
+        return decision, None if latest is None else latest.power_limit_watts
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> PowerLimitAnswer | None:
-        """Report measured power limits; None when there is no answer yet."""
+        """Report measured power limits; None when there is no answer in time."""
         if self._trial is None or self._gpu is None:
             return None
         try:
-            request = ObservePowerLimitRequest(
+            report = ObservePowerLimitRequest(
                 batch_size=self._batch_size, gpu=self._gpu, measurements=list(measurements)
             )
         except ValidationError as error:
             self.warn_once("Measured power limits cannot be reported", error)
             return None
-        return self._outbox.send(observe_power_limit_request(self._job_id, request))
+        request = observe_power_limit_request(self._job_id, report)
+        return self._outbox.answer(lambda: request)
 
-    def close(self, error: BaseException | None, energy_joules: float | None) -> None:
-        """Report how the run ended, and leave to a later run what cannot be sent.
+    def close(self, error: BaseException | None, energy: Energy | None) -> None:
+        """Report how the run ended, and leave to a later run what cannot be sent in time.
 
         Args:
             error: The exception that ended it; None: its block came to an end.
-            energy_joules: Energy since the run began; None: as at the last report.
+            energy: Energy since the run began; None: unknown.
         """
         self._over.set()
+        give_up_at = monotonic() + self._answer_seconds
+        self._outbox.drain(self._answer_seconds)
         if self._trial is None:
-            self._queue_run(error)
-        else:
-            if self._outbox.waits:
-                self._note_state(self._outbox.deliver(retry=True))
-            # A queued report ends the run by itself if it is at its target or has used up its epochs.
-            if self._state == "running" and not (self._outbox.waits and self._reached and error is None):
-                self._observe(self._trial, self._closing(_outcome(error, self._latest), energy_joules))
-        self._outbox.close()
+            self._put_run(error)
+        # A report that waits ends the run by itself if it is at its target or has used up its epochs.
+        elif self._is_running and not (self._outbox.waits and self._reached and came_to_its_end(error)):
+            request = observe_request(self._trial.trial_id, self._closing(error, energy))
+            self._outbox.put(lambda: request)
+        self._outbox.close(max(give_up_at - monotonic(), 0.0))
 
-    def _queue_run(self, error: BaseException | None) -> None:
-        """Queue the report of a run that began without the server, unless nothing can be learnt from it."""
-        latest, gpu = self._latest, self._gpu
-        if error is not None or latest is None or gpu is None or not (latest.energy_joules or latest.time_seconds):
+    @property
+    def _is_running(self) -> bool:
+        return self._answer is None or self._answer.state == "running"
+
+    def _complete(
+        self, report: ObserveRequest, measure: Callable[[], Energy | None] | None
+    ) -> HttpRequest[ObserveAnswer] | None:
+        """Add the energy to a report, in the sending thread; return its request, if there is a trial."""
+        if measure is not None and (energy := measure()) is not None:
+            report = report.model_copy(update=_fields(energy))
+        self._completed = report
+        return None if self._trial is None else observe_request(self._trial.trial_id, report)
+
+    def _put_run(self, error: BaseException | None) -> None:
+        """Put the report of a run that began without the server, unless nothing can be learnt from it."""
+        latest, gpu = self._completed, self._gpu
+        if latest is None or gpu is None or not (latest.energy_joules or latest.time_seconds):
+            return
+        if not came_to_its_end(error):
             return
         run = ObserveRunRequest(
             batch_size=self._batch_size,
@@ -173,41 +216,42 @@ class Reporter:
             time_seconds=latest.time_seconds or None,
             converged=self._settings.has_converged(latest.metric, latest.epoch),
         )
-        self._outbox.queue(register_job_request(self._job_id, self._settings))
-        self._outbox.queue(observe_run_request(self._job_id, run, uuid4().hex))
-        self._outbox.deliver()
+        registration = register_job_request(self._job_id, self._settings)
+        request = observe_run_request(self._job_id, run)
+        self._outbox.put(lambda: registration)
+        self._outbox.put(lambda: request)
 
-    def _closing(self, outcome: Outcome, energy_joules: float | None) -> ObserveRequest:
+    def _closing(self, error: BaseException | None, energy: Energy | None) -> ObserveRequest:
         latest = self._latest
-        return ObserveRequest(
+        # The trainer's own figures are those of its last report. Time that goes on under an energy that does not
+        # would look as if nothing had been used since.
+        own = latest if self._own_clock else None
+        report = ObserveRequest(
             epoch=0.0 if latest is None else latest.epoch,
             metric=None,
-            energy_joules=latest.energy_joules if latest is not None and energy_joules is None else energy_joules,
-            time_seconds=latest.time_seconds if latest is not None and self._own_clock else self._elapsed_seconds(),
-            outcome=outcome,
+            energy_joules=None if own is None else own.energy_joules,
+            time_seconds=self._elapsed_seconds() if own is None else own.time_seconds,
+            outcome=outcome_of(error, has_reported=latest is not None),
         )
+        return report if energy is None else report.model_copy(update=_fields(energy))
 
-    def _observe(self, trial: Trial, report: ObserveRequest) -> ObserveAnswer | None:
-        """Send a report; None when there is no answer yet."""
-        answer = self._outbox.send(observe_request(trial.trial_id, report))
-        self._note_state(answer)
-        return answer
-
-    def _note_state(self, answer: Body | None) -> None:
+    def _take(self, answer: Body) -> None:
+        """Take an answer, in the sending thread."""
         if isinstance(answer, ObserveAnswer):
-            self._state = answer.state
+            self._answer = answer
+            if answer.action == "stop":
+                self._over.set()
 
     def _elapsed_seconds(self) -> float:
         return monotonic() - self._began_at
 
     def _keep_trial(self, trial: Trial) -> None:
-        """Send heartbeats until the trial is over; when one is answered, what is queued is sent."""
+        """Send heartbeats until the trial is over; when one is answered, what waits is sent."""
         expires_at = trial.lease_expires_at
         while not self._over.wait(heartbeat_pause(expires_at, datetime.now(UTC))):
             try:
                 expires_at = self._client.heartbeat(trial.trial_id).lease_expires_at
-                if self._outbox.waits:
-                    self._note_state(self._outbox.deliver())
+                self._outbox.retry_now()
             except Exception as error:  # no failure here may disturb training
                 _log.debug("The heartbeat failed: %s", error)
 
@@ -217,18 +261,12 @@ def _known(figure: SupportsFloat | None) -> float | None:
     return float(figure) if figure is not None and isfinite(figure) else None
 
 
+def _fields(energy: Energy) -> dict[str, float]:
+    gap = energy.unknown_seconds
+    return {"energy_joules": energy.joules} | ({"energy_known_from_seconds": gap} if gap else {})
+
+
 def heartbeat_pause(lease_expires_at: datetime, now: datetime) -> float:
     """Return the seconds to wait before the next heartbeat."""
     left = (lease_expires_at - now).total_seconds()
     return min(max(left / 3, _SHORTEST_HEARTBEAT_SECONDS), _LONGEST_HEARTBEAT_SECONDS)
-
-
-def _outcome(error: BaseException | None, latest: ObserveRequest | None) -> Outcome:
-    if error is None:
-        return "cancelled" if latest is None else "failed"
-    return "oom" if _is_out_of_memory(error) else "cancelled"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & {"OutOfMemoryError", "MemoryError"}) or "out of memory" in str(error).lower()

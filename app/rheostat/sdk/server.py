@@ -1,9 +1,10 @@
 """The operations of the server: one method for each, by its name. The only module that knows the server's routes."""
 
 import os
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -64,6 +65,12 @@ class ServerClient:
         retry_for_seconds: float = 10.0,
         token: str | None = None,
     ) -> None:
+        self._arguments: dict[str, Any] = {
+            "base_url": base_url,
+            "timeout_seconds": timeout_seconds,
+            "retry_for_seconds": retry_for_seconds,
+            "token": token,
+        }
         self.base_url = (base_url or os.environ.get("RHEOSTAT_URL") or DEFAULT_URL).rstrip("/")
         token = (_token_of_environment() if token is None else token).strip()
         if not token.isascii() or not token.isprintable():
@@ -95,13 +102,25 @@ class ServerClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the arguments: connections stay in the process that opened them."""
+        return partial(type(self), **self._arguments), ()
+
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
-    def send(self, request: HttpRequest[AnswerT], *, retry: bool = True) -> AnswerT:
-        """Send a request that one of the functions below has built; ``retry=False``: one try."""
-        return self._transport.send(request, retry=retry)
+    def send(
+        self, request: HttpRequest[AnswerT], *, retry: bool = True, within_seconds: float | None = None
+    ) -> AnswerT:
+        """Send a request that one of the functions below has built.
+
+        Args:
+            request: The request.
+            retry: Whether to try again what fails for a temporary reason.
+            within_seconds: How long all tries together may take; None: as the client's settings say.
+        """
+        return self._transport.send(request, retry=retry, within_seconds=within_seconds)
 
     def register_job(self, job_id: str, settings: JobSettings) -> JobDetail:
         """Register a job; the same settings again change nothing."""
@@ -127,8 +146,7 @@ class ServerClient:
 
     def predict(self, job_id: str, request: PredictRequest, *, idempotency_key: str | None = None) -> Trial:
         """Start a trial; the same key gives the same trial."""
-        key = _given_or_new(idempotency_key)
-        return self.send(HttpRequest("POST", f"{_job(job_id)}/predict", Trial, as_json(request), key))
+        return self.send(predict_request(job_id, request, idempotency_key))
 
     def observe(self, trial_id: str, request: ObserveRequest) -> ObserveAnswer:
         """Report an evaluation, or the end of a trial."""
@@ -138,15 +156,17 @@ class ServerClient:
         self, job_id: str, request: ObserveRunRequest, *, idempotency_key: str | None = None
     ) -> ObserveRunAnswer:
         """Report a whole run that no `predict` started; the same key records it once."""
-        return self.send(observe_run_request(job_id, request, _given_or_new(idempotency_key)))
+        return self.send(observe_run_request(job_id, request, idempotency_key))
 
     def predict_power_limit(self, job_id: str, request: PredictPowerLimitRequest) -> PowerLimitAnswer:
         """Return the best power limit for a batch size, or what to measure first."""
         return self.send(HttpRequest("POST", f"{_job(job_id)}/power/predict", PowerLimitAnswer, as_json(request)))
 
-    def observe_power_limit(self, job_id: str, request: ObservePowerLimitRequest) -> PowerLimitAnswer:
-        """Report measured power limits; the answer is that of :meth:`predict_power_limit`."""
-        return self.send(observe_power_limit_request(job_id, request))
+    def observe_power_limit(
+        self, job_id: str, request: ObservePowerLimitRequest, *, idempotency_key: str | None = None
+    ) -> PowerLimitAnswer:
+        """Report measured power limits, once for each key; the answer is that of :meth:`predict_power_limit`."""
+        return self.send(observe_power_limit_request(job_id, request, idempotency_key))
 
     def heartbeat(self, trial_id: str) -> HeartbeatAnswer:
         """Renew a trial's lease. Tried once: the next heartbeat comes soon."""
@@ -172,7 +192,7 @@ class ServerClient:
         return self.send(HttpRequest("GET", f"{_job(job_id)}/savings", Savings))
 
 
-# The requests that the outbox queues while the server is away.
+# The requests of a trial; all but the second are queued while the server is away.
 
 
 def register_job_request(job_id: str, settings: JobSettings) -> HttpRequest[JobDetail]:
@@ -180,19 +200,31 @@ def register_job_request(job_id: str, settings: JobSettings) -> HttpRequest[JobD
     return HttpRequest("PUT", _job(job_id), JobDetail, as_json(settings))
 
 
+def predict_request(job_id: str, request: PredictRequest, idempotency_key: str | None = None) -> HttpRequest[Trial]:
+    """Return the request of `predict`."""
+    key = _given_or_new(idempotency_key)
+    return HttpRequest("POST", f"{_job(job_id)}/predict", Trial, as_json(request), key)
+
+
 def observe_request(trial_id: str, request: ObserveRequest) -> HttpRequest[ObserveAnswer]:
     """Return the request of `observe`."""
     return HttpRequest("POST", f"{_trial(trial_id)}/observe", ObserveAnswer, as_json(request))
 
 
-def observe_run_request(job_id: str, request: ObserveRunRequest, idempotency_key: str) -> HttpRequest[ObserveRunAnswer]:
+def observe_run_request(
+    job_id: str, request: ObserveRunRequest, idempotency_key: str | None = None
+) -> HttpRequest[ObserveRunAnswer]:
     """Return the request of `observe_run`."""
-    return HttpRequest("POST", f"{_job(job_id)}/observe", ObserveRunAnswer, as_json(request), idempotency_key)
+    key = _given_or_new(idempotency_key)
+    return HttpRequest("POST", f"{_job(job_id)}/observe", ObserveRunAnswer, as_json(request), key)
 
 
-def observe_power_limit_request(job_id: str, request: ObservePowerLimitRequest) -> HttpRequest[PowerLimitAnswer]:
+def observe_power_limit_request(
+    job_id: str, request: ObservePowerLimitRequest, idempotency_key: str | None = None
+) -> HttpRequest[PowerLimitAnswer]:
     """Return the request of `observe_power_limit`."""
-    return HttpRequest("POST", f"{_job(job_id)}/power/observe", PowerLimitAnswer, as_json(request))
+    key = _given_or_new(idempotency_key)
+    return HttpRequest("POST", f"{_job(job_id)}/power/observe", PowerLimitAnswer, as_json(request), key)
 
 
 def _job(job_id: str) -> str:

@@ -9,12 +9,13 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 from uuid import uuid4
 
 from rheostat.schemas.fields import Body
@@ -26,7 +27,7 @@ _log = logging.getLogger("rheostat")
 DIRECTORY_VARIABLE = "RHEOSTAT_SPOOL_DIR"
 _VERSION = 1
 _MOST_BYTES = 16 * 2**20
-"""Of all files together; the oldest are dropped for new ones."""
+"""Of all files together; the oldest requests are dropped for new ones."""
 
 _FIELDS = ("method", "path", "body", "answer", "idempotency_key")
 _ANSWERS: dict[str, type[Body]] = {
@@ -35,11 +36,27 @@ _ANSWERS: dict[str, type[Body]] = {
 
 
 def spool_directory() -> Path:
-    """Return where requests wait: ``RHEOSTAT_SPOOL_DIR``, else in the user's directory for state (XDG)."""
+    """Return where requests wait: ``RHEOSTAT_SPOOL_DIR``, else in the user's directory for state (XDG).
+
+    A user without a home directory, as in a container, has one for temporary files.
+    """
     if (named := os.environ.get(DIRECTORY_VARIABLE)) is not None:
         return Path(named)
-    state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-    return Path(state) / "rheostat" / "spool"
+    try:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser())
+    except RuntimeError:
+        return _temporary_directory()
+    return state / "rheostat" / "spool"
+
+
+def _temporary_directory() -> Path:
+    nowhere = Path(os.devnull)
+    try:
+        directory = Path(tempfile.gettempdir()) / f"rheostat-spool-{os.geteuid()}"
+        # Another user's would send what that user likes, with our token.
+        return directory if not directory.exists() or directory.stat().st_uid == os.geteuid() else nowhere
+    except OSError:
+        return nowhere
 
 
 class RequestQueue:
@@ -54,8 +71,9 @@ class RequestQueue:
         self._url = url
         self._directory = directory
         self._requests: list[HttpRequest[Body]] = []
-        self._file: IO[str] | None = None
+        self._file: BinaryIO | None = None
         self._path: Path | None = None
+        self._size = 0
         self._failed = False
 
     def __len__(self) -> int:
@@ -66,20 +84,21 @@ class RequestQueue:
         """The request to send next."""
         return self._requests[0] if self._requests else None
 
-    def append(self, request: HttpRequest[Body]) -> None:
-        """Add a request, durably."""
+    def append(self, request: HttpRequest[Body]) -> int:
+        """Add a request, durably; return how many of the oldest were dropped for it."""
         self._requests.append(request)
         if self._failed:
-            return
+            return 0
         try:
-            self._write(request)
+            return self._write(request)
         except OSError as error:
             self._failed = True
             _log.warning("Unsent reports are kept in memory only, and are lost when this process ends: %s", error)
+            return 0
 
-    def adopt(self, left: "SpoolFile", file: IO[str]) -> None:
+    def adopt(self, left: "SpoolFile", file: BinaryIO) -> None:
         """Take over the file of an earlier run; it is open and locked."""
-        self._requests, self._path, self._file = left.requests, left.path, file
+        self._requests, self._path, self._file = list(left.requests), left.path, file
 
     def drop_first(self) -> None:
         """Remove the request that was sent."""
@@ -89,31 +108,68 @@ class RequestQueue:
 
     def close(self) -> None:
         """Leave what is still unsent to later runs."""
-        if self._file is None or self._path is None:
-            return
-        with suppress(OSError):
-            _rewrite(self._path, self._url, self._requests)
-        self._file.close()
-        self._file = None
+        if self._requests and (self._failed or self._file is not None):
+            try:
+                self._rewrite()  # without what was sent; what failed earlier may succeed now
+            except OSError as error:
+                if self._failed:
+                    _log.warning("%d unsent reports are lost: %s", len(self._requests), error)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    def _write(self, request: HttpRequest[Body]) -> None:
+    def _write(self, request: HttpRequest[Body]) -> int:
+        line = _line(request)
         if self._file is None:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _make_room(self._directory)
-            self._path = self._directory / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex}.jsonl"
-            self._file = self._path.open("x", encoding="utf-8")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._file.write(_header(self._url))
-        self._file.write(_line(request))
-        self._file.flush()
+            self._size = len(_header(self._url))
+        room = _make_room(self._directory, self._size + len(line), self._path)
+        dropped = 0
+        while self._size + len(line) > room:
+            half = len(self._requests) // 2
+            if half == 0:
+                raise OSError("the spool is full of the reports of other runs")
+            dropped += half
+            del self._requests[:half]
+            self._size = len(_header(self._url)) + sum(len(_line(left)) for left in self._requests) - len(line)
+        if dropped:
+            _log.warning("The spool is full: the oldest %d unsent reports of this run were dropped.", dropped)
+        if dropped or self._file is None:
+            self._rewrite()
+            return dropped
+        if self._file.write(line) != len(line):
+            self._file.truncate(self._size)
+            raise OSError("the file system is full")
         os.fsync(self._file.fileno())
+        self._size += len(line)
+        return 0
+
+    def _rewrite(self) -> None:
+        """Write all requests into a new file, which takes the place of the old one, and lock it."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path or self._directory / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex}.jsonl"
+        temporary = path.with_suffix(".tmp")
+        content = _header(self._url) + b"".join(map(_line, self._requests))
+        file = temporary.open("wb", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if file.write(content) != len(content):
+                raise OSError("the file system is full")
+            os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            file.close()
+            temporary.unlink(missing_ok=True)
+            raise
+        if self._file is not None:
+            self._file.close()
+        self._file, self._path, self._size = file, path, len(content)
 
     def _remove(self) -> None:
         if self._file is not None and self._path is not None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
             self._file.close()
-            self._file = None
+            self._file, self._size = None, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,82 +180,129 @@ class SpoolFile:
         path: Where it is.
         url: The server that its requests are for.
         requests: Those, in order.
+        unreadable: Its lines that are no requests.
     """
 
     path: Path
     url: str
-    requests: list[HttpRequest[Body]]
+    requests: Sequence[HttpRequest[Body]]
+    unreadable: Sequence[bytes] = ()
 
 
 def spool_files(directory: Path) -> list[SpoolFile]:
     """Return the files of a spool, oldest first, including those of runs that still write to theirs."""
     found = []
     for path in sorted(directory.glob("*.jsonl")):
-        with suppress(OSError, ValueError, LookupError, TypeError):
+        try:
             found.append(_read(path))
+        except (OSError, _OtherVersion) as error:
+            _log.info("%s is not read: %s", path, error)
+        except (ValueError, LookupError, TypeError):
+            with suppress(OSError):
+                _log.warning("Unsent reports cannot be read; they are in %s.", path.replace(_aside(path)))
     return found
+
+
+class _OtherVersion(Exception):
+    """A file that another version of Rheostat has written, and may read."""
 
 
 @contextmanager
 def claimed(left: SpoolFile) -> Iterator[RequestQueue | None]:
-    """Give the requests of a run that has ended, for the length of a block; None while another process has them."""
+    """Give the requests of a run that has ended, for the length of a block; None while another process has them.
+
+    What is unreadable in its file is set aside.
+    """
+    with _locked(left.path) as file:
+        if file is None:
+            yield None
+            return
+        queue = RequestQueue(left.url, left.path.parent)
+        now = _read(left.path)  # it may have grown
+        queue.adopt(now, file)
+        if now.unreadable:
+            _set_aside(now)
+        try:
+            yield queue
+        finally:
+            queue.close()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO | None]:
+    """Open and lock a file; None when its owner lives, or it is gone or somebody else's."""
     try:
-        with left.path.open("r+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-                return
-            if not left.path.exists():  # another process sent it before we had the lock
-                yield None
-                return
-            queue = RequestQueue(left.url, left.path.parent)
-            queue.adopt(_read(left.path), file)
-            try:
-                yield queue
-            finally:
-                queue.close()
-    except FileNotFoundError:
+        file = path.open("r+b", buffering=0)
+    except OSError:
         yield None
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another process may have sent it, or its owner replaced it, before we had the lock.
+            is_current = os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except OSError:
+            is_current = False
+        yield file if is_current else None
 
 
-def _header(url: str) -> str:
-    return json.dumps({"version": _VERSION, "url": url}) + "\n"
+def _header(url: str) -> bytes:
+    return json.dumps({"version": _VERSION, "url": url}).encode() + b"\n"
 
 
-def _line(request: HttpRequest[Body]) -> str:
+def _line(request: HttpRequest[Body]) -> bytes:
     values = (request.method, request.path, request.body, request.answer.__name__, request.idempotency_key)
-    return json.dumps(dict(zip(_FIELDS, values, strict=True))) + "\n"
+    return json.dumps(dict(zip(_FIELDS, values, strict=True))).encode() + b"\n"
 
 
 def _read(path: Path) -> SpoolFile:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    header = json.loads(lines[0])
+    first, *lines = path.read_bytes().split(b"\n")
+    header = json.loads(first)
     if header["version"] != _VERSION:
-        raise ValueError("the file is of another version")
-    requests = []
-    for line in lines[1:]:
-        with suppress(ValueError):  # the last line of a process that was killed while it wrote
-            method, url_path, body, answer, key = (json.loads(line)[name] for name in _FIELDS)
-            requests.append(HttpRequest(method, url_path, _ANSWERS[answer], body, key))
-    return SpoolFile(path, header["url"], requests)
+        raise _OtherVersion("another version wrote it")
+    requests, unreadable = [], []
+    for line in lines[:-1]:  # what follows the last end of a line was cut off with its process
+        try:
+            requests.append(_request(json.loads(line)))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            unreadable.append(line)
+    return SpoolFile(path, str(header["url"]), requests, unreadable)
 
 
-def _rewrite(path: Path, url: str, requests: list[HttpRequest[Body]]) -> None:
-    if not requests:
-        path.unlink(missing_ok=True)
-        return
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(_header(url) + "".join(map(_line, requests)), encoding="utf-8")
-    temporary.replace(path)
+def _request(fields: dict[str, str | None]) -> HttpRequest[Body]:
+    method, url_path, body, answer, key = (fields[name] for name in _FIELDS)
+    texts = (method or "", url_path or "", key or "")
+    if not all(text.isascii() and text.isprintable() for text in texts) or not texts[1].startswith("/v1/"):
+        raise ValueError("it is not a request")
+    (body or "").encode()
+    return HttpRequest(texts[0], texts[1], _ANSWERS[answer or ""], body, key)
 
 
-def _make_room(directory: Path) -> None:
-    """Drop the oldest files while there is too much."""
-    files = sorted(directory.glob("*.jsonl"))
-    total = sum(path.stat().st_size for path in files)
-    while total > _MOST_BYTES and files:
-        oldest = files.pop(0)
-        total -= oldest.stat().st_size
-        oldest.unlink(missing_ok=True)
-        _log.warning("The spool is full: the unsent reports of an old run were dropped (%s).", oldest)
+def _set_aside(left: SpoolFile) -> None:
+    aside = _aside(left.path)
+    with suppress(OSError), aside.open("ab") as file:
+        file.writelines(line + b"\n" for line in left.unreadable)
+    _log.warning("%d unsent reports cannot be read; they are in %s.", len(left.unreadable), aside)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_suffix(".unreadable")
+
+
+def _make_room(directory: Path, wanted_bytes: int, own: Path | None) -> int:
+    """Drop the oldest files of runs that have ended, as far as needed; return how large a run's own may be."""
+    sizes = {}
+    for path in sorted(directory.glob("*.jsonl")):
+        if path != own:
+            with suppress(OSError):
+                sizes[path] = path.stat().st_size
+    room = _MOST_BYTES - sum(sizes.values())
+    for path, size in sizes.items():
+        if room >= wanted_bytes:
+            break
+        with _locked(path) as file:
+            if file is not None:
+                path.unlink(missing_ok=True)
+                room += size
+                _log.warning("The spool is full: the unsent reports of an old run were dropped (%s).", path)
+    return room

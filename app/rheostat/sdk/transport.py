@@ -1,12 +1,16 @@
 """Sends requests over HTTP with a deadline and retries, and turns error answers into errors that say what to do."""
 
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import count
+from math import inf
 from random import SystemRandom
+from threading import Thread
 from time import monotonic, sleep
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx
 from pydantic import ValidationError
@@ -19,6 +23,8 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _LARGEST_ANSWER_BYTES = 64 * 2**20
 _SUCCESS = range(200, 300)
+# Of the time for retries, where nothing listens: a server that restarts is back by then.
+_REFUSED_FRACTION = 0.3
 # What a gateway answers while the server behind it restarts.
 _GATEWAY_STATUSES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
@@ -84,9 +90,11 @@ class Transport:
         """Close the connections."""
         self._http.close()
 
-    def send(self, request: HttpRequest[AnswerT], *, retry: bool = True) -> AnswerT:
-        """Return the answer, parsed; errors as :meth:`fetch`."""
-        content = self.fetch(request, retry=retry)
+    def send(
+        self, request: HttpRequest[AnswerT], *, retry: bool = True, within_seconds: float | None = None
+    ) -> AnswerT:
+        """Return the answer, parsed; arguments and errors as :meth:`fetch`."""
+        content = self.fetch(request, retry=retry, within_seconds=within_seconds)
         try:
             return request.answer.model_validate_json(content, extra="ignore")  # a newer server may send more
         except ValidationError as error:
@@ -95,8 +103,13 @@ class Transport:
                 hint=self._garbage_hint,
             ) from error
 
-    def fetch(self, request: HttpRequest[Body], *, retry: bool = True) -> bytes:
+    def fetch(self, request: HttpRequest[Body], *, retry: bool = True, within_seconds: float | None = None) -> bytes:
         """Return the body of the answer.
+
+        Args:
+            request: The request.
+            retry: Whether to try again what fails for a temporary reason.
+            within_seconds: How long all tries together may take; None: as the settings say.
 
         Raises:
             ServerUnreachable: There was no usable answer within the time for retries.
@@ -110,36 +123,27 @@ class Transport:
             content=request.body,
             headers={"Content-Type": "application/json", **({} if key is None else {"Idempotency-Key": key})},
         )
-        give_up_at = monotonic() + (self._retry_for_seconds if retry else 0.0)
+        began = monotonic()
+        give_up_at = inf if within_seconds is None else began + within_seconds
+        retry_until = began + (self._retry_for_seconds if retry else 0.0)
         for attempt in count():
             try:
-                status, content = self._try(built)
+                left = max(give_up_at - monotonic(), 0.0)
+                status, content = _Try(self._http, built).result(min(self._timeout_seconds, left))
             except httpx.RequestError as error:
                 failure: RheostatError = self._no_answer(built, error)
                 may_pass = True
+                if isinstance(error, httpx.ConnectError):
+                    retry_until = min(retry_until, began + _REFUSED_FRACTION * self._retry_for_seconds)
             else:
                 if status in _SUCCESS:
                     return content
                 failure, may_pass = self._error_answer(built, status, content)
             pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt) * _random.uniform(0.5, 1.0)
-            if not may_pass or monotonic() + pause > give_up_at:
+            if not may_pass or monotonic() + pause > min(retry_until, give_up_at):
                 break
             sleep(pause)
         raise failure
-
-    def _try(self, request: httpx.Request) -> tuple[int, bytes]:
-        """Return status and body, bounded as a whole: httpx's own timeout starts again with every byte."""
-        give_up_at = monotonic() + self._timeout_seconds
-        response = self._http.send(request, stream=True)
-        try:
-            content = bytearray()
-            for chunk in response.iter_bytes():
-                content += chunk
-                if monotonic() > give_up_at or len(content) > _LARGEST_ANSWER_BYTES:
-                    raise httpx.ReadTimeout("the answer takes too long or is too large")
-            return response.status_code, bytes(content)
-        finally:
-            response.close()
 
     def _no_answer(self, request: httpx.Request, error: httpx.RequestError) -> ServerUnreachable:
         return ServerUnreachable(
@@ -166,3 +170,66 @@ class Transport:
             fields=fields,
         )
         return refused, problem.retryable
+
+
+class _Try(Thread):
+    """One try of a request, in a thread, so that its caller can stop waiting at any time.
+
+    httpx's own timeout begins again with every byte that arrives, and it has none for looking up a name.
+    """
+
+    def __init__(self, http: httpx.Client, request: httpx.Request) -> None:
+        super().__init__(name="rheostat-request", daemon=True)
+        self._http = http
+        self._request = request
+        self._opened: list[Any] = []
+        self._answer: tuple[int, bytes] | None = None
+        self._error: Exception | None = None
+
+    def result(self, within_seconds: float) -> tuple[int, bytes]:
+        """Return status and body.
+
+        Raises:
+            httpx.RequestError: There is no answer in time.
+        """
+        self._request.extensions["trace"] = self._note
+        try:
+            self.start()
+        except RuntimeError as error:  # as at the end of the interpreter
+            raise httpx.RequestError(str(error)) from error
+        self.join(within_seconds)
+        if self._error is not None:
+            raise self._error
+        if self._answer is None:
+            self._cut()
+            raise httpx.ReadTimeout(f"no answer within {within_seconds:.3g} s")
+        return self._answer
+
+    def run(self) -> None:
+        try:
+            self._answer = self._fetch()
+        except Exception as error:
+            self._error = error
+
+    def _fetch(self) -> tuple[int, bytes]:
+        response = self._http.send(self._request, stream=True)
+        try:
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > _LARGEST_ANSWER_BYTES:
+                    raise httpx.ReadError("the answer is too large")
+            return response.status_code, bytes(content)
+        finally:
+            response.close()
+
+    def _note(self, event: str, details: Mapping[str, Any]) -> None:
+        """Note the connection that this try opens; httpx calls it."""
+        if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
+            self._opened.append(details["return_value"])
+
+    def _cut(self) -> None:
+        """End the thread: what waits for a socket wakes up when it is shut down."""
+        for stream in self._opened:
+            with suppress(OSError):
+                stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)

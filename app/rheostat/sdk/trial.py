@@ -1,18 +1,22 @@
 """One run of a job, for its trainer: what to train with, and whether to go on."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence, Sized
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
+from time import monotonic_ns
 from types import TracebackType
 from typing import Self, SupportsFloat, TypeVar
 
 from rheostat.errors import ConfigurationError, RheostatError
 from rheostat.schemas.fields import Action
 from rheostat.schemas.server import Gpu, JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
+from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.profiling import Profiler
-from rheostat.sdk.ranks import Ranks, ranks_of_this_run
+from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import NamedGpus, RunGpus, find_run_gpus
 from rheostat.sdk.server import ServerClient
@@ -33,6 +37,8 @@ class TrialOptions:
     max_batch_size: int | None = None
     idempotency_key: str | None = None
     node_agent: NodeAgent | None = None
+    answer_seconds: float = 2.0
+    entry_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class RunningTrial:
     limits stay as they are and the energy is unknown. When the server becomes unreachable later, the run neither stops
     nor waits: its reports are queued on disk and sent when the server is back.
 
-    Under `torch.distributed` every rank enters the block and makes the same calls; rank 0 talks to the server.
+    Under `torch.distributed` every rank enters the block and makes the same calls; rank 0 talks to the server. The
+    block belongs to the process that entered it: in a child, forked or spawned, it has its values, and does nothing.
 
     Attributes:
         batch_size: Global batch size to train with.
@@ -75,15 +82,29 @@ class RunningTrial:
         self.profile_power_limits_watts: tuple[int, ...] = ()
         self.reason = "the default: the server did not answer"
         self.trial_id: str | None = None
-        self._reporter = Reporter(client, job_id, settings, self.batch_size)
+        self._client = client
+        self._settings = settings
+        self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
         self._agent = options.node_agent or NodeAgent()
         self._clock = StepClock()
         self._lease: GpuLease | None = None
         self._has_leases = self._own_meter = self._is_released = False
-        self._released_joules: float | None = None
         self._profiler: Profiler | None = None
+        self._process: int | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the arguments, and what the server answered if the block was entered."""
+        values = {name: getattr(self, name) for name in _VALUES}
+        arguments = self._client, self._job_id, self._settings, self._options
+        return _copy, (arguments, None if self._process is None else values)
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether this process has entered the block, and not one that it is a child or a copy of."""
+        return self._process == os.getpid()
 
     def __enter__(self) -> Self:
+        self._process = os.getpid()
         # One channel for the trainer's calls, one for profiling in the background.
         self._ranks: Ranks = ranks_of_this_run()
         self._profiling_ranks: Ranks = ranks_of_this_run()
@@ -112,7 +133,7 @@ class RunningTrial:
         request = PredictRequest(
             gpu=self._gpus.gpu, node=self._options.node, max_batch_size=self._options.max_batch_size
         )
-        return self._reporter.start(request, self._options.idempotency_key)
+        return self._reporter.start(request, self._options.idempotency_key, self._options.entry_seconds)
 
     def _take(self, trial: Trial) -> None:
         self.trial_id = trial.trial_id
@@ -188,7 +209,7 @@ class RunningTrial:
             steps_per_epoch: Steps of an epoch; None when unknown.
         """
         limits = self.profile_power_limits_watts
-        if self._profiler is not None or self.trial_id is None or not self._has_leases:
+        if not self._is_ours or self._profiler is not None or self.trial_id is None or not self._has_leases:
             return
         if not limits and self.power_limit_watts is None:
             return
@@ -200,7 +221,7 @@ class RunningTrial:
 
     def limit_power(self, power_limit_watts: float) -> bool:
         """Limit this node's GPUs until the block ends; return whether the limit is in force."""
-        if self._lease is None or self._is_released:
+        if self._lease is None or self._is_released or not self._is_ours:
             return False
         try:
             return self._lease.limit(power_limit_watts)
@@ -218,38 +239,55 @@ class RunningTrial:
     ) -> Action:
         """Report an evaluation and return whether to go on.
 
+        The report is sent in the background. It waits for the server's answer, for a bounded time; if there is none,
+        later ones do not wait until the server is back.
+
         Args:
             metric: Value of the target metric. A value that is not finite is reported as unknown, here and below.
             epoch: Epochs done, fractional inside an epoch; by default one more than last time.
             energy_joules: Energy of all GPUs since the run began; by default what the agents measured, if they did.
             time_seconds: Training time since the run began; by default the time since the block was entered.
         """
+        if not self._is_ours:
+            return "continue"
         self._clock.interrupt()
         self._own_meter = energy_joules is not None
-        energy = self.energy_joules() if energy_joules is None else energy_joules
+        energy = self._energy_at(monotonic_ns()) if energy_joules is None else energy_joules
         answer: tuple[Action, int | None] = ("continue", None)
         if self._ranks.rank == 0:
             answer = self._reporter.report(metric, epoch, energy, time_seconds)
         action, limit_watts = self._ranks.broadcast(answer)
-        before, self.power_limit_watts = self.power_limit_watts, limit_watts or self.power_limit_watts
-        is_measuring = self._profiler is not None and self._profiler.is_running
-        if self.power_limit_watts not in (None, before) and not is_measuring:
-            self.limit_power(self.power_limit_watts)
+        if limit_watts is not None:
+            self._take_limit(limit_watts)
         return action
+
+    def _take_limit(self, power_limit_watts: int) -> None:
+        is_new = power_limit_watts != self.power_limit_watts
+        if is_new and not (self._profiler is not None and self._profiler.is_running):
+            if self._lease is not None and self._lease.is_silent:
+                return  # the next report brings it again
+            self.limit_power(power_limit_watts)
+        self.power_limit_watts = power_limit_watts
 
     def energy_joules(self) -> float | None:
         """Return the energy of all nodes since the run began; None when one is unknown. Every rank must call it."""
-        own: float | None = 0.0
-        if self._gpus.leads:
-            own = None if self._lease is None or self._is_released else self._lease.energy_joules()
-            if self._is_released:  # perhaps by another thread since, and the agent measures no more
-                own = self._released_joules
-        total = 0.0
-        for joules in self._ranks.gather(own):
-            if joules is None:
-                return None
-            total += joules
-        return total
+        if not self._is_ours:
+            return None
+        energy = self._energy_at(monotonic_ns())()
+        return None if energy is None else energy.joules
+
+    def _energy_at(self, moment_ns: int) -> Callable[[], Energy | None]:
+        """Return a function that returns the energy of all nodes up to a moment; of one process, it asks the agent."""
+        own = partial(self._own_energy, moment_ns)
+        if self._ranks.size == 1:
+            return own
+        total = total_energy(self._ranks.gather(own()))
+        return lambda: total
+
+    def _own_energy(self, moment_ns: int) -> Energy | None:
+        if not self._gpus.leads:
+            return Energy()
+        return None if self._lease is None else self._lease.energy(moment_ns)
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Report power limits that you measured; return the best limit, or None while it is unknown.
@@ -257,6 +295,8 @@ class RunningTrial:
         Of several ranks, rank 0's figures are reported. What is left to measure is then in
         ``profile_power_limits_watts``.
         """
+        if not self._is_ours:
+            return None
         self.profile_power_limits_watts = ()
         answer = self._ranks.broadcast(self._send_measurements(measurements) if self._ranks.rank == 0 else None)
         if answer is None:
@@ -276,15 +316,13 @@ class RunningTrial:
 
         The energy stays as it is at this moment.
         """
-        if self._is_released:
+        if self._is_released or not self._is_ours:
             return
+        self._is_released = True
         try:
             if self._profiler is not None:
                 self._profiler.close()
         finally:
-            if self._lease is not None:
-                self._released_joules = self._lease.energy_joules()
-            self._is_released = True
             if self._lease is not None:
                 self._lease.close()
 
@@ -294,11 +332,35 @@ class RunningTrial:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if not self._is_ours:
+            return
         try:
-            self.release_gpus()  # first, so that the GPUs are free while the server is called
+            self._quietly(self.release_gpus)  # first, so that the GPUs are free while the server is called
         finally:
             if self._ranks.rank == 0:
-                counts = self._ranks.size == 1 and not self._own_meter
-                self._reporter.close(error, self._released_joules if counts else None)
+                self._quietly(lambda: self._reporter.close(error, self._final_energy()))
             if self._options.node_agent is None:
                 self._agent.close()
+
+    def _final_energy(self) -> Energy | None:
+        is_whole = self._ranks.size == 1 and not self._own_meter
+        return self._own_energy(monotonic_ns()) if is_whole else None
+
+    def _quietly(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # no failure here may disturb training
+            self._reporter.warn_once("The trial was not ended as it should", error)
+
+
+_VALUES = ("batch_size", "learning_rate", "power_limit_watts", "reason", "trial_id")
+
+
+def _copy(
+    arguments: tuple[ServerClient, str, JobSettings, TrialOptions], values: Mapping[str, object] | None
+) -> RunningTrial:
+    """Return the copy of a trial in another process; one whose block was entered has its values, and is nobody's."""
+    trial = RunningTrial(*arguments)
+    if values is not None:
+        vars(trial).update(values, _process=0, _ranks=Alone(), _gpus=RunGpus(arguments[3].gpu, False, (), None))
+    return trial

@@ -1,0 +1,44 @@
+"""How a run ended, by the exception that ended it: one rule for the SDK and for `rheostat run`."""
+
+from collections.abc import Iterator
+
+from rheostat.schemas.fields import Outcome
+
+
+def outcome_of(error: BaseException | None, *, has_reported: bool) -> Outcome:
+    """Return the outcome of a run that its trainer ended.
+
+    A run that came to its own end before the target has failed: its batch size does not get there. An exception, or a
+    command's exit code other than 0, says nothing about the batch size, unless the memory ran out.
+
+    Args:
+        error: What ended the run; None, or ``sys.exit(0)``: it came to its end.
+        has_reported: Whether it has reported an evaluation.
+    """
+    if error is None or came_to_its_end(error):
+        return "failed" if has_reported else "cancelled"
+    return "oom" if any(map(_is_out_of_memory, _with_causes(error))) else "cancelled"
+
+
+def came_to_its_end(error: BaseException | None) -> bool:
+    """Return whether a run ended without an error."""
+    return error is None or (isinstance(error, SystemExit) and error.code in (None, 0))
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, those that it was raised from or while handling, and those of groups."""
+    left, seen = [error], set[int]()
+    while left:
+        if id(one := left.pop()) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        context = None if one.__suppress_context__ else one.__context__
+        left.extend(cause for cause in (one.__cause__, context) if cause is not None)
+        if isinstance(one, BaseExceptionGroup):
+            left.extend(one.exceptions)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return bool(names & {"OutOfMemoryError", "MemoryError"}) or "out of memory" in str(error).lower()
