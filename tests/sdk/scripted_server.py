@@ -60,6 +60,7 @@ class Trouble(Enum):
     RESET = auto()
     HANG = auto()
     DRIBBLE = auto()
+    DRIBBLE_HEADERS = auto()
 
 
 Script = Callable[[Seen], Reply | Trouble]
@@ -107,7 +108,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_zero)
         elif reply == Trouble.HANG:
             self.server.leave.wait()
+        elif reply == Trouble.DRIBBLE:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self._dribble()
         else:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
             self._dribble()
 
     def _send(self, reply: Reply) -> None:
@@ -119,9 +126,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _dribble(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "1000000")
-        self.end_headers()
         with suppress(OSError):
             while not self.server.leave.wait(0.02):
                 self.wfile.write(b" ")

@@ -1,5 +1,10 @@
 import fcntl
 import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -113,12 +118,124 @@ def test_without_a_disk_requests_wait_in_memory_with_one_warning(
     queue.close()
 
 
-@pytest.mark.parametrize("content", ["", "[]\n", '{"version": 99, "url": "x"}\n', "\x00\xff", "{}"])
-def test_an_invalid_file_is_skipped(spool: Path, content: str) -> None:
-    spool.mkdir(exist_ok=True)
-    (spool / "broken.jsonl").write_text(content)
+@pytest.mark.parametrize("content", [b"", b"[]\n", b"\x00\xff", b"{}"])
+def test_an_unreadable_file_is_set_aside(spool: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    (spool / "0.jsonl").write_bytes(content)
     left_behind(spool, 1)
     assert [left.requests for left in spool_files(spool)] == [[request(1)]]
+    assert (spool / "0.unreadable").read_bytes() == content
+    assert "0.unreadable" in caplog.text
+
+
+def test_a_file_of_another_version_stays(spool: Path) -> None:
+    (spool / "0.jsonl").write_text('{"version": 99, "url": "x"}\n')
+    left_behind(spool, 1)
+    assert [left.requests for left in spool_files(spool)] == [[request(1)]]
+    assert (spool / "0.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff\xfe",
+        b"7",
+        b"{}",
+        b'{"method": "POST", "path": "/v1/x", "body": null, "answer": "Unheard", "idempotency_key": null}',
+        b'{"method": "POST", "path": 7, "body": null, "answer": "ObserveAnswer", "idempotency_key": null}',
+        b'{"method": "POST", "path": "/v1/x", "body": 7, "answer": "ObserveAnswer", "idempotency_key": null}',
+        b'{"method": "POST", "path": "/v1/x", "body": null, "answer": "ObserveAnswer", "idempotency_key": "a\\nb"}',
+    ],
+    ids=["no text", "a number", "no fields", "answer", "path", "body", "key"],
+)
+def test_an_unreadable_request_is_set_aside_and_holds_up_no_other(
+    spool: Path, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    left_behind(spool, 1, 2)
+    (path,) = spool.iterdir()
+    header, first, second, _ = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([header, first, line, second, b""]))
+    (left,) = spool_files(spool)
+    assert left.requests == [request(1), request(2)]
+    with claimed(left) as queue:
+        assert queue is not None
+        queue.drop_first()
+    assert [again.requests for again in spool_files(spool)] == [[request(2)]]
+    assert path.with_suffix(".unreadable").read_bytes() == line + b"\n"
+    assert caplog.text.count("cannot be read") == 1
+
+
+def test_the_file_of_a_living_run_is_not_dropped_for_room(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    living = RequestQueue(URL, spool)
+    living.append(request(1))
+    monkeypatch.setattr(spool_module, "_MOST_BYTES", 300)
+    other = RequestQueue(URL, spool)
+    other.append(request(2))
+    assert [left.requests for left in spool_files(spool)] == [[request(1)]]
+    assert len(other) == 1  # in memory
+    living.close()
+
+
+def test_a_run_that_writes_on_drops_its_oldest_requests(
+    spool: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(spool_module, "_MOST_BYTES", 2000)
+    queue = RequestQueue(URL, spool)
+    dropped = 0
+    for number in range(100):
+        dropped += queue.append(request(number))
+        assert sum(path.stat().st_size for path in spool.iterdir()) <= 2000
+    (left,) = spool_files(spool)
+    assert left.requests == [request(number) for number in range(dropped, 100)]
+    assert len(left.requests) >= 5
+    assert "oldest" in caplog.text
+    with claimed(left) as others:
+        assert others is None  # its file is still locked
+    queue.close()
+
+
+def test_a_disk_that_fills_up_raises_nothing_and_loses_nothing_that_was_written(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = RequestQueue(URL, small_disk)
+    queue.append(request(0))
+    filling = small_disk / "filling"
+    with filling.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    for number in range(1, 100):
+        queue.append(request(number))
+    queue.close()
+    (left,) = spool_files(small_disk)
+    assert left.requests[0] == request(0)
+    assert "kept in memory only" in caplog.text
+    assert "unsent reports are lost" in caplog.text
+    filling.unlink()
+
+
+def test_what_did_not_fit_is_written_at_the_end_if_there_is_room_again(small_disk: Path) -> None:
+    queue = RequestQueue(URL, small_disk)
+    filling = small_disk / "filling"
+    with filling.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    queue.append(request(1))
+    filling.unlink()
+    queue.close()
+    assert [left.requests for left in spool_files(small_disk)] == [[request(1)]]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("only root can mount a small file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_only_the_user_can_read_them(tmp_path: Path) -> None:
@@ -144,6 +261,28 @@ def test_the_spool_is_where_the_user_says_or_in_the_state_directory(monkeypatch:
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/user")
     assert spool_directory() == Path("/home/user/.local/state/rheostat/spool")
+
+
+def test_a_user_without_a_home_has_a_directory_for_temporary_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def nobody(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("RHEOSTAT_SPOOL_DIR", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    directory = spool_directory()
+    assert directory.parent == tmp_path
+    queue = RequestQueue(URL, directory)
+    queue.append(request(1))
+    queue.close()
+    assert [left.requests for left in spool_files(directory)] == [[request(1)]]
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    (tmp_path / "rheostat-spool-12345").mkdir()  # made by somebody else
+    RequestQueue(URL, spool_directory()).append(request(2))
+    assert spool_files(spool_directory()) == []
 
 
 def test_the_format_of_version_1_is_read(spool: Path) -> None:

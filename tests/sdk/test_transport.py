@@ -1,4 +1,6 @@
+import pickle
 import re
+from threading import enumerate as threads
 from time import monotonic
 
 import pytest
@@ -6,7 +8,8 @@ import pytest
 from rheostat.errors import ServerRefused, ServerUnreachable
 from rheostat.schemas.server import HeartbeatAnswer, ObserveRequest, PredictRequest
 from rheostat.sdk.client import Client
-from tests.sdk.examples import GPU, JOB, NOW, TRIAL, client, unused_url
+from rheostat.sdk.server import register_job_request
+from tests.sdk.examples import GPU, JOB, NOW, SETTINGS, TRIAL, client, until, unused_url
 from tests.sdk.scripted_server import Reply, ScriptedServer, Trouble, in_turn, problem
 
 
@@ -72,16 +75,39 @@ class TestRetries:
             rheostat.get_job("nightly")
         assert monotonic() - began < at_most_seconds
 
-    @pytest.mark.parametrize("trouble", [Trouble.HANG, Trouble.DRIBBLE])
+    @pytest.mark.parametrize("trouble", [Trouble.HANG, Trouble.DRIBBLE, Trouble.DRIBBLE_HEADERS])
     def test_a_server_that_never_finishes_times_out(self, trouble: Trouble) -> None:
-        began = monotonic()
         with (
             ScriptedServer(in_turn(trouble)) as server,
             client(server, timeout_seconds=0.3, retry_for_seconds=0.3) as rheostat,
-            pytest.raises(ServerUnreachable),
         ):
-            rheostat.get_job("nightly")
-        assert monotonic() - began < 3
+            began = monotonic()
+            with pytest.raises(ServerUnreachable):
+                rheostat.get_job("nightly")
+            assert monotonic() - began < 3
+            until(lambda: not any(thread.name == "rheostat-request" for thread in threads()))
+
+    def test_all_tries_together_are_bounded(self) -> None:
+        with ScriptedServer(in_turn(Trouble.HANG)) as server, client(server, timeout_seconds=0.3) as rheostat:
+            began = monotonic()
+            with pytest.raises(ServerUnreachable):
+                rheostat.send(register_job_request("nightly", SETTINGS), within_seconds=0.5)
+            assert monotonic() - began < 2
+            assert len(server.seen) == 2
+
+    def test_where_nothing_listens_retries_end_early(self) -> None:
+        with Client(unused_url(), retry_for_seconds=5.0) as rheostat:
+            began = monotonic()
+            with pytest.raises(ServerUnreachable):
+                rheostat.get_job("nightly")
+            assert monotonic() - began < 3
+
+
+def test_a_client_can_be_sent_to_another_process() -> None:
+    with ScriptedServer(in_turn(Reply(200, JOB))) as server, Client(server.url, token="secret") as rheostat:
+        with pickle.loads(pickle.dumps(rheostat)) as copied:
+            assert copied.get_job("nightly") == JOB
+        assert server.seen[0].headers["Authorization"] == "Bearer secret"
 
 
 class TestRefusals:

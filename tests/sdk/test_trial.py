@@ -26,6 +26,7 @@ from rheostat.schemas.server import (
 from rheostat.sdk import reporter
 from rheostat.sdk.client import Client
 from rheostat.sdk.trial import RunningTrial
+from tests.sdk.examples import until
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble, problem
 
 SETTINGS = JobSettings(
@@ -134,13 +135,6 @@ def bench() -> Iterator[Bench]:
 def fast_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send a heartbeat every 20 ms."""
     monkeypatch.setattr(reporter, "_LONGEST_HEARTBEAT_SECONDS", 0.02)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up_at = monotonic() + 10
-    while not condition():
-        assert monotonic() < give_up_at
-        sleep(0.01)
 
 
 def warnings_in(log: pytest.LogCaptureFixture) -> list[str]:

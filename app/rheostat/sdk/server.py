@@ -49,7 +49,7 @@ class ServerClient:
     Args:
         base_url: Address of the server; by default ``RHEOSTAT_URL``, else ``http://127.0.0.1:8420``.
         timeout_seconds: How long one try may take.
-        retry_for_seconds: How long to retry; 0 is one try.
+        retry_for_seconds: How long to retry; 0 is one try. Where nothing listens, three tenths of it.
         token: Sent as bearer token; by default ``RHEOSTAT_TOKEN``, else the content of the file that
             ``RHEOSTAT_TOKEN_FILE`` names, else none.
 

@@ -66,7 +66,7 @@ class Transport:
     Args:
         http: The connections; its timeout is the one of each try.
         timeout_seconds: How long one try may take as a whole.
-        retry_for_seconds: How long to retry; 0 is one try.
+        retry_for_seconds: How long to retry; 0 is one try. Where nothing listens, three tenths of it.
         unreachable_hint: What to check when there is no answer.
         garbage_hint: What to check when the answer is not one of ours.
     """
