@@ -20,7 +20,7 @@ class ScriptedAgent(NodeAgent):
     def __init__(self) -> None:
         super().__init__()
         self.now_seconds = 100.0
-        self.counts: dict[str, tuple[str, float | None]] = {gpu: ("counter", 1000.0) for gpu in GPUS}
+        self.counts: dict[str, tuple[str, float | None]] = dict.fromkeys(GPUS, ("counter", 1000.0))
         self.known_from_ns: int | None = None
         self.is_away = False
         self.answers = Event()
@@ -92,7 +92,7 @@ def test_a_count_that_cannot_be_read_is_unknown_and_the_next_has_all(agent: Scri
 def test_a_new_series_goes_on_from_what_was_known(agent: ScriptedAgent, count: EnergyCount) -> None:
     agent.use(10, 50)
     count.note()
-    agent.counts = {gpu: ("power_samples-1", 7.0) for gpu in GPUS}
+    agent.counts = dict.fromkeys(GPUS, ("power_samples-1", 7.0))
     agent.use(4, 0)
     assert agent.at(count) == Energy(100, unknown_seconds=4)
     agent.use(6, 30)

@@ -3,7 +3,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import enumerate as threads
-from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
