@@ -6,7 +6,8 @@ from typing import cast
 import pytest
 
 from rheostat import PowerLimitMeasurement
-from rheostat.launch.limits import EpochLimits, Mark
+from rheostat.errors import RheostatError, ServerRefused, ServerUnreachable
+from rheostat.launch.limits import EpochLimits
 from rheostat.sdk.trial import RunningTrial
 
 
@@ -14,76 +15,153 @@ class FakeTrial:
     """A trial whose server asks for some limits, and then knows the best one.
 
     Attributes:
-        limits_watts: The limits that were set.
+        limits_watts: The limits that were set, "best" or "found" where none is measured.
         measurements: What was reported.
+        problem: Why limits cannot be set; None: they can.
+        cap_watts: Higher limits do not come into force.
+        answers: Whether the server does.
     """
 
     energy_source: str | None = "counter"
+    power_limit_watts: int | None = None
 
-    def __init__(self, wanted_watts: Sequence[int], best_watts: int) -> None:
+    def __init__(self, wanted_watts: Sequence[int], best_watts: int | None) -> None:
         self.profile_power_limits_watts = tuple(wanted_watts)
         self._best_watts = best_watts
-        self.limits_watts: list[int] = []
+        self.limits_watts: list[object] = []
         self.measurements: list[PowerLimitMeasurement] = []
-        self.in_force = True
+        self.problem: RheostatError | None = None
+        self.cap_watts = 1000
+        self.answers = True
+        self._joules = 0.0
 
-    def limit_power(self, watts: int) -> bool:
+    def try_power_limit(self, watts: int) -> bool:
+        if self.problem is not None:
+            raise self.problem
         self.limits_watts.append(watts)
-        return self.in_force
+        return watts <= self.cap_watts
+
+    def settle_power_limit(self, best_watts: int | None) -> None:
+        self.limits_watts.append("found" if best_watts is None else f"best {best_watts}")
+
+    def cheapest_power_limit(self, measurements: Sequence[PowerLimitMeasurement]) -> int:
+        return min(one.power_limit_watts for one in measurements)
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         self.measurements += measurements
-        self.profile_power_limits_watts = self.profile_power_limits_watts[1:]
-        return None if self.profile_power_limits_watts else self._best_watts
+        known = {one.power_limit_watts for one in self.measurements}
+        left = [watts for watts in self.profile_power_limits_watts if watts not in known]
+        self.profile_power_limits_watts = tuple(left) if self.answers else ()
+        if self.answers and not left:
+            self.power_limit_watts = self._best_watts
+        return self.power_limit_watts
 
     def energy_joules(self) -> float:
-        return 100.0 * len(self.limits_watts)
+        self._joules += 100.0
+        return self._joules
 
 
-def limits_of(trial: FakeTrial) -> EpochLimits:
-    return EpochLimits(cast("RunningTrial", trial))
+class Epochs:
+    """A run whose epochs take so long, on a clock of its own."""
+
+    def __init__(self, trial: FakeTrial, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._seconds = 0.0
+        self._epoch = 0
+        monkeypatch.setattr("rheostat.launch.limits.monotonic", lambda: self._seconds)
+        self.limits = EpochLimits(cast("RunningTrial", trial))
+
+    def run(self, count: int = 1, seconds: float = 3.0) -> None:
+        for _ in range(count):
+            self._seconds += seconds
+            self._epoch += 1
+            self.limits.take(self.limits.mark(self._epoch))
 
 
 def test_each_limit_is_measured_over_an_epoch_and_then_the_best_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([10.0, 20.0])
-    monkeypatch.setattr("rheostat.launch.limits.monotonic", lambda: next(times))
     trial = FakeTrial([250, 150], best_watts=150)
-    limits = limits_of(trial)
-    limits.take(Mark(1, 5.0, 0.0))
-    limits.take(Mark(2, 8.0, 600.0))
-    limits.take(Mark(3, 14.0, 1100.0))
+    epochs = Epochs(trial, monkeypatch)
+    epochs.run(2)
+    epochs.run(seconds=4.0)
     assert [(one.power_limit_watts, one.time_seconds, one.steps) for one in trial.measurements] == [
         (250, 3.0, 1.0),
         (150, 4.0, 1.0),
     ]
-    assert trial.limits_watts[-1] == 150
-    assert limits.mark(4) is None
+    assert trial.limits_watts[-1] == "best 150"
+    assert epochs.limits.mark(4) is None
 
 
-def test_an_interval_that_is_too_short_is_extended_to_the_next_epoch() -> None:
+def test_an_interval_that_is_too_short_is_extended_to_the_next_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = FakeTrial([250], best_watts=250)
-    limits = limits_of(trial)
-    for epoch, at_seconds in ((1, 5.0), (2, 5.4), (3, 6.5)):
-        limits.take(Mark(epoch, at_seconds, 100.0 * epoch))
+    epochs = Epochs(trial, monkeypatch)
+    epochs.run(4, seconds=0.4)
     (measurement,) = trial.measurements
-    assert (measurement.steps, measurement.time_seconds) == (2, 1.5)
+    assert measurement.steps == 3
+    assert measurement.time_seconds == pytest.approx(1.2)
 
 
-@pytest.mark.parametrize(("energy_joules", "in_force"), [(None, True), (0.0, True), (600.0, False)])
-def test_measuring_ends_without_energy_or_when_the_limit_is_no_longer_in_force(
-    energy_joules: float | None, in_force: bool
+AWAY = ServerUnreachable("There is no agent socket.")
+FOREIGN = ServerRefused("Another process set it.", status=409, server_code="foreign_power_limit")
+
+
+def test_when_the_agent_was_away_the_run_goes_on_without_the_tried_limit_and_measures_it_later(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trial = FakeTrial([250, 150], best_watts=150)
-    limits = limits_of(trial)
-    limits.take(Mark(1, 5.0, 0.0))
-    trial.in_force = in_force
-    limits.take(Mark(2, 8.0, energy_joules))
+    epochs = Epochs(trial, monkeypatch)
+    epochs.run(2)
+    trial.problem = AWAY
+    epochs.run(2)
+    trial.problem = None
+    epochs.run(2)
+    # Each limit is set once more to check that it was in force.
+    assert trial.limits_watts == [250, 250, 150, "found", "found", 150, 150, "best 150"]
+    assert [one.power_limit_watts for one in trial.measurements] == [250, 150]
+
+
+def test_unknown_energy_is_measured_again_a_few_times_and_then_the_limit_found_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = FakeTrial([250, 150], best_watts=150)
+    monkeypatch.setattr(trial, "energy_joules", lambda: None)
+    epochs = Epochs(trial, monkeypatch)
+    epochs.run(30)
     assert trial.measurements == []
-    assert limits.mark(3) is None
+    assert trial.limits_watts.count(250) == 5
+    assert trial.limits_watts[-1] == "found"
+    assert epochs.limits.mark(31) is None
 
 
-def test_without_an_agent_no_limit_is_set() -> None:
+@pytest.mark.parametrize("known", [None, 200])
+def test_a_foreign_limit_ends_the_measuring(monkeypatch: pytest.MonkeyPatch, known: int | None) -> None:
+    trial = FakeTrial([250, 150], best_watts=150)
+    epochs = Epochs(trial, monkeypatch)
+    trial.power_limit_watts = known
+    trial.problem = FOREIGN
+    epochs.run(2)
+    assert trial.limits_watts == [250, "found" if known is None else "best 200"]
+    assert epochs.limits.mark(3) is None
+
+
+def test_without_the_server_the_limit_found_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = FakeTrial([250, 150], best_watts=150)
+    trial.answers = False
+    epochs = Epochs(trial, monkeypatch)
+    epochs.run(2)
+    assert trial.limits_watts[-1] == "found"
+    assert epochs.limits.mark(3) is None
+
+
+def test_limits_above_a_cap_are_left_out_and_the_best_of_the_others_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = FakeTrial([250, 200, 150], best_watts=None)
+    trial.cap_watts = 220
+    epochs = Epochs(trial, monkeypatch)
+    epochs.run(3)
+    assert [one.power_limit_watts for one in trial.measurements] == [200, 150]
+    assert trial.limits_watts[-1] == "best 150"
+
+
+def test_without_an_agent_no_limit_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = FakeTrial([250], best_watts=250)
     trial.energy_source = None
-    assert limits_of(trial).mark(1) is None
+    assert Epochs(trial, monkeypatch).limits.mark(1) is None
     assert trial.limits_watts == []

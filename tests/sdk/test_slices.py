@@ -1,86 +1,167 @@
 import random
-from itertools import pairwise
+from itertools import count, islice, repeat
+from time import perf_counter
 
 import pytest
 
-from rheostat.sdk.slices import BY_COUNTER, BY_POWER_SAMPLES, MeasuredSteps, SliceRules, find_stretches
-from rheostat.sdk.step_clock import StepEnd, StepRecord
+from rheostat.sdk.rhythm import Rhythm
+from rheostat.sdk.slices import BY_COUNTER, BY_POWER_READINGS, SliceRules, StepSlice
+from rheostat.sdk.step_clock import StepEnd
+from tests.sdk.steps import SECOND, Sliced, accumulated, ends
 
-SECOND = 1_000_000_000
-
-
-def steps(count: int, seconds: float, *, first: int = 1, begin: float = 0.0) -> list[StepEnd]:
-    return [(first + at, int((begin + (at + 1) * seconds) * SECOND)) for at in range(count)]
+ENDLESS = SliceRules(fewest_steps=10**9)
 
 
-def found(ends: list[StepEnd], breaks: tuple[int, ...] = (), limit_set: float = 0.0) -> MeasuredSteps:
-    return find_stretches(StepRecord(ends, list(breaks)), int(limit_set * SECOND), BY_COUNTER)
+def stretches(seconds: list[float], breaks: tuple[int, ...] = (), limit_set: float = 0.0) -> list[tuple[int, int]]:
+    return Sliced(ends(seconds, breaks), ENDLESS, limit_set).stretches
 
 
 def test_steps_before_the_limit_and_while_it_settles_do_not_count() -> None:
-    result = found(steps(30, 0.1), limit_set=1.05)
-    (stretch,) = result.stretches
-    assert (stretch.after_step, stretch.last_step) == (15, 30)
-    assert result.count == 15
-    assert result.intervals_seconds == pytest.approx([0.1] * 15)
+    assert stretches([0.1] * 30, limit_set=1.05) == [(15, 30)]
 
 
 def test_slow_steps_settle_for_three_of_them_and_fast_ones_for_a_time() -> None:
-    assert found(steps(10, 1.0)).stretches[0].after_step == 4
-    assert found(steps(200, 0.01)).stretches[0].after_step == 41
+    assert stretches([1.0] * 10) == [(4, 10)]
+    assert stretches([0.01] * 200) == [(41, 200)]
 
 
-def test_an_evaluation_cuts_a_slice_and_what_follows_settles_again() -> None:
-    ends = [*steps(20, 0.1), *steps(20, 0.1, first=21, begin=30.0)]
-    first, second = found(ends, breaks=(20,)).stretches
-    assert (first.after_step, first.last_step) == (5, 20)
-    assert (second.after_step, second.last_step) == (25, 40)
+def test_a_break_cuts_a_slice_and_what_follows_settles_for_a_quarter_of_the_steps_between_breaks() -> None:
+    assert stretches([0.1] * 20 + [30.0] + [0.1] * 20, breaks=(21,)) == [(5, 20), (25, 41)]
+    assert stretches([0.5] * 8 + [30.0] + [0.5] * 7 + [30.0] + [0.5] * 7, breaks=(9, 17)) == [
+        (5, 8),
+        (10, 16),
+        (18, 24),
+    ]
 
 
 def test_an_unreported_pause_is_detected_by_its_length() -> None:
-    ends = [*steps(20, 0.1), *steps(20, 0.1, first=21, begin=3.0)]
-    assert [stretch.last_step for stretch in found(ends).stretches] == [20, 40]
+    assert stretches([0.1] * 20 + [3.0] + [0.1] * 19) == [(5, 20), (25, 40)]
 
 
 def test_a_missing_step_is_not_a_long_step() -> None:
-    ends = steps(40, 0.1)
-    del ends[19]
-    assert [stretch.last_step for stretch in found(ends).stretches] == [19, 40]
+    steps = [step for step in ends([0.1] * 40) if step.number != 20]
+    assert Sliced(steps, ENDLESS).stretches == [(5, 19), (25, 40)]
 
 
 def test_without_steps_nothing_is_found() -> None:
-    assert found([]).count == 0
-    assert found(steps(2, 0.1)).stretches == ()
+    assert stretches([]) == stretches([0.1, 0.1]) == []
+    assert not Sliced([], BY_COUNTER).slice.is_enough()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "count", "enough"),
-    [(0.1, 11, False), (0.1, 12, True), (0.02, 40, False), (0.02, 55, True), (0.6, 8, False), (0.6, 10, True)],
-)
-def test_a_slice_has_enough_steps_and_enough_time(seconds: float, count: int, enough: bool) -> None:
-    assert BY_COUNTER.is_enough([seconds] * count) is enough
+@pytest.mark.parametrize(("seconds", "steps"), [(0.1, 12), (0.02, 50), (0.6, 10), (2.0, 10)])
+def test_a_slice_has_enough_steps_and_enough_time(seconds: float, steps: int) -> None:
+    sliced = Sliced(ends(repeat(seconds, 1000)), BY_COUNTER)
+    assert sliced.slice.count == pytest.approx(steps, abs=1)
+    assert sliced.mean_seconds == pytest.approx(seconds)
 
 
-def test_averaged_power_takes_longer_than_a_counter() -> None:
-    assert not BY_POWER_SAMPLES.is_enough([0.1] * 20)
-    assert BY_POWER_SAMPLES.is_enough([0.1] * 51)
+def test_power_that_the_driver_averages_takes_longer_than_a_counter() -> None:
+    assert Sliced(ends(repeat(0.1, 1000)), BY_POWER_READINGS).slice.count in (50, 51)
 
 
-def test_steps_that_vary_are_measured_for_longer_up_to_a_limit() -> None:
+def test_steps_that_vary_are_measured_for_longer_and_for_a_bounded_time() -> None:
     noise = random.Random(1)
-    intervals = [0.1 * noise.uniform(0.5, 1.5) for _ in range(1000)]
-    needed = next(count for count in range(10, 1000) if BY_COUNTER.is_enough(intervals[:count]))
-    assert 100 < needed <= 210
-    assert SliceRules(longest_seconds=3.0).is_enough([interval * 3 for interval in intervals[:12]])
+    fast = Sliced(ends(0.01 * noise.gauss(1, 0.2) for _ in count()), BY_COUNTER)
+    assert fast.last * 0.01 == pytest.approx(4.5, abs=2)
+    slow = Sliced(ends(0.2 * noise.gauss(1, 0.2) for _ in count()), BY_COUNTER)
+    assert slow.last * 0.2 < 25
+    assert fast.mean_seconds == pytest.approx(0.01, rel=0.03)
+    assert slow.mean_seconds == pytest.approx(0.2, rel=0.06)
 
 
 def test_steps_recorded_late_need_no_longer_slice() -> None:
     noise = random.Random(1)
-    ends = [0.1 * at + noise.uniform(0, 0.02) for at in range(200)]
-    late = [later - earlier for earlier, later in pairwise(ends)]
-    apart = [0.1 + noise.uniform(-0.02, 0.02) for _ in range(200)]
+    moments = [0.1 * at + noise.uniform(0, 0.02) for at in range(1, 500)]
+    late = Sliced((StepEnd(number, round(at * SECOND)) for number, at in enumerate(moments, 1)), BY_COUNTER)
+    apart = Sliced(ends(0.1 + noise.uniform(-0.02, 0.02) for _ in range(500)), BY_COUNTER)
+    assert late.slice.count < apart.slice.count / 2
 
-    def needed(intervals: list[float]) -> int:
-        return next(count for count in range(10, 200) if BY_COUNTER.is_enough(intervals[:count]))
 
-    assert needed(late) < needed(apart) / 2
+@pytest.mark.parametrize(
+    ("batches", "batch_seconds", "update_seconds"),
+    [
+        (2, 0.1, 0.7),
+        (4, 0.1, 0.25),
+        (8, 0.02, 0.1),
+        (8, 0.05, 0.6),
+        (32, 0.02, 0.27),
+        (64, 0.02, 0.5),
+        (100, 0.01, 0.5),
+    ],
+)
+def test_accumulated_gradients_are_measured_in_whole_updates(
+    batches: int, batch_seconds: float, update_seconds: float
+) -> None:
+    noise, rhythm, at = random.Random(1), Rhythm(), 0.0
+    run = [one * noise.uniform(0.97, 1.03) for one in accumulated(2000, batches, batch_seconds, update_seconds)]
+    steps = ends(run)
+    truth = (batch_seconds * (batches - 1) + update_seconds) / batches
+    measured = []
+    for _ in range(4):
+        sliced = Sliced(steps, BY_COUNTER, at, rhythm)
+        at = sum(run[: sliced.last])
+        measured.append((rhythm.changes, sliced.mean_seconds))
+    assert at < 40
+    # Slices from before the pattern was known are measured again.
+    assert [mean for changes, mean in measured if changes == rhythm.changes] == pytest.approx(
+        [truth] * sum(changes == rhythm.changes for changes, _ in measured), rel=0.02
+    )
+    assert measured[-1][0] == measured[-2][0]
+
+
+def test_an_evaluation_once_in_hundreds_of_steps_is_left_out() -> None:
+    run = ([0.02] * 299 + [1.5]) * 20
+    rhythm = Rhythm()
+    assert Sliced(ends(run), ENDLESS, rhythm=rhythm).mean_seconds == pytest.approx(0.02)
+    assert (rhythm.period, rhythm.changes) == (1, 0)
+
+
+def test_stalls_that_come_often_are_a_part_of_training_and_are_forgotten_when_they_end() -> None:
+    noise, rhythm = random.Random(1), Rhythm()
+    run = [one for _ in range(60) for one in [*[0.02] * noise.randint(5, 15), 0.4]]
+    steps = ends(run + [0.02] * 300 + [0.5] + [0.02] * 300)
+    stalling = Sliced(islice(steps, len(run)), ENDLESS, rhythm=rhythm)
+    assert stalling.mean_seconds == pytest.approx(sum(run) / len(run), rel=0.1)
+    assert Sliced(steps, ENDLESS, sum(run) + 0.001, rhythm).mean_seconds == pytest.approx(0.02, rel=0.01)
+
+
+def test_epochs_of_tenths_of_a_second_are_measured_as_a_whole() -> None:
+    run = [0.07, *[0.02] * 9] * 100
+    rhythm = Rhythm()
+    sliced = Sliced(ends(run, range(11, 1000, 10)), BY_COUNTER, rhythm=rhythm)
+    assert len(sliced.stretches) == 1
+    assert sliced.mean_seconds == pytest.approx(0.025, rel=0.01)
+    assert sum(run[: sliced.last]) < 4
+
+
+def test_short_epochs_between_long_evaluations_are_measured_without_them() -> None:
+    run = [2.0, *[0.02] * 9] * 100
+    sliced = Sliced(ends(run, range(11, 1000, 10)), BY_COUNTER)
+    assert sliced.mean_seconds == pytest.approx(0.02)
+    assert sliced.slice.is_enough()
+
+
+def test_what_can_never_be_measured_is_given_up() -> None:
+    sliced = Sliced(ends(repeat(1.0, 1000), range(1, 1000)), BY_COUNTER)
+    assert sliced.slice.is_hopeless()
+    assert sliced.last == 200
+    assert sliced.stretches == []
+
+
+def test_a_step_is_looked_at_once_however_long_the_slice_is() -> None:
+    steps = list(ends(repeat(0.001, 100_000)))
+    slice_ = StepSlice(ENDLESS, 0, Rhythm())
+
+    def seconds(part: list[StepEnd]) -> float:
+        begin = perf_counter()
+        for step in part:
+            slice_.add(step)
+        slice_.is_enough()
+        return perf_counter() - begin
+
+    early = min(seconds(steps[at : at + 200]) for at in range(0, 5000, 200))
+    for step in steps[5000:90_000]:
+        slice_.add(step)
+    late = min(seconds(steps[at : at + 200]) for at in range(90_000, 95_000, 200))
+    assert late < 3 * early
+    assert len(slice_.stretches) == 1

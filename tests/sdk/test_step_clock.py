@@ -1,6 +1,7 @@
 import platform
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from time import perf_counter
 
@@ -13,42 +14,60 @@ CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocks
 WITHOUT_SYSTEM_CALL = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"}
 
 
-def test_steps_are_counted_always_and_recorded_during_a_recording() -> None:
+def numbers(clock: StepClock) -> list[int]:
+    return [step.number for step in clock.new_steps()]
+
+
+def test_steps_are_read_once_in_order_with_their_times() -> None:
     clock = StepClock()
+    assert clock.new_steps() == []
     clock.step()
-    clock.record()
     clock.step()
+    first, second = clock.new_steps()
+    assert (first.number, second.number) == (1, 2)
+    assert first.end_ns <= second.end_ns == clock.end_ns(2)
     clock.step()
-    record = clock.recorded()
-    assert [number for number, _ in record.ends] == [2, 3]
-    assert record.ends[0][1] <= record.ends[1][1]
-    clock.stop()
-    clock.step()
-    assert clock.steps == 4
-    assert clock.recorded().ends == []
+    assert numbers(clock) == [3]
+    assert clock.end_ns(4) is None
 
 
 def test_a_step_ends_when_the_next_batch_is_requested_and_an_epoch_with_a_break() -> None:
     clock = StepClock()
-    clock.record()
     assert [(batch, clock.steps) for batch in clock.steps_of("abc")] == [("a", 0), ("b", 1), ("c", 2)]
-    assert clock.steps == 3
-    assert clock.recorded().breaks == [3]
+    clock.step()
+    assert [step.after_break for step in clock.new_steps()] == [False, False, False, True]
 
 
-def test_an_interruption_is_recorded_after_the_last_step() -> None:
+def test_an_interruption_belongs_to_the_step_that_follows_it_however_late_that_is_read() -> None:
     clock = StepClock()
-    clock.record()
     clock.step()
     clock.interrupt()
-    assert clock.recorded().breaks == [1]
+    clock.interrupt()
+    assert [step.after_break for step in clock.new_steps()] == [False]
+    assert clock.new_steps() == []
+    clock.step()
+    clock.step()
+    assert [step.after_break for step in clock.new_steps()] == [True, False]
 
 
-@pytest.mark.parametrize("records", [False, True])
-def test_a_step_costs_the_trainer_less_than_five_microseconds(records: bool) -> None:
+def test_a_long_run_needs_no_more_memory_than_a_short_one() -> None:
     clock = StepClock()
-    if records:
-        clock.record()
+    clock.step()
+    tracemalloc.start()
+    for _ in range(300_000):
+        clock.step()
+        clock.interrupt()
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 100_000
+    assert clock.end_ns(2) is None
+    read = clock.new_steps()
+    assert read[-1].number == 300_001
+    assert len(read) < 100_000
+
+
+def test_a_step_costs_the_trainer_less_than_five_microseconds() -> None:
+    clock = StepClock()
     steps = 20_000
 
     def seconds() -> float:
@@ -72,10 +91,8 @@ def test_a_step_makes_no_system_call() -> None:
 import ctypes, os, platform, struct
 from rheostat.sdk.step_clock import StepClock
 clock = StepClock()
-clock.record()
 for _ in range(1000):
     clock.step()
-clock.record()
 # From here on the kernel kills this process at any system call but write and exit_group: seccomp(2), filter mode.
 write, leave = {"x86_64": (1, 231), "aarch64": (64, 94)}[platform.machine()]
 allow, kill = 0x7FFF0000, 0x80000000

@@ -4,11 +4,15 @@ import logging
 from dataclasses import dataclass
 from time import monotonic
 
+from rheostat.errors import RheostatError
 from rheostat.schemas.server import PowerLimitMeasurement
-from rheostat.sdk.slices import BY_COUNTER, BY_POWER_SAMPLES
+from rheostat.sdk.gpu_lease import may_pass
+from rheostat.sdk.slices import BY_COUNTER, BY_POWER_READINGS
 from rheostat.sdk.trial import RunningTrial
 
 _log = logging.getLogger(__name__)
+
+_MOST_INTERRUPTIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,9 @@ class EpochLimits:
     Such an interval includes an evaluation, as every epoch of the command does. The one before the first report
     includes the command's start, and is not used.
 
+    Where that breaks off, the command runs on under the best limit that is known, or the one found. If it may have
+    been by chance, the limit is tried again from the next report on, a few times.
+
     Args:
         trial: The run, entered.
     """
@@ -34,48 +41,83 @@ class EpochLimits:
         self._trial = trial
         self._watts: int | None = None
         self._begun: Mark | None = None
-        rules = BY_COUNTER if trial.energy_source == "counter" else BY_POWER_SAMPLES
+        self._measured: list[PowerLimitMeasurement] = []
+        self._given_up: set[int] = set()
+        self._interruptions = 0
+        rules = BY_COUNTER if trial.energy_source == "counter" else BY_POWER_READINGS
         self._shortest_seconds = rules.shortest_seconds
-        wanted = trial.profile_power_limits_watts
-        self._highest = max(wanted, default=0)
-        if wanted and trial.energy_source is not None:
-            self._train_under(wanted[0])
+        self._wanted: list[int] = []
+        if trial.energy_source is not None and trial.profile_power_limits_watts:
+            self._wanted = list(trial.profile_power_limits_watts)
+            self._try_next()
 
     def mark(self, epoch: float) -> Mark | None:
         """Return where the run is now; None when nothing is measured."""
-        return None if self._watts is None else Mark(epoch, monotonic(), self._trial.energy_joules())
+        return Mark(epoch, monotonic(), self._trial.energy_joules()) if self._wanted else None
 
     def take(self, mark: Mark | None) -> None:
         """Measure from the last mark to this one, and go on to the next limit."""
-        if self._watts is None or mark is None:
+        if mark is None or not self._wanted:
             return
-        if self._begun is None:
+        if self._watts is None:
+            self._try_next()
+            self._begun = self.mark(mark.epoch)
+        elif self._begun is None:
             self._begun = mark
-            return
-        if mark.at_seconds - self._begun.at_seconds < self._shortest_seconds:
-            return
-        # Setting it again checks that the limit was in force to the end.
-        if (found := self._measurement(self._begun, mark, self._watts)) and self._trial.limit_power(self._watts):
-            best = self._trial.measured([found])
-            if wanted := self._trial.profile_power_limits_watts:
-                self._train_under(wanted[0])
-                self._begun = self.mark(mark.epoch)
-                return
-            self._trial.limit_power(self._highest if best is None else best)
-        self._watts = None
+        elif mark.at_seconds - self._begun.at_seconds >= self._shortest_seconds:
+            self._measure(self._watts, self._begun, mark)
+            self._begun = self.mark(mark.epoch)
 
-    def _train_under(self, watts: int) -> None:
-        self._watts = watts if self._trial.limit_power(watts) else None
-
-    @staticmethod
-    def _measurement(begun: Mark, ended: Mark, watts: int) -> PowerLimitMeasurement | None:
+    def _measure(self, watts: int, begun: Mark, ended: Mark) -> None:
         if begun.energy_joules is None or ended.energy_joules is None or ended.energy_joules <= begun.energy_joules:
-            _log.info("Profiling of power limits ends: the energy is unknown.")
-            return None
-        return PowerLimitMeasurement(
+            self._break_off("the energy is unknown.", may_go_on=True)
+            return
+        try:
+            # Setting it again checks that it was in force to the end.
+            stayed = self._trial.try_power_limit(watts)
+        except RheostatError as error:
+            self._break_off(str(error), may_go_on=may_pass(error))
+            return
+        if not stayed:
+            self._break_off(f"{watts} W did not stay in force.", may_go_on=False)
+            return
+        measurement = PowerLimitMeasurement(
             power_limit_watts=watts,
             time_seconds=ended.at_seconds - begun.at_seconds,
             energy_joules=ended.energy_joules - begun.energy_joules,
             steps=ended.epoch - begun.epoch,
             steps_per_epoch=1.0,
         )
+        self._measured.append(measurement)
+        self._trial.measured([measurement])
+        self._wanted = [limit for limit in self._trial.profile_power_limits_watts if limit not in self._given_up]
+        self._try_next()
+
+    def _try_next(self) -> None:
+        """Set the next limit that can be set, or the best one when none is left."""
+        self._watts = None
+        while self._wanted:
+            limit = self._wanted[0]
+            try:
+                if self._trial.try_power_limit(limit):
+                    self._watts = limit
+                    return
+            except RheostatError as error:
+                self._break_off(str(error), may_go_on=may_pass(error))
+                return
+            self._given_up.add(self._wanted.pop(0))
+        best = self._trial.power_limit_watts
+        if best is None and self._trial.profile_power_limits_watts:
+            # The server waits for limits that cannot be set.
+            best = self._trial.cheapest_power_limit(self._measured)
+        self._trial.settle_power_limit(best)
+
+    def _break_off(self, why: str, *, may_go_on: bool) -> None:
+        self._watts = None
+        self._trial.settle_power_limit(self._trial.power_limit_watts)
+        self._interruptions += 1
+        if may_go_on and self._interruptions < _MOST_INTERRUPTIONS:
+            _log.info("Profiling of power limits is interrupted: %s", why)
+        else:
+            self._wanted = []
+            _log.info("Profiling of power limits ends: %s", why)

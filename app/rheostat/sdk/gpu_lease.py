@@ -8,7 +8,7 @@ from threading import Event, Lock, Thread
 from time import monotonic_ns
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas.agent import HEARTBEAT_SECONDS, LeaseRequest
+from rheostat.schemas.agent import HEARTBEAT_SECONDS, AppliedLimits, LeaseRequest
 from rheostat.sdk.gpu_energy import Energy, EnergyCount
 from rheostat.sdk.node_agent import NodeAgent
 
@@ -20,6 +20,11 @@ _ROUNDING_WATTS = 1.0
 _SILENT_PAUSE_SECONDS = 1.0
 # How long to wait until the limits are restored. The agent restores them also when nobody waits for it.
 _END_SECONDS = 2.0
+_LEASE_NOT_FOUND = "lease_not_found"
+_RETRY_SECONDS = 0.5
+
+READ_ONLY_CODES = frozenset({"gpu_read_only", "not_allowed"})
+"""Refusals of a limit that are no surprise: the site or the driver lets nobody change it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,11 @@ def add_up(usages: Iterable[TotalUsage]) -> TotalUsage:
     return total
 
 
+def may_pass(error: RheostatError) -> bool:
+    """Return whether the same request to the agent may succeed later."""
+    return error.server_retryable if isinstance(error, ServerRefused) else error.retryable
+
+
 class GpuLease:
     """A lease of GPUs, renewed by a thread until it is closed.
 
@@ -55,6 +65,7 @@ class GpuLease:
 
     Attributes:
         gpus: Their UUIDs.
+        lease_id: The agent's id of the lease; another one after it had to be renewed.
         has_counters: Whether all of them have an energy counter; else their power is sampled.
 
     Args:
@@ -73,8 +84,9 @@ class GpuLease:
         self._request = LeaseRequest(gpus=self.gpus, job_id=job_id, trial_id=trial_id)
         self._changing = Lock()
         self._limit_watts: float | None = None
+        self._changes = 0
         grant = agent.lease(self._request)
-        self._lease_id = grant.lease_id
+        self.lease_id = grant.lease_id
         self._energy = EnergyCount(agent, self.gpus)
         self.has_counters = self._energy.has_counters
         self._over = Event()
@@ -92,9 +104,16 @@ class GpuLease:
         Raises:
             RheostatError: It is refused, or another process has set another limit since.
         """
-        with self._changing:
-            answer = self._agent.set_power_limit(self._lease_id, power_limit_watts)
-            self._limit_watts = power_limit_watts
+        self._limit_watts = power_limit_watts
+        try:
+            return self.try_limit(power_limit_watts)
+        except ServerRefused:
+            self._limit_watts = None
+            raise
+
+    def try_limit(self, power_limit_watts: float) -> bool:
+        """Set a limit as :meth:`limit` does, but for now only: a lease that had to be renewed begins without it."""
+        answer = self._set(power_limit_watts)
         for gpu in answer.gpus:
             in_force = gpu.applied_watts if gpu.enforced_watts is None else min(gpu.applied_watts, gpu.enforced_watts)
             if abs(in_force - power_limit_watts) > _ROUNDING_WATTS:
@@ -102,6 +121,50 @@ class GpuLease:
                 _log.info("GPU %s has %g W instead of %g W%s", gpu.gpu, in_force, power_limit_watts, why)
                 return False
         return True
+
+    def settle(self, best_watts: float | None) -> None:
+        """Set the best limit; where it is unknown, those that were found before the lease, as its end does.
+
+        Raises:
+            RheostatError: The agent does not answer, or refuses it.
+        """
+        if best_watts is not None:
+            self.limit(best_watts)
+            return
+        self._limit_watts = None
+        found = [gpu.found_watts for gpu in self._agent.gpus() if gpu.gpu in self.gpus and gpu.found_watts is not None]
+        if found:
+            # No limit is raised above the one found, so the highest of them gives each GPU its own.
+            self._set(max(found))
+
+    def settle_until(self, best_watts: float | None, over: Event | None = None) -> None:
+        """Settle as soon as it succeeds; give up when it is over, by default the lease, or another limit was set."""
+        over = over or self._over
+        while not over.is_set():
+            try:
+                self.settle(best_watts)
+            except RheostatError as error:
+                if not may_pass(error):
+                    _log.info("The power limit stays as it is: %s", error)
+                    return
+            else:
+                return
+            changes = self._changes
+            over.wait(_RETRY_SECONDS)
+            if self._changes != changes:
+                return
+
+    def _set(self, power_limit_watts: float) -> AppliedLimits:
+        with self._changing:
+            self._changes += 1
+            try:
+                return self._agent.set_power_limit(self.lease_id, power_limit_watts)
+            except ServerRefused as error:
+                if error.server_code != _LEASE_NOT_FOUND or self._over.is_set():
+                    raise
+            # The agent was started again, and a limit was not yet set.
+            self.lease_id = self._agent.lease(self._request).lease_id
+            return self._agent.set_power_limit(self.lease_id, power_limit_watts)
 
     def usage(self, since_ns: int, until_ns: int) -> TotalUsage:
         """Return what the GPUs used between two moments of :func:`time.monotonic_ns`."""
@@ -128,7 +191,7 @@ class GpuLease:
         if self._changing.acquire(timeout=within_seconds):
             try:
                 with suppress(RheostatError):
-                    self._agent.end_lease(self._lease_id, within_seconds)
+                    self._agent.end_lease(self.lease_id, within_seconds)
             finally:
                 self._changing.release()
 
@@ -137,9 +200,9 @@ class GpuLease:
         while not self._over.wait(_SILENT_PAUSE_SECONDS if self.is_silent else usual):
             try:
                 self._energy.note()
-                self._agent.heartbeat(self._lease_id)
+                self._agent.heartbeat(self.lease_id)
             except ServerRefused as error:
-                if error.server_code == "lease_not_found":
+                if error.server_code == _LEASE_NOT_FOUND:
                     self._renew()
             except Exception as error:  # no failure here may disturb training
                 _log.debug("The heartbeat to the agent failed: %s", error)
@@ -149,6 +212,6 @@ class GpuLease:
         with self._changing, suppress(RheostatError):
             if self._over.is_set():
                 return
-            self._lease_id = self._agent.lease(self._request).lease_id
+            self.lease_id = self._agent.lease(self._request).lease_id
             if self._limit_watts is not None:
-                self._agent.set_power_limit(self._lease_id, self._limit_watts)
+                self._agent.set_power_limit(self.lease_id, self._limit_watts)

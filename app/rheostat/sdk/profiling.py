@@ -3,33 +3,38 @@
 A thread of rank 0 leads: it sends each command to all ranks, sets a limit, waits until enough steps have passed, and
 gathers the time and energy that they took. The other ranks' threads follow its commands, each with its own clock and
 its own GPUs; steps are identified by their number, which is the same on all ranks.
+
+However it ends, the GPUs train on under the best limit that is known, else under the limit found: where that fails,
+because the agent is away or a GPU is lost, it is tried again until the trial ends. The end of the lease does the rest.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from time import monotonic, monotonic_ns, sleep
+from time import monotonic, monotonic_ns
 
-from rheostat.errors import GpuCallFailed, RheostatError
-from rheostat.schemas.server import PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.sdk.gpu_lease import GpuLease, TotalUsage, add_up
+from rheostat.errors import ForeignPowerLimit, GpuCallFailed, GpuUnavailable, RheostatError, ServerRefused
+from rheostat.schemas.server import PowerLimitMeasurement
+from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease, TotalUsage, add_up, may_pass
 from rheostat.sdk.ranks import Ranks
-from rheostat.sdk.slices import BY_COUNTER, BY_POWER_SAMPLES, MeasuredSteps, Stretch, find_stretches
+from rheostat.sdk.rhythm import Rhythm
+from rheostat.sdk.slices import BY_COUNTER, BY_POWER_READINGS, StepSlice, Stretch
 from rheostat.sdk.step_clock import StepClock
+from rheostat.sdk.sweep import MeasuredLimit, SendMeasurements, ServerAway, Sweep
 
 _log = logging.getLogger("rheostat")
 
-_POLL_SECONDS = 0.05
+_SHORTEST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.2, 1.0
 _LAGGARD_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
+_RETRY_SECONDS = 0.5
 _TRIES = 3
-_FEWEST_FOR_A_RECHECK = 3
+_MOST_INTERRUPTIONS = 10
+_IDLE_SECONDS = 600.0
+# A sweep that takes so long, and so many steps, is not worth more of them.
+_LONGEST_SECONDS, _MOST_STEPS = 1800.0, 5000
 _INVALIDATING_REASONS = frozenset({"thermal", "hardware"})
-# A limit so far above the mean draw is not reached by its peaks either; further where throttle reasons are unknown.
-_MARGIN, _MARGIN_REASONS_UNKNOWN = 1.1, 1.25
-
-SendMeasurements = Callable[[Sequence[PowerLimitMeasurement]], PowerLimitAnswer | None]
-"""Reports measurements to the server; None: there is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,34 @@ class _Measure:
 
 
 @dataclass(frozen=True, slots=True)
+class _Settle:
+    """Train on under the best limit, or where it is unknown under the limit found."""
+
+    best_watts: int | None
+
+
+_Command = _SetLimit | _Measure | _Settle
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Why a rank could not execute a command, and whether it is worth trying again."""
+
+    text: str
+    may_pass: bool
+    is_expected: bool = False
+
+    @classmethod
+    def of(cls, error: RheostatError) -> "_Problem":
+        is_expected = isinstance(error, ServerRefused) and error.server_code in READ_ONLY_CODES
+        return cls(str(error), may_pass(error), is_expected)
+
+
+@dataclass(frozen=True, slots=True)
 class _Reply:
     """A rank's reply to a command; a rank without a lease has no GPUs of its own to report."""
 
-    problem: str | None = None
+    problem: _Problem | None = None
     is_cut: bool = False
     has_counters: bool = True
     time_seconds: float = 0.0
@@ -55,20 +84,24 @@ class _Reply:
     usage: TotalUsage = field(default_factory=TotalUsage)
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    measurement: PowerLimitMeasurement
-    watts_per_gpu: float
-    is_capped: bool | None
-
-    def does_not_bind(self, power_limit_watts: int) -> bool:
-        """Return whether a lower limit would change nothing, because the GPUs draw less than it."""
-        margin = {False: _MARGIN, None: _MARGIN_REASONS_UNKNOWN}.get(self.is_capped)
-        return margin is not None and power_limit_watts >= margin * self.watts_per_gpu
-
-
 class _TrialOver(Exception):
     """The trial has ended, so that no more steps follow."""
+
+
+class _Interrupted(Exception):
+    """A limit could not be set or measured for a reason that may pass."""
+
+
+class _Ended(Exception):
+    """There is no point in going on.
+
+    Attributes:
+        level: How loudly to say so.
+    """
+
+    def __init__(self, why: str, level: int = logging.WARNING) -> None:
+        super().__init__(why)
+        self.level = level
 
 
 class Profiler:
@@ -80,6 +113,7 @@ class Profiler:
         ranks: A channel that nothing else uses.
         send: Reports measurements to the server; called on rank 0.
         steps_per_epoch: Steps of an epoch; None when unknown.
+        choose: Chooses among measurements where the server cannot; called on rank 0.
     """
 
     def __init__(
@@ -89,14 +123,22 @@ class Profiler:
         ranks: Ranks,
         send: SendMeasurements,
         steps_per_epoch: int | None,
+        *,
+        choose: Callable[[Sequence[PowerLimitMeasurement]], int | None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._lease = lease
         self._ranks = ranks
         self._send = send
         self._steps_per_epoch = steps_per_epoch
-        self._limit_set_ns = 0
+        self._choose = choose
+        self._rhythm = Rhythm()
         self._rules = BY_COUNTER
+        self._limit_set_ns = 0
+        self._lease_id: str | None = None
+        self._best_watts: int | None = None
+        self._is_settled = True
+        self._give_up_at, self._last_step = 0.0, 0
         self._over = Event()
         self._thread: Thread | None = None
 
@@ -107,6 +149,7 @@ class Profiler:
             power_limit_watts: The best limit where it is known: it is measured once more, at no cost.
             profile_power_limits_watts: Else what to measure, in order.
         """
+        self._best_watts = power_limit_watts
         plan = list(profile_power_limits_watts)
         work = self._follow if self._ranks.rank else lambda: self._lead(power_limit_watts, plan)
         self._thread = Thread(target=self._guarded, args=(work,), name="rheostat-profiler", daemon=True)
@@ -118,107 +161,94 @@ class Profiler:
         return self._thread is not None and self._thread.is_alive()
 
     def close(self) -> None:
-        """Stop measuring."""
+        """Stop measuring; the end of the lease restores the limit found."""
         self._over.set()
         if self._thread is not None:
-            self._thread.join(_LAGGARD_SECONDS)
-        self._clock.stop()
+            self._thread.join(_CLOSE_SECONDS if self._ranks.size == 1 else _LAGGARD_SECONDS)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
+        except _TrialOver:
+            _log.debug("the trial ended while power limits were measured")
         except Exception as error:  # no failure here may disturb training
-            _log.warning("Profiling of power limits ends: %s", error)
-        finally:
-            self._clock.stop()
+            level = error.level if isinstance(error, _Ended) else logging.WARNING
+            _log.log(logging.DEBUG if self._over.is_set() else level, "Profiling of power limits ends: %s", error)
+        if self._lease is not None and not self._is_settled:
+            self._lease.settle_until(self._best_watts, self._over)
 
     def _follow(self) -> None:
-        nothing: _SetLimit | _Measure | None = None
+        nothing: _Command | None = None
         while (command := self._ranks.broadcast(nothing)) is not None:
             self._ranks.gather(self._execute(command))
 
     def _lead(self, known_watts: int | None, plan: list[int]) -> None:
+        self._give_up_at, self._last_step = monotonic() + _LONGEST_SECONDS, self._clock.steps + _MOST_STEPS
+        sweep = Sweep(plan, self._send, self._choose)
+        best = known_watts
         try:
-            if known_watts is not None:
-                self._confirm(known_watts)
-            else:
-                self._sweep(plan)
-        except _TrialOver:
-            _log.debug("the trial ended while power limits were measured")
+            for _ in range(_MOST_INTERRUPTIONS):
+                try:
+                    if known_watts is None:
+                        sweep.run(self._measure)
+                        best = sweep.best
+                    else:
+                        best = self._confirm(known_watts)
+                    self._settle(best)
+                    return
+                except _Interrupted as why:
+                    _log.info("Profiling of power limits is interrupted: %s", why)
+                    self._settle(known_watts)
+            raise _Ended("It was interrupted too often.")
+        except ServerAway:
+            self._settle(sweep.best)
+            raise _Ended("The server does not answer.", logging.INFO) from None
         finally:
             self._ranks.broadcast(None)
 
-    def _confirm(self, known_watts: int) -> None:
-        self._set_best(known_watts)
+    def _confirm(self, known_watts: int) -> int:
         if (measured := self._measure(known_watts)) is None:
-            return
+            return known_watts
         answer = self._send([measured.measurement])
-        if answer is not None and answer.power_limit_watts not in (None, known_watts):
-            self._set_best(answer.power_limit_watts)
+        return known_watts if answer is None or answer.power_limit_watts is None else answer.power_limit_watts
 
-    def _sweep(self, plan: list[int]) -> None:
-        """Measure what the server asks for, from the highest limit down, until it knows the best one."""
-        first: _Slice | None = None
-        slices, given_up = 0, set[int]()
-        best: int | None = None
-        while plan:
-            limit = plan[0]
-            measured = self._measure(limit)
-            if measured is None:
-                given_up.add(limit)
-                plan = plan[1:]
-                continue
-            first, slices = first or measured, slices + 1
-            alike = [lower for lower in plan[1:] if measured.does_not_bind(lower)]
-            answer = self._send(
-                [measured.measurement.model_copy(update={"power_limit_watts": watts}) for watts in [limit, *alike]]
-            )
-            if answer is None:
-                break
-            best = answer.power_limit_watts
-            plan = [watts for watts in answer.profile_power_limits_watts if watts not in given_up]
-        if first is None:
-            return
-        if best is not None and slices >= _FEWEST_FOR_A_RECHECK:
-            best = self._recheck(first.measurement.power_limit_watts, best)
-        self._set_best(first.measurement.power_limit_watts if best is None else best)
+    def _settle(self, best_watts: int | None) -> None:
+        """Train on under the best limit on all ranks, as soon as they can set it."""
+        while problem := self._problem_of(self._tell(_Settle(best_watts))):
+            if not problem.may_pass:
+                raise _Ended(problem.text)
+            if self._over.wait(_RETRY_SECONDS):
+                raise _TrialOver
 
-    def _recheck(self, first_watts: int, best: int) -> int:
-        """Measure the first limit again, now that the GPU is as warm as it was at the others."""
-        measured = self._measure(first_watts)
-        answer = None if measured is None else self._send([measured.measurement])
-        return best if answer is None or answer.power_limit_watts is None else answer.power_limit_watts
-
-    def _set_best(self, watts: int | None) -> None:
-        if watts is not None:
-            self._command(_SetLimit(watts))
-
-    def _measure(self, watts: int) -> _Slice | None:
-        """Measure a limit; None when it cannot be set, or every try was invalid.
+    def _measure(self, watts: int) -> MeasuredLimit | None:
+        """Measure a limit; None when it cannot be set, or every try was slowed down by something else.
 
         Raises:
-            RheostatError: Limits can no longer be set, or the energy is unknown.
+            _Interrupted: It could not be measured for a reason that may pass.
+            _Ended: No limit can be measured any more.
             _TrialOver: The trial ended meanwhile.
         """
-        usage = TotalUsage()
+        why = ""
         for _ in range(_TRIES):
             replies = self._command(_SetLimit(watts))
             if any(reply.is_cut for reply in replies):
                 return None
-            self._rules = BY_COUNTER if all(reply.has_counters for reply in replies) else BY_POWER_SAMPLES
-            steps = self._enough_steps()
-            replies = self._command(_Measure(watts, steps.stretches))
+            self._rules = BY_COUNTER if all(reply.has_counters for reply in replies) else BY_POWER_READINGS
+            steps = self._enough_steps(watts)
+            replies = self._command(_Measure(watts, tuple(steps.stretches)))
             usage = add_up(reply.usage for reply in replies)
             invalid_by = _INVALIDATING_REASONS & (usage.throttle_reasons or frozenset())
             if usage.energy_joules is not None and not invalid_by:
-                return self._slice(watts, steps, replies, usage)
+                return self._measured_limit(watts, steps, replies, usage)
             why = f"{' and '.join(sorted(invalid_by))} slowdown" if invalid_by else "unknown energy"
             _log.info("%d W is measured again: %s", watts, why)
         if usage.energy_joules is None:
-            raise GpuCallFailed("The energy of the GPUs is unknown.")
+            raise _Ended("The energy of the GPUs is unknown.")
         return None
 
-    def _slice(self, watts: int, steps: MeasuredSteps, replies: Sequence[_Reply], usage: TotalUsage) -> _Slice:
+    def _measured_limit(
+        self, watts: int, steps: StepSlice, replies: Sequence[_Reply], usage: TotalUsage
+    ) -> MeasuredLimit:
         time_seconds = max(reply.time_seconds for reply in replies)
         measurement = PowerLimitMeasurement(
             power_limit_watts=watts,
@@ -227,45 +257,87 @@ class Profiler:
             steps=steps.count,
             steps_per_epoch=self._steps_per_epoch,
         )
-        return _Slice(
+        return MeasuredLimit(
             measurement,
             watts_per_gpu=(usage.energy_joules or 0.0) / time_seconds / sum(reply.gpus for reply in replies),
             is_capped=None if usage.throttle_reasons is None else "power_cap" in usage.throttle_reasons,
+            rhythm=self._rhythm.changes,
         )
 
-    def _enough_steps(self) -> MeasuredSteps:
-        while not self._over.wait(_POLL_SECONDS):
-            steps = find_stretches(self._clock.recorded(), self._limit_set_ns, self._rules)
-            if self._rules.is_enough(steps.intervals_seconds):
+    def _enough_steps(self, watts: int) -> StepSlice:
+        """Wait for enough steps to measure a limit by, for a bounded time."""
+        steps = StepSlice(self._rules, self._limit_set_ns, self._rhythm)
+        stepped_at = monotonic()
+        while not self._over.wait(self._poll_seconds()):
+            for step in (new := self._clock.new_steps()):
+                steps.add(step)
+            if steps.is_enough():
                 return steps
+            now = monotonic()
+            stepped_at = now if new else stepped_at
+            if now - stepped_at > _IDLE_SECONDS:
+                raise _Ended(f"No step has ended for {_IDLE_SECONDS / 60:g} minutes.")
+            if steps.is_hopeless():
+                raise _Ended(f"There were too few steps without a break to measure {watts} W by.")
+            if now > self._give_up_at and self._clock.steps > self._last_step:
+                raise _Ended(f"It took more than {_LONGEST_SECONDS / 60:g} minutes.")
         raise _TrialOver
 
-    def _command(self, command: _SetLimit | _Measure) -> list[_Reply]:
+    def _poll_seconds(self) -> float:
+        usual = self._rhythm.usual_seconds or 0.0
+        return min(max(usual, _SHORTEST_POLL_SECONDS), _LONGEST_POLL_SECONDS)
+
+    def _command(self, command: _Command) -> list[_Reply]:
         """Execute a command on every rank.
 
         Raises:
-            RheostatError: One of them failed.
+            _Interrupted: One of them failed, and may not fail again.
+            _Ended: One of them failed for good.
         """
-        self._ranks.broadcast(command)
-        replies = self._ranks.gather(self._execute(command))
-        for reply in replies:
-            if reply.problem is not None:
-                raise GpuCallFailed(reply.problem)
+        replies = self._tell(command)
+        if problem := self._problem_of(replies):
+            if problem.may_pass:
+                raise _Interrupted(problem.text)
+            raise _Ended(problem.text, logging.INFO if problem.is_expected else logging.WARNING)
         return replies
 
-    def _execute(self, command: _SetLimit | _Measure) -> _Reply:
+    def _tell(self, command: _Command) -> list[_Reply]:
+        self._ranks.broadcast(command)
+        return self._ranks.gather(self._execute(command))
+
+    @staticmethod
+    def _problem_of(replies: Sequence[_Reply]) -> _Problem | None:
+        """Return the worst problem of all ranks."""
+        problems = [reply.problem for reply in replies if reply.problem is not None]
+        return min(problems, key=lambda problem: problem.may_pass, default=None)
+
+    def _execute(self, command: _Command) -> _Reply:
         try:
-            if isinstance(command, _SetLimit):
-                return self._set_limit(command.watts)
-            return self._usage(command)
+            match command:
+                case _SetLimit(watts):
+                    return self._set_limit(watts)
+                case _Measure():
+                    return self._usage(command)
+                case _Settle(best_watts):
+                    return self._settle_own(best_watts)
         except RheostatError as error:
-            return _Reply(problem=str(error))
+            return _Reply(problem=_Problem.of(error))
 
     def _set_limit(self, watts: int) -> _Reply:
-        is_cut = self._lease is not None and not self._lease.limit(watts)
+        is_cut = False
+        if self._lease is not None:
+            self._is_settled = False
+            is_cut = not self._lease.try_limit(watts)
+            self._lease_id = self._lease.lease_id
         self._limit_set_ns = monotonic_ns()
-        self._clock.record()
         return _Reply(is_cut=is_cut, has_counters=self._lease is None or self._lease.has_counters)
+
+    def _settle_own(self, best_watts: int | None) -> _Reply:
+        self._best_watts = best_watts
+        if self._lease is not None and not self._is_settled:
+            self._lease.settle(best_watts)
+            self._is_settled = True
+        return _Reply()
 
     def _usage(self, command: _Measure) -> _Reply:
         """Return the time and energy of stretches of steps on this rank; the limit must still be in force."""
@@ -274,16 +346,21 @@ class Profiler:
         if self._lease is None:
             return _Reply(time_seconds=time_seconds)
         usage = add_up(self._lease.usage(since, until) for since, until in windows)
-        if not self._lease.limit(command.watts):
-            raise GpuCallFailed(f"{command.watts} W did not stay in force.")
+        if not self._lease.try_limit(command.watts):
+            raise ForeignPowerLimit(f"{command.watts} W did not stay in force.")
+        if self._lease.lease_id != self._lease_id:
+            raise GpuUnavailable("The agent was away for so long that the lease had to be renewed.")
         return _Reply(time_seconds=time_seconds, gpus=len(self._lease.gpus), usage=usage)
 
     def _windows(self, stretches: Sequence[Stretch]) -> list[tuple[int, int]]:
         """Return when stretches of steps began and ended on this rank, which may be a little behind rank 0."""
         give_up_at = monotonic() + _LAGGARD_SECONDS
-        while monotonic() < give_up_at:
-            ends = dict(self._clock.recorded().ends)
-            if all(stretch.after_step in ends and stretch.last_step in ends for stretch in stretches):
-                return [(ends[stretch.after_step], ends[stretch.last_step]) for stretch in stretches]
-            sleep(_POLL_SECONDS)
-        raise GpuCallFailed("A rank counts other steps than rank 0.")
+        while self._clock.steps < stretches[-1].last_step and monotonic() < give_up_at:
+            self._over.wait(_SHORTEST_POLL_SECONDS)
+        windows = []
+        for stretch in stretches:
+            since, until = self._clock.end_ns(stretch.after_step), self._clock.end_ns(stretch.last_step)
+            if since is None or until is None:
+                raise GpuCallFailed("A rank counts other steps than rank 0.")
+            windows.append((since, until))
+        return windows

@@ -2,19 +2,17 @@
 
 A slice is no longer than its precision needs. After a limit is set, steps settle first: clocks follow a limit within
 some tenths of a second. Then steps are measured until the standard error of their mean is under one percent. What is
-not training, such as an evaluation, cuts a slice into stretches, which are added up; each lies between the ends of two
-steps.
+not training cuts a slice into stretches, which are added up; each lies between the ends of two steps.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from math import sqrt
-from statistics import fmean, median
+from math import inf, sqrt
 
-from rheostat.sdk.step_clock import StepEnd, StepRecord
+from rheostat.sdk.rhythm import Rhythm
+from rheostat.sdk.step_clock import StepEnd
 
 _SECOND = 1_000_000_000
+_FEWEST_PERIODS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +28,30 @@ class SliceRules:
         settle_steps: Steps to settle.
         fewest_settle_steps: Minimum of steps to settle.
         shortest_settle_seconds: Minimum of time to settle.
+        settle_share: After a break, no more than this share of the steps between two breaks settle.
         seconds: Time to measure, unless ``steps`` pass earlier.
         steps: Steps to measure.
         fewest_steps: Minimum of steps to measure.
         shortest_seconds: Minimum of time to measure.
         longest_seconds: Time after which the mean is accepted at any precision.
         standard_error: Largest standard error of the mean step time, relative to it.
+        give_up_seconds: A slice that is not long enough after this time and after ``give_up_steps`` never will be.
+        give_up_steps: See there.
     """
 
     settle_seconds: float = 2.0
     settle_steps: int = 4
     fewest_settle_steps: int = 3
     shortest_settle_seconds: float = 0.4
+    settle_share: float = 0.25
     seconds: float = 5.0
     steps: int = 12
     fewest_steps: int = 10
     shortest_seconds: float = 1.0
     longest_seconds: float = 20.0
     standard_error: float = 0.01
+    give_up_seconds: float = 120.0
+    give_up_steps: int = 200
 
     def has_settled(self, steps: int, seconds: float) -> bool:
         """Return whether the clocks have followed the limit."""
@@ -57,36 +61,21 @@ class SliceRules:
             and (steps >= self.settle_steps or seconds >= self.settle_seconds)
         )
 
-    def is_enough(self, intervals_seconds: Sequence[float]) -> bool:
-        """Return whether the mean of these step times is precise enough."""
-        steps, seconds = len(intervals_seconds), sum(intervals_seconds)
+    def is_enough(self, steps: int, seconds: float, standard_error: float) -> bool:
+        """Return whether the mean of so many steps is precise enough."""
         if steps < self.fewest_steps or seconds < self.shortest_seconds:
             return False
-        if steps < self.steps and seconds < self.seconds:
-            return False
-        return _standard_error(intervals_seconds) < self.standard_error or seconds >= self.longest_seconds
+        if seconds >= self.longest_seconds:
+            return True
+        return standard_error < self.standard_error and (steps >= self.steps or seconds >= self.seconds)
 
-
-def _standard_error(intervals_seconds: Sequence[float]) -> float:
-    """Return the standard error of the mean step time, relative to it.
-
-    A step whose end is recorded late makes the next one look short, which leaves the mean as it is: the correlation of
-    neighbours is subtracted (variance of the mean of a moving average of order one), down to what the edges contribute.
-    """
-    mean, count = fmean(intervals_seconds), len(intervals_seconds)
-    off = [interval - mean for interval in intervals_seconds]
-    variance = sum(one * one for one in off) / (count - 1)
-    neighbours = sum(one * other for one, other in pairwise(off)) / (count - 1)
-    return sqrt(max(variance + 2 * neighbours, variance / count) / count) / mean
+    def should_give_up(self, steps: int, seconds: float) -> bool:
+        """Return whether a slice is hopeless, so many steps and so much time after its limit was set."""
+        return steps >= self.give_up_steps and seconds >= self.give_up_seconds
 
 
 BY_COUNTER = SliceRules()
-BY_POWER_SAMPLES = SliceRules(shortest_settle_seconds=2.0, shortest_seconds=5.0)
-
-# A step that takes so many times the median, and so much longer, contains something other than training.
-_GAP_TIMES = 5.0
-_GAP_SECONDS = 0.2
-_FEWEST_FOR_A_MEDIAN, _MOST_FOR_A_MEDIAN = 3, 25
+BY_POWER_READINGS = SliceRules(shortest_settle_seconds=2.0, shortest_seconds=5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,60 +86,125 @@ class Stretch:
     last_step: int
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredSteps:
-    """The steps of a record that count.
+@dataclass(slots=True)
+class _Mean:
+    """The mean of times, and how precise it is, without keeping them."""
+
+    count: int = 0
+    total: float = 0.0
+    _first: float = 0.0
+    _last: float = 0.0
+    _sum: float = 0.0
+    _squares: float = 0.0
+    _products: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        # Differences to the first one: squares of the times themselves would cancel out badly.
+        if self.count == 0:
+            self._first = seconds
+        off = seconds - self._first
+        self._products += off * self._last
+        self.count, self.total = self.count + 1, self.total + seconds
+        self._sum, self._squares, self._last = self._sum + off, self._squares + off * off, off
+
+    def standard_error(self) -> float:
+        """Return the standard error of the mean, relative to it.
+
+        A step whose end is recorded late makes the next one look short, which leaves the mean as it is: the
+        correlation of neighbours is subtracted (variance of the mean of a moving average of order one), down to what
+        the edges contribute.
+        """
+        count = self.count
+        if count <= 1 or self.total <= 0:
+            return inf
+        mean = self._sum / count
+        variance = max(0.0, self._squares - count * mean * mean) / (count - 1)
+        neighbours = (self._products - mean * (2 * self._sum - self._last) + (count - 1) * mean * mean) / (count - 1)
+        return sqrt(max(variance + 2 * neighbours, variance / count) / count) / (self.total / count)
+
+
+class StepSlice:
+    """The steps by which one limit is measured, as they come.
 
     Attributes:
-        stretches: Where they lie.
-        intervals_seconds: The time of each.
-    """
-
-    stretches: tuple[Stretch, ...]
-    intervals_seconds: tuple[float, ...]
-
-    @property
-    def count(self) -> int:
-        """How many steps count."""
-        return len(self.intervals_seconds)
-
-
-def find_stretches(record: StepRecord, limit_set_ns: int, rules: SliceRules) -> MeasuredSteps:
-    """Return the steps that count: settled ones, without what is not training.
+        stretches: The steps that count.
+        count: How many they are.
 
     Args:
-        record: Steps and breaks.
+        rules: When it has settled and is long enough.
         limit_set_ns: When the limit came into force.
-        rules: When a limit has settled.
+        rhythm: Of the run.
     """
-    stretches, intervals = [], []
-    for run in _runs([end for end in record.ends if end[1] >= limit_set_ns], set(record.breaks)):
-        begun_ns = run[0][1]
-        for settled, (_, end_ns) in enumerate(run):
-            if rules.has_settled(settled, (end_ns - begun_ns) / _SECOND):
-                counting = run[settled:]
-                if len(counting) > 1:
-                    stretches.append(Stretch(counting[0][0], counting[-1][0]))
-                    intervals += [(later[1] - earlier[1]) / _SECOND for earlier, later in pairwise(counting)]
-                break
-    return MeasuredSteps(tuple(stretches), tuple(intervals))
 
+    def __init__(self, rules: SliceRules, limit_set_ns: int, rhythm: Rhythm) -> None:
+        self._rules = rules
+        self._limit_set_ns = limit_set_ns
+        self._rhythm = rhythm
+        self._steps, self._seconds = 0, 0.0
+        self._settled_steps, self._settled_seconds = 0, 0.0
+        self._most_settle_steps: float = inf
+        self._run_steps = self._after_step = 0
+        self._count_from_here()
 
-def _runs(ends: Sequence[StepEnd], breaks: set[int]) -> list[list[StepEnd]]:
-    """Split steps where one is missing, at breaks, and where one took much too long."""
-    runs: list[list[StepEnd]] = []
-    usual: list[float] = []
-    for end in ends:
-        last = runs[-1][-1] if runs else None
-        if last is None or end[0] != last[0] + 1 or last[0] in breaks:
-            runs.append([end])
-            continue
-        seconds = (end[1] - last[1]) / _SECOND
-        if len(usual) >= _FEWEST_FOR_A_MEDIAN:
-            middle = median(usual[-_MOST_FOR_A_MEDIAN:])
-            if seconds > max(_GAP_TIMES * middle, middle + _GAP_SECONDS):
-                runs.append([end])
-                continue
-        usual.append(seconds)
-        runs[-1].append(end)
-    return runs
+    def _count_from_here(self) -> None:
+        self.stretches: list[Stretch] = []
+        self.count = 0
+        self._period = self._rhythm.period
+        self._mean = _Mean()
+        self._part_steps, self._part_seconds = 0, 0.0
+
+    def is_enough(self) -> bool:
+        """Return whether the steps are enough to measure the limit by."""
+        if self._rhythm.is_doubtful:
+            return False
+        has_few_periods = self._period > 1 and self._mean.count < _FEWEST_PERIODS
+        error = inf if has_few_periods else self._mean.standard_error()
+        return self._rules.is_enough(self.count, self._mean.total, error)
+
+    def is_hopeless(self) -> bool:
+        """Return whether it has taken too long."""
+        return self._rules.should_give_up(self._steps, self._seconds)
+
+    def add(self, step: StepEnd) -> None:
+        """Take the next step of the run."""
+        seconds = self._rhythm.follow(step)
+        if step.end_ns < self._limit_set_ns:
+            return
+        if self._rhythm.period != self._period:
+            self._count_from_here()
+        self._steps, self._seconds = self._steps + 1, (step.end_ns - self._limit_set_ns) / _SECOND
+        if seconds is None or self._steps == 1:
+            self._cut()
+            self._after_step = step.number
+            return
+        self._run_steps += 1
+        if self._has_settled():
+            self._measure(step.number, seconds)
+        else:
+            self._settled_steps, self._settled_seconds = self._settled_steps + 1, self._settled_seconds + seconds
+            self._after_step = step.number
+
+    def _has_settled(self) -> bool:
+        return self._settled_steps >= self._most_settle_steps or self._rules.has_settled(
+            self._settled_steps, self._settled_seconds
+        )
+
+    def _cut(self) -> None:
+        """Leave out what is not training; a limit that had not settled goes on to."""
+        if self._has_settled():
+            self._settled_steps, self._settled_seconds = 0, 0.0
+            self._most_settle_steps = int(self._rules.settle_share * self._run_steps)
+        self._run_steps = 0
+        self._part_steps, self._part_seconds = 0, 0.0
+
+    def _measure(self, number: int, seconds: float) -> None:
+        self._part_steps, self._part_seconds = self._part_steps + 1, self._part_seconds + seconds
+        if self._part_steps < self._period:
+            return
+        self._mean.add(self._part_seconds)
+        self.count += self._part_steps
+        self._part_steps, self._part_seconds = 0, 0.0
+        if self.stretches and self.stretches[-1].last_step == self._after_step:
+            self._after_step = self.stretches.pop().after_step
+        self.stretches.append(Stretch(self._after_step, number))
+        self._after_step = number

@@ -1,35 +1,41 @@
 """Records when training steps end: some hundred nanoseconds a step, and no system call."""
 
+from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from time import monotonic_ns
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-StepEnd = tuple[int, int]
-"""The number of a step, counted from 1 over the run, and when it ended, on `time.monotonic_ns`."""
+_RING = 1 << 17
+"""Steps that are remembered, a power of two: a megabyte. At 1 ms a step they are two minutes."""
+_MASK = _RING - 1
+_BREAKS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """The steps since a recording began.
+class StepEnd(NamedTuple):
+    """The end of a step.
 
     Attributes:
-        ends: The steps, in order.
-        breaks: Numbers of the steps that something other than training followed, such as an evaluation.
+        number: Of the step, counted from 1 over the run.
+        end_ns: When it ended, on `time.monotonic_ns`.
+        after_break: Whether something other than training came before it, such as an evaluation.
     """
 
-    ends: list[StepEnd] = field(default_factory=list)
-    breaks: list[int] = field(default_factory=list)
+    number: int
+    end_ns: int
+    after_break: bool = False
 
 
 class StepClock:
-    """Counts steps, and records their ends while a recording is on. One thread steps, another one records."""
+    """Counts steps and remembers when the latest ended. One thread steps, another one reads."""
 
     def __init__(self) -> None:
         self.steps = 0
-        self._record: StepRecord | None = None
+        self._ends = array("q", bytes(8 * _RING))
+        self._breaks: deque[int] = deque(maxlen=_BREAKS)
+        self._read = 0
 
     def steps_of(self, loader: Iterable[T]) -> Iterator[T]:
         """Yield the batches of a loader; a step ends when the next batch is requested."""
@@ -42,26 +48,30 @@ class StepClock:
 
     def step(self) -> None:
         """Record the end of a step."""
-        self.steps += 1
-        record = self._record
-        if record is not None:
-            record.ends.append((self.steps, monotonic_ns()))
+        number = self.steps + 1
+        self._ends[number & _MASK] = monotonic_ns()
+        self.steps = number  # last, so that a reader finds the time of every step that it sees
 
     def interrupt(self) -> None:
         """Record that what follows is not training."""
-        record = self._record
-        if record is not None:
-            record.breaks.append(self.steps)
+        self._breaks.append(self.steps)
 
-    def record(self) -> None:
-        """Begin a recording; an earlier one is dropped."""
-        self._record = StepRecord()
+    def new_steps(self) -> list[StepEnd]:
+        """Return the steps since the last call, without any that are no longer remembered."""
+        last = self.steps
+        breaks = self._take_breaks(last)
+        numbers = range(max(self._read + 1, last - _RING // 2), last + 1)
+        self._read = last
+        return [StepEnd(number, self._ends[number & _MASK], number - 1 in breaks) for number in numbers]
 
-    def stop(self) -> None:
-        """Stop recording."""
-        self._record = None
+    def end_ns(self, number: int) -> int | None:
+        """Return when a step ended; None when it has not ended, or is no longer remembered."""
+        end_ns = self._ends[number & _MASK]
+        return end_ns if self.steps - _RING // 2 <= number <= self.steps else None
 
-    def recorded(self) -> StepRecord:
-        """Return a copy of the recording up to now."""
-        record = self._record
-        return StepRecord() if record is None else StepRecord(record.ends[:], record.breaks[:])
+    def _take_breaks(self, last: int) -> set[int]:
+        """Return the steps before ``last`` after which training was interrupted, once each."""
+        breaks = set()
+        while self._breaks and self._breaks[0] < last:
+            breaks.add(self._breaks.popleft())
+        return breaks

@@ -5,15 +5,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
+from threading import Thread
 from time import monotonic_ns
 from types import TracebackType
 from typing import Self, SupportsFloat, TypeVar
 
-from rheostat.errors import ConfigurationError, RheostatError
+from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
 from rheostat.schemas.fields import Action
 from rheostat.schemas.server import Gpu, JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
 from rheostat.sdk.gpu_energy import Energy, total_energy
-from rheostat.sdk.gpu_lease import GpuLease
+from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
@@ -21,6 +22,7 @@ from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import NamedGpus, RunGpus, find_run_gpus
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
+from rheostat.sdk.sweep import cheapest_limit
 
 T = TypeVar("T")
 
@@ -75,6 +77,7 @@ class RunningTrial:
 
     def __init__(self, client: ServerClient, job_id: str, settings: JobSettings, options: TrialOptions) -> None:
         self._job_id = job_id
+        self._settings = settings
         self._options = options
         self.batch_size = settings.default_batch_size_within(options.max_batch_size)
         self.learning_rate = settings.learning_rate_for(self.batch_size)
@@ -83,7 +86,6 @@ class RunningTrial:
         self.reason = "the default: the server did not answer"
         self.trial_id: str | None = None
         self._client = client
-        self._settings = settings
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
         self._agent = options.node_agent or NodeAgent()
         self._clock = StepClock()
@@ -215,7 +217,12 @@ class RunningTrial:
             return
         self.profile_power_limits_watts = ()
         self._profiler = Profiler(
-            self._clock, self._lease, self._profiling_ranks, self._send_measurements, steps_per_epoch
+            self._clock,
+            self._lease,
+            self._profiling_ranks,
+            self._send_measurements,
+            steps_per_epoch,
+            choose=self.cheapest_power_limit,
         )
         self._profiler.start(self.power_limit_watts, limits)
 
@@ -226,8 +233,35 @@ class RunningTrial:
         try:
             return self._lease.limit(power_limit_watts)
         except RheostatError as error:
-            self._reporter.warn_once("Training goes on without the power limit", error)
+            if isinstance(error, ServerRefused) and error.server_code in READ_ONLY_CODES:
+                _log.info("Power limits stay as they are: %s", error)
+            else:
+                self._reporter.warn_once("Training goes on without the power limit", error)
             return False
+
+    def try_power_limit(self, power_limit_watts: int) -> bool:
+        """Limit this node's GPUs as :meth:`limit_power` does, to measure the limit; :meth:`settle_power_limit` ends it.
+
+        Raises:
+            RheostatError: It cannot be set.
+        """
+        return self._lease is not None and self._lease.try_limit(power_limit_watts)
+
+    def settle_power_limit(self, best_watts: int | None) -> None:
+        """Train on under the best limit, or where it is unknown under the one found, as soon as the agent answers."""
+        if self._lease is None:
+            return
+        try:
+            self._lease.settle(best_watts)
+        except RheostatError as error:
+            _log.info("The power limit stays as it is for now: %s", error)
+            name = "rheostat-power-limit"
+            Thread(target=self._lease.settle_until, args=(best_watts,), name=name, daemon=True).start()
+
+    def cheapest_power_limit(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
+        """Return the best of some limits by this job's settings; None: it is unknown."""
+        gpu = self._gpus.gpu
+        return None if gpu is None else cheapest_limit(measurements, self._settings, gpu)
 
     def report(
         self,
