@@ -143,6 +143,32 @@ def test_a_data_module_gets_its_batch_size_by_its_hyperparameters(trainer: Calla
     assert data.hparams["batch_size"] == 64
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_a_checkpoint_does_not_bring_its_learning_rate(
+    trainer: Callable[..., Trainer], tmp_path: Path, factor: float
+) -> None:
+    class Decaying(Model):
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, factor)]
+
+    before = Decaying()
+    before.batch_size, before.lr = 64, 0.8
+    run = Trainer(
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        max_epochs=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+    )
+    run.fit(before)
+    run.save_checkpoint(tmp_path / "checkpoint.ckpt")
+    again = trainer(max_epochs=2)
+    again.fit(Decaying(), ckpt_path=tmp_path / "checkpoint.ckpt")
+    assert [group["lr"] for group in again.optimizers[0].param_groups] == [pytest.approx(0.1 * factor**2)]
+
+
 @pytest.mark.parametrize(
     ("error", "state"),
     [(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB."), "oom"), (ValueError("a bug"), "cancelled")],

@@ -143,6 +143,65 @@ class TestTraining:
             trainer(args, RheostatCallback(trial, "eval_hard_accuracy"), evaluate_on=sets).train()
         assert client.list_trials(job_id).trials[0].epochs == 2
 
+    def test_a_second_training_in_the_trial_is_supervised_and_its_epochs_are_further_ones(
+        self, client: Client, job_id: str, arguments: Callable[..., TrainingArguments]
+    ) -> None:
+        args, long = arguments(num_train_epochs=2), SETTINGS.model_copy(update={"max_epochs": 60, "beta_knob": None})
+        with client.trial(job_id, long, GPU) as trial:
+            set_arguments(args, trial)
+            args.learning_rate, callback = 0.0, RheostatCallback(trial, "eval_accuracy")
+            trainer(args, callback).train()
+            trainer(args, callback).train()
+            assert client.get_trial(str(trial.trial_id)).epochs == 4
+            args.num_train_epochs, args.learning_rate = 20, 0.005
+            trainer(args, callback).train()
+        (detail,) = client.list_trials(job_id).trials
+        assert detail.state == "converged"
+        assert detail.epochs is not None
+        assert 4 < detail.epochs < 24
+
+    @pytest.mark.parametrize("changes", [{"eval_strategy": "no"}, {"eval_delay": 100}])
+    def test_a_training_without_evaluations_is_warned_of_once(
+        self,
+        trial: RunningTrial,
+        arguments: Callable[..., TrainingArguments],
+        caplog: pytest.LogCaptureFixture,
+        changes: dict[str, Any],
+    ) -> None:
+        args = arguments(num_train_epochs=1, **changes)
+        set_arguments(args, trial)
+        run = trainer(args, RheostatCallback(trial, "eval_accuracy"))
+        run.train()
+        run.train()
+        assert caplog.text.count("eval_strategy='epoch'") == 1
+
+    @pytest.mark.parametrize("own_optimizer", [False, True])
+    def test_a_checkpoint_does_not_bring_its_learning_rate(
+        self, trial: RunningTrial, arguments: Callable[..., TrainingArguments], tmp_path: Path, *, own_optimizer: bool
+    ) -> None:
+        def make(rate: float, epochs: int, *callbacks: TrainerCallback) -> Trainer:
+            constant = {"lr_scheduler_type": "constant", "save_strategy": "epoch", "num_train_epochs": epochs}
+            args = arguments(per_device_train_batch_size=32, learning_rate=rate, **constant)
+            run = trainer(args, *callbacks)
+            if own_optimizer:
+                halves = [{"params": [one], "lr": rate * (1 + (i > 0))} for i, one in enumerate(run.model.parameters())]
+                run = Trainer(
+                    run.model,
+                    args,
+                    train_dataset=samples(256),
+                    eval_dataset=samples(64),
+                    compute_metrics=accuracy,
+                    callbacks=list(callbacks),
+                    optimizers=(torch.optim.SGD(halves), None),
+                )
+            return run
+
+        make(0.5, 1).train()
+        run = make(0.005, 2, RheostatCallback(trial, "eval_accuracy"))
+        run.train(resume_from_checkpoint=True)
+        rates = {group["lr"] for group in run.optimizer.param_groups}
+        assert rates == ({0.005, 0.01} if own_optimizer else {0.005})
+
     def test_a_metric_of_another_name_is_an_error_after_the_first_epoch(
         self, client: Client, job_id: str, arguments: Callable[..., TrainingArguments]
     ) -> None:

@@ -12,7 +12,7 @@ from rheostat.cli.admin import DatabaseUrl, open_from_settings
 from rheostat.cli.agent import agent
 from rheostat.demo.command import demo
 from rheostat.errors import RheostatError, Unavailable
-from rheostat.launch.command import run
+from rheostat.launch.command import measure, run
 from rheostat.replay.command import replay
 
 NamespaceOption = Annotated[
@@ -50,6 +50,7 @@ app.command()(replay)
 app.command()(demo)
 # Options after the name of the user's command belong to that command.
 app.command(context_settings={"allow_interspersed_args": False})(run)
+app.command(context_settings={"allow_interspersed_args": False})(measure)
 
 _EXTRAS = {
     "serve": "server",

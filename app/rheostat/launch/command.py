@@ -1,17 +1,29 @@
-"""The command ``rheostat run``. It imports what it needs when it runs, so that the command line starts at once."""
+"""The commands ``rheostat run`` and ``rheostat measure``. They import lazily, so that the command line starts fast."""
 
 # ruff: noqa: PLC0415
 
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rheostat.sdk.run_gpus import NamedGpus
 
 REFUSED = 125
 """Exit code when nothing was run, as of `env` and `timeout`."""
 
+Arguments = Annotated[list[str], typer.Argument(help="The command with its arguments.", show_default=False)]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        help="Numbers or UUIDs of the GPUs. (Default: RHEOSTAT_GPUS, else CUDA_VISIBLE_DEVICES, else the first.)",
+        show_default=False,
+        rich_help_panel="Hardware",
+    ),
+]
 _setting = partial(typer.Option, show_default=False, rich_help_panel="Settings of the job")
 _metric = partial(typer.Option, rich_help_panel="Where to read the metric")
 _hardware = partial(typer.Option, rich_help_panel="Hardware")
@@ -28,7 +40,7 @@ class Scaling(StrEnum):
 
 def run(
     *,
-    command: Annotated[list[str], typer.Argument(help="The command with its arguments.", show_default=False)],
+    command: Arguments,
     job: Annotated[str, typer.Option(help="Name of the job, the same in every run.", show_default=False)],
     config: Annotated[Path | None, _setting(help="TOML file with these settings.")] = None,
     batch_sizes: Annotated[str | None, _setting(help="Batch sizes that may be tried: 32,64,128.")] = None,
@@ -65,13 +77,7 @@ def run(
         _metric(help="JSON lines or CSV with the metric under its name, and optionally epoch.", show_default=False),
     ] = None,
     first_epoch: Annotated[float, _metric(help="The number of the command's first epoch.")] = 1,
-    gpus: Annotated[
-        str | None,
-        _hardware(
-            help="Numbers or UUIDs of the GPUs. (Default: RHEOSTAT_GPUS, else CUDA_VISIBLE_DEVICES, else the first.)",
-            show_default=False,
-        ),
-    ] = None,
+    gpus: Gpus = None,
     gpu: Annotated[
         str | None,
         _hardware(
@@ -139,15 +145,62 @@ def run(
                 job,
                 settings,
                 described,
-                gpus="visible" if gpus is None else gpus.split(","),
+                gpus=_named(gpus),
                 max_batch_size=max_batch_size,
                 idempotency_key=key,
             )
             code = run_trial(trial, job, settings, plan)
     except RheostatError as error:
-        typer.secho(f"rheostat: {error}", fg="red", err=True)
-        raise typer.Exit(REFUSED) from None
+        raise _refused(str(error), REFUSED) from None
     raise typer.Exit(code)
+
+
+def measure(
+    *,
+    command: Arguments,
+    gpus: Gpus = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Write one line of JSON, after the command's output to stdout.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the result to this file instead.", show_default=False)
+    ] = None,
+) -> None:
+    """Run any command and tell its time and the energy of each GPU; no server, no job, and no limit is set.
+
+    The energy comes from the node's agent; without one it is unknown, and the reason is told.
+    """
+    from rheostat.errors import RheostatError
+    from rheostat.launch.measure import as_json, summary
+    from rheostat.launch.measure import measure as measure_command
+    from rheostat.launch.supervisor import NOT_EXECUTABLE, NOT_FOUND
+    from rheostat.sdk.node_agent import NodeAgent
+
+    try:
+        # Opened first: what cannot be written must not be found out after hours.
+        file = None if output is None else output.open("w")
+    except OSError as error:
+        raise _refused(f"{output} cannot be written: {error.strerror}.", REFUSED) from None
+    try:
+        with NodeAgent() as agent:
+            result = measure_command(command, _named(gpus), agent)
+    except RheostatError as error:
+        raise _refused(str(error), REFUSED) from None
+    except OSError as error:
+        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        raise _refused(f"{command[0]} cannot be run: {error.strerror}.", code) from None
+    text = as_json(result) if json else "\n".join(f"rheostat: {line}" for line in summary(result))
+    typer.echo(text, file, err=not json)
+    raise typer.Exit(result.exit_code)
+
+
+def _refused(why: str, code: int) -> typer.Exit:
+    typer.secho(f"rheostat: {why}", fg="red", err=True)
+    return typer.Exit(code)
+
+
+def _named(gpus: str | None) -> "NamedGpus":
+    return "visible" if gpus is None else gpus.split(",")
 
 
 def _log_to_stderr(*, quiet: bool) -> None:

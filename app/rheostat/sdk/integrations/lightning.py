@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.parsing import lightning_hasattr, lightning_set
 
 from rheostat.errors import ConfigurationError
 from rheostat.sdk.integrations.batches import equal_split
-from rheostat.sdk.integrations.pytorch import check_loader
+from rheostat.sdk.integrations.pytorch import check_loader, initial_learning_rates, restore_learning_rates
 from rheostat.sdk.trial import RunningTrial
 
 
@@ -31,6 +31,7 @@ class RheostatCallback(Callback):
         self._metric = metric
         self._open = ExitStack()
         self._has_begun = self._is_over = False
+        self._learning_rates: list[list[float]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin the trial: `torch.distributed` is initialised by now, and loaders and optimizers are not made yet."""
@@ -45,8 +46,17 @@ class RheostatCallback(Callback):
         if trial.learning_rate is not None:
             _set(pl_module, ("learning_rate", "lr"), trial.learning_rate)
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember the learning rates before a checkpoint replaces them."""
+        self._learning_rates = [initial_learning_rates(optimizer) for optimizer in trainer.optimizers]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that the loader has the trial's batch size."""
+        """Check that the loader has the trial's batch size, and set the trial's learning rate if it was replaced."""
+        if trainer.ckpt_path is not None and self._trial.learning_rate is not None:
+            schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+            for optimizer, rates in zip(trainer.optimizers, self._learning_rates, strict=True):
+                its_own = [scheduler for scheduler in schedulers if scheduler.optimizer is optimizer]
+                restore_learning_rates(optimizer, its_own, rates)
         check_loader(self._trial, trainer.train_dataloader, accumulation_steps=trainer.accumulate_grad_batches)
         batches = trainer.num_training_batches
         self._trial.begin_profiling(int(batches) if isfinite(batches) else None)

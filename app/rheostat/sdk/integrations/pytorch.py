@@ -1,6 +1,7 @@
 """For training loops in plain PyTorch: the trial's batches and learning rate, on any number of processes."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle, islice
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 from rheostat.errors import ConfigurationError
 from rheostat.sdk.integrations.batches import share
 from rheostat.sdk.trial import RunningTrial
+
+_log = logging.getLogger("rheostat")
 
 
 class GlobalBatches(Sampler[list[int]]):
@@ -121,6 +124,42 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float | None) -> None
         raise ConfigurationError("The optimizer's own learning rate is 0: parameter groups have no ratio to it.")
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] * (learning_rate / base)
+
+
+def initial_learning_rates(optimizer: Any) -> list[float]:
+    """Return the learning rate of each parameter group, as it was before any scheduler changed it."""
+    return [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+
+
+def restore_learning_rates(optimizer: Any, schedulers: Iterable[Any], initial: Sequence[float]) -> None:
+    """Set the initial learning rates again that the state of a checkpoint has replaced.
+
+    The schedulers go on from where they were, scaled to these rates.
+
+    Args:
+        optimizer: With the state of the checkpoint.
+        schedulers: Its schedulers, with theirs.
+        initial: One rate for each parameter group.
+    """
+    loaded = initial_learning_rates(optimizer)
+    ratios = [new / old if old else 1.0 for new, old in zip(initial, loaded, strict=True)]
+    if all(ratio == 1.0 for ratio in ratios):
+        return
+    _log.info("The learning rates of the checkpoint, %s, are replaced with the trial's, %s.", loaded, list(initial))
+    for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
+        for name in ("lr", "initial_lr", "max_lr", "min_lr"):
+            if name in group:
+                group[name] = group[name] * ratio
+    for scheduler in schedulers:
+        _scale(scheduler, ratios)
+
+
+def _scale(scheduler: Any, ratios: Sequence[float]) -> None:
+    for name in ("base_lrs", "max_lrs", "_last_lr"):
+        if (rates := getattr(scheduler, name, None)) is not None:
+            setattr(scheduler, name, [rate * ratio for rate, ratio in zip(rates, ratios, strict=True)])
+    for one in getattr(scheduler, "_schedulers", ()):  # of a chain or a sequence
+        _scale(one, ratios)
 
 
 def check_loader(trial: RunningTrial, loader: Any, *, accumulation_steps: int = 1) -> None:

@@ -1,5 +1,6 @@
 """For the Hugging Face `Trainer`: sets its arguments from the trial, and reports its evaluations by a callback."""
 
+import logging
 from collections.abc import Sized
 from math import ceil
 from typing import Any
@@ -8,7 +9,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rheostat.errors import ConfigurationError
 from rheostat.sdk.integrations.batches import equal_split
+from rheostat.sdk.integrations.pytorch import initial_learning_rates, restore_learning_rates
 from rheostat.sdk.trial import RunningTrial
+
+_log = logging.getLogger("rheostat")
 
 
 def set_arguments(
@@ -48,7 +52,7 @@ class RheostatCallback(TrainerCallback):
     """Reports evaluations, measures power limits between steps, and ends the training when the answer is "stop".
 
     Callbacks do not see exceptions, so the trial's block goes around `Trainer.train`. Evaluations before and after the
-    training are not reported.
+    training are not reported. When `Trainer.train` is called again in the same trial, its epochs are further ones.
 
     Args:
         trial: The running trial.
@@ -58,19 +62,32 @@ class RheostatCallback(TrainerCallback):
     def __init__(self, trial: RunningTrial, metric: str) -> None:
         self._trial = trial
         self._metric = metric
-        self._is_training = self._has_reported = False
+        self._is_training = self._has_reported = self._has_warned = False
         self._seen: set[str] = set()
+        self._epochs_before = self._epochs = 0.0
+        self._learning_rates: list[float] | None = None
+
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Remember the learning rates of an optimizer of the user's own."""
+        if (optimizer := kwargs.get("optimizer")) is not None:
+            self._learning_rates = initial_learning_rates(optimizer)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Check that the trainer has the trial's batch size."""
+        """Check that the trainer has the trial's batch size and learning rate, and will evaluate."""
         total = args.per_device_train_batch_size * _devices(args) * args.gradient_accumulation_steps
         if total != self._trial.batch_size:
             raise ConfigurationError(
                 f"The trainer's global batch size is {total}; the trial's is {self._trial.batch_size}.",
                 hint="Call rheostat.sdk.integrations.transformers.set_arguments before you make the Trainer.",
             )
+        if state.global_step > 0 and self._trial.learning_rate is not None:
+            self._replace_learning_rates(kwargs["optimizer"], kwargs["lr_scheduler"])
+        if args.eval_strategy == "no":
+            self._warn_of_no_evaluation(state)
+        if state.global_step == 0 or self._epochs:
+            self._epochs_before = self._epochs - (state.epoch or 0.0)
         loader = kwargs.get("train_dataloader")
         steps = ceil(len(loader) / args.gradient_accumulation_steps) if isinstance(loader, Sized) else None
         self._is_training = True
@@ -79,6 +96,7 @@ class RheostatCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Record the end of an optimizer step."""
         self._trial.step()
+        self._epochs = self._epochs_before + (state.epoch or 0.0)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Report the metric, and stop if that is the answer."""
@@ -91,7 +109,7 @@ class RheostatCallback(TrainerCallback):
         if self._metric not in metrics:
             return
         self._has_reported = True
-        if self._trial.report(metrics[self._metric], epoch=state.epoch) == "stop":
+        if self._trial.report(metrics[self._metric], epoch=self._epochs) == "stop":
             self._is_training = False
             control.should_training_stop = True
 
@@ -119,3 +137,20 @@ class RheostatCallback(TrainerCallback):
         """Stop reporting."""
         self._trial.pause()
         self._is_training = False
+        if not self._has_reported:
+            self._warn_of_no_evaluation(state)
+
+    def _replace_learning_rates(self, optimizer: Any, scheduler: Any) -> None:
+        """Set the trial's learning rate again: the state of a checkpoint has replaced it."""
+        if (rates := self._learning_rates) is None:
+            loaded = initial_learning_rates(optimizer)
+            rates = [rate * (self._trial.learning_rate or 0.0) / loaded[0] if loaded[0] else rate for rate in loaded]
+        restore_learning_rates(optimizer, [scheduler], rates)
+
+    def _warn_of_no_evaluation(self, state: TrainerState) -> None:
+        if state.is_world_process_zero and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "The Trainer does not evaluate while it trains: nothing is reported, so Rheostat learns nothing from"
+                " this run and cannot end it. Set eval_strategy='epoch' in TrainingArguments."
+            )
