@@ -6,13 +6,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from rheostat.agent.api import Api, UnixServer
+from rheostat.agent.api import Api
 from rheostat.agent.ledger import Ledger, Owner, Terms
 from rheostat.agent.node import Node
 from rheostat.agent.nvml import NvmlDriver
 from rheostat.agent.peer import Peer, open_owner
 from rheostat.agent.site import Site
 from rheostat.agent.states import GuardState
+from rheostat.agent.unix_server import UnixServer
 from rheostat.agent.worker import Timing
 from rheostat.errors import DriverReloaded
 from tests.agent.agents import ask, eventually

@@ -4,10 +4,8 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 from time import monotonic_ns
 from typing import Any
 
@@ -209,14 +207,3 @@ def test_an_admin_can_reset_a_gpu_while_the_agent_is_quiesced(served: Served) ->
     served.ask("POST", "/v1/resume")
     assert served.ask("GET", "/readyz")["status"] == "ok"
     assert served.ask("GET", "/v1/gpus")["gpus"][0]["state"] == "held"
-
-
-def test_more_connections_than_allowed_are_closed(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served.server, "_slots", threading.BoundedSemaphore(1))
-    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
-        for connection in (first, second):
-            connection.settimeout(10)
-            connection.connect(str(served.socket))
-        assert second.recv(1) == b""
-        first.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
-        assert first.recv(8) == b"HTTP/1.1"

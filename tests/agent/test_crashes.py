@@ -23,7 +23,7 @@ from tests.agent.agents import answers, ask, eventually
 from tests.nvml.fake import FakeNvml
 
 FOUND_WATTS, SITE_MAX_WATTS, FOREIGN_WATTS = (250, 270), 260, 230
-LIMITS_WATTS = [300, 150]
+LIMITS_WATTS = [300, 155]
 # A run without a kill takes fewer; otherwise the test fails.
 MOST_STEPS = 90
 RANDOM_RUNS = 120
@@ -86,6 +86,7 @@ class Node:
             gpu.heal()
             gpu.limit_watts = watts
             gpu.state.set_count = 0
+            gpu.state.rounds_mw = 0
 
     def limits_watts(self) -> tuple[float, ...]:
         return tuple(gpu.limit_watts for gpu in self.fake.gpus)
@@ -204,10 +205,12 @@ def run_until_killed(node: Node, step: int, *, victim: str, foreign_at: int | No
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("victim", ["agent", "trainer", "both"])
-def test_a_kill_at_any_step_leaves_the_limit_found(node: Node, victim: str) -> None:
+@pytest.mark.parametrize(("victim", "rounds_watts"), [("agent", 0), ("trainer", 0), ("both", 0), ("agent", 10)])
+def test_a_kill_at_any_step_leaves_the_limit_found(node: Node, victim: str, rounds_watts: int) -> None:
     for step in range(1, MOST_STEPS):
         node.begin()
+        for gpu in node.fake.gpus:
+            gpu.state.rounds_mw = rounds_watts * 1000
         agent, trainer, reached = run_until_killed(node, step, victim=victim)
         check_outcome(node, agent, trainer, FOUND_WATTS, by_recovery=step % 2 == 0)
         node.end_all()
@@ -258,7 +261,7 @@ def test_random_kills_faults_and_foreign_limits_leave_no_gpu_unrestored(node: No
 def test_the_next_agent_continues_a_killed_agents_lease_until_its_owner_exits(node: Node) -> None:
     trainer = node.trainer(train_seconds=30)
     agent = node.agent(victim=False)
-    eventually(lambda: node.limits_watts() == (150, 150))
+    eventually(lambda: node.limits_watts() == (155, 155))
     for _ in range(3):
         kill(agent)
         wait_end(agent)

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -191,3 +193,68 @@ def test_the_error_for_a_missing_group_says_how_to_create_it(fake: FakeNvml, dir
     refused = agent.run("run")
     assert refused.returncode == 1
     assert "groupadd --system no-such-group" in refused.stderr
+
+
+def states(agent: Agent) -> list[str]:
+    return [gpu["state"] for gpu in agent.ask("GET", "/v1/gpus")["gpus"]]
+
+
+def test_a_deleted_runtime_directory_is_made_again_and_no_limit_found_is_lost(
+    agent: Agent, trainers: list[Trainer]
+) -> None:
+    trainers += [Trainer(agent, [200], gpus=(0,)), Trainer(agent, [], gpus=(1,))]
+    for trainer in trainers:
+        trainer.wait_ready()
+    shutil.rmtree(agent.directory)
+    eventually(lambda: agent.answers() and bool(agent.entries()))
+    assert states(agent) == ["verified", "held"]
+    agent.kill()
+    agent.start()
+    assert states(agent) == ["verified", "held"]
+    for trainer in trainers:
+        trainer.kill()
+    eventually(lambda: agent.fake.gpus[0].limit_watts == 300)
+    eventually(lambda: states(agent) == ["free", "free"])
+    assert list((agent.directory / "ledger").iterdir()) == [agent.directory / "ledger" / "lock"]
+    assert agent.terminate() == 0
+
+
+def test_a_deleted_socket_is_made_again(agent: Agent) -> None:
+    agent.socket.unlink()
+    eventually(agent.answers)
+
+
+def test_an_agent_whose_directory_was_deleted_ends_when_another_has_started_there(
+    agent: Agent, trainers: list[Trainer]
+) -> None:
+    trainers.append(Trainer(agent, [200]))
+    trainers[0].wait_ready()
+    assert agent.process is not None
+    os.kill(agent.process.pid, signal.SIGSTOP)
+    shutil.rmtree(agent.directory)
+    with Agent(agent.fake, agent.directory.parent) as other:
+        other.start()
+        os.kill(agent.process.pid, signal.SIGCONT)
+        assert agent.process.wait(20) == 0
+        assert agent.fake.gpus[0].limit_watts == 300
+        assert other.answers()
+
+
+@pytest.mark.parametrize("content", ["[]", "garbage", None])
+def test_an_agent_starts_with_a_ledger_file_of_the_wrong_shape_and_recover_fails_until_it_is_deleted(
+    agent: Agent, content: str | None
+) -> None:
+    agent.kill()
+    path = agent.directory / "ledger" / f"{agent.fake.gpus[0].uuid}.json"
+    path.mkdir() if content is None else path.write_text(content)
+    for _ in range(2):
+        recovered = agent.run("recover")
+        assert recovered.returncode == 1
+        assert "Traceback" not in recovered.stderr
+        assert "is unreadable: check that GPU's power limit, then delete the file" in recovered.stdout
+    agent.start()
+    assert any("is unreadable" in problem for problem in agent.ask("GET", "/healthz")["problems"])
+    agent.kill()
+    aside = path.with_suffix(".unreadable")
+    aside.rmdir() if content is None else aside.unlink()
+    assert agent.run("recover").returncode == 0

@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rheostat.agent.ledger import Entry, Ledger, Owner, Terms
+from rheostat.agent.ledger import Entry, LeaseRecord, Ledger, Owner, Terms
 from rheostat.errors import ConfigurationError, LedgerFailed
 
 TERMS = Terms("f00d", Owner(pid=42, start_ticks=1234, uid=1000), 60.0, "nightly", None)
@@ -70,12 +72,122 @@ def test_a_partial_write_is_no_entry(ledger: Ledger, tmp_path: Path) -> None:
     assert ledger.read() == {}
 
 
-def test_an_unreadable_file_is_set_aside(ledger: Ledger, tmp_path: Path) -> None:
+def changed(directory: Path, **fields: object) -> str:
+    """Return the text of the first GPU's entry with other fields, as an entry of the second."""
+    return json.dumps({**json.loads((directory / "GPU-1.json").read_text()), "uuid": "GPU-2", **fields})
+
+
+def test_entries_of_the_first_version_are_read(ledger: Ledger, tmp_path: Path) -> None:
     ledger.write(ENTRY)
-    (tmp_path / "ledger" / "GPU-2.json").write_text("garbage")
+    text = changed(tmp_path / "ledger", pending_milliwatts=None, job_id=None)
+    (tmp_path / "ledger" / "GPU-2.json").write_text(text)
+    assert ledger.read()["GPU-2"] == replace(ENTRY, uuid="GPU-2")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"version": 99},
+        {"uuid": "GPU-3"},
+        {"uuid": ["GPU-2"]},
+        {"found_milliwatts": "250000"},
+        {"found_milliwatts": None},
+        {"found_milliwatts": -1},
+        {"ours_milliwatts": 200_000},
+        {"ours_milliwatts": ["all"]},
+        {"terms": None},
+        {"terms": {"lease_id": "f00d", "owner": {"pid": 1, "start_ticks": 1, "uid": 0}, "ttl_seconds": 1e300}},
+        {"terms": {"lease_id": "f00d", "owner": {"pid": 2**70, "start_ticks": 1, "uid": 0}, "ttl_seconds": 60}},
+        {"terms": {"lease_id": "../../etc", "owner": {"pid": 1, "start_ticks": 1, "uid": 0}, "ttl_seconds": 60}},
+    ],
+)
+def test_an_entry_of_the_wrong_shape_is_set_aside(ledger: Ledger, tmp_path: Path, fields: dict[str, object]) -> None:
+    ledger.write(ENTRY)
+    (tmp_path / "ledger" / "GPU-2.json").write_text(changed(tmp_path / "ledger", **fields))
     assert ledger.read() == {"GPU-1": ENTRY}
-    assert (tmp_path / "ledger" / "GPU-2.unreadable").read_text() == "garbage"
-    assert ledger.unreadable() == ["GPU-2.unreadable"]
+    assert (tmp_path / "ledger" / "GPU-2.unreadable").exists()
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"", b"[]", b"null", b"\xff\xfe", b"[" * 60_000, b" " * 1_000_000])
+def test_a_file_that_is_no_entry_is_set_aside_and_reported(ledger: Ledger, tmp_path: Path, content: bytes) -> None:
+    ledger.write(ENTRY)
+    for _ in range(2):
+        (tmp_path / "ledger" / "GPU-2.json").write_bytes(content)
+        assert ledger.read() == {"GPU-1": ENTRY}
+    assert (tmp_path / "ledger" / "GPU-2.unreadable").read_bytes() == content
+    assert [problem.split()[3] for problem in ledger.problems()] == ["GPU-2.unreadable", "GPU-2.unreadable-2"]
+
+
+def test_what_is_not_a_file_is_set_aside(ledger: Ledger, tmp_path: Path) -> None:
+    directory = tmp_path / "ledger"
+    (directory / "GPU-1.json").mkdir()
+    os.mkfifo(directory / "GPU-2.json")
+    (directory / "GPU-3.json").symlink_to("/etc/passwd")
+    assert ledger.read() == {}
+    assert len(ledger.problems()) == 3
+
+
+def test_a_file_that_cannot_be_set_aside_is_reported(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, _target: Path) -> Path:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (tmp_path / "ledger" / "GPU-2.json").write_text("garbage")
+    monkeypatch.setattr(Path, "rename", refuse)
+    assert ledger.read() == {}
+    assert ["GPU-2.json" in problem for problem in ledger.problems()] == [True]
+
+
+LEASE = LeaseRecord(("GPU-1", "GPU-2"), TERMS)
+
+
+def test_leases_are_kept_beside_the_limits_until_they_are_removed(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.write_lease(LEASE)
+    (tmp_path / "ledger" / "beef.lease").write_text("[]")
+    (tmp_path / "ledger" / "cafe.lease").mkdir()
+    assert (ledger.read_leases(), ledger.read(), ledger.has_entries()) == ([LEASE], {}, False)
+    assert not (tmp_path / "ledger" / "beef.lease").exists()
+    ledger.remove_lease("f00d")
+    assert ledger.read_leases() == []
+
+
+def test_what_was_deleted_is_written_again(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.locked():
+        ledger.write(ENTRY)
+        ledger.write_lease(LEASE)
+        ledger.write(replace(ENTRY, uuid="GPU-2"))
+        assert ledger.is_intact()
+        shutil.rmtree(tmp_path / "ledger")
+        assert not ledger.is_intact()
+        ledger.remove("GPU-2")
+        ledger.repair()
+        assert ledger.is_intact()
+        with pytest.raises(ConfigurationError, match="Another agent is running"):
+            Ledger(tmp_path / "ledger").locked().__enter__()
+    assert (Ledger(tmp_path / "ledger").read(), ledger.read_leases()) == ({"GPU-1": ENTRY}, [LEASE])
+
+
+def test_a_limit_is_recorded_before_it_is_known_that_the_directory_was_deleted(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.locked():
+        shutil.rmtree(tmp_path / "ledger")
+        ledger.write(ENTRY)
+        assert ledger.is_intact()
+
+
+def test_the_entries_of_an_agent_that_has_started_since_are_left(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.locked():
+        ledger.write(ENTRY)
+        shutil.rmtree(tmp_path / "ledger")
+        other = Ledger(tmp_path / "ledger")
+        with other.locked():
+            other.write(ENTRY)
+            with pytest.raises(ConfigurationError, match="Another agent has started"):
+                ledger.repair()
+            with pytest.raises(LedgerFailed, match="Another agent"):
+                ledger.write(ENTRY)
+            ledger.remove("GPU-1")
+            assert other.read() == {"GPU-1": ENTRY}
 
 
 def test_peeking_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:

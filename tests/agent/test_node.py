@@ -6,7 +6,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from rheostat.agent.ledger import Entry, Ledger, Owner, Terms
+from rheostat.agent.ledger import Entry, LeaseRecord, Ledger, Owner, Terms
 from rheostat.agent.states import GuardState
 from rheostat.errors import (
     AgentError,
@@ -343,3 +343,66 @@ def test_a_gpu_that_is_lost_at_the_start_is_reported_and_added_when_it_responds(
     eventually(lambda: node.problems() == [])
     node.set_power_limit(bench.lease(1), 200_000)
     assert bench.limits() == [300, 200]
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_lease_without_a_limit_survives_the_agent_like_one_with_a_limit(bench: Bench, *, alive: bool) -> None:
+    lease = bench.lease(0, 1, ttl_seconds=30)
+    bench.kill()
+    if not alive:
+        bench.processes[0].kill()
+        bench.processes[0].wait()
+    bench.timing.deadline_seconds = 5
+    node = bench.start()
+    assert [bench.state(0), bench.state(1)] == ([GuardState.HELD] * 2 if alive else [GuardState.FREE] * 2)
+    assert bool(bench.ledger.read_leases()) is alive
+    if alive:
+        node.set_power_limit(lease, 200_000)
+        assert bench.limits() == [200, 200]
+        bench.clock.seconds += 30
+        node.reap(0)
+        eventually(lambda: bench.limits() == [300, 300])
+        assert bench.ledger.read_leases() == []
+
+
+def test_a_gpu_that_was_missing_when_the_agent_came_back_returns_to_its_lease(bench: Bench) -> None:
+    lease = bench.lease(0, 1)
+    bench.kill()
+    bench.timing.deadline_seconds = 5
+    bench.fake.gpus[0].lose()
+    node = bench.start()
+    assert node.lease(lease).uuids == (bench.fake.gpus[1].uuid,)
+    bench.fake.gpus[0].heal()
+    eventually(lambda: set(node.lease(lease).uuids) == {gpu.uuid for gpu in bench.fake.gpus})
+    node.set_power_limit(lease, 200_000)
+    assert bench.limits() == [200, 200]
+
+
+def test_a_lease_that_cannot_be_recorded_is_good_while_the_agent_runs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_ledger: Ledger, _lease: LeaseRecord) -> None:
+        raise LedgerFailed("full")
+
+    monkeypatch.setattr(Ledger, "write_lease", full)
+    bench.node.end(bench.lease(), "ends")
+    assert bench.state() is GuardState.FREE
+
+
+def test_the_hung_gpu_of_one_lease_holds_up_no_other_lease(bench: Bench) -> None:
+    hung, other = bench.lease(0, ttl_seconds=20), bench.lease(1, ttl_seconds=40)
+    bench.node.set_power_limit(hung, 200_000)
+    bench.node.set_power_limit(other, 180_000)
+    bench.fake.gpus[0].hang(Call.GET_LIMIT)
+    eventually(lambda: bench.node.is_hung(bench.fake.gpus[0].uuid))
+    bench.clock.seconds += 20
+    begin = monotonic()
+    bench.node.reap(0)
+    bench.node.lease(other).renew()
+    assert bench.node.to_wire([bench.fake.gpus[1].uuid])[0].answers
+    bench.processes[1].kill()
+    bench.node.reap(1)
+    eventually(lambda: bench.limits()[1] == 300)
+    assert monotonic() - begin < 2  # a hung GPU is waited for 5 s
+    bench.fake.gpus[0].hang(Call.GET_LIMIT, hangs=False)
+    eventually(lambda: bench.limits() == [300, 300])

@@ -86,3 +86,17 @@ def test_it_is_refused_while_an_agent_is_running(left: Bench) -> None:
 def test_without_entries_the_driver_is_not_even_opened(bench: Bench, tmp_path: Path) -> None:
     bench.fake.reload_driver()
     assert recover(NvmlDriver(), Ledger(tmp_path / "none"), Site(), keep_alive=True) == []
+
+
+def test_leases_without_a_limit_need_no_driver(bench: Bench) -> None:
+    bench.lease(0)
+    bench.lease(1)
+    bench.kill()
+    bench.processes[0].kill()
+    bench.processes[0].wait()
+    bench.fake.reload_driver()
+    assert run(bench) == []
+    (kept,) = bench.ledger.read_leases()
+    assert kept.terms.owner.pid == bench.processes[1].pid
+    assert run(bench, keep_alive=False) == []
+    assert bench.ledger.read_leases() == []

@@ -1,28 +1,18 @@
-"""The agent's HTTP API on its Unix socket.
-
-It uses the standard library's server, which gives access to the connected socket, by which the kernel identifies the
-peer, and adds no packages to a process that runs as root. A trainer sends a few requests per minute, so one thread per
-connection is fast enough.
-"""
+"""The agent's HTTP API: its routes, and the answer to each request; `unix_server.py` serves it."""
 
 import logging
-import os
 import re
 import socket
-import socketserver
-import threading
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from time import monotonic_ns
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
 from rheostat.agent.node import Node
-from rheostat.agent.peer import Peer, open_owner, peer_of
+from rheostat.agent.peer import Peer, open_owner
 from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
 from rheostat.agent.visible import Visible, visible_to
@@ -58,9 +48,6 @@ logger = logging.getLogger(__name__)
 
 B = TypeVar("B", bound=BaseModel)
 
-_MAX_BODY_BYTES = 64 * 1024
-_MAX_CONNECTIONS = 128
-_IDLE_TIMEOUT_SECONDS = 30.0
 # The counter ticks every 0.1 s; a request for the energy up to now waits for the next tick.
 _TICK_WAIT_SECONDS = 1.0
 
@@ -212,6 +199,26 @@ class Api:
             return HTTPStatus.SERVICE_UNAVAILABLE, AgentHealth(status="not_ready", problems=problems)
         return HTTPStatus.OK, AgentHealth(status="ok", problems=[])
 
+    def respond(self, method: str, target: str, connection: socket.socket, peer: Peer, body: bytes) -> Response:
+        """Answer a request, whatever comes of it."""
+        try:
+            self.authorise(peer)
+            url = urlsplit(target)
+            route, parts = _route(method, url.path)
+            return route(self, Request(connection, peer, parts, url.query, body))
+        except RheostatError as error:
+            return self.refusal(error)
+        except Exception:
+            logger.exception("%s %s failed", method, target)
+            return self.refusal(RheostatError("Internal error of the agent.", hint="See the agent's log."))
+
+    def refusal(self, error: RheostatError) -> Response:
+        """Return the answer that reports an error."""
+        status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None) or (
+            HTTPStatus.INTERNAL_SERVER_ERROR
+        )
+        return status, _problem(error, status)
+
     def _own_lease(self, request: "Request") -> str:
         lease = self._node.lease(request.parts[0])
         if not request.peer.is_admin and request.peer.uid != lease.terms.owner.uid:
@@ -238,6 +245,19 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
     ("GET", re.compile("/healthz"), Api.health),
     ("GET", re.compile("/readyz"), Api.readiness),
 ]
+
+
+def _route(method: str, path: str) -> tuple[Route, tuple[str, ...]]:
+    others = set()
+    for one, pattern, route in _ROUTES:
+        if (match := pattern.fullmatch(path)) is None:
+            continue
+        if one == method:
+            return route, match.groups()
+        others.add(one)
+    if others:
+        raise InvalidInput(f"{path} accepts {' or '.join(sorted(others))}, not {method}.")
+    raise NotFound(f"There is no {path}.")
 
 
 class Request:
@@ -281,66 +301,6 @@ def _invalid(error: ValidationError) -> InvalidInput:
     return InvalidInput(f"The request is invalid: {listed}.", fields=fields)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: "UnixServer"
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE_TIMEOUT_SECONDS
-
-    def _handle(self) -> None:
-        try:
-            status, answer = self._respond()
-        except RheostatError as error:
-            status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None) or (
-                HTTPStatus.INTERNAL_SERVER_ERROR
-            )
-            answer = _problem(error, status)
-        except Exception:
-            logger.exception("%s %s failed", self.command, self.path)
-            status = HTTPStatus.INTERNAL_SERVER_ERROR
-            answer = _problem(RheostatError("Internal error of the agent.", hint="See the agent's log."), status)
-        self._send(status, answer)
-
-    def _respond(self) -> Response:
-        body = self._read_body()
-        peer = peer_of(self.connection)
-        self.server.api.authorise(peer)
-        url = urlsplit(self.path)
-        others = set()
-        for method, pattern, route in _ROUTES:
-            if (match := pattern.fullmatch(url.path)) is None:
-                continue
-            if method == self.command:
-                return route(self.server.api, Request(self.connection, peer, match.groups(), url.query, body))
-            others.add(method)
-        if others:
-            raise InvalidInput(f"{url.path} accepts {' or '.join(sorted(others))}, not {self.command}.")
-        raise NotFound(f"There is no {url.path}.")
-
-    def _read_body(self) -> bytes:
-        text = self.headers.get("Content-Length", "0")
-        if self.headers.get("Transfer-Encoding") or not text.isdecimal() or int(text) > _MAX_BODY_BYTES:
-            self.close_connection = True  # the rest of the body must not be read as the next request
-            raise InvalidInput(f"A body needs a Content-Length of at most {_MAX_BODY_BYTES} bytes.")
-        return self.rfile.read(int(text))
-
-    def _send(self, status: HTTPStatus, answer: BaseModel) -> None:
-        content = answer.model_dump_json().encode()
-        self.send_response(status)
-        kind = "application/problem+json" if isinstance(answer, Problem) else "application/json"
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        logger.debug(format, *args)
-
-    def address_string(self) -> str:
-        return "the socket"
-
-
 def _problem(error: RheostatError, status: HTTPStatus) -> Problem:
     return Problem(
         type="about:blank",
@@ -352,55 +312,3 @@ def _problem(error: RheostatError, status: HTTPStatus) -> Problem:
         hint=error.hint,
         fields=[FieldProblem(field=field.field, message=field.message) for field in error.fields],
     )
-
-
-class UnixServer(socketserver.ThreadingUnixStreamServer):
-    """Listens on the socket.
-
-    Args:
-        path: The path of the socket; a stale one is replaced.
-        group: The id of the group that may connect.
-        api: The routes.
-    """
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = _MAX_CONNECTIONS
-
-    def __init__(self, path: Path, group: int, api: Api) -> None:
-        self.api = api
-        self._path = path
-        self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        # No client may connect before mode and group are set.
-        before = os.umask(0o177)
-        try:
-            super().__init__(str(path), _Handler)
-        finally:
-            os.umask(before)
-        os.chown(path, -1, group)
-        path.chmod(0o660)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection on a thread of its own; close it when there are too many."""
-        if not self._slots.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a connection until it is closed."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._slots.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log a connection that failed, such as one that the client closed."""
-        logger.debug("connection failed", exc_info=True)
-
-    def server_close(self) -> None:
-        """Stop listening, and remove the socket."""
-        super().server_close()
-        self._path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rheostat.agent.api import Api, UnixServer
+from rheostat.agent.api import Api
 from rheostat.agent.devices import Driver
 from rheostat.agent.ledger import Ledger
 from rheostat.agent.metrics import MetricsServer
@@ -16,8 +16,9 @@ from rheostat.agent.notify import Notifier
 from rheostat.agent.peer import group_id
 from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
+from rheostat.agent.unix_server import UnixServer
 from rheostat.agent.worker import Timing
-from rheostat.errors import ConfigurationError, DriverReloaded
+from rheostat.errors import ConfigurationError, DriverReloaded, LedgerFailed
 from rheostat.schemas.agent import SOCKET_NAME
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ def run(driver: Driver, settings: AgentSettings) -> int:
 class _Daemon:
     def __init__(self, driver: Driver, ledger: Ledger, settings: AgentSettings, group: int) -> None:
         self._stop = threading.Event()
+        self._ledger = ledger
+        self._repair_failure = ""
         self._reloaded: DriverReloaded | None = None
         self._settings = settings
         self._notifier = Notifier()
@@ -92,17 +95,13 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self._stop.set())
         self._node.start()
-        path = socket_path(self._settings.runtime_directory)
-        api = Api(self._node, self._settings.site, self._group, self._simulation)
-        server = UnixServer(path, self._group, api)
+        server = self._serve()
         if self._settings.metrics_port is not None:
             metrics = MetricsServer(self._settings.metrics_port, self._node)
             threading.Thread(target=metrics.serve_forever, name="metrics", daemon=True).start()
             logger.info("serving metrics on http://127.0.0.1:%d/metrics", metrics.server_port)
-        threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
-        logger.info("listening on %s", path)
         self._notifier.send("READY=1")
-        self._reap()
+        server = self._reap(server)
         self._notifier.send("STOPPING=1")
         server.shutdown()
         server.server_close()
@@ -114,10 +113,41 @@ class _Daemon:
             return 1
         return 0
 
-    def _reap(self) -> None:
+    def _serve(self) -> UnixServer:
+        path = socket_path(self._settings.runtime_directory)
+        api = Api(self._node, self._settings.site, self._group, self._simulation)
+        server = UnixServer(path, self._group, api)
+        threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
+        logger.info("listening on %s", path)
+        return server
+
+    def _reap(self, server: UnixServer) -> UnixServer:
+        """End the leases that are over, until the agent is to stop; return the server, which may be a new one."""
         seconds = _REAP_SECONDS
         if self._notifier.watchdog_seconds is not None:
             seconds = min(seconds, self._notifier.watchdog_seconds / 4)
         while not self._stop.is_set():
             self._node.reap(seconds)
+            server = self._repair(server)
             self._notifier.send("WATCHDOG=1")
+        return server
+
+    def _repair(self, server: UnixServer) -> UnixServer:
+        """Make socket and ledger anew if somebody has deleted them; return the server."""
+        try:
+            if not self._ledger.is_intact():
+                self._ledger.repair()
+                logger.warning("the ledger was deleted, and is written again")
+            if not server.is_reachable:
+                logger.warning("the socket was deleted, and is made again")
+                lost, server = server, self._serve()
+                lost.shutdown()
+                lost.server_close()
+        except ConfigurationError as error:
+            logger.error("%s This one ends.", error)
+            self._stop.set()
+        except (LedgerFailed, OSError) as error:
+            if self._repair_failure != str(error):
+                logger.error("the runtime directory was deleted and cannot be made again: %s", error)
+            self._repair_failure = str(error)
+        return server

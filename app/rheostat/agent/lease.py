@@ -1,15 +1,19 @@
 """The leases of GPUs, in memory; what must survive the agent is in the ledger."""
 
+import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from rheostat.agent.ledger import Terms
-from rheostat.agent.peer import user_name
-from rheostat.errors import GpuHeld, LeaseNotFound
+from rheostat.agent.ledger import Entry, LeaseRecord, Ledger, Terms
+from rheostat.agent.peer import reopen_owner, user_name
+from rheostat.errors import GpuHeld, LeaseNotFound, LedgerFailed
 from rheostat.schemas.agent import HEARTBEAT_SECONDS, LeaseGrant
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -71,12 +75,71 @@ def holder(terms: Terms) -> str:
 
 
 class Leases:
-    """The leases of a node, at most one per GPU. Thread-safe."""
+    """The leases of a node, at most one per GPU. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        ledger: The ledger that tells the next agent of them.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._lock = threading.Lock()
         self._by_id: dict[str, Lease] = {}
         self._by_uuid: dict[str, Lease] = {}
+
+    def readopt(
+        self, entries: Mapping[str, Entry], present: Collection[str], clock: Callable[[], float]
+    ) -> dict[str, Terms]:
+        """Continue the leases of the last agent whose owners are alive, and forget the others.
+
+        Args:
+            entries: The limits to restore, by GPU, with the leases that they were set for.
+            present: The GPUs that respond; the others may `join` later.
+            clock: A monotonic clock in seconds.
+
+        Returns:
+            The terms of the leases by GPU, also of those that do not respond.
+        """
+        recorded = self._ledger.read_leases()
+        by_gpu = {uuid: record.terms for record in recorded for uuid in record.gpus}
+        by_gpu.update((uuid, entry.terms) for uuid, entry in entries.items())
+        alive: dict[str, Terms] = {}
+        for terms in dict.fromkeys([*by_gpu.values(), *(record.terms for record in recorded)]):
+            held = sorted(uuid for uuid, of in by_gpu.items() if of == terms)
+            descriptor = reopen_owner(terms.owner) if held else None
+            if descriptor is None:
+                logger.info("%s exited while no agent was running", holder(terms))
+                self._forget(terms.lease_id)
+                continue
+            self.add(Lease(terms, tuple(uuid for uuid in held if uuid in present), descriptor, clock))
+            alive.update(dict.fromkeys(held, terms))
+        return alive
+
+    def drop(self, *, keep_alive: bool) -> None:
+        """Forget the leases of the last agent, or only those whose owners have exited."""
+        for record in self._ledger.read_leases():
+            descriptor = reopen_owner(record.terms.owner) if keep_alive else None
+            if descriptor is None:
+                self._forget(record.terms.lease_id)
+            else:
+                os.close(descriptor)
+
+    def record(self, lease: Lease) -> None:
+        """Tell the next agent of a lease; if that fails, the lease lasts as long as this agent."""
+        try:
+            self._ledger.write_lease(LeaseRecord(lease.uuids, lease.terms))
+        except LedgerFailed as error:
+            logger.warning("the lease of %s would not survive the agent: %s", holder(lease.terms), error)
+        with self._lock:
+            has_ended = lease.terms.lease_id not in self._by_id
+        if has_ended:  # while it was being written
+            self._forget(lease.terms.lease_id)
+
+    def _forget(self, lease_id: str) -> None:
+        try:
+            self._ledger.remove_lease(lease_id)
+        except LedgerFailed as error:
+            logger.warning("the record of lease %s is left: %s", lease_id, error)
 
     def add(self, lease: Lease) -> None:
         """Add a lease.
@@ -129,7 +192,9 @@ class Leases:
             lease = self._by_id.pop(lease_id, None)
             for uuid in lease.uuids if lease else ():
                 del self._by_uuid[uuid]
-            return lease
+        if lease is not None:
+            self._forget(lease_id)
+        return lease
 
     def all(self) -> tuple[Lease, ...]:
         """Return all leases."""

@@ -1,7 +1,8 @@
-"""The write-ahead ledger: every GPU's limit from before the agent changed it, stored durably before it does.
+"""The write-ahead ledger: what must survive the agent, stored durably before it is needed.
 
-One small file per GPU, named by its UUID, in the runtime directory. A file is created and replaced only by rename, so
-that a crash at any moment leaves either the old entry or the new one. No file: the GPU has no limit of the agent's.
+Of every GPU whose limit was changed, the limit from before, in a file named by its UUID; of every lease its terms, in a
+file named by its id. A file is created and replaced only by rename, so that a crash at any moment leaves either the old
+one or the new one. No file: the GPU has no limit of the agent's, or the lease has ended.
 """
 
 import fcntl
@@ -10,22 +11,33 @@ import logging
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from rheostat.agent.states import LimitOrigin, limit_origin
 from rheostat.errors import ConfigurationError, LedgerFailed
+from rheostat.schemas.agent import Pid, TtlSeconds, Uuid
 
 logger = logging.getLogger(__name__)
 
 _VERSION = 1
-_UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,95}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,95}")
+_ENTRY, _LEASE, _UNREADABLE = ".json", ".lease", ".unreadable"
+_MAX_FILE_BYTES = 64 * 1024
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# Fields of a later version are ignored; the version says when they must not be.
+_FILE = ConfigDict(strict=True, extra="ignore")
+
+_Milliwatts = Annotated[int, Field(ge=0, le=100_000_000)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=_FILE)
 class Owner:
     """The process that owns a lease.
 
@@ -35,12 +47,12 @@ class Owner:
         uid: Its user id.
     """
 
-    pid: int
-    start_ticks: int
-    uid: int
+    pid: Pid
+    start_ticks: Annotated[int, Field(ge=0)]
+    uid: Annotated[int, Field(ge=0, lt=2**32)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=_FILE)
 class Terms:
     """The terms of a lease.
 
@@ -52,14 +64,14 @@ class Terms:
         trial_id: The trial of that job, if known.
     """
 
-    lease_id: str
+    lease_id: Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")]
     owner: Owner
-    ttl_seconds: float
+    ttl_seconds: TtlSeconds
     job_id: str | None = None
     trial_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=_FILE)
 class Entry:
     """What must be restored on a GPU.
 
@@ -71,27 +83,57 @@ class Entry:
         pending_milliwatts: The one of them that was not read back yet, so that the driver's rounding is not known.
     """
 
-    uuid: str
-    found_milliwatts: int
-    ours_milliwatts: tuple[int, ...]
+    uuid: Uuid
+    found_milliwatts: _Milliwatts
+    ours_milliwatts: tuple[_Milliwatts, ...]
     terms: Terms
-    pending_milliwatts: int | None = None
+    pending_milliwatts: _Milliwatts | None = None
 
     def origin_of(self, current_milliwatts: int) -> LimitOrigin:
         """Return who set the GPU's current limit."""
         return limit_origin(current_milliwatts, self.found_milliwatts, self.ours_milliwatts, self.pending_milliwatts)
 
 
+@dataclass(frozen=True, slots=True, config=_FILE)
+class LeaseRecord:
+    """A lease in force.
+
+    Attributes:
+        gpus: Its GPUs.
+        terms: Its terms.
+    """
+
+    gpus: tuple[Uuid, ...]
+    terms: Terms
+
+
+class _Header(BaseModel):
+    model_config = _FILE
+
+    version: Literal[1]
+    boot_id: str
+
+
+_Record = TypeVar("_Record", Entry, LeaseRecord)
+_ENTRIES, _LEASES = TypeAdapter(Entry), TypeAdapter(LeaseRecord)
+
+
 class Ledger:
-    """The entries of this node.
+    """The ledger of this node. Thread-safe.
+
+    It remembers what it has written, so that `repair` can write it again after the directory was deleted.
 
     Args:
-        directory: The directory of the entries; created if missing.
+        directory: The directory of the files; created if missing.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._boot_id = _BOOT_ID.read_text().strip()
+        self._mutex = threading.RLock()
+        self._written: dict[str, str] = {}
+        self._lock: int | None = None
+        self._stuck: set[Path] = set()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -101,18 +143,63 @@ class Ledger:
             ConfigurationError: When another agent holds it, or the directory cannot be used.
         """
         try:
-            self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-            _check_owner(self._directory)
-            lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._acquire()
+        except BlockingIOError:
+            raise ConfigurationError("Another agent is running with this ledger.") from None
         except OSError as error:
             raise ConfigurationError(f"The ledger directory {self._directory} cannot be used: {error}.") from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
-        except BlockingIOError:
-            raise ConfigurationError("Another agent is running with this ledger.") from None
         finally:
+            if self._lock is not None:
+                os.close(self._lock)
+            self._lock = None
+
+    def _acquire(self) -> None:
+        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _check_owner(self._directory)
+        lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             os.close(lock)
+            raise
+        self._lock = lock
+
+    def _lost_lock(self) -> bool:
+        """Return whether the file of the lock was deleted; another agent may then hold a new one."""
+        if self._lock is None:
+            return False
+        try:
+            found = (self._directory / "lock").stat(follow_symlinks=False)
+        except OSError:
+            return True
+        return not os.path.samestat(found, os.fstat(self._lock))
+
+    def is_intact(self) -> bool:
+        """Return whether all that was written is still there."""
+        with self._mutex:
+            return not self._lost_lock() and all((self._directory / name).exists() for name in self._written)
+
+    def repair(self) -> None:
+        """Write again what was deleted.
+
+        Raises:
+            ConfigurationError: When another agent has started since.
+            LedgerFailed: When it cannot be written.
+        """
+        with self._mutex:
+            if (lost := self._lock) is not None and self._lost_lock():
+                try:
+                    self._acquire()
+                except BlockingIOError:
+                    raise ConfigurationError("Another agent has started with this ledger.") from None
+                except OSError as error:
+                    raise LedgerFailed(f"The ledger cannot be written: {error}.") from None
+                os.close(lost)
+            for name, text in self._written.items():
+                if not (self._directory / name).exists():
+                    self._store(name, text)
 
     def write(self, entry: Entry) -> None:
         """Store an entry durably.
@@ -120,8 +207,129 @@ class Ledger:
         Raises:
             LedgerFailed: When that fails; the previous entry is unchanged.
         """
-        text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, **asdict(entry)}, indent=1)
-        path = self._path(entry.uuid)
+        self._put(_file_name(entry.uuid, _ENTRY), _ENTRIES.dump_python(entry, mode="json", exclude_none=True))
+
+    def remove(self, uuid: str) -> None:
+        """Remove the entry of a GPU, durably.
+
+        Raises:
+            LedgerFailed: When that fails.
+        """
+        self._drop(_file_name(uuid, _ENTRY))
+
+    def write_lease(self, lease: LeaseRecord) -> None:
+        """Store a lease durably.
+
+        Raises:
+            LedgerFailed: When that fails.
+        """
+        name = _file_name(lease.terms.lease_id, _LEASE)
+        self._put(name, _LEASES.dump_python(lease, mode="json", exclude_none=True))
+
+    def remove_lease(self, lease_id: str) -> None:
+        """Remove a lease, durably.
+
+        Raises:
+            LedgerFailed: When that fails.
+        """
+        self._drop(_file_name(lease_id, _LEASE))
+
+    def read(self) -> dict[str, Entry]:
+        """Return all entries by UUID; the caller holds the lock.
+
+        Entries from before a reboot are removed, because limits do not survive one. Unreadable files are set aside and
+        reported.
+        """
+        entries = {}
+        for path in self._paths(_ENTRY):
+            try:
+                entry, boot_id, text = _parse(path, _ENTRIES)
+                if entry.uuid != path.stem:
+                    raise ValueError(f"it is about GPU {entry.uuid}")
+            except (OSError, ValueError) as error:
+                logger.error("ledger file %s is unreadable (%s) and is set aside", path, error)
+                self._set_aside(path)
+                continue
+            if boot_id != self._boot_id:
+                logger.info("%s: removing the entry from before the reboot", entry.uuid)
+                self.remove(entry.uuid)
+                continue
+            self._written[path.name] = text
+            entries[entry.uuid] = entry
+        return entries
+
+    def read_leases(self) -> list[LeaseRecord]:
+        """Return the leases in force; the caller holds the lock. Unreadable files and those of a boot before go."""
+        leases = []
+        for path in self._paths(_LEASE):
+            try:
+                lease, boot_id, text = _parse(path, _LEASES)
+                if boot_id != self._boot_id or lease.terms.lease_id != path.stem:
+                    raise ValueError("it is from before a reboot, or of another name")
+            except (OSError, ValueError) as error:
+                logger.warning("lease file %s is removed: %s", path, error)
+                with suppress(OSError):
+                    path.unlink()
+                continue
+            self._written[path.name] = text
+            leases.append(lease)
+        return leases
+
+    def peek(self) -> list[Entry]:
+        """Return the entries and change nothing; needs no lock."""
+        entries = []
+        for path in self._paths(_ENTRY):
+            try:
+                entry, boot_id, _ = _parse(path, _ENTRIES)
+            except (OSError, ValueError):
+                continue
+            if boot_id == self._boot_id:
+                entries.append(entry)
+        return entries
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each file that was set aside and not yet removed by an administrator."""
+        set_aside = {path.name for path in self._directory.glob(f"*{_UNREADABLE}*")}
+        names = sorted(set_aside | {path.name for path in self._stuck if path.exists()})
+        return [
+            f"The ledger file {name} is unreadable: check that GPU's power limit, then delete the file."
+            for name in names
+        ]
+
+    def has_entries(self) -> bool:
+        """Return whether there are any entries."""
+        return bool(self._paths(_ENTRY))
+
+    def has_leases(self) -> bool:
+        """Return whether there are any leases."""
+        return bool(self._paths(_LEASE))
+
+    def _set_aside(self, path: Path) -> None:
+        """Rename a file, for an administrator to look at; a name that is taken gets a number."""
+        number, target = 1, path.with_suffix(_UNREADABLE)
+        while target.exists():
+            number, target = number + 1, path.with_suffix(f"{_UNREADABLE}-{number + 1}")
+        try:
+            path.rename(target)
+        except OSError:
+            self._stuck.add(path)
+
+    def _paths(self, suffix: str) -> list[Path]:
+        return sorted(self._directory.glob(f"*{suffix}"))
+
+    def _put(self, name: str, record: dict[str, object]) -> None:
+        text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, **record}, indent=1)
+        with self._mutex:
+            if self._lost_lock():
+                try:
+                    self.repair()
+                except ConfigurationError as error:
+                    raise LedgerFailed(str(error)) from None
+            self._store(name, text)
+            self._written[name] = text
+
+    def _store(self, name: str, text: str) -> None:
+        path = self._directory / name
         temporary = path.with_suffix(".tmp")
         try:
             with temporary.open("w") as file:
@@ -133,62 +341,15 @@ class Ledger:
         except OSError as error:
             raise LedgerFailed(f"The ledger cannot be written: {error}.") from None
 
-    def remove(self, uuid: str) -> None:
-        """Remove the entry of a GPU, durably.
-
-        Raises:
-            LedgerFailed: When that fails.
-        """
-        try:
-            self._path(uuid).unlink(missing_ok=True)
-            self._sync_directory()
-        except OSError as error:
-            raise LedgerFailed(f"The ledger cannot be written: {error}.") from None
-
-    def read(self) -> dict[str, Entry]:
-        """Return all entries by UUID; the caller holds the lock.
-
-        Entries from before a reboot are removed, because limits do not survive one. Unreadable files are set aside and
-        reported.
-        """
-        entries = {}
-        for path, found in self._parsed():
-            if isinstance(found, Exception):
-                logger.error("ledger file %s is unreadable (%r) and is set aside", path, found)
-                path.rename(path.with_suffix(".unreadable"))
-                continue
-            entry, boot_id = found
-            if boot_id != self._boot_id:
-                logger.info("%s: removing the entry from before the reboot", entry.uuid)
-                self.remove(entry.uuid)
-                continue
-            entries[entry.uuid] = entry
-        return entries
-
-    def peek(self) -> list[Entry]:
-        """Return the entries and change nothing; needs no lock."""
-        found = [one for _, one in self._parsed() if not isinstance(one, Exception)]
-        return [entry for entry, boot_id in found if boot_id == self._boot_id]
-
-    def _parsed(self) -> Iterator[tuple[Path, tuple[Entry, str] | Exception]]:
-        for path in sorted(self._directory.glob("*.json")):
-            try:
-                yield path, _parse(path.read_text())
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                yield path, error
-
-    def unreadable(self) -> list[str]:
-        """Return the names of the files that were set aside and not yet removed by an administrator."""
-        return sorted(path.name for path in self._directory.glob("*.unreadable"))
-
-    def has_entries(self) -> bool:
-        """Return whether there are any entries."""
-        return any(self._directory.glob("*.json"))
-
-    def _path(self, uuid: str) -> Path:
-        if _UUID.fullmatch(uuid) is None:
-            raise LedgerFailed(f"{uuid!r} is not the UUID of a GPU.")
-        return self._directory / f"{uuid}.json"
+    def _drop(self, name: str) -> None:
+        with self._mutex:
+            if not self._lost_lock():  # else what is there is not this agent's
+                try:
+                    (self._directory / name).unlink(missing_ok=True)
+                    self._sync_directory()
+                except OSError as error:
+                    raise LedgerFailed(f"The ledger cannot be written: {error}.") from None
+            self._written.pop(name, None)
 
     def _sync_directory(self) -> None:
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -208,12 +369,31 @@ def _check_owner(directory: Path) -> None:
         )
 
 
-def _parse(text: str) -> tuple[Entry, str]:
-    document = json.loads(text)
-    if document.pop("version") != _VERSION:
-        raise ValueError("written by another version")
-    boot_id = document.pop("boot_id")
-    terms = document.pop("terms")
-    owner = Owner(**terms.pop("owner"))
-    ours = tuple(int(limit) for limit in document.pop("ours_milliwatts"))
-    return Entry(ours_milliwatts=ours, terms=Terms(owner=owner, **terms), **document), boot_id
+def _file_name(stem: str, suffix: str) -> str:
+    if _NAME.fullmatch(stem) is None:
+        raise LedgerFailed(f"{stem!r} is not the UUID of a GPU or the id of a lease.")
+    return stem + suffix
+
+
+def _parse(path: Path, record: TypeAdapter[_Record]) -> tuple[_Record, str, str]:
+    """Return the record in a file, the boot that it is of, and its text.
+
+    Raises:
+        OSError: When it cannot be read.
+        ValueError: When it is not such a record.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a file")
+        content = os.read(descriptor, _MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > _MAX_FILE_BYTES:
+        raise ValueError("it is too long")
+    try:
+        header = _Header.model_validate_json(content)
+        return record.validate_json(content), header.boot_id, content.decode()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}") from None

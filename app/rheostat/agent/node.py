@@ -3,9 +3,9 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic, sleep
 from typing import TypeVar
@@ -15,7 +15,7 @@ from rheostat.agent.devices import Device, Driver
 from rheostat.agent.guard import Guard
 from rheostat.agent.lease import Lease, Leases, holder
 from rheostat.agent.ledger import Entry, Ledger, Owner, Terms
-from rheostat.agent.peer import ExitWatcher, reopen_owner
+from rheostat.agent.peer import ExitWatcher
 from rheostat.agent.site import Site
 from rheostat.agent.states import GuardState
 from rheostat.agent.status import GpuStatus
@@ -68,10 +68,11 @@ class Node:
         self._on_reload = on_reload
         self._timing = timing
         self._clock = clock
-        self._leases = Leases()
+        self._leases = Leases(ledger)
         self._exits = ExitWatcher()
         self._gpus: dict[str, _Gpu] = {}
         self._entries: dict[str, Entry] = {}
+        self._terms: dict[str, Terms] = {}
         self._quiesced = False
         self._opening = threading.Lock()
         self._finder = threading.Thread(target=self._find_missing, name="missing GPUs", daemon=True)
@@ -85,12 +86,15 @@ class Node:
         """
         devices = self._driver.open()
         self._entries = self._ledger.read()
-        self._add(devices, self._readopt({device.description.uuid for device in devices}))
+        self._terms = self._leases.readopt(self._entries, {device.description.uuid for device in devices}, self._clock)
+        for lease in self._leases.all():
+            self._exits.watch(lease.descriptor, lease.terms.lease_id)
+        self._add(devices)
         for uuid in self.missing():
             logger.error("GPU %s, whose limit must be restored, is missing", uuid)
         self._finder.start()
 
-    def _add(self, devices: Iterable[Device], alive: Mapping[str, Terms]) -> None:
+    def _add(self, devices: Iterable[Device]) -> None:
         """Add GPUs, with the leases that continue."""
         added = {}
         for device in devices:
@@ -101,7 +105,7 @@ class Node:
                 self._site,
                 self._on_reload,
                 entry=self._entries.get(uuid),
-                terms=alive.get(uuid),
+                terms=self._terms.get(uuid),
                 check_seconds=self._timing.check_seconds,
             )
             added[uuid] = _Gpu(guard, uuid)
@@ -126,32 +130,12 @@ class Node:
 
     def _add_missing(self) -> None:
         found = [device for device in self._driver.open() if device.description.uuid not in self._gpus]
-        self._add(found, self._rejoin({device.description.uuid for device in found} & set(self._entries)))
-
-    def _readopt(self, uuids: set[str]) -> dict[str, Terms]:
-        """Continue the leases whose owners are alive, and return their terms by GPU."""
-        alive: dict[str, Terms] = {}
-        by_terms: dict[Terms, list[str]] = {}
-        for uuid in uuids & set(self._entries):
-            by_terms.setdefault(self._entries[uuid].terms, []).append(uuid)
-        for terms, held in by_terms.items():
-            if (descriptor := reopen_owner(terms.owner)) is None:
-                logger.info("%s exited while no agent was running", holder(terms))
-                continue
-            self._leases.add(Lease(terms, tuple(sorted(held)), descriptor, self._clock))
-            self._exits.watch(descriptor, terms.lease_id)
-            alive.update(dict.fromkeys(held, terms))
-        return alive
-
-    def _rejoin(self, uuids: set[str]) -> dict[str, Terms]:
-        """Return GPUs that were missing to their leases, and return the terms by GPU."""
-        joined = {}
-        for uuid in uuids:
-            with suppress(LeaseNotFound):
-                terms = self._entries[uuid].terms
-                self._leases.join(terms.lease_id, uuid)
-                joined[uuid] = terms
-        return joined
+        for uuid in {device.description.uuid for device in found} & set(self._terms):
+            try:
+                self._leases.join(self._terms[uuid].lease_id, uuid)
+            except LeaseNotFound:
+                del self._terms[uuid]  # it has ended since
+        self._add(found)
 
     def statuses(self) -> list[GpuStatus]:
         """Return each GPU's status, without a call to the driver."""
@@ -180,10 +164,7 @@ class Node:
         """Return everything that keeps the node from being ready, as sentences."""
         found = [f"GPU {uuid} is missing, and its limit must still be restored." for uuid in self.missing()]
         found.extend(f"GPU {index} did not respond when it was opened." for index in self._driver.unresponsive())
-        found.extend(
-            f"The ledger file {name} is unreadable: check that GPU's power limit, then delete the file."
-            for name in self._ledger.unreadable()
-        )
+        found.extend(self._ledger.problems())
         limited = any(self._site.allows_power_limits(uuid) for uuid in self._gpus)
         if limited and not self._driver.may_set_limits():
             found.append("The agent may not change power limits: it needs root or CAP_SYS_ADMIN.")
@@ -232,6 +213,7 @@ class Node:
         except AgentError:
             self.end(terms.lease_id, "is withdrawn")
             raise
+        self._leases.record(lease)
         return lease
 
     def set_power_limit(self, lease_id: str, milliwatts: int) -> list[AppliedLimit]:

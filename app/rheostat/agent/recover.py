@@ -3,6 +3,7 @@
 from time import monotonic, sleep
 
 from rheostat.agent.devices import Driver
+from rheostat.agent.lease import Leases
 from rheostat.agent.ledger import Ledger
 from rheostat.agent.node import Node
 from rheostat.agent.site import Site
@@ -30,28 +31,35 @@ def recover(
         RheostatError: When an agent is running, the driver cannot be used, or a GPU whose limit must be restored is
             missing.
     """
-    if not ledger.has_entries():
+    if not ledger.has_entries() and not ledger.has_leases():
         return []
-    reloads: list[DriverReloaded] = []
     with ledger.locked():
-        node = Node(driver, ledger, site, reloads.append, timing=Timing())
-        try:
-            node.start()
-            if not keep_alive:
-                node.end_all()
-            give_up_at = monotonic() + wait_seconds
-            while _unfinished(node) and monotonic() < give_up_at and not reloads:
-                sleep(0.02)
-        finally:
-            node.stop()
-        if reloads:
-            raise reloads[0]
-        if missing := node.missing():
-            raise GpuUnavailable(
-                f"GPU {', '.join(sorted(missing))}, whose limit must be restored, is missing.",
-                hint="It may hang or be lost: try again when nvidia-smi shows it.",
-            )
-        return node.unrestored()
+        if not ledger.has_entries():  # the driver may be unloaded, and is not needed
+            Leases(ledger).drop(keep_alive=keep_alive)
+            return []
+        return _recover(driver, ledger, site, keep_alive=keep_alive, wait_seconds=wait_seconds)
+
+
+def _recover(driver: Driver, ledger: Ledger, site: Site, *, keep_alive: bool, wait_seconds: float) -> list[GpuStatus]:
+    reloads: list[DriverReloaded] = []
+    node = Node(driver, ledger, site, reloads.append, timing=Timing())
+    try:
+        node.start()
+        if not keep_alive:
+            node.end_all()
+        give_up_at = monotonic() + wait_seconds
+        while _unfinished(node) and monotonic() < give_up_at and not reloads:
+            sleep(0.02)
+    finally:
+        node.stop()
+    if reloads:
+        raise reloads[0]
+    if missing := node.missing():
+        raise GpuUnavailable(
+            f"GPU {', '.join(sorted(missing))}, whose limit must be restored, is missing.",
+            hint="It may hang or be lost: try again when nvidia-smi shows it.",
+        )
+    return node.unrestored()
 
 
 def _unfinished(node: Node) -> bool:

@@ -67,9 +67,12 @@ def status(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY) -> None:
             problems, gpus = node.problems(), node.gpus()
     except ServerUnreachable as error:
         typer.echo(f"No agent answers: {error}")  # Slurm's epilog looks for these words
-        for entry in ledger_in(runtime_dir).peek():
+        ledger = ledger_in(runtime_dir)
+        for entry in ledger.peek():
             watts = entry.found_milliwatts / 1000
             typer.echo(f"{entry.uuid}\tto restore: {watts:g} W, by: rheostat agent recover")
+        for problem in ledger.problems():
+            typer.echo(f"! {problem}")
         raise typer.Exit(1) from None
     for gpu in gpus:
         limit = "?" if gpu.power_limit_watts is None else f"{gpu.power_limit_watts:g}"
@@ -112,11 +115,15 @@ def _recover(runtime_dir: Path, site: Path | None, *, keep_alive: bool) -> None:
     from rheostat.agent.recover import recover as recover_limits
     from rheostat.agent.site import load_site
 
-    left = recover_limits(_driver(0), ledger_in(runtime_dir), load_site(site), keep_alive=keep_alive)
+    ledger = ledger_in(runtime_dir)
+    left = recover_limits(_driver(0), ledger, load_site(site), keep_alive=keep_alive)
     for gpu in left:
         why = gpu.problem if gpu.terms is None else f"its process {gpu.terms.owner.pid} is alive"
         typer.echo(f"{gpu.uuid}\tnot restored: {why}")
-    raise typer.Exit(1 if any(gpu.terms is None for gpu in left) else 0)
+    unreadable = ledger.problems()
+    for problem in unreadable:
+        typer.echo(f"! {problem}")
+    raise typer.Exit(1 if unreadable or any(gpu.terms is None for gpu in left) else 0)
 
 
 def _driver(simulate: int) -> "Driver":
