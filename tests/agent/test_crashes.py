@@ -86,7 +86,7 @@ class Node:
             gpu.heal()
             gpu.limit_watts = watts
             gpu.state.set_count = 0
-            gpu.state.rounds_mw = 0
+            gpu.state.rounding_mw = 0
 
     def limits_watts(self) -> tuple[float, ...]:
         return tuple(gpu.limit_watts for gpu in self.fake.gpus)
@@ -210,7 +210,7 @@ def test_a_kill_at_any_step_leaves_the_limit_found(node: Node, victim: str, roun
     for step in range(1, MOST_STEPS):
         node.begin()
         for gpu in node.fake.gpus:
-            gpu.state.rounds_mw = rounds_watts * 1000
+            gpu.state.rounding_mw = rounds_watts * 1000
         agent, trainer, reached = run_until_killed(node, step, victim=victim)
         check_outcome(node, agent, trainer, FOUND_WATTS, by_recovery=step % 2 == 0)
         node.end_all()
