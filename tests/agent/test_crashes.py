@@ -247,6 +247,8 @@ def test_random_kills_faults_and_foreign_limits_leave_no_gpu_unrestored(node: No
         victim = chance.choice(["agent", "trainer", "both"])
         node.fake.world.random_state = chance.getrandbits(63) | 1
         node.fake.world.random_faults_per_mille = chance.choice([0, 20, 100])
+        for gpu in node.fake.gpus:
+            gpu.state.rounding_mw = chance.choice([0, 10_000])
         agent, trainer, _ = run_until_killed(node, chance.randrange(1, 70), victim=victim, foreign_at=foreign_at)
         node.fake.world.random_faults_per_mille = 0
         foreign_set = node.fake.end_foreign() and foreign_at is not None

@@ -211,6 +211,36 @@ def test_a_site_that_forbids_limits_is_obeyed(start: Start, fake: FakeNvml) -> N
     assert fake.gpus[0].sets_watts() == []
 
 
+class SetsLate(SimulatedDevice):
+    """A GPU whose driver shows a limit only after two more readings."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._readings = 0
+        self._late: list[tuple[int, int]] = []
+
+    def set_power_limit_milliwatts(self, milliwatts: int) -> None:
+        self._late.append((self._readings + 2, milliwatts))
+
+    def power_limit_milliwatts(self) -> int:
+        self._readings += 1
+        while self._late and self._late[0][0] < self._readings:
+            super().set_power_limit_milliwatts(self._late.pop(0)[1])
+        return super().power_limit_milliwatts()
+
+
+def test_a_limit_that_the_driver_sets_late_is_not_left(ledger: Ledger) -> None:
+    device = SetsLate()
+    guard = Guard(device, ledger, Site(), print, entry=None, terms=None, check_seconds=0)
+    guard.start()
+    guard.hold(TERMS)
+    with pytest.raises(GpuCallFailed, match=r"accepted a limit .* but did not set it"):
+        guard.apply("f00d", 200_000)
+    guard.release("f00d")
+    guard.check()
+    assert [device.power_limit_milliwatts() for _ in range(4)][-1] == 250_000
+
+
 class IgnoresSets(SimulatedDevice):
     """A GPU whose driver accepts limits without setting them."""
 

@@ -15,7 +15,7 @@ from rheostat.agent.energy import EnergyMeter
 from rheostat.agent.ledger import Entry, Ledger, Terms
 from rheostat.agent.limits import PowerLimit
 from rheostat.agent.site import Site
-from rheostat.agent.states import GuardState, LimitOrigin, close, is_ours, near, transition
+from rheostat.agent.states import GuardState, LimitOrigin, close, is_ours, transition
 from rheostat.agent.status import GpuStatus, to_watts
 from rheostat.errors import (
     AgentError,
@@ -74,7 +74,6 @@ class Guard:
         self._terms = terms
         self._entry = entry
         self._quiesced = False
-        self._rounds = False
         self._problem: str | None = None
         self._foreign_changes = self._restores = self._restore_failures = 0
         self._retry_seconds = _FIRST_RETRY_SECONDS
@@ -219,7 +218,9 @@ class Guard:
                 raise self._mark_foreign(now)
             self._power.set(target)
             self._transition(GuardState.SET)
-            now = self._read_back(target, current)
+            if (made := self._power.read_back(target, current)) is None:
+                raise self._mark_foreign(self._read())
+            now = made
             self._write_entry(Entry(self._uuid, found, (now,), terms))
             self._transition(GuardState.VERIFIED)
         enforced = self._power.read_enforced()
@@ -233,19 +234,6 @@ class Guard:
             found_watts=found / 1000,
             limited_by=limited_by,
         )
-
-    def _read_back(self, target: int, before: int) -> int:
-        """Return the limit that the driver made of the one that was set just now."""
-        now = self._read()
-        if close(now, target):
-            return now
-        if near(now, target) and self._read() == now:
-            self._rounds |= now != before
-            logger.info("GPU %s: the driver made %g W of %g W", self._uuid, now / 1000, target / 1000)
-            return now
-        if now == before:
-            raise GpuCallFailed(f"The driver accepted a limit for GPU {self._uuid} but did not set it.")
-        raise self._mark_foreign(now)
 
     def _roll_back(self, previous: int | None) -> None:
         entry = self._entry
@@ -279,16 +267,18 @@ class Guard:
         entry = self._entry
         if entry is None or self._state in {GuardState.SUSPENDED, GuardState.FOREIGN}:
             return
+        is_pending = self._state is GuardState.SET
         self._transition(GuardState.RESTORING)
         try:
             current = self._read()
             origin = entry.origin_of(current)
-            if origin is LimitOrigin.OURS:
+            # A driver may show a limit that it has accepted only later: the one found must follow it.
+            if origin is LimitOrigin.OURS or (is_pending and current == entry.found_milliwatts):
                 self._power.set(entry.found_milliwatts)
                 self._restores += 1
                 current = self._read()
                 origin = entry.origin_of(current)
-                if origin is LimitOrigin.OURS and not self._is_restored(current, entry.found_milliwatts):
+                if origin is LimitOrigin.OURS and not self._power.is_made_of(current, entry.found_milliwatts):
                     raise GpuCallFailed(f"The driver accepted the limit found on GPU {self._uuid} but did not set it.")
             if origin is LimitOrigin.FOREIGN:
                 self._mark_foreign(current)
@@ -306,10 +296,6 @@ class Guard:
             self._problem = None
             logger.info("GPU %s: restored the limit found, %g W", self._uuid, entry.found_milliwatts / 1000)
             self._transition(GuardState.FREE if self._terms is None else GuardState.HELD)
-
-    def _is_restored(self, current: int, found: int) -> bool:
-        """Return whether the limit is the one found, or as near to it as a driver that rounds comes."""
-        return close(current, found) or (self._rounds and near(current, found))
 
     def _reconcile(self) -> None:
         """Determine the GPU's state after a start, a reset or a resume."""

@@ -1,15 +1,18 @@
 """The power limit of one GPU: reading and setting it, and the range that a lease may choose from."""
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
 from rheostat.agent.devices import Device, PowerRange
 from rheostat.agent.site import Site
-from rheostat.agent.states import LimitedBy, OutsideCap, effective_limit
-from rheostat.errors import AgentError, DriverReloaded, GpuReadOnly, GpuUnavailable, GpuUnsupported
+from rheostat.agent.states import LimitedBy, OutsideCap, close, effective_limit, near
+from rheostat.errors import AgentError, DriverReloaded, GpuCallFailed, GpuReadOnly, GpuUnavailable, GpuUnsupported
 from rheostat.schemas.agent import LimitSupport, PowerScope
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class PowerLimit:
@@ -35,6 +38,7 @@ class PowerLimit:
         self.scope: PowerScope | None = None
         self.profile: str | None = None
         self.is_read_only = False
+        self._rounds = False
         self._is_readable = True
         self._cap = OutsideCap()
 
@@ -77,6 +81,28 @@ class PowerLimit:
             self.is_read_only = True
             raise
         self.is_read_only = False
+
+    def read_back(self, target: int, before: int) -> int | None:
+        """Return the limit that the driver made of the one set just now; None: another process has set its own.
+
+        Raises:
+            GpuCallFailed: When the driver has set none.
+        """
+        now = self.read()
+        if close(now, target):
+            return now
+        uuid = self.device.description.uuid
+        if near(now, target) and self.read() == now:
+            self._rounds |= now != before
+            logger.info("GPU %s: the driver made %g W of %g W", uuid, now / 1000, target / 1000)
+            return now
+        if now == before:
+            raise GpuCallFailed(f"The driver accepted a limit for GPU {uuid} but did not set it.")
+        return None
+
+    def is_made_of(self, current: int, target: int) -> bool:
+        """Return whether the limit is the wanted one, or as near to it as a driver comes that is known to round."""
+        return close(current, target) or (self._rounds and near(current, target))
 
     def effective(self, requested: int, found: int) -> tuple[int, LimitedBy | None]:
         """Return the limit to set for a requested one, and what restricted it; raises as `require_settable`."""
