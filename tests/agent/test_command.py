@@ -61,6 +61,22 @@ def test_status_lists_problems_and_fails_with_them(served: Served, bench: Bench,
     assert f"! The driver does not permit changing the power limit of GPU {bench.fake.gpus[0].uuid}." in status.output
 
 
+def test_status_tells_why_a_gpu_is_not_limited_and_that_is_no_problem(bench: Bench, directory: Path) -> None:
+    bench.node.close()
+    bench.site = Site.model_validate({"limits": {"change": False}})
+    bench.fake.gpus[1].state.mig = 1
+    bench.start()
+    served = Served(bench, directory)
+    try:
+        status = run(directory, "status")
+    finally:
+        served.close()
+    assert status.exit_code == 0
+    first, second = status.output.splitlines()
+    assert first.endswith("\tfree\t300 W, changing it is forbidden")
+    assert second.endswith("\tfree\t300 W, partitioned (MIG), so not leased")
+
+
 def test_status_without_an_agent_shows_what_must_be_restored(killed: Bench, directory: Path) -> None:
     status = run(directory, "status")
     assert status.exit_code == 1

@@ -80,6 +80,7 @@ def status(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY) -> None:
         who = "" if holder is None else f"\tprocess {holder.pid} of {holder.user}, job {holder.job_id or '-'}"
         found = "" if gpu.found_watts is None else f" (found: {gpu.found_watts:g} W)"
         fixed = "" if gpu.limits == "allowed" else f", changing it is {gpu.limits}"
+        fixed = ", partitioned (MIG), so not leased" if gpu.partitioned else fixed
         typer.echo(f"{gpu.index}\t{gpu.gpu}\t{gpu.state}\t{limit} W{found}{fixed}{who}")
     for problem in problems:
         typer.echo(f"! {problem}")
