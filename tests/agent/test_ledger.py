@@ -146,8 +146,10 @@ def test_leases_are_kept_beside_the_limits_until_they_are_removed(ledger: Ledger
     ledger.write_lease(LEASE)
     (tmp_path / "ledger" / "beef.lease").write_text("[]")
     (tmp_path / "ledger" / "cafe.lease").mkdir()
+    (tmp_path / "ledger" / "ace.tmp").write_text('{"ver')
     assert (ledger.read_leases(), ledger.read(), ledger.has_entries()) == ([LEASE], {}, False)
     assert not (tmp_path / "ledger" / "beef.lease").exists()
+    assert not (tmp_path / "ledger" / "ace.tmp").exists()
     ledger.remove_lease("f00d")
     assert ledger.read_leases() == []
 

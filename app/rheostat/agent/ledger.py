@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 _VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,95}")
-_ENTRY, _LEASE, _UNREADABLE = ".json", ".lease", ".unreadable"
+_ENTRY, _LEASE, _PARTIAL, _UNREADABLE = ".json", ".lease", ".tmp", ".unreadable"
 _MAX_FILE_BYTES = 64 * 1024
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # Fields of a later version are ignored; the version says when they must not be.
@@ -259,8 +259,14 @@ class Ledger:
         return entries
 
     def read_leases(self) -> list[LeaseRecord]:
-        """Return the leases in force; the caller holds the lock. Unreadable files and those of a boot before go."""
+        """Return the leases in force; the caller holds the lock.
+
+        Files that are unreadable, partly written or of a boot before are removed.
+        """
         leases = []
+        for path in self._paths(_PARTIAL):
+            with suppress(OSError):
+                path.unlink()
         for path in self._paths(_LEASE):
             try:
                 lease, boot_id, text = _parse(path, _LEASES)
@@ -330,7 +336,7 @@ class Ledger:
 
     def _store(self, name: str, text: str) -> None:
         path = self._directory / name
-        temporary = path.with_suffix(".tmp")
+        temporary = path.with_suffix(_PARTIAL)
         try:
             with temporary.open("w") as file:
                 file.write(text)
