@@ -81,7 +81,7 @@ def run(
     gpu: Annotated[
         str | None,
         _hardware(
-            help="Model and range of power limits, as 'Tesla V100:100-250'. (Default: as agent or driver describe them.)",
+            help="Model and range of power limits, as 'Tesla V100:100-250'. (Default: as agent or driver say.)",
             show_default=False,
         ),
     ] = None,
