@@ -91,9 +91,18 @@ def test_a_container_that_holds_gpu_1_leases_that_one() -> None:
     assert (run.to_lease, run.problem) == ((node_gpu(1).gpu,), None)
 
 
+def test_ranks_that_see_other_gpus_of_a_node_lease_their_own() -> None:
+    node = [node_gpu(0), node_gpu(1)]
+    runs = found([FakeAgent("a", node, visible=[0]), FakeAgent("a", node, visible=[1])])
+    assert [run.leads for run in runs] == [True, True]
+    assert [run.to_lease for run in runs] == [(node_gpu(0).gpu,), (node_gpu(1).gpu,)]
+    assert [run.gpu.count for run in runs] == [2, 2]
+
+
 def test_where_it_is_unknown_nothing_is_leased_and_the_remedy_is_named() -> None:
     (run,) = found([FakeAgent("a", [node_gpu(0), node_gpu(1)], visible=None)])
     assert run.to_lease == ()
+    assert "(the test)" in str(run.problem)
     assert "RHEOSTAT_GPUS" in str(run.problem)
     assert not run.is_usual
 

@@ -60,8 +60,9 @@ class _Node:
         self.ordered = tuple(gpu.uuid for gpu in by_index)
         self.uuids = frozenset(self.ordered)
         self.by_index = {gpu.index: gpu.uuid for gpu in by_index}
-        # The driver numbers both alike unless it says otherwise.
-        self.by_minor = {gpu.index if gpu.minor is None else gpu.minor: gpu.uuid for gpu in by_index}
+        self.by_minor = {gpu.minor: gpu.uuid for gpu in by_index if gpu.minor is not None}
+        if len(self.by_minor) < len(by_index):
+            self.by_minor = self.by_index  # a driver that does not tell numbers both alike
 
     def of(self, uuids: frozenset[str]) -> tuple[str, ...]:
         return tuple(uuid for uuid in self.ordered if uuid in uuids)

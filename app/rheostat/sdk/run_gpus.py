@@ -68,29 +68,17 @@ def find_run_gpus(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, gpus: NamedGp
     Raises:
         ConfigurationError: A named GPU does not exist.
     """
-    # Ranks that reach the same agent are on the same node.
-    host = f"{gethostname()}:{agent.socket}"
+    node = _node_gpus(agent)
+    visible = None if isinstance(node, RheostatError) else node.visible
+    # Ranks that reach the same agent are on the same node; those that see other GPUs of it lease them themselves.
+    host = ":".join([gethostname(), str(agent.socket), *(visible or ())])
     hosts = ranks.gather(host)
     local_ranks = [rank for rank, other in enumerate(hosts) if other == host]
     named, alone = (None, None) if gpus == "visible" else (gpus, 1)
     question = _Question(
         named, alone if gpu is None else gpu.count, None if ranks.size == 1 else local_ranks.index(ranks.rank)
     )
-    own, problem = _OwnGpus(host), None
-    try:
-        own = _OwnGpus(host, tuple(_from_agent(agent, question)))
-    except RheostatError as error:
-        problem = error
-        is_mistake = isinstance(error, ConfigurationError) and named is not None
-        own = _OwnGpus(host, mistake=str(error) if is_mistake else None)
-    is_usual = isinstance(problem, _PartitionedGpu) or not (agent.is_named or agent.has_socket)
-    if not own.gpus and own.mistake is None:
-        seen = gpu or described_gpus(named, count=question.count, local_rank=question.local_rank)
-        if seen == NO_GPU and isinstance(problem, _PartitionedGpu):
-            seen = Gpu(model=f"{problem.model} MIG")
-        own = _OwnGpus(host, seen=seen)
-        if problem is None:
-            problem, is_usual = _none_found(seen), seen == NO_GPU
+    own, problem = _own(host, node, question, gpu)
     all_ranks = ranks.gather(own)
     for one in all_ranks:
         if one.mistake is not None:
@@ -100,6 +88,8 @@ def find_run_gpus(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, gpus: NamedGp
     at_host = tuple(uuid for place, uuid in by_place if place == host)
     unleased = [one.seen for one in all_ranks if not one.gpus]
     described = _described(gpu, list(by_place.values()), unleased)
+    has_no_agent = not (agent.is_named or agent.has_socket)
+    is_usual = has_no_agent or isinstance(problem, _PartitionedGpu | _NoGpu)
     return RunGpus(described, leads, at_host if leads else (), problem, is_usual)
 
 
@@ -111,9 +101,43 @@ class _PartitionedGpu(ConfigurationError):
         self.model = model
 
 
-def _from_agent(agent: NodeAgent, question: _Question) -> list[NodeGpu]:
+class _NoGpu(ConfigurationError):
+    """The process trains without a GPU."""
+
+
+def _node_gpus(agent: NodeAgent) -> NodeGpus | RheostatError:
+    try:
+        return agent.node_gpus()
+    except RheostatError as error:
+        return error
+
+
+def _own(
+    host: str, node: NodeGpus | RheostatError, question: _Question, gpu: Gpu | None
+) -> tuple[_OwnGpus, RheostatError | None]:
+    """Return the GPUs of this rank, and why they cannot be leased."""
+    problem: RheostatError | None = None
+    if isinstance(node, RheostatError):
+        problem = node
+    else:
+        try:
+            if found := _from_agent(node, question):
+                return _OwnGpus(host, tuple(found)), None
+        except _PartitionedGpu as error:
+            problem = error
+        except ConfigurationError as error:
+            if question.named is not None:
+                return _OwnGpus(host, mistake=str(error)), error
+            why = "" if node.visible is not None else f" ({node.visible_by})"
+            problem = ConfigurationError(f"{error.message}{why}", hint=error.hint)
+    seen = gpu or described_gpus(question.named, count=question.count, local_rank=question.local_rank)
+    if seen == NO_GPU and isinstance(problem, _PartitionedGpu):
+        seen = Gpu(model=f"{problem.model} MIG")
+    return _OwnGpus(host, seen=seen), problem or _none_found(seen)
+
+
+def _from_agent(node: NodeGpus, question: _Question) -> list[NodeGpu]:
     """Return the GPUs of this rank that can be leased."""
-    node = agent.node_gpus()
     if (name := slice_in_use(question.named)) is not None:
         raise _PartitionedGpu(f"{name} is a slice of a partitioned GPU")
     found = own_gpus(
@@ -137,7 +161,7 @@ def _visible(node: NodeGpus) -> list[NodeGpu] | None:
 
 def _none_found(seen: Gpu) -> RheostatError:
     if seen == NO_GPU:
-        return ConfigurationError("This process has no GPU.")
+        return _NoGpu("This process has no GPU.")
     return ConfigurationError(
         "The agent finds no GPU of this process, which sees one itself.",
         hint="Name it by UUID in RHEOSTAT_GPUS; GET /v1/gpus of the agent says how it looked.",
