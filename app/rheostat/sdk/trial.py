@@ -20,6 +20,7 @@ from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import NamedGpus, RunGpus, find_run_gpus
+from rheostat.sdk.seen_gpus import NO_GPU
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
 from rheostat.sdk.sweep import cheapest_limit
@@ -254,8 +255,7 @@ class RunningTrial:
 
     def cheapest_power_limit(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Return the best of some limits by this job's settings; None: it is unknown."""
-        gpu = self._gpus.gpu
-        return None if gpu is None else cheapest_limit(measurements, self._settings, gpu)
+        return cheapest_limit(measurements, self._settings, self._gpus.gpu)
 
     def report(
         self,
@@ -390,5 +390,6 @@ def _copy(
     """Return the copy of a trial in another process; one whose block was entered has its values, and is nobody's."""
     trial = RunningTrial(*arguments)
     if values is not None:
-        vars(trial).update(values, _process=0, _ranks=Alone(), _gpus=RunGpus(arguments[3].gpu, False, (), None))
+        gpus = RunGpus(arguments[3].gpu or NO_GPU, False, (), None)
+        vars(trial).update(values, _process=0, _ranks=Alone(), _gpus=gpus)
     return trial
