@@ -17,8 +17,13 @@ def instruction(opcode: int, target: int = 0, source: int = 0, offset: int = 0, 
     return struct.pack("<BBhi", opcode, target | source << 4, offset, constant)
 
 
-def allow_only(minors: Sequence[int]) -> bytes:
-    """Return a program as runc writes it: one block of comparisons for each device."""
+def allow_only(minors: Sequence[int], *, others: bool = False) -> bytes:
+    """Return a program as runc writes it: one block of comparisons for each GPU.
+
+    Args:
+        minors: The minor numbers of the GPUs that it allows.
+        others: Whether it allows all devices that are no NVIDIA GPUs.
+    """
     head = b"".join(
         (
             instruction(0x61, 2, 1, 0),  # r2 = access type; the device type is its lower half
@@ -44,7 +49,8 @@ def allow_only(minors: Sequence[int]) -> bytes:
         )
         for minor in minors
     )
-    return head + blocks + instruction(0xB4, 0, constant=0) + instruction(0x95)
+    rest = instruction(0x15, 4, offset=2, constant=195) + instruction(0xB4, 0, constant=1) + instruction(0x95)
+    return head + blocks + (rest if others else b"") + instruction(0xB4, 0, constant=0) + instruction(0x95)
 
 
 def version_2_root() -> Path:

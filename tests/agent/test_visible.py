@@ -1,5 +1,6 @@
 """The GPUs that a process may use, found from the outside."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,19 @@ def test_a_process_that_cannot_be_seen_is_unknown(processes: Processes) -> None:
 def test_numbers_do_not_count_while_a_gpu_is_missing(processes: Processes) -> None:
     found = seen(processes, all_found=False, minors=[1, 3], file_system=CONTAINER_DEV)
     assert (numbers(found), allowed(found)) == (None, [2, 3])
+
+
+@pytest.mark.parametrize("minor", [None, 0])
+def test_where_the_driver_tells_no_minor_numbers_they_are_the_indices(processes: Processes, minor: int | None) -> None:
+    processes.add("7", minors=[1], file_system=CONTAINER_DEV)
+    gpus = [replace(gpu, minor=minor) for gpu in GPUS]
+    assert numbers(visible_to(7, gpus, all_found=True, proc=processes.proc)) == [1]
+
+
+def test_numbers_do_not_count_where_a_container_has_gpus_that_the_agent_does_not_know(processes: Processes) -> None:
+    found = seen(processes, minors=[1, 7, 255], file_system=CONTAINER_DEV)
+    assert (numbers(found), allowed(found)) == (None, [2])
+    more = seen(Processes(processes.proc.parent / "1"), minors=[*range(5), 255], file_system=CONTAINER_DEV)
+    assert (numbers(more), allowed(more)) == (None, [0, 1, 2, 3])
+    everything = seen(Processes(processes.proc.parent / "2", minors=[0, 1, 2, 3]), minors=[*range(5), 254, 255])
+    assert numbers(everything) == [0, 1, 2, 3]

@@ -56,6 +56,12 @@ def test_it_has_the_capabilities_that_it_needs_and_is_not_privileged(container: 
     assert context["capabilities"] == {"drop": ["ALL"], "add": ["SYS_ADMIN", "CHOWN", "SYS_PTRACE"]}
 
 
+def test_it_may_look_at_trainers_in_other_containers(container: dict[str, Any]) -> None:
+    context = container["securityContext"]
+    assert context["appArmorProfile"] == {"type": "Unconfined"}
+    assert context["seLinuxOptions"] == {"type": "spc_t"}
+
+
 def test_it_requests_no_gpu(container: dict[str, Any]) -> None:
     asked = {name for kind in container["resources"].values() for name in kind}
     assert asked <= {"cpu", "memory"}

@@ -18,6 +18,7 @@ from rheostat.cli import app
 from rheostat.schemas import agent as agent_schemas
 from tests.agent.agents import Agent, Trainer, as_privileged, eventually
 from tests.nvml.fake import FakeNvml
+from tests.sdk.containers import gpu_1_group, train
 
 SYSTEMD = Path(__file__).parents[2] / "deploy" / "systemd"
 INSTALLED = "/opt/rheostat/bin/rheostat"
@@ -69,6 +70,13 @@ def test_the_unit_agrees_with_the_agent() -> None:
         assert CliRunner().invoke(app, [*arguments, "--help"]).exit_code == 0
 
 
+def test_the_unit_lets_the_agent_look_at_trainers() -> None:
+    unit = settings("rheostat-agent.service")
+    assert "bpf" in unit["SystemCallFilter"].split()
+    assert "CAP_SYS_PTRACE" in unit["CapabilityBoundingSet"].split()
+    assert not {"ProtectProc", "ProcSubset", "PrivatePIDs", "PrivateUsers"} & unit.keys()
+
+
 class Confined(Agent):
     """An agent with the unit's capabilities, which gives its socket to a group that it is not in."""
 
@@ -98,3 +106,17 @@ def test_the_units_capabilities_are_sufficient(fake: FakeNvml) -> None:
             assert fake.gpus[0].limit_watts == 300
         finally:
             trainer.close()
+
+
+@needs("setpriv")
+@as_privileged
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give capabilities away")
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_the_units_capabilities_suffice_to_find_a_trainers_gpus(fake: FakeNvml, version: str) -> None:
+    with (
+        TemporaryDirectory(prefix="rheostat-") as name,
+        Confined(fake, Path(name)) as agent,
+        gpu_1_group(version) as group,
+    ):
+        agent.start()
+        assert train(agent, group=group)["visible"] == [fake.gpus[1].uuid]

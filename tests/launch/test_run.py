@@ -158,6 +158,16 @@ class TestTheMetric:
         trial = trial_of(client, job)
         assert (run.code, trial.state, trial.epochs, trial.metric) == (0, "converged", 2, 0.91)
 
+    def test_the_server_is_asked_without_an_agent_and_without_a_description_of_the_gpus(
+        self, server: ServerProcess, client: Client, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RHEOSTAT_AGENT_DIR", str(tmp_path))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        run = ended(server.url, job, "echo acc=0.95; exec sleep 60", *SETTINGS, *TARGET)
+        trial = trial_of(client, job)
+        assert (run.code, trial.state, trial.gpu.model) == (0, "converged", "cpu")
+        assert "There is no agent socket" in run.err
+
     def test_a_run_in_which_none_was_found_says_so(self, server: ServerProcess, job: str) -> None:
         run = ended(server.url, job, "echo accuracy=0.95", *OPTIONS)
         assert "No evaluation was found" in run.err

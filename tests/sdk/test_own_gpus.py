@@ -1,18 +1,23 @@
 import sys
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
 
 from rheostat.errors import ConfigurationError
-from rheostat.sdk.own_gpus import own_gpus
+from rheostat.sdk.own_gpus import own_gpus, slice_in_use
 from tests.sdk.examples import node_gpu
 
 GPUS = [node_gpu(2), node_gpu(0), node_gpu(1), node_gpu(3)]
+ALL = (0, 1, 2, 3)
 
 
-def indices(**arguments: object) -> list[int]:
+def indices(visible: Sequence[int] | None = ALL, **arguments: object) -> list[int]:
+    """Return the node's numbers of the GPUs of a process that may use some of them."""
     arguments = {"environment": {}, **arguments}
-    return [one.index for one in own_gpus(GPUS, **arguments)]  # type: ignore[arg-type]
+    by_index = {gpu.index: gpu for gpu in GPUS}
+    numbered = None if visible is None else [by_index[index] for index in visible]
+    return [one.index for one in own_gpus(GPUS, numbered, **arguments)]  # type: ignore[arg-type]
 
 
 def test_a_single_process_has_as_many_of_the_first_as_it_uses() -> None:
@@ -61,3 +66,52 @@ def test_the_device_that_pytorch_uses_is_preferred(monkeypatch: pytest.MonkeyPat
     assert indices(local_rank=0) == [2]
     cuda.is_initialized = lambda: False
     assert indices() == [0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, [1]),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, [1]),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, [3]),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-3aaaaaaa"}, [3]),
+        ({"RHEOSTAT_GPUS": "1,0"}, [3, 1]),
+    ],
+)
+def test_inside_a_container_numbers_count_its_own_gpus(environment: dict[str, str], expected: list[int]) -> None:
+    assert indices(visible=(1, 3), environment=environment) == expected
+
+
+def test_the_local_ranks_of_a_container_have_its_gpus() -> None:
+    assert [indices(visible=(1, 3), local_rank=rank) for rank in (0, 1)] == [[1], [3]]
+
+
+def test_a_container_without_a_gpu_has_none() -> None:
+    assert indices(visible=()) == []
+    with pytest.raises(ConfigurationError, match="GPU '0' is not on this node"):
+        indices(visible=(), environment={"CUDA_VISIBLE_DEVICES": "0"})
+
+
+@pytest.mark.parametrize("environment", [{}, {"CUDA_VISIBLE_DEVICES": "0"}])
+def test_a_number_that_cannot_be_counted_is_refused_with_the_remedy(environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="Which of the node's 4 GPUs") as caught:
+        indices(visible=None, environment=environment)
+    assert "RHEOSTAT_GPUS" in (caught.value.hint or "")
+
+
+def test_what_is_named_needs_no_counting() -> None:
+    assert indices(visible=None, environment={"RHEOSTAT_GPUS": "3,GPU-1aaaaaaa"}) == [3, 1]
+    assert indices(visible=None, environment={"CUDA_VISIBLE_DEVICES": "GPU-2aaaaaaa"}) == [2]
+    assert indices(visible=None, environment={"CUDA_VISIBLE_DEVICES": ""}) == []
+
+
+def test_a_node_of_one_gpu_needs_no_counting() -> None:
+    (only,) = own_gpus([node_gpu(0)], None, environment={})
+    assert only.index == 0
+
+
+@pytest.mark.parametrize("variable", ["CUDA_VISIBLE_DEVICES", "RHEOSTAT_GPUS"])
+def test_a_slice_of_a_partitioned_gpu_is_recognised(variable: str) -> None:
+    assert slice_in_use(environment={variable: "MIG-0aaaaaaa"}) == "MIG-0aaaaaaa"
+    assert slice_in_use(environment={variable: "GPU-0aaaaaaa"}) is None
+    assert slice_in_use(["MIG-1aaaaaaa"], {variable: "0"}) == "MIG-1aaaaaaa"

@@ -2,6 +2,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import enumerate as threads
 from typing import Any
 
@@ -22,9 +23,10 @@ from rheostat.schemas.server import (
     Target,
     Trial,
 )
-from rheostat.sdk import reporter
+from rheostat.sdk import node_agent, reporter
 from rheostat.sdk.client import Client
 from rheostat.sdk.trial import RunningTrial
+from tests.sdk.driver_tool import install, printing
 from tests.sdk.examples import until
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble, problem
 
@@ -146,6 +148,19 @@ class TestWithAServer:
             assert (trial.trial_id, trial.batch_size, trial.learning_rate) == ("0" * 32, 128, 0.2)
             assert (trial.power_limit_watts, trial.profile_power_limits_watts) == (None, (250, 200))
             assert trial.reason == "its turn"
+
+    def test_it_is_asked_without_an_agent_and_without_a_description_of_the_gpus(
+        self, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(node_agent, "DEFAULT_DIRECTORY", tmp_path)
+        install(monkeypatch, tmp_path, printing("0, GPU-7, NVIDIA H200, 700.00, Disabled"))
+        caplog.set_level(logging.INFO)
+        with bench.client.trial("nightly", SETTINGS) as trial:
+            assert trial.batch_size == 128
+        (asked,) = [seen.body["gpu"] for seen in bench.server.seen if seen.path.endswith("/predict")]
+        assert (asked["model"], asked["count"], asked["enforced_limit_watts"]) == ("NVIDIA H200", 1, 700)
+        assert warnings_in(caplog) == []
+        assert caplog.text.count("energy is not measured: There is no agent socket") == 1
 
     def test_measured_limits_are_answered_with_the_best(self, bench: Bench) -> None:
         with bench.trial() as trial:

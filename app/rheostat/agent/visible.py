@@ -8,11 +8,15 @@ and Slurm set tell which ones were given to it.
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rheostat.agent.device_cgroup import NVIDIA_MAJOR, openable
 from rheostat.agent.devices import GpuDescription
+
+# nvidia-modeset and nvidiactl.
+_NO_GPUS = frozenset({254, 255})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,13 @@ def visible_to(pid: int, gpus: Sequence[GpuDescription], *, all_found: bool, pro
     if pid == 0:
         return Visible(None, node.uuids, "the agent runs in another PID namespace, and cannot see the process")
     try:
-        found = _found(_Process(proc, pid), node)
+        process = _Process(proc, pid)
+        found = _found(process, node)
     except OSError as error:
         return Visible(None, node.uuids, f"the agent cannot look at process {pid}: {error.strerror}")
-    if all_found:
+    if all_found and not (process.has_own_dev and process.in_dev - node.by_minor.keys()):
         return found
-    return Visible(None, found.allowed, "a GPU of the node does not respond, so that numbers cannot be counted")
+    return Visible(None, found.allowed, "there are GPUs that the agent cannot open, so that numbers do not count")
 
 
 class _Node:
@@ -60,34 +65,36 @@ class _Node:
         self.ordered = tuple(gpu.uuid for gpu in by_index)
         self.uuids = frozenset(self.ordered)
         self.by_index = {gpu.index: gpu.uuid for gpu in by_index}
-        # The driver numbers both alike unless it says otherwise.
-        self.by_minor = {gpu.index if gpu.minor is None else gpu.minor: gpu.uuid for gpu in by_index}
+        self.by_minor = {gpu.minor: gpu.uuid for gpu in by_index if gpu.minor is not None}
+        if len(self.by_minor) < len(by_index):
+            self.by_minor = self.by_index  # a driver that does not tell numbers both alike
 
     def of(self, uuids: frozenset[str]) -> tuple[str, ...]:
         return tuple(uuid for uuid in self.ordered if uuid in uuids)
 
 
 class _Process:
-    """What the kernel shows of a process."""
+    """What the kernel shows of a process.
+
+    Attributes:
+        environment: The variables that it was started with.
+        in_dev: The minor numbers of the GPUs in its /dev.
+        has_own_dev: Whether those tell what it holds: its /dev is not as the node's.
+    """
 
     def __init__(self, proc: Path, pid: int) -> None:
         self._proc = proc
         self._pid = pid
         content = (proc / str(pid) / "environ").read_bytes().decode(errors="replace")
         self.environment = dict(entry.split("=", 1) for entry in content.split("\0") if "=" in entry)
-
-    def in_dev(self, minors: Sequence[int]) -> tuple[frozenset[int], bool]:
-        """Return the GPUs in its /dev, and whether that tells what it holds: it is not as the node's."""
-        file_system, own = _device_files(self._proc / str(self._pid) / "root/dev")
+        file_system, files = _device_files(proc / str(pid) / "root/dev")
         nodes = {}
         for viewer in ("1", "self"):
-            try:
-                other, there = _device_files(self._proc / viewer / "root/dev")
-            except OSError:
-                continue
-            nodes[other] = there
-        is_its_own = file_system not in nodes or own < nodes[file_system]
-        return own & frozenset(minors), is_its_own
+            with suppress(OSError):
+                other, there = _device_files(proc / viewer / "root/dev")
+                nodes[other] = there
+        self.in_dev = files - _NO_GPUS
+        self.has_own_dev = file_system not in nodes or files < nodes[file_system]
 
     def openable(self, minors: Sequence[int]) -> frozenset[int] | None:
         return openable(self._proc, self._pid, minors)
@@ -103,19 +110,20 @@ def _device_files(directory: Path) -> tuple[int, frozenset[int]]:
 
 def _found(process: _Process, node: _Node) -> Visible:
     minors = list(node.by_minor)
-    in_dev, is_its_own = process.in_dev(minors)
     by_group = process.openable(minors)
-    can_open = by_group if not is_its_own else in_dev if by_group is None else in_dev & by_group
+    can_open = by_group
+    if process.has_own_dev:
+        can_open = process.in_dev & (node.by_minor.keys() if by_group is None else by_group)
     if can_open is not None and len(can_open) < len(minors):
         uuids = frozenset(node.by_minor[minor] for minor in can_open)
-        what = "/dev and control group" if is_its_own else "control group"
+        what = "/dev and control group" if process.has_own_dev else "control group"
         return Visible(node.of(uuids), uuids, f"the {what} of the process")
     is_open = can_open is not None
     if (named := _slurms(process.environment, node)) is not None:
         return _in_slurm(named, process.environment, node, is_open=is_open)
     if (named := _containers(process.environment, node)) is not None:
         # A privileged container has all GPUs in its /dev, and CUDA numbers them all.
-        numbered = node.ordered if is_open and in_dev else node.of(named)
+        numbered = node.ordered if is_open and process.in_dev else node.of(named)
         return Visible(numbered, named, "NVIDIA_VISIBLE_DEVICES")
     if is_open:
         return Visible(node.ordered, node.uuids, "nothing restricts the process")

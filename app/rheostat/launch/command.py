@@ -81,7 +81,8 @@ def run(
     gpu: Annotated[
         str | None,
         _hardware(
-            help="Model and range of power limits, needed without an agent: 'Tesla V100:100-250'.", show_default=False
+            help="Model and range of power limits, as 'Tesla V100:100-250'. (Default: as agent or driver say.)",
+            show_default=False,
         ),
     ] = None,
     gpu_count: Annotated[int, _hardware(min=1, help="Number of GPUs, with --gpu.")] = 1,

@@ -87,7 +87,11 @@ class NodeAgent:
 
     def gpus(self) -> list[NodeGpu]:
         """Return the GPUs of this node, with the state of each."""
-        return self._send("GET", "/v1/gpus", NodeGpus, within_seconds=_READ_SECONDS).gpus
+        return self.node_gpus().gpus
+
+    def node_gpus(self) -> NodeGpus:
+        """Return the GPUs of this node, and which of them this process may use."""
+        return self._send("GET", "/v1/gpus", NodeGpus, within_seconds=_READ_SECONDS)
 
     def problems(self) -> list[str]:
         """Return what keeps the agent from doing all that leases may ask for; nothing when it is ready."""

@@ -1,26 +1,43 @@
-"""Finds which of the node's GPUs this process trains on."""
+"""Finds which of several GPUs this process trains on."""
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rheostat.errors import ConfigurationError
-from rheostat.schemas.agent import NodeGpu
 
 GPUS_VARIABLE = "RHEOSTAT_GPUS"
 _VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
+SLICE_PREFIX = "MIG-"
+"""What the UUID of a slice of a GPU that is partitioned by MIG begins with."""
+
+
+class NumberedGpu(Protocol):
+    """A GPU as the agent or the driver describes it."""
+
+    @property
+    def gpu(self) -> str:
+        """Its UUID."""
+
+    @property
+    def index(self) -> int:
+        """Its number on the node."""
+
+
+G = TypeVar("G", bound=NumberedGpu)
 
 
 def own_gpus(
-    gpus: Sequence[NodeGpu],
+    gpus: Sequence[G],
+    visible: Sequence[G] | None,
     *,
     named: Sequence[str | int] | None = None,
     count: int | None = 1,
     local_rank: int | None = None,
     environment: Mapping[str, str] = os.environ,
-) -> list[NodeGpu]:
+) -> list[G]:
     """Return the GPUs of this process.
 
     The GPUs that the user names come first, then the device that PyTorch uses, then those that CUDA shows this process.
@@ -28,54 +45,79 @@ def own_gpus(
 
     Args:
         gpus: All GPUs of the node.
+        visible: Those that this process may use, in the order in which its numbers count them; None: unknown. Inside a
+            container or a job its numbers are not the node's.
         named: UUIDs (or their beginnings) and numbers; by default those in ``RHEOSTAT_GPUS``, if it is set.
         count: How many this process uses when it runs alone; None: all in ``CUDA_VISIBLE_DEVICES``, else one.
         local_rank: Its number among the processes of its run on this node, which use one GPU each; None: it runs alone.
         environment: The environment variables.
 
     Raises:
-        ConfigurationError: A named GPU is not on this node, or is a slice of a partitioned GPU.
+        ConfigurationError: A named GPU is not on this node, or a number has no meaning because `visible` is unknown.
     """
+    if visible is None and len(gpus) == 1:
+        visible = gpus
+    if (names := _names(named, environment)) is not None:
+        # Who names a number where no other is known means the node's.
+        numbers = {gpu.index: gpu for gpu in gpus} if visible is None else dict(enumerate(visible))
+        return [_find(gpus, numbers, name) for name in names]
+    if (uuid := _uuid_in_use()) is not None and count == 1:
+        return [_find(gpus, {}, uuid)]
+    shown = _shown(gpus, visible, environment)
+    if local_rank is None:
+        if count is None:
+            count = len(shown) if _VISIBLE_VARIABLE in environment else 1
+        return shown[:count]
+    # A launcher shows every process its own GPU only, or all of them.
+    return shown if len(shown) == 1 else shown[local_rank : local_rank + 1]
+
+
+def slice_in_use(named: Sequence[str | int] | None = None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the UUID of the slice of a partitioned GPU that this process is told to use; None: it is not."""
+    names = _names(named, environment)
+    if names is None:
+        names = environment.get(_VISIBLE_VARIABLE, "").split(",")
+    return next((name for name in names if name.startswith(SLICE_PREFIX)), None)
+
+
+def _names(named: Sequence[str | int] | None, environment: Mapping[str, str]) -> list[str] | None:
     text = environment.get(GPUS_VARIABLE)
     if named is None and text:
         named = text.split(",")
-    if named is not None:
-        return [_find(gpus, str(name).strip()) for name in named]
-    if (uuid := _uuid_in_use()) is not None and count == 1:
-        return [_find(gpus, uuid)]
-    visible = _visible(gpus, environment)
-    if local_rank is None:
-        if count is None:
-            count = len(visible) if _VISIBLE_VARIABLE in environment else 1
-        return visible[:count]
-    # A launcher shows every process its own GPU only, or all of them.
-    return visible if len(visible) == 1 else visible[local_rank : local_rank + 1]
+    return None if named is None else [str(name).strip() for name in named]
 
 
-def _find(gpus: Sequence[NodeGpu], name: str) -> NodeGpu:
-    if name.startswith("MIG-"):
-        raise ConfigurationError(
-            f"{name} is a slice of a partitioned GPU.", hint="Power can be limited and measured for whole GPUs only."
-        )
-    found = [gpu for gpu in gpus if (name.isdecimal() and gpu.index == int(name)) or _is_uuid(gpu, name)]
+def _find(gpus: Sequence[G], numbers: Mapping[int, G], name: str) -> G:
+    found = [gpu for gpu in gpus if _is_uuid(gpu, name)]
+    if name.isdecimal() and int(name) in numbers:
+        found = [numbers[int(name)]]
     if len(found) != 1:
-        there = ", ".join(f"{gpu.index} ({gpu.gpu})" for gpu in gpus) or "none"
-        raise ConfigurationError(f"GPU {name!r} is not on this node.", hint=f"Its GPUs: {there}.")
+        there = ", ".join(f"{number} ({gpu.gpu})" for number, gpu in sorted(numbers.items(), key=lambda one: one[0]))
+        raise ConfigurationError(f"GPU {name!r} is not on this node.", hint=f"Its GPUs: {there or 'none'}.")
     return found[0]
 
 
-def _is_uuid(gpu: NodeGpu, name: str) -> bool:
+def _is_uuid(gpu: NumberedGpu, name: str) -> bool:
     return len(name) > len("GPU-") and gpu.gpu.startswith(name if name.startswith("GPU-") else f"GPU-{name}")
 
 
-def _visible(gpus: Sequence[NodeGpu], environment: Mapping[str, str]) -> list[NodeGpu]:
-    by_index = sorted(gpus, key=lambda gpu: gpu.index)
+def _shown(gpus: Sequence[G], visible: Sequence[G] | None, environment: Mapping[str, str]) -> list[G]:
     text = environment.get(_VISIBLE_VARIABLE)
-    if text is None:
-        return by_index
     # CUDA reads the list up to the first entry that it does not know, such as -1.
-    names = takewhile(lambda name: name and not name.startswith("-"), (name.strip() for name in text.split(",")))
-    return [_find(gpus, name) for name in names]
+    names = [] if text is None else takewhile(lambda name: name and not name.startswith("-"), _listed(text))
+    wanted = list(names)
+    if visible is None and (text is None or any(name.isdecimal() for name in wanted)):
+        raise ConfigurationError(
+            f"Which of the node's {len(gpus)} GPUs this process uses is unknown.",
+            hint=f"Name them by UUID in {GPUS_VARIABLE}; in the process's container or job `nvidia-smi -L` lists them.",
+        )
+    if text is None:
+        return list(visible or ())
+    return [_find(gpus, dict(enumerate(visible or ())), name) for name in wanted]
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _uuid_in_use() -> str | None:

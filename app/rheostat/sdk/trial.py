@@ -20,6 +20,7 @@ from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import NamedGpus, RunGpus, find_run_gpus
+from rheostat.sdk.seen_gpus import NO_GPU
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
 from rheostat.sdk.sweep import cheapest_limit
@@ -128,10 +129,6 @@ class RunningTrial:
         return self
 
     def _predict(self) -> Trial | None:
-        if self._gpus.gpu is None:
-            why = self._gpus.problem or ConfigurationError("The GPUs are unknown.", hint="Pass gpu=Gpu(...).")
-            self._reporter.warn_once("Training starts without the server, with the default batch size", why)
-            return None
         request = PredictRequest(
             gpu=self._gpus.gpu, node=self._options.node, max_batch_size=self._options.max_batch_size
         )
@@ -147,17 +144,15 @@ class RunningTrial:
 
     def _lease_gpus(self) -> None:
         """Lease this node's GPUs, if this rank is the one that does, and set the best limit that is known."""
-        problem = self._gpus.problem
+        problem, is_usual = self._gpus.problem, self._gpus.is_usual
         if self._gpus.to_lease:
             try:
                 self._lease = GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
             except RheostatError as error:
-                problem = error
+                problem, is_usual = error, False
         if problem is not None:
-            # On a node without an agent its absence is no warning.
-            expected = self._agent.is_named or self._agent.has_socket
             what = "Power limits stay as they are and energy is not measured"
-            _log.log(logging.WARNING if expected else logging.INFO, "%s: %s", what, problem)
+            _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", what, problem)
         self._has_leases = any(self._ranks.gather(self._lease is not None))
         if self.power_limit_watts is not None:
             self.limit_power(self.power_limit_watts)
@@ -180,8 +175,8 @@ class RunningTrial:
 
     @property
     def gpu_count(self) -> int:
-        """How many GPUs train together; one when they are unknown."""
-        return 1 if self._gpus.gpu is None else self._gpus.gpu.count
+        """How many GPUs train together."""
+        return self._gpus.gpu.count
 
     @property
     def energy_source(self) -> str | None:
@@ -260,8 +255,7 @@ class RunningTrial:
 
     def cheapest_power_limit(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Return the best of some limits by this job's settings; None: it is unknown."""
-        gpu = self._gpus.gpu
-        return None if gpu is None else cheapest_limit(measurements, self._settings, gpu)
+        return cheapest_limit(measurements, self._settings, self._gpus.gpu)
 
     def report(
         self,
@@ -396,5 +390,6 @@ def _copy(
     """Return the copy of a trial in another process; one whose block was entered has its values, and is nobody's."""
     trial = RunningTrial(*arguments)
     if values is not None:
-        vars(trial).update(values, _process=0, _ranks=Alone(), _gpus=RunGpus(arguments[3].gpu, False, (), None))
+        gpus = RunGpus(arguments[3].gpu or NO_GPU, False, (), None)
+        vars(trial).update(values, _process=0, _ranks=Alone(), _gpus=gpus)
     return trial

@@ -1,0 +1,125 @@
+"""Describes the GPUs of this process where no agent does: by the driver's `nvidia-smi`, else by PyTorch."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import floor
+from typing import Any
+
+from rheostat.errors import ConfigurationError
+from rheostat.schemas.server import Gpu
+from rheostat.sdk.own_gpus import own_gpus, slice_in_use
+
+NO_GPU = Gpu(model="cpu")
+"""Describes a process that trains without a GPU, or on one that neither NVIDIA's driver nor PyTorch shows."""
+
+_PATIENCE_SECONDS = 5.0
+_QUERY = "index,uuid,name,power.limit,mig.mode.current"
+_GPU_LINE = re.compile(r"GPU \d+: (?P<model>.+) \(UUID: (?P<uuid>[^)]+)\)")
+_SLICE_LINE = re.compile(r"\s+MIG (?P<profile>\S+)\s+Device\s+\d+: \(UUID: (?P<uuid>[^)]+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenGpu:
+    """A GPU that the driver shows this process.
+
+    Attributes:
+        gpu: Its UUID.
+        index: Its number; inside a container or a job it is not the node's.
+        model: Its model.
+        limit_watts: The power limit that is set; None: unknown.
+        partitioned: Whether it is split by MIG.
+    """
+
+    gpu: str
+    index: int
+    model: str
+    limit_watts: int | None
+    partitioned: bool
+
+
+def seen_gpus() -> list[SeenGpu]:
+    """Return the GPUs that this process can open, in the order of their numbers; none without `nvidia-smi`."""
+    rows = csv.reader(_nvidia_smi(f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"), skipinitialspace=True)
+    found = []
+    for row in rows:
+        with suppress(ValueError):  # a warning among the lines
+            index, uuid, model, limit, mig = row
+            found.append(SeenGpu(uuid, int(index), model, _watts(limit), mig == "Enabled"))
+    return found
+
+
+def _watts(text: str) -> int | None:
+    try:
+        return floor(float(text))
+    except ValueError:  # [N/A]
+        return None
+
+
+def _nvidia_smi(*arguments: str) -> list[str]:
+    """Return the lines that `nvidia-smi` prints; none when it is not there, fails, or hangs."""
+    try:
+        process = subprocess.Popen(  # noqa: S603
+            ["nvidia-smi", *arguments],  # noqa: S607 -- the one of the driver that is installed
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return []
+    try:
+        output, _ = process.communicate(timeout=_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        # One that hangs in the driver does not even end by SIGKILL: it is not waited for.
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=0.1)
+        return []
+    return output.decode(errors="replace").splitlines() if process.returncode == 0 else []
+
+
+def described_gpus(
+    named: Sequence[str | int] | None = None,
+    *,
+    count: int | None = 1,
+    local_rank: int | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Gpu:
+    """Return a description of the GPUs of this process, which no agent can limit; for the arguments see `own_gpus`."""
+    if (name := _name_in_pytorch()) is not None and " MIG " in name:
+        return Gpu(model=name)
+    seen = seen_gpus()
+    partition = slice_in_use(named, environment)
+    own: list[SeenGpu] = []
+    if partition is None:
+        with suppress(ConfigurationError):
+            own = own_gpus(seen, seen, named=named, count=count, local_rank=local_rank, environment=environment)
+    if partition is not None or any(gpu.partitioned for gpu in own):
+        return Gpu(model=_slice_model(partition, {gpu.gpu for gpu in own}) or "MIG")
+    if own:
+        return Gpu(model=own[0].model, count=len(own), enforced_limit_watts=own[0].limit_watts)
+    return NO_GPU if name is None else Gpu(model=name)
+
+
+def _slice_model(partition: str | None, gpus: set[str]) -> str | None:
+    """Return the model of a slice, as PyTorch names it; of several slices of some GPUs CUDA uses the first."""
+    of = uuid = ""
+    for line in _nvidia_smi("-L"):
+        if gpu := _GPU_LINE.match(line):
+            of, uuid = gpu["model"], gpu["uuid"]
+        elif (one := _SLICE_LINE.match(line)) and (uuid in gpus or one["uuid"] == partition):
+            return f"{of} MIG {one['profile']}"
+    return None
+
+
+def _name_in_pytorch() -> str | None:
+    """Return the name of the device that PyTorch uses; None unless it has initialised CUDA already."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return str(torch.cuda.get_device_name(torch.cuda.current_device()))
