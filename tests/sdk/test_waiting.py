@@ -16,9 +16,9 @@ from rheostat.sdk.spool import spool_files
 from tests.sdk.examples import GPU, JOB, SETTINGS, TRIAL, until
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 
-ANSWER_SECONDS = 0.5
+ANSWER_SECONDS = 1.0
 # What does not wait takes a millisecond; this much is for a machine that is busy with something else.
-AT_ONCE_SECONDS = 0.4
+AT_ONCE_SECONDS = 0.7
 
 
 @dataclass
@@ -67,7 +67,7 @@ def bench() -> Iterator[Bench]:
     script.may_answer.set()
     with (
         ScriptedServer(script) as server,
-        Client(server.url, timeout_seconds=2.0, retry_for_seconds=2.0, answer_seconds=ANSWER_SECONDS) as client,
+        Client(server.url, timeout_seconds=3.0, retry_for_seconds=3.0, answer_seconds=ANSWER_SECONDS) as client,
     ):
         yield Bench(script, server, client)
         script.may_answer.set()
@@ -114,7 +114,7 @@ def test_entry_is_bounded_as_a_whole(bench: Bench, trouble: Trouble) -> None:
     began = monotonic()
     with bench.client.trial("nightly", SETTINGS, GPU) as trial:
         assert trial.trial_id is None
-        assert seconds_since(began) < 2.0 + AT_ONCE_SECONDS
+        assert seconds_since(began) < 3.0 + AT_ONCE_SECONDS
 
 
 def test_a_late_decision_to_stop_holds_at_the_next_report(bench: Bench) -> None:

@@ -112,7 +112,8 @@ class Outbox:
         """
         item = self.put(make)
         if not self._is_behind and not item.done.wait(self._answer_seconds):
-            self._is_behind = True
+            with self._changed:
+                self._is_behind = not item.done.is_set()
         return item.answer
 
     def expect_no_answer(self) -> None:
@@ -221,7 +222,7 @@ class Outbox:
                 self._append(item, request)
             self._fail()
             return
-        is_late = monotonic() - began > self._answer_seconds
+        in_time = monotonic() - began <= self._answer_seconds
         with self._writing:
             if self._is_over:
                 return
@@ -232,9 +233,7 @@ class Outbox:
             self._current = None
         if answer is not None:
             self._take(answer)
-        self._finish(item, answer)
-        if not is_late and not self.waits:
-            self._is_behind = False
+        self._finish(item, answer, in_time=in_time)
 
     def _fail(self) -> None:
         with self._changed:
@@ -243,11 +242,13 @@ class Outbox:
             self._failures += 1
             self._changed.notify_all()
 
-    def _finish(self, item: _Item[Any], answer: Body | None) -> None:
-        item.answer = answer
-        item.done.set()
+    def _finish(self, item: _Item[Any], answer: Body | None, *, in_time: bool = False) -> None:
         with self._changed:
+            item.answer = answer
+            item.done.set()
             self._unsent -= 1
+            if in_time and not self._unsent:
+                self._is_behind = False
             self._changed.notify_all()
 
 
