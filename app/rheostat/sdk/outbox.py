@@ -100,10 +100,18 @@ class Outbox:
             self._incoming.append(item)
             self._unsent += 1
             if self._thread is None:
-                self._thread = Thread(target=self._send_all, name="rheostat-outbox", daemon=True)
-                self._thread.start()
+                self._start()
             self._changed.notify_all()
         return item
+
+    def _start(self) -> None:
+        thread = Thread(target=self._send_all, name="rheostat-outbox", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads: the next request tries again, and the end writes to disk
+            self._tell("A report cannot be sent yet", error)
+        else:
+            self._thread = thread
 
     def answer(self, make: Callable[[], HttpRequest[AnswerT] | None]) -> AnswerT | None:
         """Send a request and return its answer; None when there is none in time.
