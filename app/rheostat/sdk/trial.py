@@ -12,14 +12,15 @@ from typing import Self, SupportsFloat, TypeVar
 
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
 from rheostat.schemas.fields import Action
-from rheostat.schemas.server import Gpu, JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
+from rheostat.schemas.server import JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
-from rheostat.sdk.run_gpus import NamedGpus, RunGpus, find_run_gpus
+from rheostat.sdk.run_gpus import RunGpus, find_run_gpus
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
 from rheostat.sdk.sweep import cheapest_limit
@@ -27,20 +28,6 @@ from rheostat.sdk.sweep import cheapest_limit
 T = TypeVar("T")
 
 _log = logging.getLogger("rheostat")
-
-
-@dataclass(frozen=True, slots=True)
-class TrialOptions:
-    """The arguments of one run; see :meth:`rheostat.sdk.client.Client.trial`."""
-
-    gpu: Gpu | None
-    gpus: NamedGpus = None
-    node: str | None = None
-    max_batch_size: int | None = None
-    idempotency_key: str | None = None
-    node_agent: NodeAgent | None = None
-    answer_seconds: float = 2.0
-    entry_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
