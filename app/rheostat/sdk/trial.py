@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Thread
 from time import monotonic_ns
@@ -83,9 +83,11 @@ class RunningTrial:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the arguments, and what the server answered if the block was entered."""
-        values = {name: getattr(self, name) for name in _VALUES}
-        arguments = self._client, self._job_id, self._settings, self._options
-        return _copy, (arguments, None if self._process is None else values)
+        values = None
+        if self._process is not None:
+            gpus = replace(self._gpus, leads=False, to_lease=(), problem=None)
+            values = {name: getattr(self, name) for name in _VALUES} | {"_gpus": gpus}
+        return _copy, ((self._client, self._job_id, self._settings, self._options), values)
 
     @property
     def _is_ours(self) -> bool:
@@ -383,5 +385,5 @@ def _copy(
     """Return the copy of a trial in another process; one whose block was entered has its values, and is nobody's."""
     trial = RunningTrial(*arguments)
     if values is not None:
-        vars(trial).update(values, _process=0, _ranks=Alone(), _gpus=RunGpus(arguments[3].gpu, False, (), None))
+        vars(trial).update(values, _process=0, _ranks=Alone())
     return trial
