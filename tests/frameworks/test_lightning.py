@@ -189,6 +189,14 @@ def test_ctrl_c_cancels_the_trial(client: Client, job_id: str, trainer: Callable
     assert client.list_trials(job_id).trials[0].state == "cancelled"
 
 
+def test_ranks_that_are_spawned_begin_the_trial_themselves(
+    client: Client, job_id: str, trainer: Callable[..., Trainer]
+) -> None:
+    trainer(devices=2, strategy="ddp_spawn", max_epochs=2).fit(Model(learns=False))
+    (trial,) = client.list_trials(job_id).trials
+    assert (trial.state, trial.epochs) == ("failed", 2)
+
+
 class TestMistakes:
     def test_a_module_that_names_no_batch_size(
         self, client: Client, job_id: str, trainer: Callable[..., Trainer]

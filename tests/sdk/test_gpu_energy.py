@@ -118,6 +118,18 @@ def test_a_gpu_that_was_unknown_at_the_begin_counts_from_its_first_figure(agent:
     assert agent.at(count) == Energy(150, unknown_seconds=10)
 
 
+def test_an_agent_that_is_away_at_the_begin_counts_from_its_first_answer(agent: ScriptedAgent) -> None:
+    agent.is_away = True
+    agent.now_seconds = monotonic()
+    count = EnergyCount(agent, GPUS)
+    agent.is_away = False
+    agent.use(10, 50)
+    energy = agent.at(count)
+    assert energy is not None
+    assert energy.joules == 0
+    assert 9 < energy.unknown_seconds < 11
+
+
 def test_an_agent_that_is_stopped_holds_up_one_call_only(
     agent: ScriptedAgent, count: EnergyCount, monkeypatch: pytest.MonkeyPatch
 ) -> None:

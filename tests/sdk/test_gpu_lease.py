@@ -7,17 +7,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import quantiles
 from time import monotonic, monotonic_ns, sleep
 
 import pytest
 
 from rheostat import Client, Gpu, JobSettings
 from rheostat.errors import ConfigurationError, ServerRefused, ServerUnreachable
+from rheostat.schemas.server import ObserveRequest
 from rheostat.sdk import gpu_lease
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent
 from tests.agent.agents import Agent, as_privileged, eventually
 from tests.nvml.fake import FakeNvml
+from tests.sdk.examples import GOES_ON, JOB, TRIAL
+from tests.sdk.scripted_server import Reply, ScriptedServer, in_turn
 
 pytestmark = as_privileged
 
@@ -161,6 +165,67 @@ def test_without_an_agent_training_runs_unchanged(tmp_path: Path, caplog: pytest
     assert "energy is not measured" in caplog.text
     with NodeAgent(tmp_path / "agent.sock") as missing, pytest.raises(ServerUnreachable, match="agent"):
         missing.gpus()
+
+
+def test_a_stopped_agent_holds_up_one_report_and_the_end_for_a_bounded_time(
+    fake: FakeNvml, agent: Agent, node: NodeAgent
+) -> None:
+    assert agent.process is not None
+    with ScriptedServer(in_turn(Reply(200, JOB), Reply(201, TRIAL), Reply(200, GOES_ON))) as server:
+        with Client(server.url) as client, client.trial("nightly", SETTINGS, node_agent=node) as trial:
+            trial.report(0.1)
+            agent.process.send_signal(signal.SIGSTOP)
+            began = monotonic()
+            trial.report(0.2)
+            assert monotonic() - began < 2.5  # the agent's second, and some for a busy machine
+            began = monotonic()
+            for metric in (0.3, 0.4, 0.5):
+                assert trial.report(metric) == "continue"
+            assert monotonic() - began < 1.5
+            agent.process.send_signal(signal.SIGCONT)
+            eventually(lambda: trial.energy_joules() is not None)
+            trial.report(0.6)
+            agent.process.send_signal(signal.SIGSTOP)
+            began = monotonic()
+        assert monotonic() - began < 6  # one second for the energy, two for the lease, two for the server
+        agent.process.send_signal(signal.SIGCONT)
+        energies = [seen.body["energy_joules"] for seen in server.seen if seen.path.endswith("/observe")]
+        assert [energy is None for energy in energies] == [False, True, True, True, True, False, True]
+        assert energies[5] > energies[0]
+        eventually(lambda: node.gpus()[0].holder is None)
+
+
+def test_entry_does_not_wait_long_for_a_stopped_agent(agent: Agent, node: NodeAgent) -> None:
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGSTOP)
+    try:
+        began = monotonic()
+        with Client(NOWHERE, retry_for_seconds=0) as client, client.trial("nightly", SETTINGS, node_agent=node):
+            assert monotonic() - began < 6
+    finally:
+        agent.process.send_signal(signal.SIGCONT)
+
+
+def test_a_report_takes_five_milliseconds_beside_the_servers_answer(fake: FakeNvml, node: NodeAgent) -> None:
+    fake.gpus[0].load(1.0)
+    answers = in_turn(Reply(200, JOB), Reply(201, TRIAL), Reply(200, GOES_ON))
+    with ScriptedServer(answers) as server, Client(server.url) as client:
+        alone, with_energy = [], []
+        with client.trial("nightly", SETTINGS, node_agent=node) as trial:
+            for number in range(1, 21):
+                sleep(0.25)
+                began = monotonic()
+                client.observe(TRIAL.trial_id, ObserveRequest(epoch=0.0))
+                alone.append(monotonic() - began)
+                sleep(0.25)
+                began = monotonic()
+                trial.report(0.1, epoch=number / 10)
+                with_energy.append(monotonic() - began)
+        energies = [seen.body["energy_joules"] for seen in server.seen if seen.body and seen.body.get("metric")]
+    assert None not in energies
+    assert energies == sorted(set(energies))
+    # The quarter that took the least: this machine may be busy with something else.
+    assert quantiles(with_energy)[0] - quantiles(alone)[0] < 0.005, (with_energy, alone)
 
 
 def test_an_agent_that_dies_in_the_middle_stops_nothing(fake: FakeNvml, agent: Agent, node: NodeAgent) -> None:

@@ -7,9 +7,10 @@ from socket import gethostname
 from rheostat.errors import ConfigurationError
 from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.run_gpus import NamedGpus
 from rheostat.sdk.server import ServerClient
-from rheostat.sdk.trial import RunningTrial, TrialOptions
+from rheostat.sdk.trial import RunningTrial
 
 ANSWER_VARIABLE = "RHEOSTAT_ANSWER_SECONDS"
 _ANSWER_SECONDS = 2.0

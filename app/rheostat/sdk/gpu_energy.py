@@ -4,10 +4,10 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from time import monotonic
+from time import monotonic, monotonic_ns
 
 from rheostat.errors import RheostatError
-from rheostat.schemas.agent import GpuUsage
+from rheostat.schemas.agent import EnergyAnswer, GpuUsage
 from rheostat.sdk.node_agent import ENERGY_SECONDS, NodeAgent
 
 _log = logging.getLogger("rheostat")
@@ -42,12 +42,12 @@ def total_energy(parts: Iterable[Energy | None]) -> Energy | None:
 class EnergyCount:
     """Counts the energy of GPUs from when it is made; safe to share between threads.
 
+    Attributes:
+        has_counters: Whether all GPUs have an energy counter, as far as the agent has answered.
+
     Args:
         agent: The node's agent.
         gpus: UUIDs.
-
-    Raises:
-        RheostatError: The agent does not answer.
     """
 
     def __init__(self, agent: NodeAgent, gpus: Sequence[str]) -> None:
@@ -56,10 +56,12 @@ class EnergyCount:
         self._lock = Lock()
         self._is_silent = False
         self._final: tuple[int, Energy | None] | None = None
-        answer = agent.energy(self._gpus)
-        self._counts = {usage.gpu: _GpuCount(answer.until_ns) for usage in answer.gpus}
-        self.has_counters = all(usage.source == "counter" for usage in answer.gpus)
-        self._add(answer.gpus, answer.until_ns)
+        self.has_counters = True
+        answer = self._answer(None)
+        begun_ns = monotonic_ns() if answer is None else answer.until_ns
+        self._counts = {uuid: _GpuCount(begun_ns) for uuid in self._gpus}
+        if answer is not None:
+            self._add(answer)
 
     @property
     def is_silent(self) -> bool:
@@ -85,6 +87,10 @@ class EnergyCount:
         self._final = moment_ns, self.at(moment_ns)
 
     def _ask(self, moment_ns: int | None) -> Energy | None:
+        answer = self._answer(moment_ns)
+        return None if answer is None else self._add(answer)
+
+    def _answer(self, moment_ns: int | None) -> EnergyAnswer | None:
         began = monotonic()
         try:
             answer = self._agent.energy(self._gpus, until_ns=moment_ns, within_seconds=ENERGY_SECONDS)
@@ -93,11 +99,12 @@ class EnergyCount:
             _log.info("The energy is unknown: %s", error)
             return None
         self._is_silent = False
-        return self._add(answer.gpus, answer.until_ns)
+        return answer
 
-    def _add(self, usages: Sequence[GpuUsage], moment_ns: int) -> Energy | None:
+    def _add(self, answer: EnergyAnswer) -> Energy | None:
+        self.has_counters = all(usage.source == "counter" for usage in answer.gpus)
         with self._lock:
-            return total_energy([self._counts[usage.gpu].add(usage, moment_ns) for usage in usages])
+            return total_energy([self._counts[usage.gpu].add(usage, answer.until_ns) for usage in answer.gpus])
 
 
 class _GpuCount:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 
 from rheostat.errors import RheostatError, ServerRefused
 from rheostat.schemas.agent import HEARTBEAT_SECONDS, AppliedLimits, LeaseRequest
@@ -16,10 +16,11 @@ _log = logging.getLogger("rheostat")
 
 # A driver may round a limit, as to whole watts.
 _ROUNDING_WATTS = 1.0
-# How often to ask an agent that does not answer.
-_SILENT_PAUSE_SECONDS = 1.0
-# How long to wait until the limits are restored. The agent restores them also when nobody waits for it.
-_END_SECONDS = 2.0
+# How often to ask an agent that did not answer in time.
+_PROBE_SECONDS = 1.0
+# How long to wait until the limits are restored, and where the agent does not answer: what it was sent, it does when it
+# goes on, and it restores the limits of a process that has ended.
+_END_SECONDS, _SILENT_END_SECONDS = 2.0, 0.5
 _LEASE_NOT_FOUND = "lease_not_found"
 _RETRY_SECONDS = 0.5
 
@@ -182,12 +183,13 @@ class GpuLease:
         """Return the energy of all GPUs from the lease's begin to a moment, or to its end; None when it is unknown."""
         return self._energy.at(monotonic_ns() if moment_ns is None else moment_ns)
 
-    def close(self, within_seconds: float = _END_SECONDS) -> None:
+    def close(self) -> None:
         """Read the energy for the last time and end the lease. If the agent does not answer, it expires by itself."""
         if self._over.is_set():
             return
         self._over.set()
         self._energy.end(monotonic_ns())
+        within_seconds = _SILENT_END_SECONDS if self.is_silent else _END_SECONDS
         if self._changing.acquire(timeout=within_seconds):
             try:
                 with suppress(RheostatError):
@@ -196,16 +198,24 @@ class GpuLease:
                 self._changing.release()
 
     def _keep(self, pause_seconds: float) -> None:
-        usual = min(pause_seconds, HEARTBEAT_SECONDS)
-        while not self._over.wait(_SILENT_PAUSE_SECONDS if self.is_silent else usual):
-            try:
+        pause_seconds = min(pause_seconds, HEARTBEAT_SECONDS)
+        due_at = monotonic() + pause_seconds
+        while not self._over.wait(min(pause_seconds, _PROBE_SECONDS)):
+            is_due = monotonic() >= due_at
+            if is_due or self.is_silent:
                 self._energy.note()
-                self._agent.heartbeat(self.lease_id)
-            except ServerRefused as error:
-                if error.server_code == _LEASE_NOT_FOUND:
-                    self._renew()
-            except Exception as error:  # no failure here may disturb training
-                _log.debug("The heartbeat to the agent failed: %s", error)
+            if is_due:
+                self._heartbeat()
+                due_at = monotonic() + pause_seconds
+
+    def _heartbeat(self) -> None:
+        try:
+            self._agent.heartbeat(self.lease_id)
+        except ServerRefused as error:
+            if error.server_code == _LEASE_NOT_FOUND:
+                self._renew()
+        except Exception as error:  # no failure here may disturb training
+            _log.debug("The heartbeat to the agent failed: %s", error)
 
     def _renew(self) -> None:
         """Lease the GPUs again: this process was stopped for so long that the lease has expired."""

@@ -100,10 +100,18 @@ class Outbox:
             self._incoming.append(item)
             self._unsent += 1
             if self._thread is None:
-                self._thread = Thread(target=self._send_all, name="rheostat-outbox", daemon=True)
-                self._thread.start()
+                self._start()
             self._changed.notify_all()
         return item
+
+    def _start(self) -> None:
+        thread = Thread(target=self._send_all, name="rheostat-outbox", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads: the next request tries again, and the end writes to disk
+            self._tell("A report cannot be sent yet", error)
+        else:
+            self._thread = thread
 
     def answer(self, make: Callable[[], HttpRequest[AnswerT] | None]) -> AnswerT | None:
         """Send a request and return its answer; None when there is none in time.
@@ -112,7 +120,8 @@ class Outbox:
         """
         item = self.put(make)
         if not self._is_behind and not item.done.wait(self._answer_seconds):
-            self._is_behind = True
+            with self._changed:
+                self._is_behind = not item.done.is_set()
         return item.answer
 
     def expect_no_answer(self) -> None:
@@ -221,7 +230,7 @@ class Outbox:
                 self._append(item, request)
             self._fail()
             return
-        is_late = monotonic() - began > self._answer_seconds
+        in_time = monotonic() - began <= self._answer_seconds
         with self._writing:
             if self._is_over:
                 return
@@ -232,9 +241,7 @@ class Outbox:
             self._current = None
         if answer is not None:
             self._take(answer)
-        self._finish(item, answer)
-        if not is_late and not self.waits:
-            self._is_behind = False
+        self._finish(item, answer, in_time=in_time)
 
     def _fail(self) -> None:
         with self._changed:
@@ -243,11 +250,13 @@ class Outbox:
             self._failures += 1
             self._changed.notify_all()
 
-    def _finish(self, item: _Item[Any], answer: Body | None) -> None:
-        item.answer = answer
-        item.done.set()
+    def _finish(self, item: _Item[Any], answer: Body | None, *, in_time: bool = False) -> None:
         with self._changed:
+            item.answer = answer
+            item.done.set()
             self._unsent -= 1
+            if in_time and not self._unsent:
+                self._is_behind = False
             self._changed.notify_all()
 
 

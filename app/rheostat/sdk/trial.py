@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Thread
 from time import monotonic_ns
@@ -12,15 +12,15 @@ from typing import Self, SupportsFloat, TypeVar
 
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
 from rheostat.schemas.fields import Action
-from rheostat.schemas.server import Gpu, JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
+from rheostat.schemas.server import JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
-from rheostat.sdk.run_gpus import NamedGpus, RunGpus, find_run_gpus
-from rheostat.sdk.seen_gpus import NO_GPU
+from rheostat.sdk.run_gpus import RunGpus, find_run_gpus
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
 from rheostat.sdk.sweep import cheapest_limit
@@ -28,20 +28,6 @@ from rheostat.sdk.sweep import cheapest_limit
 T = TypeVar("T")
 
 _log = logging.getLogger("rheostat")
-
-
-@dataclass(frozen=True, slots=True)
-class TrialOptions:
-    """The arguments of one run; see :meth:`rheostat.sdk.client.Client.trial`."""
-
-    gpu: Gpu | None
-    gpus: NamedGpus = None
-    node: str | None = None
-    max_batch_size: int | None = None
-    idempotency_key: str | None = None
-    node_agent: NodeAgent | None = None
-    answer_seconds: float = 2.0
-    entry_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +83,11 @@ class RunningTrial:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the arguments, and what the server answered if the block was entered."""
-        values = {name: getattr(self, name) for name in _VALUES}
-        arguments = self._client, self._job_id, self._settings, self._options
-        return _copy, (arguments, None if self._process is None else values)
+        values = None
+        if self._process is not None:
+            gpus = replace(self._gpus, leads=False, to_lease=(), problem=None)
+            values = {name: getattr(self, name) for name in _VALUES} | {"_gpus": gpus}
+        return _copy, ((self._client, self._job_id, self._settings, self._options), values)
 
     @property
     def _is_ours(self) -> bool:
@@ -390,6 +378,5 @@ def _copy(
     """Return the copy of a trial in another process; one whose block was entered has its values, and is nobody's."""
     trial = RunningTrial(*arguments)
     if values is not None:
-        gpus = RunGpus(arguments[3].gpu or NO_GPU, False, (), None)
-        vars(trial).update(values, _process=0, _ranks=Alone(), _gpus=gpus)
+        vars(trial).update(values, _process=0, _ranks=Alone())
     return trial

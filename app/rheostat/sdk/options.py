@@ -1,0 +1,26 @@
+"""The arguments of a trial, as its client hands them over."""
+
+from dataclasses import dataclass
+
+from rheostat.schemas.server import Gpu
+from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.run_gpus import NamedGpus
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOptions:
+    """The arguments of one run; see :meth:`rheostat.sdk.client.Client.trial`.
+
+    Attributes:
+        answer_seconds: How long a report waits for its answer, and the end of the block for the server.
+        entry_seconds: How long the block's entry waits for the server.
+    """
+
+    gpu: Gpu | None
+    gpus: NamedGpus = None
+    node: str | None = None
+    max_batch_size: int | None = None
+    idempotency_key: str | None = None
+    node_agent: NodeAgent | None = None
+    answer_seconds: float = 2.0
+    entry_seconds: float = 10.0
