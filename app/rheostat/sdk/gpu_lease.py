@@ -115,8 +115,10 @@ class GpuLease:
         """Set a limit as :meth:`limit` does, but for now only: a lease that had to be renewed begins without it."""
         answer = self._set(power_limit_watts)
         for gpu in answer.gpus:
+            # Where nothing limits the request, the driver has rounded it.
+            missed = 0.0 if gpu.limited_by is None else abs(gpu.applied_watts - power_limit_watts)
             in_force = gpu.applied_watts if gpu.enforced_watts is None else min(gpu.applied_watts, gpu.enforced_watts)
-            if abs(in_force - power_limit_watts) > _ROUNDING_WATTS:
+            if max(missed, gpu.applied_watts - in_force) > _ROUNDING_WATTS:
                 why = f", cut by {gpu.limited_by}" if gpu.limited_by else ""
                 _log.info("GPU %s has %g W instead of %g W%s", gpu.gpu, in_force, power_limit_watts, why)
                 return False

@@ -155,8 +155,6 @@ class StepSlice:
 
     def is_enough(self) -> bool:
         """Return whether the steps are enough to measure the limit by."""
-        if self._rhythm.is_doubtful:
-            return False
         has_few_periods = self._period > 1 and self._mean.count < _FEWEST_PERIODS
         error = inf if has_few_periods else self._mean.standard_error()
         return self._rules.is_enough(self.count, self._mean.total, error)
