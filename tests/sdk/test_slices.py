@@ -22,7 +22,7 @@ def test_steps_before_the_limit_and_while_it_settles_do_not_count() -> None:
 
 def test_slow_steps_settle_for_three_of_them_and_fast_ones_for_a_time() -> None:
     assert stretches([1.0] * 10) == [(4, 10)]
-    assert stretches([0.01] * 200) == [(41, 200)]
+    assert stretches([0.01] * 200) == [(41, 196)]  # they are counted in blocks
 
 
 def test_a_break_cuts_a_slice_and_what_follows_settles_for_a_quarter_of_the_steps_between_breaks() -> None:
@@ -67,6 +67,13 @@ def test_steps_that_vary_are_measured_for_longer_and_for_a_bounded_time() -> Non
     assert slow.last * 0.2 < 25
     assert fast.mean_seconds == pytest.approx(0.01, rel=0.03)
     assert slow.mean_seconds == pytest.approx(0.2, rel=0.06)
+
+
+def test_fast_steps_that_are_often_slower_by_chance_are_measured_in_time() -> None:
+    noise = random.Random(1)
+    sliced = Sliced(ends(0.0001 * noise.expovariate(1) for _ in count()), BY_COUNTER)
+    assert sliced.last * 0.0001 < 4
+    assert sliced.mean_seconds == pytest.approx(0.0001, rel=0.02)
 
 
 def test_steps_recorded_late_need_no_longer_slice() -> None:
