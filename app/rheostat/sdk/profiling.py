@@ -152,8 +152,13 @@ class Profiler:
         self._best_watts = power_limit_watts
         plan = list(profile_power_limits_watts)
         work = self._follow if self._ranks.rank else lambda: self._lead(power_limit_watts, plan)
-        self._thread = Thread(target=self._guarded, args=(work,), name="rheostat-profiler", daemon=True)
-        self._thread.start()
+        thread = Thread(target=self._guarded, args=(work,), name="rheostat-profiler", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads
+            _log.warning("Power limits are not measured: %s", error)
+        else:
+            self._thread = thread
 
     @property
     def is_running(self) -> bool:
