@@ -117,6 +117,13 @@ def test_accumulated_batches_make_up_the_global_batch(trainer: Callable[..., Tra
     assert model.sizes == {16}
 
 
+def test_a_step_is_an_update_of_the_weights(trainer: Callable[..., Trainer]) -> None:
+    run = trainer(accumulate_grad_batches=4, limit_train_batches=30, max_epochs=2)
+    run.fit(Model(learns=False))
+    (callback,) = (one for one in run.callbacks if isinstance(one, RheostatCallback))
+    assert callback._trial._clock.steps == run.global_step == 16
+
+
 def test_validations_inside_an_epoch_are_fractions_of_it(
     client: Client, job_id: str, trainer: Callable[..., Trainer]
 ) -> None:

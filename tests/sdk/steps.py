@@ -32,16 +32,24 @@ class Sliced:
     """
 
     def __init__(
-        self, steps: Iterable[StepEnd], rules: SliceRules, limit_set: float = 0.0, rhythm: Rhythm | None = None
+        self,
+        steps: Iterable[StepEnd],
+        rules: SliceRules,
+        limit_set: float = 0.0,
+        rhythm: Rhythm | None = None,
+        *,
+        is_last: bool = False,
     ) -> None:
-        self.slice = StepSlice(rules, round(limit_set * SECOND), rhythm or Rhythm())
+        rhythm = rhythm or Rhythm()
+        self.slice = StepSlice(rules, round(limit_set * SECOND), rhythm)
         times = {}
         self.last = 0
         for step in steps:
             times[step.number] = step.end_ns
             self.slice.add(step)
             self.last = step.number
-            if self.slice.is_enough() or self.slice.is_hopeless():
+            is_enough = self.slice.is_enough() and not (is_last and rhythm.is_doubtful)
+            if is_enough or self.slice.is_hopeless():
                 break
         self.stretches = [(stretch.after_step, stretch.last_step) for stretch in self.slice.stretches]
         total = sum(times[last] - times[after] for after, last in self.stretches)

@@ -66,6 +66,53 @@ def test_a_limit_that_is_cut_is_not_in_force(fake: FakeNvml, node: NodeAgent) ->
     lease.close()
 
 
+def test_a_limit_that_the_driver_rounds_is_in_force(fake: FakeNvml, node: NodeAgent) -> None:
+    fake.gpus[0].state.rounding_mw = 5_000
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    assert lease.limit(153)
+    assert fake.gpus[0].limit_watts == 150
+    lease.close()
+
+
+def test_settling_without_a_best_limit_gives_each_gpu_the_one_that_was_found(fake: FakeNvml, node: NodeAgent) -> None:
+    fake.gpus[0].limit_watts = 250
+    lease = GpuLease(node, [gpu.uuid for gpu in fake.gpus], "nightly", None)
+    lease.settle(None)
+    assert lease.try_limit(150)
+    assert [gpu.limit_watts for gpu in fake.gpus] == [150, 150]
+    lease.settle(None)
+    assert [gpu.limit_watts for gpu in fake.gpus] == [250, 300]
+    lease.settle(200)
+    assert [gpu.limit_watts for gpu in fake.gpus] == [200, 200]
+    lease.close()
+    assert [gpu.limit_watts for gpu in fake.gpus] == [250, 300]
+
+
+def test_settling_is_made_up_for_when_the_agent_is_back(fake: FakeNvml, agent: Agent, node: NodeAgent) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    assert lease.try_limit(150)
+    agent.kill()
+    lease.settle_soon(None)
+    agent.start()
+    eventually(lambda: fake.gpus[0].limit_watts == 300)
+    lease.close()
+
+
+def test_settling_late_does_not_undo_a_limit_that_was_set_meanwhile(
+    fake: FakeNvml, agent: Agent, node: NodeAgent
+) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    assert lease.try_limit(150)
+    fake.gpus[0].lose()
+    lease.settle_soon(200)
+    fake.gpus[0].heal()
+    eventually(lambda: node.gpus()[0].state == "verified")
+    assert lease.limit(250)
+    sleep(2 * gpu_lease._RETRY_SECONDS)
+    assert fake.gpus[0].limit_watts == 250
+    lease.close()
+
+
 def test_energy_is_the_sum_of_its_gpus(fake: FakeNvml, node: NodeAgent) -> None:
     lease = GpuLease(node, [gpu.uuid for gpu in fake.gpus], "nightly", None)
     before = [gpu.energy_joules() for gpu in fake.gpus]
@@ -104,6 +151,31 @@ def test_an_expired_lease_is_made_again_with_its_limit(
     eventually(lambda: fake.gpus[0].limit_watts == 150)
     lease.close()
     assert fake.gpus[0].limit_watts == 300
+
+
+def test_an_expired_lease_is_made_again_at_once_where_a_limit_is_set(fake: FakeNvml, node: NodeAgent) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    expired = lease.lease_id
+    node.end_lease(expired)
+    assert lease.limit(200)
+    assert fake.gpus[0].limit_watts == 200
+    assert lease.lease_id != expired
+    lease.close()
+    with pytest.raises(ServerRefused, match="lease"):
+        lease.limit(200)
+
+
+def test_a_limit_that_was_only_tried_is_not_set_again_in_a_renewed_lease(
+    fake: FakeNvml, node: NodeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_lease, "HEARTBEAT_SECONDS", 0.1)
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    lease.limit(250)
+    lease.try_limit(150)
+    expired = lease.lease_id
+    node.end_lease(expired)
+    eventually(lambda: lease.lease_id != expired and fake.gpus[0].limit_watts == 250)
+    lease.close()
 
 
 def test_a_lease_outlives_a_restart_of_the_agent(fake: FakeNvml, agent: Agent, node: NodeAgent) -> None:

@@ -1,6 +1,7 @@
 """Power limits measured between training steps: the real agent over the fake NVML, and the real server."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
@@ -9,11 +10,11 @@ from uuid import uuid4
 import pytest
 
 from rheostat import Client, JobSettings
-from rheostat.schemas.server import PredictPowerLimitRequest
+from rheostat.schemas.server import Gpu, PowerLimitMeasurement, PredictPowerLimitRequest
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.trial import RunningTrial
 from tests.agent.agents import Agent, as_privileged, eventually
-from tests.nvml.fake import HW_SLOWDOWN, FakeNvml
+from tests.nvml.fake import HW_SLOWDOWN, UNKNOWN, Call, FakeNvml
 from tests.sdk.server_process import ServerProcess
 from tests.sdk.training import FakeTraining
 
@@ -36,9 +37,11 @@ def settings(limits_watts: list[int], eta_knob: float = 0.5) -> JobSettings:
 class Node:
     """A node with an agent, a server, and a trainer's clients of both."""
 
-    def __init__(self, fake: FakeNvml, directory: Path, server: ServerProcess, stack: ExitStack) -> None:
+    def __init__(
+        self, fake: FakeNvml, directory: Path, server: ServerProcess, stack: ExitStack, site: str = ""
+    ) -> None:
         self.gpu = fake.gpus[0]
-        self.agent = stack.enter_context(Agent(fake, directory))
+        self.agent = stack.enter_context(Agent(fake, directory, site))
         self.agent.start()
         self.server = server
         self.job_id = f"job-{uuid4().hex}"
@@ -69,17 +72,21 @@ def node(fake: FakeNvml, tmp_path: Path, server: ServerProcess) -> Iterator[Node
         yield Node(fake, tmp_path, server, stack)
 
 
+def train_until(trial: RunningTrial, training: FakeTraining, condition: Callable[[], bool]) -> None:
+    give_up_at = monotonic() + 60
+    for _ in trial.steps(range(100_000)):
+        training.step()
+        assert monotonic() < give_up_at
+        if condition():
+            return
+
+
 def is_measuring(trial: RunningTrial) -> bool:
     return trial._profiler is not None and trial._profiler.is_running
 
 
-def train_while_measuring(trial: RunningTrial, training: FakeTraining, seconds: float = 60) -> None:
-    give_up_at = monotonic() + seconds
-    for _ in trial.steps(range(100_000)):
-        training.step()
-        assert monotonic() < give_up_at
-        if not is_measuring(trial):
-            return
+def train_while_measuring(trial: RunningTrial, training: FakeTraining) -> None:
+    train_until(trial, training, lambda: not is_measuring(trial))
 
 
 def test_ten_limits_are_measured_in_few_steps_with_interruptions(node: Node) -> None:
@@ -209,3 +216,116 @@ def test_a_cap_during_the_sweep_cuts_the_sweep_but_not_the_training(node: Node) 
     with node.trial(settings([150, 200, 250, 300])) as trial:
         train_while_measuring(trial, training)
         assert node.measured_watts() == [200, 150]
+
+
+def test_with_few_limits_the_best_of_them_is_set(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    for limits in ([200], [150, 300]):
+        node.job_id = f"job-{uuid4().hex}"
+        with node.trial(settings(limits, eta_knob=1.0)) as trial:
+            train_while_measuring(trial, training)
+            assert trial.power_limit_watts == node.gpu.limit_watts == limits[0]
+
+
+def test_the_best_of_what_a_cap_left_is_set_where_the_server_waits_for_the_rest(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 300], eta_knob=1.0)) as trial:
+        node.gpu.state.enforced_cap_mw = 220_000
+        train_while_measuring(trial, training)
+        assert trial.power_limit_watts is None
+        assert node.gpu.limit_watts == 150
+
+
+def test_when_the_agent_was_away_the_limit_found_comes_back_and_the_sweep_goes_on(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 300])) as trial:
+        train_until(trial, training, lambda: node.gpu.limit_watts == 200)
+        node.agent.kill()
+        begin = monotonic()
+        train_until(trial, training, lambda: monotonic() > begin + 3)
+        node.agent.start()
+        train_while_measuring(trial, training)
+        assert node.measured_watts() == [300, 200, 150]
+        assert node.gpu.limit_watts == trial.power_limit_watts
+    assert node.gpu.sets_watts()[:3] == [200, 300, 200]
+
+
+def test_a_lease_that_was_renewed_does_not_count_as_one_limit_that_stayed(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 300])) as trial:
+        train_until(trial, training, lambda: node.gpu.limit_watts == 200)
+        assert trial._lease is not None
+        node.agent.ask("DELETE", f"/v1/leases/{trial._lease.lease_id}")  # as when it expired
+        assert node.gpu.limit_watts == 300
+        train_while_measuring(trial, training)
+        assert node.measured_watts() == [300, 200, 150]
+        assert node.gpu.limit_watts == trial.power_limit_watts
+    assert node.gpu.limit_watts == 300
+
+
+def test_after_a_gpu_was_lost_for_a_moment_the_sweep_goes_on(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 300])) as trial:
+        train_until(trial, training, lambda: node.gpu.limit_watts == 200)
+        node.gpu.lose()
+        begin = monotonic()
+        train_until(trial, training, lambda: monotonic() > begin + 1.5)
+        node.gpu.heal()
+        train_while_measuring(trial, training)
+        assert node.measured_watts() == [300, 200, 150]
+        assert node.gpu.limit_watts == trial.power_limit_watts
+
+
+def test_energy_that_stays_unknown_ends_the_sweep_at_the_limit_found_and_is_said(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 300])) as trial:
+        train_until(trial, training, lambda: node.gpu.limit_watts == 200)
+        for call in (Call.GET_ENERGY, Call.GET_SAMPLES, Call.GET_POWER, Call.GET_INSTANT, Call.GET_AVERAGE):
+            node.gpu.fail(call, UNKNOWN)
+        train_while_measuring(trial, training)
+        assert node.gpu.limit_watts == 300
+        node.gpu.heal()
+    assert caplog.text.count("Profiling of power limits ends") == 1
+
+
+def test_an_error_of_ours_ends_the_sweep_at_the_limit_found(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = FakeTraining(node.gpu, 0.05)
+    with node.trial(settings([150, 200, 300])) as trial:
+        train_until(trial, training, lambda: node.gpu.limit_watts == 200)
+
+        def fail(measurements: Sequence[PowerLimitMeasurement]) -> None:
+            raise RuntimeError("a mistake")
+
+        monkeypatch.setattr(trial._reporter, "measured", fail)
+        train_while_measuring(trial, training)
+        assert node.gpu.limit_watts == 300
+
+
+def test_epochs_of_tenths_of_a_second_are_measured(node: Node) -> None:
+    training = FakeTraining(node.gpu, 0.04)
+    with node.trial(settings([150, 300])) as trial:
+        epochs = 0
+        while epochs == 0 or is_measuring(trial):
+            for _ in trial.steps(range(4)):
+                training.step()
+            training.rest(0.02)
+            epochs += 1
+            assert epochs < 100
+        assert node.gpu.limit_watts == trial.power_limit_watts
+
+
+def test_where_the_site_forbids_limits_nothing_is_measured_and_nobody_is_warned(
+    fake: FakeNvml, tmp_path: Path, server: ServerProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = PowerLimitMeasurement(power_limit_watts=150, time_seconds=5, energy_joules=500, steps=50, steps_per_epoch=9)
+    with ExitStack() as stack:
+        node = Node(fake, tmp_path, server, stack, site="[limits]\nchange = false")
+        limited = Gpu(model="Fake V100", min_power_limit_watts=100, max_power_limit_watts=300)
+        for _ in ("unknown", "known"):
+            with node.client.trial(node.job_id, settings([150]), limited, node_agent=node.node_agent) as trial:
+                train_until(trial, FakeTraining(node.gpu, 0.05), lambda: not is_measuring(trial))
+                trial.measured([known])
+    assert node.gpu.sets_watts() == []
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -116,8 +116,10 @@ class GpuLease:
         """Set a limit as :meth:`limit` does, but for now only: a lease that had to be renewed begins without it."""
         answer = self._set(power_limit_watts)
         for gpu in answer.gpus:
+            # Where nothing limits the request, the driver has rounded it.
+            missed = 0.0 if gpu.limited_by is None else abs(gpu.applied_watts - power_limit_watts)
             in_force = gpu.applied_watts if gpu.enforced_watts is None else min(gpu.applied_watts, gpu.enforced_watts)
-            if abs(in_force - power_limit_watts) > _ROUNDING_WATTS:
+            if max(missed, gpu.applied_watts - in_force) > _ROUNDING_WATTS:
                 why = f", cut by {gpu.limited_by}" if gpu.limited_by else ""
                 _log.info("GPU %s has %g W instead of %g W%s", gpu.gpu, in_force, power_limit_watts, why)
                 return False
@@ -138,9 +140,8 @@ class GpuLease:
             # No limit is raised above the one found, so the highest of them gives each GPU its own.
             self._set(max(found))
 
-    def settle_until(self, best_watts: float | None, over: Event | None = None) -> None:
-        """Settle as soon as it succeeds; give up when it is over, by default the lease, or another limit was set."""
-        over = over or self._over
+    def settle_until(self, best_watts: float | None, over: Event) -> None:
+        """Settle as soon as it succeeds; give up when it is over, is refused for good, or another limit was set."""
         while not over.is_set():
             try:
                 self.settle(best_watts)
@@ -155,6 +156,15 @@ class GpuLease:
             if self._changes != changes:
                 return
 
+    def settle_soon(self, best_watts: float | None) -> None:
+        """Settle now, or in the background as soon as the agent lets us."""
+        try:
+            self.settle(best_watts)
+        except RheostatError as error:
+            _log.info("The power limit stays as it is for now: %s", error)
+            name = "rheostat-power-limit"
+            Thread(target=self.settle_until, args=(best_watts, self._over), name=name, daemon=True).start()
+
     def _set(self, power_limit_watts: float) -> AppliedLimits:
         with self._changing:
             self._changes += 1
@@ -163,9 +173,12 @@ class GpuLease:
             except ServerRefused as error:
                 if error.server_code != _LEASE_NOT_FOUND or self._over.is_set():
                     raise
-            # The agent was started again, and a limit was not yet set.
-            self.lease_id = self._agent.lease(self._request).lease_id
+            self._lease_again()
             return self._agent.set_power_limit(self.lease_id, power_limit_watts)
+
+    def _lease_again(self) -> None:
+        """Lease the GPUs again: the lease has expired because this process was stopped, or the agent has lost it."""
+        self.lease_id = self._agent.lease(self._request).lease_id
 
     def usage(self, since_ns: int, until_ns: int) -> TotalUsage:
         """Return what the GPUs used between two moments of :func:`time.monotonic_ns`."""
@@ -218,10 +231,10 @@ class GpuLease:
             _log.debug("The heartbeat to the agent failed: %s", error)
 
     def _renew(self) -> None:
-        """Lease the GPUs again: this process was stopped for so long that the lease has expired."""
+        """Lease the GPUs again, under the limit that they should have."""
         with self._changing, suppress(RheostatError):
             if self._over.is_set():
                 return
-            self.lease_id = self._agent.lease(self._request).lease_id
+            self._lease_again()
             if self._limit_watts is not None:
                 self._agent.set_power_limit(self.lease_id, self._limit_watts)

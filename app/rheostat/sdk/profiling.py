@@ -152,8 +152,13 @@ class Profiler:
         self._best_watts = power_limit_watts
         plan = list(profile_power_limits_watts)
         work = self._follow if self._ranks.rank else lambda: self._lead(power_limit_watts, plan)
-        self._thread = Thread(target=self._guarded, args=(work,), name="rheostat-profiler", daemon=True)
-        self._thread.start()
+        thread = Thread(target=self._guarded, args=(work,), name="rheostat-profiler", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads
+            _log.warning("Power limits are not measured: %s", error)
+        else:
+            self._thread = thread
 
     @property
     def is_running(self) -> bool:
@@ -207,7 +212,7 @@ class Profiler:
             self._ranks.broadcast(None)
 
     def _confirm(self, known_watts: int) -> int:
-        if (measured := self._measure(known_watts)) is None:
+        if (measured := self._measure(known_watts, is_last=True)) is None:
             return known_watts
         answer = self._send([measured.measurement])
         return known_watts if answer is None or answer.power_limit_watts is None else answer.power_limit_watts
@@ -220,8 +225,10 @@ class Profiler:
             if self._over.wait(_RETRY_SECONDS):
                 raise _TrialOver
 
-    def _measure(self, watts: int) -> MeasuredLimit | None:
+    def _measure(self, watts: int, is_last: bool) -> MeasuredLimit | None:
         """Measure a limit; None when it cannot be set, or every try was slowed down by something else.
+
+        The last one waits until the pattern of the steps is certain: what was measured before may have to be repeated.
 
         Raises:
             _Interrupted: It could not be measured for a reason that may pass.
@@ -234,7 +241,7 @@ class Profiler:
             if any(reply.is_cut for reply in replies):
                 return None
             self._rules = BY_COUNTER if all(reply.has_counters for reply in replies) else BY_POWER_READINGS
-            steps = self._enough_steps(watts)
+            steps = self._enough_steps(watts, is_last)
             replies = self._command(_Measure(watts, tuple(steps.stretches)))
             usage = add_up(reply.usage for reply in replies)
             invalid_by = _INVALIDATING_REASONS & (usage.throttle_reasons or frozenset())
@@ -264,14 +271,14 @@ class Profiler:
             rhythm=self._rhythm.changes,
         )
 
-    def _enough_steps(self, watts: int) -> StepSlice:
+    def _enough_steps(self, watts: int, is_last: bool) -> StepSlice:
         """Wait for enough steps to measure a limit by, for a bounded time."""
         steps = StepSlice(self._rules, self._limit_set_ns, self._rhythm)
         stepped_at = monotonic()
         while not self._over.wait(self._poll_seconds()):
             for step in (new := self._clock.new_steps()):
                 steps.add(step)
-            if steps.is_enough():
+            if steps.is_enough() and not (is_last and self._rhythm.is_doubtful):
                 return steps
             now = monotonic()
             stepped_at = now if new else stepped_at
@@ -326,8 +333,13 @@ class Profiler:
     def _set_limit(self, watts: int) -> _Reply:
         is_cut = False
         if self._lease is not None:
+            try:
+                is_cut = not self._lease.try_limit(watts)
+            except RheostatError as error:
+                # Without an answer it may be in force.
+                self._is_settled = self._is_settled and not may_pass(error)
+                raise
             self._is_settled = False
-            is_cut = not self._lease.try_limit(watts)
             self._lease_id = self._lease.lease_id
         self._limit_set_ns = monotonic_ns()
         return _Reply(is_cut=is_cut, has_counters=self._lease is None or self._lease.has_counters)

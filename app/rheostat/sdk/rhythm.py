@@ -83,7 +83,7 @@ class Rhythm:
         self._usual_seconds: float | None = None
         self._long = _Recurrence(_come_often_or_periodically)
         self._breaks = _Recurrence(_end_short_epochs)
-        self._slower = _Recurrence(_come_periodically, fewest=4)
+        self._slower = _Recurrence(_come_periodically, fewest=5)  # more, since many steps are slower by chance
         self._latest_gap: StepEnd | None = None
         self._doubtful_until: StepEnd | None = None
 

@@ -6,13 +6,15 @@ not training cuts a slice into stretches, which are added up; each lies between 
 """
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 
 from rheostat.sdk.rhythm import Rhythm
 from rheostat.sdk.step_clock import StepEnd
 
 _SECOND = 1_000_000_000
 _FEWEST_PERIODS = 4
+_BLOCK_SECONDS = 0.05
+"""Faster steps are judged by the mean of several: what delays one of them lets others catch up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,6 @@ class _Mean:
     """The mean of times, and how precise it is, without keeping them."""
 
     count: int = 0
-    total: float = 0.0
     _first: float = 0.0
     _last: float = 0.0
     _sum: float = 0.0
@@ -104,7 +105,7 @@ class _Mean:
             self._first = seconds
         off = seconds - self._first
         self._products += off * self._last
-        self.count, self.total = self.count + 1, self.total + seconds
+        self.count += 1
         self._sum, self._squares, self._last = self._sum + off, self._squares + off * off, off
 
     def standard_error(self) -> float:
@@ -115,12 +116,12 @@ class _Mean:
         the edges contribute.
         """
         count = self.count
-        if count <= 1 or self.total <= 0:
+        if count <= 1:
             return inf
         mean = self._sum / count
         variance = max(0.0, self._squares - count * mean * mean) / (count - 1)
         neighbours = (self._products - mean * (2 * self._sum - self._last) + (count - 1) * mean * mean) / (count - 1)
-        return sqrt(max(variance + 2 * neighbours, variance / count) / count) / (self.total / count)
+        return sqrt(max(variance + 2 * neighbours, variance / count) / count) / (self._first + mean)
 
 
 class StepSlice:
@@ -149,17 +150,16 @@ class StepSlice:
     def _count_from_here(self) -> None:
         self.stretches: list[Stretch] = []
         self.count = 0
-        self._period = self._rhythm.period
+        self._period, self._changes = self._rhythm.period, self._rhythm.changes
+        self._counted_seconds = 0.0
         self._mean = _Mean()
-        self._part_steps, self._part_seconds = 0, 0.0
+        self._part_steps, self._part_seconds, self._part_last = 0, 0.0, 0
 
     def is_enough(self) -> bool:
         """Return whether the steps are enough to measure the limit by."""
-        if self._rhythm.is_doubtful:
-            return False
         has_few_periods = self._period > 1 and self._mean.count < _FEWEST_PERIODS
         error = inf if has_few_periods else self._mean.standard_error()
-        return self._rules.is_enough(self.count, self._mean.total, error)
+        return self._rules.is_enough(self.count, self._counted_seconds, error)
 
     def is_hopeless(self) -> bool:
         """Return whether it has taken too long."""
@@ -170,8 +170,9 @@ class StepSlice:
         seconds = self._rhythm.follow(step)
         if step.end_ns < self._limit_set_ns:
             return
-        if self._rhythm.period != self._period:
+        if self._rhythm.changes != self._changes or self._rhythm.period > self._period:
             self._count_from_here()
+            self._after_step = step.number - 1
         self._steps, self._seconds = self._steps + 1, (step.end_ns - self._limit_set_ns) / _SECOND
         if seconds is None or self._steps == 1:
             self._cut()
@@ -191,6 +192,8 @@ class StepSlice:
 
     def _cut(self) -> None:
         """Leave out what is not training; a limit that had not settled goes on to."""
+        if self._part_steps and self._period == 1:
+            self._count_part()
         if self._has_settled():
             self._settled_steps, self._settled_seconds = 0, 0.0
             self._most_settle_steps = int(self._rules.settle_share * self._run_steps)
@@ -198,13 +201,20 @@ class StepSlice:
         self._part_steps, self._part_seconds = 0, 0.0
 
     def _measure(self, number: int, seconds: float) -> None:
+        if self._part_steps == 0 and self._mean.count == 0:
+            period_seconds = self._period * self._seconds / self._steps
+            self._block_steps = self._period * ceil(_BLOCK_SECONDS / period_seconds)
         self._part_steps, self._part_seconds = self._part_steps + 1, self._part_seconds + seconds
-        if self._part_steps < self._period:
-            return
-        self._mean.add(self._part_seconds)
-        self.count += self._part_steps
+        self._part_last = number
+        if self._part_steps == self._block_steps:
+            self._mean.add(self._part_seconds)
+            self._count_part()
+
+    def _count_part(self) -> None:
+        """Count some steps that are a whole number of periods."""
+        self.count, self._counted_seconds = self.count + self._part_steps, self._counted_seconds + self._part_seconds
         self._part_steps, self._part_seconds = 0, 0.0
         if self.stretches and self.stretches[-1].last_step == self._after_step:
             self._after_step = self.stretches.pop().after_step
-        self.stretches.append(Stretch(self._after_step, number))
-        self._after_step = number
+        self.stretches.append(Stretch(self._after_step, self._part_last))
+        self._after_step = self._part_last

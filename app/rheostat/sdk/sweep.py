@@ -36,6 +36,10 @@ class MeasuredLimit:
         return margin is not None and power_limit_watts >= margin * self.watts_per_gpu
 
 
+Measure = Callable[[int, bool], MeasuredLimit | None]
+"""Measures a limit, and if it is the last one waits until the pattern of steps is certain; None: it cannot be set."""
+
+
 class ServerAway(Exception):
     """The server does not answer; what was measured is queued for it."""
 
@@ -69,29 +73,30 @@ class Sweep:
         self._is_rechecked = False
         self.best: int | None = None
 
-    def run(self, measure: Callable[[int], MeasuredLimit | None]) -> None:
+    def run(self, measure: Measure) -> None:
         """Go on to the end; the best limit is then unknown only if none could be measured.
 
-        Args:
-            measure: Measures a limit; None: it cannot be. What it raises interrupts the sweep, which may be run again.
+        What ``measure`` raises interrupts the sweep, which may be run again.
 
         Raises:
             ServerAway: The server does not answer.
         """
-        while self._again or self._plan:
-            self._measure_next(measure)
-        if len(self._measured) >= _FEWEST_FOR_A_RECHECK and not self._is_rechecked:
+        while True:
+            while self._again or self._plan:
+                self._measure_next(measure)
+            if self._is_rechecked or len(self._measured) < _FEWEST_FOR_A_RECHECK:
+                break
             # The GPU was colder at the first limit than at the others.
             self._again.append(next(iter(self._measured)))
-            self._measure_next(measure)
             self._is_rechecked = True
         if self.best is None:
             self.best = self._choose([limit.measurement for limit in self._measured.values()])
 
-    def _measure_next(self, measure: Callable[[int], MeasuredLimit | None]) -> None:
+    def _measure_next(self, measure: Measure) -> None:
         is_again = bool(self._again)
         limit = self._again[0] if is_again else self._plan[0]
-        measured = measure(limit)
+        will_recheck = not self._is_rechecked and len(self._measured) + 1 >= _FEWEST_FOR_A_RECHECK
+        measured = measure(limit, len(self._again) + len(self._plan) == 1 and not will_recheck)
         if is_again:
             self._again.pop(0)
         if measured is None:
@@ -136,7 +141,9 @@ def cheapest_limit(measurements: Sequence[PowerLimitMeasurement], settings: JobS
     if gpu.max_power_limit_watts is None:
         return None
     fastest = min((seconds for seconds, _, _ in steps), default=0.0)
-    eta, max_power_watts = settings.eta_knob, gpu.max_power_limit_watts * gpu.count
+    eta = settings.eta_knob
+    highest = gpu.max_power_limit_watts or max((watts for _, _, watts in steps), default=0)
+    max_power_watts = highest * gpu.count
     costs = [
         (eta * joules + (1 - eta) * max_power_watts * seconds, watts)
         for seconds, joules, watts in steps

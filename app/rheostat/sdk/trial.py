@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Thread
 from time import monotonic_ns
 from types import TracebackType
 from typing import Self, SupportsFloat, TypeVar
@@ -232,14 +231,8 @@ class RunningTrial:
 
     def settle_power_limit(self, best_watts: int | None) -> None:
         """Train on under the best limit, or where it is unknown under the one found, as soon as the agent answers."""
-        if self._lease is None:
-            return
-        try:
-            self._lease.settle(best_watts)
-        except RheostatError as error:
-            _log.info("The power limit stays as it is for now: %s", error)
-            name = "rheostat-power-limit"
-            Thread(target=self._lease.settle_until, args=(best_watts,), name=name, daemon=True).start()
+        if self._lease is not None:
+            self._lease.settle_soon(best_watts)
 
     def cheapest_power_limit(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Return the best of some limits by this job's settings; None: it is unknown."""

@@ -1,7 +1,7 @@
 """For Lightning: a callback that begins a trial before the data loaders exist, and ends it with the training."""
 
 from contextlib import ExitStack
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -58,14 +58,15 @@ class RheostatCallback(Callback):
                 its_own = [scheduler for scheduler in schedulers if scheduler.optimizer is optimizer]
                 restore_learning_rates(optimizer, its_own, rates)
         check_loader(self._trial, trainer.train_dataloader, accumulation_steps=trainer.accumulate_grad_batches)
-        batches = trainer.num_training_batches
-        self._trial.begin_profiling(int(batches) if isfinite(batches) else None)
+        updates = trainer.num_training_batches / trainer.accumulate_grad_batches
+        self._trial.begin_profiling(ceil(updates) if isfinite(updates) else None)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Record the end of a step."""
-        self._trial.step()
+        """Record the end of a step, which is an update of the weights by all the batches that it is made of."""
+        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._trial.step()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the validation out of the step times."""
