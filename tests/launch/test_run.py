@@ -105,7 +105,7 @@ class TestTheEnd:
         ("script", "end"),
         [
             ("echo acc=0.1", (0, "failed")),
-            ("echo acc=0.1; exit 3", (3, "failed")),
+            ("echo acc=0.1; exit 3", (3, "cancelled")),
             ("exit 3", (3, "cancelled")),
             ("echo acc=0.1; kill -SEGV $$", (139, "cancelled")),
             ("echo 'torch.OutOfMemoryError: CUDA out of memory.' >&2; exit 1", (1, "oom")),

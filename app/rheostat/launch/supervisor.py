@@ -201,9 +201,8 @@ class Supervisor:
             raise Cancelled(f"The command was ended by {signal_name(ended_by)}.", own_code)
         if command.oom_killed or any(output.shows_out_of_memory() for output in self._outputs):
             raise OutOfMemoryError("The command ran out of memory.", own_code)
-        if code < 0:
-            raise Cancelled(f"The command was ended by {signal_name(-code)}.", own_code)
-        return own_code
+        how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        raise Cancelled(f"The command {how}.", own_code)
 
     def _count_unseen_epochs(self) -> None:
         """Count a successful run of a job without a target as all its epochs, when it reported none."""
