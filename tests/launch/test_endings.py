@@ -51,6 +51,7 @@ ENDINGS = {
     "at its last epoch": Ending((0.1,) * 10, None, "", "failed", True),
     "by itself before both": Ending((0.1,), None, "", "failed", True),
     "by itself before it reported": Ending((), None, "", "cancelled", False),
+    "with exit code 0": Ending((0.1,), SystemExit(0), "exit 0", "failed", True),
     "with exit code 1": Ending((0.1,), SystemExit(1), "exit 1", "cancelled", False),
     "by an exception": Ending((0.1,), ValueError("a bug"), "echo 'ValueError: a bug' >&2; exit 1", "cancelled", False),
     "by Ctrl-C": Ending((0.1,), KeyboardInterrupt(), "kill -INT $$", "cancelled", False),
