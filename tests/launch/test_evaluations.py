@@ -26,7 +26,7 @@ def test_each_is_the_next_epoch_unless_it_says_which(evaluations: Evaluations) -
     assert evaluations.take() == Evaluation(0.3, 3.5)
 
 
-@pytest.mark.parametrize("epoch", [1.0, 0.5, -1.0, float("nan")])
+@pytest.mark.parametrize("epoch", [1.0, 0.5, 0.0, -1.0, float("nan")])
 def test_an_epoch_that_is_not_new_does_not_count(evaluations: Evaluations, epoch: float) -> None:
     evaluations.put(Reading(0.1, 1.0))
     evaluations.put(Reading(0.95, epoch))

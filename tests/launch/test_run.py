@@ -105,7 +105,7 @@ class TestTheEnd:
         ("script", "end"),
         [
             ("echo acc=0.1", (0, "failed")),
-            ("echo acc=0.1; exit 3", (3, "failed")),
+            ("echo acc=0.1; exit 3", (3, "cancelled")),
             ("exit 3", (3, "cancelled")),
             ("echo acc=0.1; kill -SEGV $$", (139, "cancelled")),
             ("echo 'torch.OutOfMemoryError: CUDA out of memory.' >&2; exit 1", (1, "oom")),
@@ -168,9 +168,37 @@ class TestTheMetric:
         assert (run.code, trial.state, trial.gpu.model) == (0, "converged", "cpu")
         assert "There is no agent socket" in run.err
 
-    def test_a_run_in_which_none_was_found_says_so(self, server: ServerProcess, job: str) -> None:
-        run = ended(server.url, job, "echo accuracy=0.95", *OPTIONS)
-        assert "No evaluation was found" in run.err
+    def test_when_none_was_found_the_end_says_what_was_there(self, server: ServerProcess, job: str) -> None:
+        run = ended(server.url, job, "echo loss=1; echo accuracy=0.95; echo", *OPTIONS)
+        assert "No evaluation was found: no line" in run.err
+        assert "the last one was 'accuracy=0.95'" in run.err
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ('{"eval_acc": 0.95}', "has 'accuracy'; there are: eval_acc."),
+            ('{\n  "log_history": [],\n  "accuracy": 0.95\n}', "has no new line that is JSON or CSV"),
+            ("", "has no new line"),
+        ],
+    )
+    def test_nor_was_one_found_in_a_file(
+        self, server: ServerProcess, job: str, tmp_path: Path, content: str, words: str
+    ) -> None:
+        file = tmp_path / "metrics"
+        options = ("--target", "accuracy>=0.9", "--metrics-file", str(file))
+        run = ended(server.url, job, 'printf %s "$1" > "$2"', *SETTINGS, *GPU, *options, arguments=(content, str(file)))
+        assert words in run.err
+        assert run.err.count("No evaluation was found") == 1
+        assert "has no column" not in run.err
+
+    def test_one_of_epoch_0_is_not_taken_for_a_success_at_no_cost(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        pattern = ("--metric-pattern", "epoch {epoch} acc={metric}")
+        run = ended(server.url, job, "echo epoch 0 acc=0.95; echo epoch 1 acc=0.96", *OPTIONS, *pattern)
+        trial = trial_of(client, job)
+        assert (trial.state, trial.epochs, trial.metric) == ("converged", 1, 0.96)
+        assert run.err.count("give --first-epoch 0") == 1
 
 
 class TestASlowServer:

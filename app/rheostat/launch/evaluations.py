@@ -1,5 +1,6 @@
 """The command's evaluations between the threads that read them and the one that reports them."""
 
+import logging
 from dataclasses import dataclass
 from math import isfinite
 from threading import Condition
@@ -7,6 +8,8 @@ from time import monotonic
 
 from rheostat.launch.readings import Reading
 from rheostat.schemas.server import JobSettings
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Evaluations:
         self._changed = Condition()
         self._latest: Evaluation | None = None
         self._next: Evaluation | None = None
-        self._has_ended = False
+        self._has_ended = self._has_warned = False
 
     @property
     def latest(self) -> Evaluation | None:
@@ -46,8 +49,15 @@ class Evaluations:
         with self._changed:
             before = 0.0 if self._latest is None else self._latest.epoch
             epoch = before + 1 if reading.epoch is None else reading.epoch + 1 - self._first_epoch
-            is_new = self._latest is None or epoch > before
-            if not (isfinite(epoch) and epoch >= 0 and is_new):
+            if epoch <= 0 and not self._has_warned:
+                self._has_warned = True
+                _log.warning(
+                    "An evaluation of epoch %g does not count, since --first-epoch is %g. If the command counts from 0,"
+                    " give --first-epoch 0.",
+                    reading.epoch,
+                    self._first_epoch,
+                )
+            if not (isfinite(epoch) and epoch > before):
                 return
             self._latest = Evaluation(reading.metric, epoch)
             if self._next is None or not self._settings.has_converged(self._next.metric, self._next.epoch):

@@ -58,11 +58,15 @@ def _shown(line: bytes) -> str:
 class FileReader:
     """Reads JSON lines or CSV, whichever a line is. A CSV header may come again at any time.
 
+    Attributes:
+        names: Keys and columns that were there, in the order in which they came.
+
     Args:
         metric: Key or column of the metric; None: each line is an epoch.
     """
 
     def __init__(self, metric: str | None) -> None:
+        self.names: dict[str, None] = {}
         self._metric = metric
         self._columns: list[str] | None = None
         self._missed = False
@@ -74,10 +78,13 @@ class FileReader:
         record = _json(line) if line.lstrip().startswith("{") else self._row(line)
         if record is None:
             return None
+        self.names.update(dict.fromkeys(record))
         metric = nan if self._metric is None else number(record.get(self._metric))
         return None if metric is None else Reading(metric, number(record.get("epoch")))
 
     def _row(self, line: str) -> dict[str, object] | None:
+        if '":' in line or not any(map(str.isalnum, line)):  # a part of a JSON document of several lines
+            return None
         try:
             cells = [cell.strip() for cell in next(csv.reader([line]))]
         except csv.Error:

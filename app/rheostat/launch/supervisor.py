@@ -27,6 +27,7 @@ STOPPED, NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 124, 126, 127, 128
 """Exit codes, as those of `timeout` and of shells."""
 
 _POLL_SECONDS = 0.1
+_MOST_NAMES = 20
 
 _SIGNAL_SECONDS = 0.5
 """Longest wait: a signal that comes just before a wait begins is forwarded only when it ends."""
@@ -53,12 +54,17 @@ class OutOfMemoryError(CommandEnded):
 
 
 class _MetricReader:
-    """Reads the metric from one output."""
+    """Reads the metric from one output.
+
+    Attributes:
+        last_line: The last line that was not blank.
+    """
 
     def __init__(self, reader: Reader | None, take: Callable[[Reading], None]) -> None:
         self._reader = reader
         self._take = take
         self._lines = LineSplitter()
+        self.last_line = ""
 
     def feed(self, data: bytes) -> None:
         if self._reader is not None:
@@ -69,6 +75,7 @@ class _MetricReader:
 
     def read(self, lines: Sequence[str]) -> None:
         for line in lines:
+            self.last_line = line if line.strip() else self.last_line
             if self._reader is not None and (reading := self._reader(line)) is not None:
                 self._take(reading)
 
@@ -84,6 +91,7 @@ class Supervisor:
         self._evaluations = Evaluations(settings, plan.first_epoch)
         reader = None if plan.metric_pattern is None else pattern_reader(plan.metric_pattern)
         self._metrics = [_MetricReader(reader, self._evaluations.put) for _ in (1, 2)]
+        self._file_reader = FileReader(None if settings.target is None else settings.target.metric)
         self._outputs = [OutputRelay(fd, metric.feed) for fd, metric in zip((1, 2), self._metrics, strict=True)]
         self._ended = Event()
         self._limits = EpochLimits(trial)
@@ -133,8 +141,7 @@ class Supervisor:
         """Read the metrics file until the command and its outputs have ended, in a thread."""
         if tail is None:
             return
-        target = self._settings.target
-        metric = _MetricReader(FileReader(None if target is None else target.metric), self._evaluations.put)
+        metric = _MetricReader(self._file_reader, self._evaluations.put)
         try:
             while not self._ended.wait(_POLL_SECONDS):
                 metric.read(tail.poll())
@@ -173,7 +180,7 @@ class Supervisor:
         if self._is_decided:
             return
         epoch = evaluation.epoch
-        mark = self._limits.mark(epoch)
+        mark = None if self._evaluations.has_ended else self._limits.mark(epoch)
         if self._trial.report(evaluation.metric, epoch=epoch) == "continue":
             if not self._evaluations.has_ended:
                 self._limits.take(mark)
@@ -201,9 +208,8 @@ class Supervisor:
             raise Cancelled(f"The command was ended by {signal_name(ended_by)}.", own_code)
         if command.oom_killed or any(output.shows_out_of_memory() for output in self._outputs):
             raise OutOfMemoryError("The command ran out of memory.", own_code)
-        if code < 0:
-            raise Cancelled(f"The command was ended by {signal_name(-code)}.", own_code)
-        return own_code
+        how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        raise Cancelled(f"The command {how}.", own_code)
 
     def _count_unseen_epochs(self) -> None:
         """Count a successful run of a job without a target as all its epochs, when it reported none."""
@@ -212,5 +218,14 @@ class Supervisor:
         if self._settings.target is None:
             self._trial.report(nan, epoch=self._settings.max_epochs)
         else:
-            where = "--metrics-file" if self._plan.metric_pattern is None else "the output that fits --metric-pattern"
-            _log.warning("No evaluation was found: there was no line of %s with a number for the metric.", where)
+            _log.warning("No evaluation was found: %s.", self._what_was_there())
+
+    def _what_was_there(self) -> str:
+        if (pattern := self._plan.metric_pattern) is not None:
+            last = next((metric.last_line for metric in self._metrics if metric.last_line), "")
+            return f"no line of the output matched --metric-pattern {pattern!r}; the last one was {last[:200]!r}"
+        file = fill(self._plan.metrics_file or "", self._values)
+        if not (names := list(self._file_reader.names)[:_MOST_NAMES]):
+            return f"--metrics-file {file} has no new line that is JSON or CSV; one record is one line"
+        metric = self._settings.target and self._settings.target.metric
+        return f"no record of --metrics-file {file} has {metric!r}; there are: {', '.join(names)}"
