@@ -91,9 +91,14 @@ def test_a_cap_from_outside_bounds_what_may_be_set_until_it_is_lifted(fake: Fake
     assert power.settable(300_000) == (100_000, 300_000)  # one reading may be of a change under way
     power.look()
     assert power.settable(300_000) == (100_000, 220_000)
+    fake.gpus[0].state.enforced_cap_mw = 210_000
+    power.look()
+    assert power.settable(300_000) == (100_000, 220_000)
+    power.look()
+    assert power.settable(300_000) == (100_000, 210_000)
     power.set(150_000)
     power.look()
-    assert power.settable(300_000) == (100_000, 220_000)  # it is not seen under a lower limit
+    assert power.settable(300_000) == (100_000, 210_000)  # it is not seen under a lower limit
     power.set(300_000)
     fake.gpus[0].state.enforced_cap_mw = 0
     power.look()

@@ -73,7 +73,7 @@ class Device(Protocol):
         """Set the limit."""
 
     def power_scope(self) -> PowerScope | None:
-        """Return what the limit covers; None: the driver does not say."""
+        """Return whether GPU and processor have a limit in common (module) or not; None: the driver does not say."""
 
     def power_profile(self) -> str | None:
         """Return the names of the workload power profiles in force; None: none is, or the driver has none."""

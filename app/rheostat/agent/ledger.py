@@ -252,7 +252,8 @@ class Ledger:
                 continue
             if boot_id != self._boot_id:
                 logger.info("%s: removing the entry from before the reboot", entry.uuid)
-                self.remove(entry.uuid)
+                with suppress(LedgerFailed):
+                    self.remove(entry.uuid)
                 continue
             self._written[path.name] = text
             entries[entry.uuid] = entry

@@ -25,7 +25,7 @@ class PowerLimit:
     Attributes:
         milliwatts: The limit as last read.
         enforced_milliwatts: The limit in force, as last read.
-        scope: What it covers.
+        scope: Whether a limit of the whole module bounds the GPU, too.
         profile: The workload power profiles in force.
         is_read_only: Whether the driver refused to change it.
     """
@@ -69,7 +69,7 @@ class PowerLimit:
         return self.enforced_milliwatts
 
     def read_setting(self) -> None:
-        """Read what else tells two GPUs of a model apart: what the limit covers, and the workload power profiles."""
+        """Read what else tells two GPUs of a model apart: the scope of power, and the workload power profiles."""
         self.scope = _known(self.device.power_scope)
         self.profile = _known(self.device.power_profile)
 

@@ -123,7 +123,7 @@ class NvmlDevice:
         _call(pynvml.nvmlDeviceSetPowerManagementLimit, self._handle, milliwatts)
 
     def power_scope(self) -> PowerScope | None:
-        """See `Device`; only boards whose GPU shares its power with a processor answer for the module."""
+        """See `Device`; only boards such as Grace Hopper's answer for the module."""
         for scope, name in _SCOPES.items():
             fields = [(pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT, scope)]
             (field,) = _call(pynvml.nvmlDeviceGetFieldValues, self._handle, fields)

@@ -129,12 +129,12 @@ class OutsideCap:
     def note(self, limit_milliwatts: int, enforced_milliwatts: int) -> None:
         """Note one reading of the limit that is set and the one in force.
 
-        Two equal readings make a cap: the limit may have changed between the two halves of one. A limit under a
-        known cap does not show whether that is still there; one above it that is in force does.
+        Two readings make a cap, the higher one where it varies: the limit may have changed between the two halves of
+        one. A limit under a known cap does not show whether that is still there; one above it that is in force does.
         """
         if enforced_milliwatts < limit_milliwatts and not close(enforced_milliwatts, limit_milliwatts):
-            if self._last is not None and close(self._last, enforced_milliwatts):
-                self.milliwatts = enforced_milliwatts
+            if self._last is not None:
+                self.milliwatts = max(self._last, enforced_milliwatts)
             self._last = enforced_milliwatts
             return
         self._last = None

@@ -24,7 +24,7 @@ class GpuStatus:
         target_milliwatts: The limit that the agent has set.
         settable_milliwatts: The lowest and the highest limit that a lease may set; None: it may set none.
         limits: Whether limits may be set.
-        power_scope: What the limit covers.
+        power_scope: Whether a limit of the whole module bounds the GPU, too.
         power_profile: The workload power profiles in force.
         problem: The last error.
         foreign_changes: How often another process has changed a limit of the agent's.

@@ -123,7 +123,7 @@ class NodeGpu(Body):
     )
     partitioned: bool = Field(False, description="Split by MIG, and so not leased: power is per whole GPU.")
     power_scope: PowerScope | None = Field(
-        None, description="What the limit covers: the GPU, or the module that it shares with a processor."
+        None, description="module: power is also limited for GPU and processor together, as on Grace Hopper."
     )
     power_profile: str | None = Field(None, description="Workload power profiles in force.")
     holder: Holder | None
