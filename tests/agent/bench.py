@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rheostat.agent.api import Api
-from rheostat.agent.ledger import Ledger, Owner, Terms
+from rheostat.agent.ledger import Ledger
 from rheostat.agent.node import Node
 from rheostat.agent.nvml import NvmlDriver
 from rheostat.agent.peer import Peer, open_owner
+from rheostat.agent.records import Owner, Terms
 from rheostat.agent.site import Site
 from rheostat.agent.states import GuardState
 from rheostat.agent.unix_server import UnixServer

@@ -7,8 +7,9 @@ import pytest
 
 from rheostat.agent.energy import EnergyMeter
 from rheostat.agent.guard import Guard
-from rheostat.agent.ledger import Entry, Ledger, Owner, Terms
+from rheostat.agent.ledger import Ledger
 from rheostat.agent.nvml import NvmlDriver
+from rheostat.agent.records import Entry, Owner, Terms
 from rheostat.agent.simulated import SimulatedDevice
 from rheostat.agent.site import Site
 from rheostat.agent.states import GuardState

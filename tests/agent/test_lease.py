@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rheostat.agent.lease import Lease, Leases, holder
-from rheostat.agent.ledger import LeaseRecord, Ledger, Owner, Terms
+from rheostat.agent.ledger import Ledger
+from rheostat.agent.records import LeaseRecord, Owner, Terms
 from rheostat.errors import GpuHeld, LeaseNotFound
 from tests.agent.bench import Clock
 

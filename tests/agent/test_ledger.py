@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rheostat.agent.ledger import Entry, LeaseRecord, Ledger, Owner, Terms
+from rheostat.agent.ledger import Ledger
+from rheostat.agent.records import Entry, LeaseRecord, Owner, Terms
 from rheostat.errors import ConfigurationError, LedgerFailed
 
 TERMS = Terms("f00d", Owner(pid=42, start_ticks=1234, uid=1000), 60.0, "nightly", None)

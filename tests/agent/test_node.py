@@ -6,7 +6,8 @@ from time import monotonic, sleep
 
 import pytest
 
-from rheostat.agent.ledger import Entry, LeaseRecord, Ledger, Owner, Terms
+from rheostat.agent.ledger import Ledger
+from rheostat.agent.records import Entry, LeaseRecord, Owner, Terms
 from rheostat.agent.states import GuardState
 from rheostat.errors import (
     AgentError,

@@ -10,8 +10,8 @@ from time import monotonic
 
 import pytest
 
-from rheostat.agent.ledger import Owner
 from rheostat.agent.peer import ExitWatcher, Peer, group_id, has_exited, open_owner, peer_of, reopen_owner, user_name
+from rheostat.agent.records import Owner
 from rheostat.errors import NotAllowed
 from tests.agent.agents import eventually
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rheostat.agent.ledger import Entry, Ledger, Terms
+from rheostat.agent.ledger import Ledger
 from rheostat.agent.nvml import NvmlDriver
+from rheostat.agent.records import Entry, Terms
 from rheostat.agent.recover import recover
 from rheostat.agent.site import Site
 from rheostat.agent.status import GpuStatus

@@ -12,8 +12,9 @@ from time import monotonic_ns
 
 from rheostat.agent.devices import Device
 from rheostat.agent.energy import EnergyMeter
-from rheostat.agent.ledger import Entry, Ledger, Terms
+from rheostat.agent.ledger import Ledger
 from rheostat.agent.limits import PowerLimit
+from rheostat.agent.records import Entry, Terms
 from rheostat.agent.site import Site
 from rheostat.agent.states import GuardState, LimitOrigin, close, is_ours, transition
 from rheostat.agent.status import GpuStatus, to_watts

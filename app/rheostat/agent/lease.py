@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from rheostat.agent.ledger import Entry, LeaseRecord, Ledger, Terms
+from rheostat.agent.ledger import Ledger
 from rheostat.agent.peer import reopen_owner, user_name
+from rheostat.agent.records import Entry, LeaseRecord, Terms
 from rheostat.errors import GpuHeld, LeaseNotFound, LedgerFailed
 from rheostat.schemas.agent import HEARTBEAT_SECONDS, LeaseGrant
 

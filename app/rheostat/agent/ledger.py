@@ -9,106 +9,28 @@ import fcntl
 import json
 import logging
 import os
-import re
 import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from rheostat.agent.states import LimitOrigin, limit_origin
+from rheostat.agent.records import FILE, NAME, Entry, LeaseRecord
 from rheostat.errors import ConfigurationError, LedgerFailed
-from rheostat.schemas.agent import Pid, TtlSeconds, Uuid
 
 logger = logging.getLogger(__name__)
 
 _VERSION = 1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,95}")
 _ENTRY, _LEASE, _PARTIAL, _UNREADABLE = ".json", ".lease", ".tmp", ".unreadable"
 _MAX_FILE_BYTES = 64 * 1024
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# Fields of a later version are ignored; the version says when they must not be.
-_FILE = ConfigDict(strict=True, extra="ignore")
-
-_Milliwatts = Annotated[int, Field(ge=0, le=100_000_000)]
-
-
-@dataclass(frozen=True, slots=True, config=_FILE)
-class Owner:
-    """The process that owns a lease.
-
-    Attributes:
-        pid: Its process id.
-        start_ticks: When it started, in clock ticks since boot; distinguishes it from a later process of the same id.
-        uid: Its user id.
-    """
-
-    pid: Pid
-    start_ticks: Annotated[int, Field(ge=0)]
-    uid: Annotated[int, Field(ge=0, lt=2**32)]
-
-
-@dataclass(frozen=True, slots=True, config=_FILE)
-class Terms:
-    """The terms of a lease.
-
-    Attributes:
-        lease_id: The id of the lease.
-        owner: The process that owns it.
-        ttl_seconds: It expires when it is not renewed for this long.
-        job_id: The job that the owner trains, if known.
-        trial_id: The trial of that job, if known.
-    """
-
-    lease_id: Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")]
-    owner: Owner
-    ttl_seconds: TtlSeconds
-    job_id: str | None = None
-    trial_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, config=_FILE)
-class Entry:
-    """What must be restored on a GPU.
-
-    Attributes:
-        uuid: The GPU.
-        found_milliwatts: The limit found before the agent's first change.
-        ours_milliwatts: The limits that the agent may have set: the current one and the one it is about to set.
-        terms: The lease that the limits were set for.
-        pending_milliwatts: The one of them that was not read back yet, so that the driver's rounding is not known.
-    """
-
-    uuid: Uuid
-    found_milliwatts: _Milliwatts
-    ours_milliwatts: tuple[_Milliwatts, ...]
-    terms: Terms
-    pending_milliwatts: _Milliwatts | None = None
-
-    def origin_of(self, current_milliwatts: int) -> LimitOrigin:
-        """Return who set the GPU's current limit."""
-        return limit_origin(current_milliwatts, self.found_milliwatts, self.ours_milliwatts, self.pending_milliwatts)
-
-
-@dataclass(frozen=True, slots=True, config=_FILE)
-class LeaseRecord:
-    """A lease in force.
-
-    Attributes:
-        gpus: Its GPUs.
-        terms: Its terms.
-    """
-
-    gpus: tuple[Uuid, ...]
-    terms: Terms
 
 
 class _Header(BaseModel):
-    model_config = _FILE
+    model_config = FILE
 
     version: Literal[1]
     boot_id: str
@@ -377,7 +299,7 @@ def _check_owner(directory: Path) -> None:
 
 
 def _file_name(stem: str, suffix: str) -> str:
-    if _NAME.fullmatch(stem) is None:
+    if NAME.fullmatch(stem) is None:
         raise LedgerFailed(f"{stem!r} is not the UUID of a GPU or the id of a lease.")
     return stem + suffix
 

@@ -14,8 +14,9 @@ from uuid import uuid4
 from rheostat.agent.devices import Device, Driver
 from rheostat.agent.guard import Guard
 from rheostat.agent.lease import Lease, Leases, holder
-from rheostat.agent.ledger import Entry, Ledger, Owner, Terms
+from rheostat.agent.ledger import Ledger
 from rheostat.agent.peer import ExitWatcher
+from rheostat.agent.records import Entry, Owner, Terms
 from rheostat.agent.site import Site
 from rheostat.agent.states import GuardState
 from rheostat.agent.status import GpuStatus

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rheostat.agent.ledger import Owner
+from rheostat.agent.records import Owner
 from rheostat.errors import NotAllowed
 
 # asm-generic/socket.h; Python does not name them. The second exists since Linux 6.5.

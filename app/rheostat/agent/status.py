@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from rheostat.agent.devices import GpuDescription
 from rheostat.agent.lease import Lease
-from rheostat.agent.ledger import Terms
 from rheostat.agent.peer import user_name
+from rheostat.agent.records import Terms
 from rheostat.agent.states import GuardState
 from rheostat.schemas.agent import Holder, LimitSupport, NodeGpu, PowerScope
 
