@@ -160,6 +160,8 @@ def test_users_share_the_places_and_some_are_left_for_administrators() -> None:
     turns.end(Peer(1, 1001, frozenset()))
     assert len(served) == 129
     assert [turns.add(*one) for one in peers(1010, 80)].count(False) == 16
+    added = [turns.add(*one) for uid in range(1011, 1020) for one in peers(uid, 64)]
+    assert added.count(True) < 512
 
 
 def test_a_deleted_socket_is_noticed_and_another_ones_is_left(served: Served) -> None:

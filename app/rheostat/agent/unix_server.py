@@ -33,6 +33,8 @@ _MAX_SERVED = 128
 _RESERVED_FOR_ADMINS = 16
 _MAX_SERVED_PER_USER = 16
 _MAX_WAITING_PER_USER = 64
+# With those that are served, fewer than the 1024 files that a process may usually have open: the ledger needs some.
+_MAX_WAITING = 512
 
 
 class _TimedReader(io.RawIOBase):
@@ -126,8 +128,9 @@ class _Turns:
     def add(self, connection: socket.socket, peer: Peer) -> bool:
         """Serve a connection as soon as may be; return False when too many of its user wait."""
         with self._lock:
+            waiting = sum(len(queue) for queue in self._waiting.values())
             queue = self._waiting[peer.uid]
-            if len(queue) >= _MAX_WAITING_PER_USER:
+            if len(queue) >= _MAX_WAITING_PER_USER or waiting >= _MAX_WAITING:
                 return False
             queue.append((connection, peer))
         self._next()
