@@ -5,8 +5,9 @@ figure counts at the mean power of the placement's runs so far. The sums behind 
 as a policy's state is; what was estimated from them is stored with the trial, so that a rebuild finds the same figures.
 """
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from rheostat.domain.records import ObservationRecord, RunRecord, TrialRecord
 from rheostat.policy.interface import State
@@ -110,10 +111,10 @@ def explanation(run: TrialRecord, max_power_watts: float) -> str | None:
     return run.energy_estimate or f"unknown: the cost counts maximum power, {max_power_watts:.4g} W"
 
 
-def with_figures(
-    trial: TrialRecord, request: ObserveRequest, state: State | None, max_power_watts: float
-) -> TrialRecord:
-    """Return a trial with the time and energy of a report, and with an estimate of what is not known of its energy.
+def figures_after(
+    trial: TrialRecord, request: ObserveRequest, sums: Callable[[], State | None], max_power_watts: float
+) -> dict[str, Any]:
+    """Return a trial's time and energy after a report, with an estimate of what is not known of its energy.
 
     What ran before the metering began counts at the trial's own mean power; what ran since its last figure at that of
     the batch size, else at its own, else at that of the placement, and at maximum power where nothing else is known.
@@ -121,34 +122,38 @@ def with_figures(
     Args:
         trial: The trial before the report.
         request: The report.
-        state: The placement's sums.
+        sums: Returns the placement's sums.
         max_power_watts: What all GPUs draw at most.
     """
     seconds = trial.time_seconds if request.time_seconds is None else request.time_seconds
     known = metered(trial)
     if request.energy_joules is not None and not _has_stood_still(known, request):
         known = Metered(request.energy_joules, request.energy_known_from_seconds or 0.0, seconds)
-    own = _own_rate(known)
-    usual = _rate_of(sums_of(state, trial.batch_size), f"at batch size {trial.batch_size}")
-    other = _rate_of(sums_of(state), "on these GPUs")
-    if known is None and usual is None and other is None:
-        return replace(trial, time_seconds=seconds)
-    highest = _Rate(max_power_watts, "maximum power: no mean is known")
-    before, after = _gaps(known, seconds)
-    rates = [(before, own or usual or other or highest), (after, usual or own or other or highest)]
-    gaps = [(gap, rate) for gap, rate in rates if gap > 0.0]
-    joules = 0.0 if known is None else known.joules
-    part = known if gaps else None
-    texts = [f"{gap:.4g} s of {seconds or gap:.4g} s at {rate.watts:.4g} W, {rate.source}" for gap, rate in gaps]
-    return replace(
-        trial,
-        time_seconds=seconds,
-        energy_joules=None if known is None and not gaps else joules + sum(gap * rate.watts for gap, rate in gaps),
-        metered_joules=part and part.joules,
-        metered_from_seconds=part and part.since,
-        metered_to_seconds=part and part.until,
-        energy_estimate=f"estimated: {'; '.join(texts)}" if gaps else None,
-    )
+    gaps = _gaps(known, seconds)
+    if not any(gaps):
+        return _WHOLE | {"time_seconds": seconds, "energy_joules": known and known.joules}
+    rates = _rates(known, sums(), trial.batch_size)
+    if known is None and rates is None:
+        return {"time_seconds": seconds}
+    rates = rates or (_Rate(max_power_watts, "maximum power: no mean is known"),) * 2
+    unknown = [(gap, rate) for gap, rate in zip(gaps, rates, strict=True) if gap > 0.0]
+    texts = [f"{gap:.4g} s of {seconds or gap:.4g} s at {rate.watts:.4g} W, {rate.source}" for gap, rate in unknown]
+    return {
+        "time_seconds": seconds,
+        "energy_joules": (known.joules if known else 0.0) + sum(gap * rate.watts for gap, rate in unknown),
+        "metered_joules": known and known.joules,
+        "metered_from_seconds": known and known.since,
+        "metered_to_seconds": known and known.until,
+        "energy_estimate": f"estimated: {'; '.join(texts)}",
+    }
+
+
+_WHOLE = {
+    "metered_joules": None,
+    "metered_from_seconds": None,
+    "metered_to_seconds": None,
+    "energy_estimate": None,
+}
 
 
 def _has_stood_still(known: Metered | None, request: ObserveRequest) -> bool:
@@ -172,16 +177,18 @@ def _gaps(known: Metered | None, seconds: float | None) -> tuple[float, float]:
     return min(known.since, seconds), max(seconds - known.until, 0.0)
 
 
-def _own_rate(known: Metered | None) -> _Rate | None:
-    if known is None or not (known.joules > 0.0 and known.seconds > 0.0):
-        return None
-    return _Rate(known.joules / known.seconds, "its own mean")
+def _rates(known: Metered | None, sums: State | None, batch_size: int) -> tuple[_Rate, _Rate] | None:
+    """Return the power for what ran before the metering began, and since its last figure; None: nothing is known."""
+    usual = _rate_of(sums_of(sums, batch_size), f"at batch size {batch_size}")
+    other = _rate_of(sums_of(sums), "on these GPUs")
+    own = None
+    if known is not None and known.joules > 0.0 and known.seconds > 0.0:
+        own = _Rate(known.joules / known.seconds, "its own mean")
+    before, after = own or usual or other, usual or own or other
+    return None if before is None or after is None else (before, after)
 
 
 def _rate_of(sums: Sums, where: str) -> _Rate | None:
     watts = sums.mean_watts
-    return None if watts is None else _Rate(watts, f"the mean of {sums.metered} {_runs(sums.metered)} {where}")
-
-
-def _runs(count: int) -> str:
-    return "run" if count == 1 else "runs"
+    runs = "run" if sums.metered == 1 else "runs"
+    return None if watts is None else _Rate(watts, f"the mean of {sums.metered} {runs} {where}")

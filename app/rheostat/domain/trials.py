@@ -11,7 +11,7 @@ from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStar
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
-from rheostat.domain.placements import placement_key, wire_gpu
+from rheostat.domain.placements import has_range_of, placement_key, wire_gpu
 from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRecord
 from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
@@ -291,7 +291,8 @@ def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, r
         return trial
     view = draft.view(placement)
     return replace(
-        energy.with_figures(trial, request, draft.energy.get(view), view.max_power_watts),
+        trial,
+        **energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts),
         epochs=request.epoch,
         metric=trial.metric if request.metric is None else request.metric,
         curve=LearningCurve.from_state(trial.curve).add(request.epoch, request.metric, view.target).to_state(),
@@ -348,8 +349,10 @@ def _gpu_of(trial: TrialRecord) -> Gpu | None:
 
 def _power_limit(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> int | None:
     """Return the best power limit among those that the trial's node allows."""
+    gpu = _gpu_of(trial)
+    view = draft.view(placement) if gpu is None or has_range_of(gpu, placement) else draft.job.view(placement, gpu)
     try:
-        return draft.advisor.power(draft.job.view(placement, _gpu_of(trial)), trial.batch_size).power_limit_watts
+        return draft.advisor.power(view, trial.batch_size).power_limit_watts
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} keeps its power limit", error))
         return trial.power_limit_watts
