@@ -173,6 +173,19 @@ def test_a_rebuild_finds_the_same_estimates(policy: str) -> None:
     assert any(arm.energy_is_estimated for arm in job.arms(1).values())
 
 
+def test_a_whole_run_without_energy_costs_what_the_mean_power_before_it_makes_of_its_time() -> None:
+    job = ExampleJob(eta_knob=1.0)
+    assert job.import_run(32, time_seconds=2.0) == 2.0 * 250.0
+    job.import_run(16, energy_joules=50.0, time_seconds=1.0)
+    assert job.import_run(32, time_seconds=2.0, key="run-1") == 2.0 * 50.0
+    job.import_run(32, energy_joules=100.0, time_seconds=1.0)
+    assert job.import_run(32, time_seconds=2.0) == 2.0 * 100.0
+    before = job.value.states
+    job.rebuild()
+    assert job.value.states == before
+    assert job.arms()[32].cost == (500.0 + 100.0 + 100.0 + 200.0) / 4
+
+
 def test_the_sums_do_not_grow_with_the_runs() -> None:
     job = ExampleJob(batch_sizes=[32], beta_knob=None)
     for _ in range(50):

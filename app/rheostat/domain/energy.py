@@ -104,6 +104,14 @@ def is_estimated(run: TrialRecord | RunRecord) -> bool:
     return run.energy_joules is None and bool(run.time_seconds)
 
 
+def of_whole_run(run: RunRecord, sums: State | None) -> float | None:
+    """Return the energy of a whole run, estimated from the mean power of the runs before it where it is unknown."""
+    if run.energy_joules is not None or run.time_seconds is None:
+        return run.energy_joules
+    watts = sums_of(sums, run.batch_size).mean_watts or sums_of(sums).mean_watts
+    return None if watts is None else watts * run.time_seconds
+
+
 def explanation(run: TrialRecord, max_power_watts: float) -> str | None:
     """Return how a trial's energy was estimated; None when it was not."""
     if not is_estimated(run):

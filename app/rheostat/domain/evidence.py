@@ -40,7 +40,7 @@ def observe_run(
     known = None if idempotency_key is None else history.run_by_key(idempotency_key)
     if known is not None:
         _check_same_run(known, placement, request)
-        return Decision(_run_answer(job, placement, known), job)
+        return Decision(_run_answer(draft, placement, known), job)
     run = RunRecord(
         run_id=run_id,
         placement=placement.key,
@@ -49,9 +49,10 @@ def observe_run(
         sequence=draft.take_sequence(),
         received_at=now,
     )
+    answer = _run_answer(draft, placement, run)
     draft.runs.append(run)
     draft.learn(lambda: fold(draft, run))
-    return draft.decided(_run_answer(job, placement, run))
+    return draft.decided(answer)
 
 
 def predict_power_limit(job: Job, request: PredictPowerLimitRequest) -> PowerLimitAnswer:
@@ -135,13 +136,12 @@ def fold(draft: Draft, evidence: Evidence) -> None:
     if isinstance(evidence, PowerMeasurementRecord):
         draft.advisor.measure(view, evidence.batch_size, power_measurement(view, evidence))
         return
-    draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
     if isinstance(evidence, RunRecord):
         draft.advisor.conclude(
             view,
             STATE_OF_VERDICT[evidence.converged],
             batch_size=evidence.batch_size,
-            cost=run_cost(view, evidence),
+            cost=_run_cost(draft, view, evidence),
         )
     else:
         draft.advisor.conclude(
@@ -152,6 +152,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             epochs=evidence.epochs,
             curve=LearningCurve.from_state(evidence.curve),
         )
+    draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 
 
 def fold_all(draft: Draft, history: History) -> int:
@@ -188,15 +189,17 @@ def power_measurement(view: PolicyJob, record: PowerMeasurementRecord) -> PowerM
     return PowerMeasurement(record.power_limit_watts, cost, seconds, joules, record.steps_per_epoch is not None)
 
 
-def run_cost(view: PolicyJob, record: RunRecord) -> float:
-    """Return the cost of a whole run in joules: as given, or at the job's present knobs."""
-    cost = view.cost(record.energy_joules, record.time_seconds) if record.cost is None else record.cost
+def _run_cost(draft: Draft, view: PolicyJob, record: RunRecord) -> float:
+    """Return the cost of a whole run in joules: as given, or at the job's present knobs and what was metered before."""
+    if record.cost is not None:
+        return record.cost
+    cost = view.cost(energy.of_whole_run(record, draft.energy.get(view)), record.time_seconds)
     assert cost is not None
     return cost
 
 
-def _run_answer(job: Job, placement: PlacementRecord, run: RunRecord) -> ObserveRunAnswer:
-    return ObserveRunAnswer(run_id=run.run_id, cost=run_cost(job.view(placement), run))
+def _run_answer(draft: Draft, placement: PlacementRecord, run: RunRecord) -> ObserveRunAnswer:
+    return ObserveRunAnswer(run_id=run.run_id, cost=_run_cost(draft, draft.view(placement), run))
 
 
 def _check_same_run(known: RunRecord, placement: PlacementRecord, request: ObserveRunRequest) -> None:
