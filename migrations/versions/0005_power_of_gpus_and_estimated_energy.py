@@ -31,3 +31,31 @@ def upgrade() -> None:
     op.create_index(
         "ix_power_measurements_placement_pk_idempotency_key", "power_measurements", ["placement_pk", "idempotency_key"]
     )
+    _sum_energy()
+
+
+def _sum_energy() -> None:
+    """Make the sums of each placement's energy that every further run is added to."""
+    found = op.get_bind().execute(sa.text(_SUMS)).all()
+    sums: dict[int, dict[str, list[float]]] = {}
+    for placement_pk, batch_size, joules, seconds, metered, estimated in found:
+        sums.setdefault(placement_pk, {})[str(batch_size)] = [joules, seconds, metered, estimated]
+    states = sa.table("policy_states", sa.column("placement_pk"), sa.column("part"), sa.column("state", sa.JSON))
+    rows = [{"placement_pk": pk, "part": "energy", "state": state} for pk, state in sums.items()]
+    if rows:
+        op.bulk_insert(states, rows)
+
+
+_SUMS = """
+    SELECT placement_pk, batch_size,
+        CAST(SUM(CASE WHEN energy_joules > 0 AND time_seconds > 0 THEN energy_joules ELSE 0.0 END) AS double precision),
+        CAST(SUM(CASE WHEN energy_joules > 0 AND time_seconds > 0 THEN time_seconds ELSE 0.0 END) AS double precision),
+        CAST(SUM(CASE WHEN energy_joules > 0 AND time_seconds > 0 THEN 1 ELSE 0 END) AS integer),
+        CAST(SUM(CASE WHEN energy_joules IS NULL AND time_seconds > 0 THEN 1 ELSE 0 END) AS integer)
+    FROM (
+        SELECT placement_pk, batch_size, energy_joules, time_seconds FROM trials WHERE sequence IS NOT NULL
+        UNION ALL
+        SELECT placement_pk, batch_size, energy_joules, time_seconds FROM runs
+    ) AS evidence
+    GROUP BY placement_pk, batch_size
+"""

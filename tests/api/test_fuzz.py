@@ -61,7 +61,7 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
         document = f"{str(server.client.base_url).rstrip('/')}/openapi.json"
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", document]
         command += ["--header", f"Authorization: Bearer {token}", "--no-color"]
-        command += ["--exclude-checks", "positive_data_acceptance", "--max-examples", "12", "--seed", "1"]
+        command += ["--exclude-checks", "positive_data_acceptance", "--max-examples", "20", "--seed", "2"]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
         assert run.returncode == 0, run.stdout[-5000:]
         assert "Tested: 19" in run.stdout

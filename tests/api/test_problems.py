@@ -109,3 +109,17 @@ def test_an_invalid_job_id_is_refused(http: httpx.Client, job_id: str) -> None:
 def test_a_conflict_shows_what_differs(http: httpx.Client) -> None:
     body = problem(http.put("/v1/jobs/nightly", json=SETTINGS | {"max_epochs": 11}), 409)
     assert (body["code"], fields(body)) == ("job_differs", {"max_epochs"})
+
+
+def test_measurements_that_are_sent_again_are_answered_as_before_and_others_under_their_key_refused(
+    http: httpx.Client,
+) -> None:
+    measured = {"power_limit_watts": 250, "time_seconds": 5.0, "energy_joules": 1000.0, "steps": 50}
+    report = {"batch_size": 8, "gpu": {**V100, "model": "Measured twice"}, "measurements": [measured]}
+    key = {"Idempotency-Key": "sweep-1"}
+    first, again = (http.post("/v1/jobs/nightly/power/observe", json=report, headers=key) for _ in range(2))
+    assert first.status_code == again.status_code == 200
+    assert first.json() == again.json()
+    other = {**report, "measurements": [{**measured, "energy_joules": 1001.0}]}
+    refused = problem(http.post("/v1/jobs/nightly/power/observe", json=other, headers=key), 409)
+    assert (refused["code"], fields(refused)) == ("idempotency_key_reused", {"measurements"})

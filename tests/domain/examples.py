@@ -182,16 +182,22 @@ class ExampleJob:
             )
         ).cost
 
-    def measured(self, batch_size: int, gpu: Gpu, measurements: list[PowerLimitMeasurement]) -> PowerLimitAnswer:
+    def measured(
+        self, batch_size: int, gpu: Gpu, measurements: list[PowerLimitMeasurement], key: str | None = None
+    ) -> PowerLimitAnswer:
         request = ObservePowerLimitRequest(batch_size=batch_size, gpu=gpu, measurements=measurements)
-        return self.change(lambda job, history: evidence.observe_power_limit(job, history, request, self.clock()))
+        return self.change(
+            lambda job, history: evidence.observe_power_limit(
+                job, history, request, idempotency_key=key, now=self.clock()
+            )
+        )
 
     def measure(self, batch_size: int, gpu: Gpu = V100, **epoch_joules: float) -> PowerLimitAnswer:
         """Report measured limits; see :func:`measurements_of`."""
         return self.measured(batch_size, gpu, measurements_of(**epoch_joules))
 
-    def power_limit(self, batch_size: int = 32) -> PowerLimitAnswer:
-        request = PredictPowerLimitRequest(batch_size=batch_size, gpu=V100)
+    def power_limit(self, batch_size: int = 32, gpu: Gpu = V100) -> PowerLimitAnswer:
+        request = PredictPowerLimitRequest(batch_size=batch_size, gpu=gpu)
         return self.read(lambda job, _: evidence.predict_power_limit(job, request))
 
     def register_again(self, **changes: Any) -> JobDetail:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from rheostat.domain.records import Evidence, ObservationRecord, PlacementKey, Totals, TrialRecord
 from rheostat.schemas.server import Trial
-from tests.domain.examples import A40, LEASE, ExampleJob
+from tests.domain.examples import A40, LEASE, V100, ExampleJob, measurements_of
 
 ON_V100, ON_A40, NOWHERE = PlacementKey("V100", 1), PlacementKey("A40", 2), PlacementKey("H100", 8)
 
@@ -108,6 +108,20 @@ class HistoryContract:
         assert [latest(ON_V100, 64), latest(ON_A40, 32)] == [5.0, 6.0]
         assert [latest(ON_V100, 16), latest(ON_V100, 64, 100), latest(NOWHERE, 32)] == [None, None, None]
 
+    def test_the_measurements_of_a_key_are_found_in_their_order(self, make_job: MakeJob) -> None:
+        job = make_job()
+        job.measure(32, w250=1.0)
+        job.measured(32, V100, measurements_of(w200=2.0, w250=3.0), key="a")
+        job.measured(32, A40, measurements_of(w300=4.0), key="b")
+
+        def of_key(key: str) -> list[tuple[PlacementKey, int]]:
+            found = job.read(lambda _, history: history.measurements_by_key(key))
+            return [(measurement.placement, measurement.power_limit_watts) for measurement in found]
+
+        assert of_key("a") == [(ON_V100, 200), (ON_V100, 250)]
+        assert of_key("b") == [(ON_A40, 300)]
+        assert of_key("c") == []
+
     def test_evidence_is_what_concluded_in_the_order_of_its_sequence(self, make_job: MakeJob) -> None:
         job = make_job()
         running, late, cancelled = job.predict(), job.predict(), job.predict()
@@ -130,17 +144,24 @@ class HistoryContract:
         first = job.predict()
         job.report(first, 2, metric=0.95, energy_joules=20.0, time_seconds=2.0)
         job.report(job.predict(), 1, metric=0.1, energy_joules=5.0, time_seconds=1.0)
-        job.report(job.predict(), 1, metric=0.1, time_seconds=4.0)
+        job.report(job.predict(A40), 1, metric=0.1, time_seconds=4.0)
+        job.report(job.predict(), 1, metric=0.1, time_seconds=5.0)
         job.report(job.predict(), 0, outcome="oom")
         job.converge(job.predict(A40), 1000.0)
 
         def totals(**only: object) -> list[Totals]:
             return _summed(job.read(lambda _, history: history.trial_totals(ON_V100, **only)))  # type: ignore[arg-type]
 
-        assert totals() == [Totals(1, 1.0, None, 4.0, None), Totals(2, 3.0, 25.0, 3.0, None)]
-        assert totals(converged=True) == [Totals(1, 2.0, 20.0, 2.0, None)]
-        assert totals(converged=True, batch_size=first.batch_size) == [Totals(1, 2.0, 20.0, 2.0, None)]
+        assert totals() == [Totals(3, 4.0, 25.0 + 5.0 * 10.0, 8.0, None, 25.0, 3.0, 1)]
+        known = Totals(1, 2.0, 20.0, 2.0, None, 20.0, 2.0)
+        assert totals(converged=True) == [known]
+        assert totals(converged=True, batch_size=first.batch_size) == [known]
         assert totals(batch_size=4) == []
+        on_a40 = _summed(job.read(lambda _, history: history.trial_totals(ON_A40)))
+        assert on_a40 == [
+            Totals(1, 1.0, None, 4.0, None, 0.0, 0.0, 1),
+            Totals(1, 1.0, 1000.0, 10.0, None, 1000.0, 10.0),
+        ]
 
     def test_runs_are_summed_and_those_of_unknown_end_count_as_converged(self, make_job: MakeJob) -> None:
         job = make_job()
@@ -153,7 +174,7 @@ class HistoryContract:
         def totals(**only: object) -> list[Totals]:
             return _summed(job.read(lambda _, history: history.run_totals(ON_V100, **only)))  # type: ignore[arg-type]
 
-        measured = Totals(1, None, 8.0, 1.0, None)
+        measured = Totals(1, None, 8.0, 1.0, None, 8.0, 1.0)
         assert totals() == [Totals(3, None, None, None, 7.0), measured]
         assert totals(converged=True) == [Totals(2, None, None, None, 3.0), measured]
         assert totals(batch_size=32) == [Totals(2, None, None, None, 3.0)]
@@ -174,13 +195,17 @@ def _summed(entries: list[Totals]) -> list[Totals]:
     for entry in entries:
         figures = (entry.epochs, entry.energy_joules, entry.time_seconds, entry.cost)
         known = tuple(figure is not None for figure in figures)
-        so_far = sums.get(known, Totals(0, *[None if figure is None else 0.0 for figure in figures]))
+        zeros = [None if figure is None else 0.0 for figure in figures]
+        so_far = sums.get(known, Totals(0, zeros[0], zeros[1], zeros[2], zeros[3]))
         sums[known] = Totals(
             so_far.runs + entry.runs,
             _plus(so_far.epochs, entry.epochs),
             _plus(so_far.energy_joules, entry.energy_joules),
             _plus(so_far.time_seconds, entry.time_seconds),
             _plus(so_far.cost, entry.cost),
+            so_far.metered_joules + entry.metered_joules,
+            so_far.metered_seconds + entry.metered_seconds,
+            so_far.estimated_runs + entry.estimated_runs,
         )
     return [sums[known] for known in sorted(sums)]
 

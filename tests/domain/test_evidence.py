@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from rheostat.errors import Conflict, InvalidInput, KeyReused, UnknownBatchSize
 from rheostat.schemas.server import PowerLimitMeasurement
-from tests.domain.examples import A40, STEPS, V100, ExampleJob, Step, take
+from tests.domain.examples import A40, STEPS, V100, ExampleJob, Step, measurements_of, take
 
 LIMITS = [100, 175, 250]
 
@@ -137,6 +137,28 @@ def test_the_same_key_records_a_run_once_and_only_the_same_run() -> None:
         job.import_run(32, A40, key="run-1", cost=100.0)
     assert refused.value.fields[0].field == "gpu"
     assert len(job.detail.placements) == 1
+
+
+def test_the_same_key_records_measurements_once_and_only_the_same_ones() -> None:
+    job = ExampleJob()
+    slices = measurements_of(w250=100.0, w200=90.0)
+    first = job.measured(32, V100, slices, key="sweep-1")
+    before = job.value
+    assert job.measured(32, V100, slices, key="sweep-1") == first
+    assert job.value is before
+    for size, gpu, other, field in (
+        (32, V100, measurements_of(w250=100.0, w200=91.0), "measurements"),
+        (32, V100, slices[:1], "measurements"),
+        (16, V100, slices, "batch_size"),
+        (32, A40, slices, "gpu"),
+    ):
+        with pytest.raises(KeyReused) as refused:
+            job.measured(size, gpu, other, key="sweep-1")
+        assert [error.field for error in refused.value.fields] == [field]
+    assert job.value is before
+    job.measured(32, V100, slices, key="sweep-2")
+    job.measured(32, V100, slices)
+    assert len(job.read(lambda _, history: history.evidence())) == 6
 
 
 def test_a_run_of_a_batch_size_that_the_job_does_not_have_is_refused() -> None:

@@ -67,14 +67,33 @@ def test_failed_and_stopped_runs_are_paid_for_too() -> None:
     assert "no epoch was measured at 250 W" in saved.energy_joules.method
 
 
-def test_an_unknown_energy_makes_the_sum_unknown_and_not_smaller() -> None:
+def test_unknown_energy_is_estimated_in_the_sum_and_the_known_share_is_said() -> None:
     job = ExampleJob()
-    job.converge(job.predict(), 100.0)
     job.report(job.predict(), 1, metric=0.95, time_seconds=1.0)
+    assert job.savings().energy_joules.actual is None
+    assert (job.savings().energy_known_share, job.savings().energy_is_estimated) == (0.0, True)
+    job.report(job.predict(), 1, metric=0.95, energy_joules=300.0, time_seconds=3.0)
     saved = job.savings()
-    assert saved.energy_joules.actual is None
-    assert "not every run" in saved.energy_joules.method
-    assert saved.time_seconds.actual == 2.0
+    assert saved.energy_joules.actual == 1.0 * 100.0 + 300.0
+    assert "of 1 of 2 runs the energy is estimated" in saved.energy_joules.method
+    assert "estimated" not in saved.time_seconds.method
+    assert (saved.energy_known_share, saved.energy_is_estimated) == (0.75, True)
+    assert saved.cost.actual == 0.5 * 400.0 + 0.5 * 250.0 * 4.0
+    assert saved.time_seconds.actual == 4.0
+
+
+def test_runs_without_a_figure_are_left_out_on_both_sides() -> None:
+    job = ExampleJob()
+    job.import_run(32, cost=50.0, converged=True)
+    job.import_run(32, energy_joules=100.0, time_seconds=1.0, converged=True)
+    job.import_run(16, energy_joules=60.0, time_seconds=1.0, converged=True)
+    saved = job.savings()
+    assert saved.converged_runs == 3
+    assert (saved.energy_joules.actual, saved.energy_joules.baseline) == (160.0, 200.0)
+    assert saved.energy_joules.saved_percent == pytest.approx(20.0)
+    assert "1 of 3 runs are left out" in saved.energy_joules.method
+    assert (saved.energy_known_share, saved.energy_is_estimated) == (1.0, False)
+    assert "left out" not in saved.cost.method
 
 
 def test_imported_runs_count() -> None:

@@ -47,6 +47,7 @@ def test_only_the_changed_parts_of_the_state_are_written() -> None:
     assert {key for key, change in job.last_changes.states.items() if isinstance(change, StateChange)} == {
         (ON_V100, "batch_size"),
         (ON_V100, "cost_bound"),
+        (ON_V100, "energy"),
     }
 
 

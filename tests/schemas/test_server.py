@@ -3,8 +3,9 @@
 import math
 
 import pytest
+from pydantic import ValidationError
 
-from rheostat.schemas.server import JobSettings, LearningRate, Target
+from rheostat.schemas.server import Gpu, JobSettings, LearningRate, Target
 
 
 def settings(target: Target | None = None, learning_rate: LearningRate | None = None) -> JobSettings:
@@ -68,3 +69,18 @@ class TestDefaultBatchSize:
         self, max_batch_size: int | None, expected: int
     ) -> None:
         assert settings().default_batch_size_within(max_batch_size) == expected
+
+
+class TestGpu:
+    def test_its_limits_are_given_together_or_not_at_all(self) -> None:
+        assert Gpu(model="laptop").max_power_limit_watts is None
+        assert Gpu(model="fixed", min_power_limit_watts=200, max_power_limit_watts=200).count == 1
+        for limits in ({"min_power_limit_watts": 100}, {"max_power_limit_watts": 100}):
+            with pytest.raises(ValidationError, match="both"):
+                Gpu.model_validate({"model": "V100", **limits})
+        with pytest.raises(ValidationError, match="must not be less than min_power_limit_watts, 200"):
+            Gpu(model="V100", min_power_limit_watts=200, max_power_limit_watts=199)
+
+    def test_only_scopes_that_are_known_are_taken(self) -> None:
+        with pytest.raises(ValidationError, match="power_scope"):
+            Gpu.model_validate({"model": "V100", "power_scope": "node"})

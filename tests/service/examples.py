@@ -59,6 +59,11 @@ def report(service: Service, trial: Trial, epoch: float, **figures: Any) -> Obse
     return done(use_cases.observe(service, trial.trial_id, ObserveRequest(epoch=epoch, **figures)))
 
 
+def restarted(service: Service) -> Service:
+    """Return a service over the same database that has nothing in its cache."""
+    return Service.of(service.database, service.lease, service.now)
+
+
 def converge(service: Service, trial: Trial, joules: float, seconds: float | None = None) -> ObserveAnswer:
     """Report that a trial reached its target in one epoch."""
     seconds = joules / 100 if seconds is None else seconds
@@ -72,7 +77,9 @@ def recur(service: Service, joules: dict[int, float]) -> int:
     return trial.batch_size
 
 
-def measure(service: Service, batch_size: int, gpu: Gpu = V100, **epoch_joules: float) -> PowerLimitAnswer:
+def measure(
+    service: Service, batch_size: int, gpu: Gpu = V100, key: str | None = None, **epoch_joules: float
+) -> PowerLimitAnswer:
     """Report measured limits; see :func:`tests.domain.examples.measurements_of`."""
     request = ObservePowerLimitRequest(batch_size=batch_size, gpu=gpu, measurements=measurements_of(**epoch_joules))
-    return done(use_cases.observe_power_limit(service, JOB, request))
+    return done(use_cases.observe_power_limit(service, JOB, request, key))

@@ -10,7 +10,7 @@ from rheostat.errors import InvalidInput, ReportContradicts, TrialNotFound
 from rheostat.service import Service
 from rheostat.storage.tables import observations
 from tests.domain.examples import JOB
-from tests.service.examples import converge, done, predict, register, report
+from tests.service.examples import converge, done, predict, register, report, restarted
 
 
 def _runs(service: Service, batch_size: int) -> int:
@@ -91,3 +91,32 @@ def test_trials_are_listed_newest_first_page_by_page(service: Service) -> None:
     assert [trial.number for trial in (*first.trials, *second.trials)] == [6, 5, 4, 3, 2, 1]
     assert second.next_cursor is None
     assert len(use_cases.list_trials(service, JOB, state="converged", cursor=None, limit=10).trials) == 5
+
+
+def test_what_was_estimated_is_stored_and_replaced_by_the_figure_that_arrives(service: Service) -> None:
+    register(service, batch_sizes=[32], beta_knob=None)
+    converge(service, predict(service), 200.0, 1.0)
+    trial = predict(service)
+    report(service, trial, 1, metric=0.1, energy_joules=90.0, time_seconds=1.0, energy_known_from_seconds=0.1)
+    report(service, trial, 2, metric=0.1, time_seconds=3.0)
+    shown = use_cases.get_trial(restarted(service), trial.trial_id)
+    assert shown.energy_joules == 0.1 * 100.0 + 90.0 + 2.0 * 200.0
+    assert shown.energy_is_estimated
+    before = use_cases.savings(restarted(service), JOB).placements[0]
+    assert before.energy_is_estimated
+    assert before.energy_known_share == pytest.approx(1.9 / 4.0)
+    report(restarted(service), trial, 3, metric=0.95, energy_joules=500.0, time_seconds=4.0)
+    shown = use_cases.get_trial(restarted(service), trial.trial_id)
+    assert (shown.energy_joules, shown.energy_is_estimated, shown.energy_estimate) == (500.0, False, None)
+    after = use_cases.savings(restarted(service), JOB).placements[0]
+    assert (after.energy_is_estimated, after.energy_known_share, after.energy_joules.actual) == (False, 1.0, 700.0)
+
+
+def test_a_repeated_report_must_count_its_energy_from_the_same_moment(service: Service) -> None:
+    register(service)
+    trial = predict(service)
+    figures = {"metric": 0.1, "energy_joules": 90.0, "time_seconds": 1.0}
+    first = report(service, trial, 1, energy_known_from_seconds=0.1, **figures)
+    assert report(restarted(service), trial, 1, energy_known_from_seconds=0.1, **figures) == first
+    with pytest.raises(ReportContradicts, match="energy_known_from_seconds"):
+        report(restarted(service), trial, 1, **figures)

@@ -3,6 +3,7 @@
 from datetime import datetime
 from functools import partial
 
+from rheostat.domain import energy
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import power_limits, reference_power_watts
@@ -39,7 +40,7 @@ def observe_run(
     known = None if idempotency_key is None else history.run_by_key(idempotency_key)
     if known is not None:
         _check_same_run(known, placement, request)
-        return Decision(_run_answer(job, placement, known), job)
+        return Decision(_run_answer(draft, placement, known), job)
     run = RunRecord(
         run_id=run_id,
         placement=placement.key,
@@ -48,9 +49,10 @@ def observe_run(
         sequence=draft.take_sequence(),
         received_at=now,
     )
+    answer = _run_answer(draft, placement, run)
     draft.runs.append(run)
     draft.learn(lambda: fold(draft, run))
-    return draft.decided(_run_answer(job, placement, run))
+    return draft.decided(answer)
 
 
 def predict_power_limit(job: Job, request: PredictPowerLimitRequest) -> PowerLimitAnswer:
@@ -71,21 +73,28 @@ def predict_power_limit(job: Job, request: PredictPowerLimitRequest) -> PowerLim
 
 
 def observe_power_limit(
-    job: Job, history: History, request: ObservePowerLimitRequest, now: datetime
+    job: Job, history: History, request: ObservePowerLimitRequest, *, idempotency_key: str | None, now: datetime
 ) -> Decision[PowerLimitAnswer]:
     """Learn what some power limits cost, and answer as :func:`predict_power_limit` does.
+
+    What comes again under the same idempotency key is not learned a second time.
 
     Raises:
         UnknownBatchSize: The batch size is not among those of the job.
         NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
         InvalidInput: A measured limit lies outside of the GPU's range.
         Conflict: Some measurements of the batch size are of an epoch and others of a step.
+        KeyReused: The key belongs to other measurements.
         PolicyFailed: The policy raised.
     """
     job.check_batch_size(request.batch_size)
     _check_limits(request)
     draft = Draft(job)
     placement = enter(draft, history, request.gpu)
+    known = [] if idempotency_key is None else history.measurements_by_key(idempotency_key)
+    if known:
+        _check_same_measurements(known, placement, request)
+        return Decision(_advice(Draft(job), job.view(placement, request.gpu), request.batch_size), job)
     _check_unit(request, history.latest_measurement(placement.key, request.batch_size))
     for measurement in request.measurements:
         record = PowerMeasurementRecord(
@@ -94,6 +103,7 @@ def observe_power_limit(
             **measurement.model_dump(),
             sequence=draft.take_sequence(),
             received_at=now,
+            idempotency_key=idempotency_key,
         )
         draft.measurements.append(record)
         draft.learn(partial(fold, draft, record))
@@ -117,7 +127,7 @@ def enter(draft: Draft, history: History, gpu: Gpu) -> PlacementRecord:
 
 
 def fold(draft: Draft, evidence: Evidence) -> None:
-    """Let the policy learn from one piece of evidence.
+    """Let the policy learn from one piece of evidence, and add a run's energy to the sums of its placement.
 
     Raises:
         PolicyFailed: The policy raised.
@@ -125,12 +135,13 @@ def fold(draft: Draft, evidence: Evidence) -> None:
     view = draft.view(draft.placement(evidence.placement))
     if isinstance(evidence, PowerMeasurementRecord):
         draft.advisor.measure(view, evidence.batch_size, power_measurement(view, evidence))
-    elif isinstance(evidence, RunRecord):
+        return
+    if isinstance(evidence, RunRecord):
         draft.advisor.conclude(
             view,
             STATE_OF_VERDICT[evidence.converged],
             batch_size=evidence.batch_size,
-            cost=run_cost(view, evidence),
+            cost=_run_cost(draft, view, evidence),
         )
     else:
         draft.advisor.conclude(
@@ -141,6 +152,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             epochs=evidence.epochs,
             curve=LearningCurve.from_state(evidence.curve),
         )
+    draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 
 
 def fold_all(draft: Draft, history: History) -> int:
@@ -171,21 +183,23 @@ def power_measurement(view: PolicyJob, record: PowerMeasurementRecord) -> PowerM
     assert record.energy_joules is not None
     assert record.steps is not None
     factor = (record.steps_per_epoch or 1.0) / record.steps
-    energy, seconds = record.energy_joules * factor, record.time_seconds * factor
-    cost = view.cost(energy, seconds)
+    joules, seconds = record.energy_joules * factor, record.time_seconds * factor
+    cost = view.cost(joules, seconds)
     assert cost is not None
-    return PowerMeasurement(record.power_limit_watts, cost, seconds, energy, record.steps_per_epoch is not None)
+    return PowerMeasurement(record.power_limit_watts, cost, seconds, joules, record.steps_per_epoch is not None)
 
 
-def run_cost(view: PolicyJob, record: RunRecord) -> float:
-    """Return the cost of a whole run in joules: as given, or at the job's present knobs."""
-    cost = view.cost(record.energy_joules, record.time_seconds) if record.cost is None else record.cost
+def _run_cost(draft: Draft, view: PolicyJob, record: RunRecord) -> float:
+    """Return the cost of a whole run in joules: as given, or at the job's present knobs and what was metered before."""
+    if record.cost is not None:
+        return record.cost
+    cost = view.cost(energy.of_whole_run(record, draft.energy.get(view)), record.time_seconds)
     assert cost is not None
     return cost
 
 
-def _run_answer(job: Job, placement: PlacementRecord, run: RunRecord) -> ObserveRunAnswer:
-    return ObserveRunAnswer(run_id=run.run_id, cost=run_cost(job.view(placement), run))
+def _run_answer(draft: Draft, placement: PlacementRecord, run: RunRecord) -> ObserveRunAnswer:
+    return ObserveRunAnswer(run_id=run.run_id, cost=_run_cost(draft, draft.view(placement), run))
 
 
 def _check_same_run(known: RunRecord, placement: PlacementRecord, request: ObserveRunRequest) -> None:
@@ -200,6 +214,26 @@ def _check_same_run(known: RunRecord, placement: PlacementRecord, request: Obser
         raise KeyReused(
             f"The Idempotency-Key belongs to another run, {known.run_id}.",
             hint="Use a new key for every run.",
+            fields=fields,
+        )
+
+
+def _check_same_measurements(
+    known: list[PowerMeasurementRecord], placement: PlacementRecord, request: ObservePowerLimitRequest
+) -> None:
+    """Check that a request repeats the one that brought some measurements."""
+    names = PowerLimitMeasurement.model_fields
+    before = [{name: getattr(record, name) for name in names} for record in known]
+    differs = {
+        "gpu": known[0].placement != placement.key,
+        "batch_size": known[0].batch_size != request.batch_size,
+        "measurements": before != [measurement.model_dump() for measurement in request.measurements],
+    }
+    fields = [FieldError(name, "differs from the first request with this key") for name in differs if differs[name]]
+    if fields:
+        raise KeyReused(
+            "The Idempotency-Key belongs to other measurements.",
+            hint="Use a new key for every request.",
             fields=fields,
         )
 

@@ -39,6 +39,9 @@ class History(Protocol):
     ) -> PowerMeasurementRecord | None:
         """Return the latest measurement of a batch size, or of one of its power limits."""
 
+    def measurements_by_key(self, idempotency_key: str) -> list[PowerMeasurementRecord]:
+        """Return the measurements that were recorded under an idempotency key, in the order of their request."""
+
     def evidence(self) -> list[Evidence]:
         """Return all that a policy learns from, in its order."""
 

@@ -1,7 +1,9 @@
 """What the policy believes of a job's arms, and what the job has saved."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from rheostat.domain import energy
 from rheostat.domain.evidence import power_measurement
 from rheostat.domain.history import History
 from rheostat.domain.job import Draft, Job
@@ -41,16 +43,20 @@ def savings(job: Job, history: History) -> Savings:
 def _arms(draft: Draft, placement: PlacementRecord) -> list[Estimate]:
     view = draft.view(placement)
     believed = {arm.batch_size: arm for arm in draft.advisor.estimates(view)}
+    sums = draft.energy.get(view)
     oom = placement.smallest_oom_batch_size
     chances = [arm.probability_best or 0.0 for arm in believed.values() if oom is None or arm.batch_size < oom]
     arms = []
     for size in draft.job.settings.batch_sizes:
         arm = believed.get(size, ArmEstimate(size, 0, "the policy gives no estimate"))
         closed = oom is not None and size >= oom
+        estimated = energy.sums_of(sums, size).estimated
         arms.append(
             Estimate(
                 batch_size=size,
                 runs=arm.runs,
+                estimated_energy_runs=estimated,
+                energy_is_estimated=estimated > 0,
                 **_interval("cost", arm.cost),
                 **_interval("epochs", arm.epochs),
                 **_interval("epoch_cost", arm.epoch_cost),
@@ -78,27 +84,89 @@ class _Default:
     method: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """Returns the figures of sums over runs; unknown energy is estimated from the time at a mean power.
+
+    Attributes:
+        view: The placement.
+        mean_watts: The mean power of all that was metered on it; None: nothing was.
+    """
+
+    view: PolicyJob
+    mean_watts: float | None
+
+    def energy_joules(self, total: Totals) -> float | None:
+        if total.energy_joules is not None or total.time_seconds is None:
+            return total.energy_joules
+        return _times(self.mean_watts, total.time_seconds)
+
+    def time_seconds(self, total: Totals) -> float | None:
+        return total.time_seconds
+
+    def cost(self, total: Totals) -> float | None:
+        if total.cost is not None:
+            return total.cost
+        return self.view.cost(self.energy_joules(total), total.time_seconds)
+
+
+_Figure = Callable[[Totals], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """The runs of a placement: all that trained, and those of them that converged."""
+
+    paid: list[Totals]
+    converged: list[Totals]
+
+    def saving(self, figure: _Figure, one_default: float | None, method: str, *, has_energy: bool) -> Saving:
+        """Return what was saved of one figure over those runs of which it is known or estimated."""
+        counted = [total for total in self.paid if figure(total) is not None]
+        actual = _sum(figure, self.paid) if counted or not self.paid else None
+        baseline = _times(one_default, _runs([total for total in self.converged if figure(total) is not None]))
+        saved_percent = None
+        if actual is not None and baseline:
+            saved_percent = 100.0 * (1.0 - actual / baseline)
+        notes = ["actual: all runs that trained, failed and stopped ones too"]
+        runs = _runs(self.paid)
+        estimated = sum(total.estimated_runs for total in counted)
+        if has_energy and estimated:
+            notes.append(f"of {estimated} of {runs} runs the energy is estimated, in whole or in part")
+        if left_out := runs - _runs(counted):
+            notes.append(f"{left_out} of {runs} runs are left out: they did not report this figure")
+        return Saving(actual=actual, baseline=baseline, saved_percent=saved_percent, method="; ".join([*notes, method]))
+
+
 def _placement_savings(job: Job, history: History, placement: PlacementRecord) -> PlacementSavings:
     key, view = placement.key, job.view(placement)
-    paid = history.trial_totals(key) + history.run_totals(key)
-    successes = _runs(history.trial_totals(key, converged=True) + history.run_totals(key, converged=True))
-    default = _default(job, history, placement, view)
+    past = _Past(
+        paid=history.trial_totals(key) + history.run_totals(key),
+        converged=history.trial_totals(key, converged=True) + history.run_totals(key, converged=True),
+    )
+    metered = energy.Sums(sum(t.metered_joules for t in past.paid), sum(t.metered_seconds for t in past.paid))
+    seconds = sum(total.time_seconds or 0.0 for total in past.paid)
+    figures = _Figures(view, metered.mean_watts)
+    default = _default(job, history, placement, figures)
+    method = default.method
     return PlacementSavings(
         gpu=wire_gpu(placement),
-        converged_runs=successes,
-        energy_joules=_saving([t.energy_joules for t in paid], successes, default.energy_joules, default.method),
-        time_seconds=_saving([t.time_seconds for t in paid], successes, default.time_seconds, default.method),
-        cost=_saving([_cost(view, t) for t in paid], successes, default.cost, default.method),
+        converged_runs=_runs(past.converged),
+        energy_is_estimated=any(total.estimated_runs for total in past.paid),
+        energy_known_share=metered.seconds / seconds if seconds else None,
+        energy_joules=past.saving(figures.energy_joules, default.energy_joules, method, has_energy=True),
+        time_seconds=past.saving(figures.time_seconds, default.time_seconds, method, has_energy=False),
+        cost=past.saving(figures.cost, default.cost, method, has_energy=True),
     )
 
 
-def _default(job: Job, history: History, placement: PlacementRecord, view: PolicyJob) -> _Default:
+def _default(job: Job, history: History, placement: PlacementRecord, figures: _Figures) -> _Default:
     """Work out one run of the default: its epochs times a measured epoch, or else the mean cost of its runs."""
-    key, size = placement.key, job.settings.default_batch_size
+    key, size, view = placement.key, job.settings.default_batch_size, figures.view
     trials = history.trial_totals(key, converged=True, batch_size=size)
     runs = history.run_totals(key, converged=True, batch_size=size)
-    limit = view.power_limits_watts[0]
-    record = history.latest_measurement(key, size, limit)
+    limit = max(view.power_limits_watts, default=None)
+    record = None if limit is None else history.latest_measurement(key, size, limit)
     if record is not None and trials and (record.cost is not None or record.steps_per_epoch is not None):
         epoch = power_measurement(view, record)
         count = _runs(trials)
@@ -113,30 +181,12 @@ def _default(job: Job, history: History, placement: PlacementRecord, view: Polic
     both = trials + runs
     if not both:
         return _Default(None, None, None, f"no baseline: no run at batch size {size} has converged here")
-    count = _runs(both)
-    share = 1.0 / count
     return _Default(
-        _times(_sum([total.energy_joules for total in both]), share),
-        _times(_sum([total.time_seconds for total in both]), share),
-        _times(_sum([_cost(view, total) for total in both]), share),
-        f"baseline: the mean of {count} converged runs at batch size {size}, at the power limits that they had: "
-        f"no epoch was measured at {limit} W",
-    )
-
-
-def _saving(paid: list[float | None], successes: int, one_default: float | None, method: str) -> Saving:
-    actual = _sum(paid) if paid else 0.0
-    baseline = _times(one_default, successes)
-    if actual is None:
-        method = f"{method}; not every run reported this figure"
-    saved_percent = None
-    if actual is not None and baseline:
-        saved_percent = 100.0 * (1.0 - actual / baseline)
-    return Saving(
-        actual=actual,
-        baseline=baseline,
-        saved_percent=saved_percent,
-        method=f"actual: all runs that trained, failed and stopped ones too; {method}",
+        _mean(figures.energy_joules, both),
+        _mean(figures.time_seconds, both),
+        _mean(figures.cost, both),
+        f"baseline: the mean of {_runs(both)} converged runs at batch size {size}, at the power limits that they had: "
+        + ("no limit can be set here" if limit is None else f"no epoch was measured at {limit} W"),
     )
 
 
@@ -144,14 +194,14 @@ def _runs(totals: list[Totals]) -> int:
     return sum(total.runs for total in totals)
 
 
-def _cost(view: PolicyJob, total: Totals) -> float | None:
-    return view.cost(total.energy_joules, total.time_seconds) if total.cost is None else total.cost
+def _sum(figure: _Figure, totals: list[Totals]) -> float:
+    """Return the sum of a figure over the runs of which it is known."""
+    return sum(known for total in totals if (known := figure(total)) is not None)
 
 
-def _sum(figures: list[float | None]) -> float | None:
-    """Return the sum, or None when one of the figures is unknown."""
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) if len(known) == len(figures) else None
+def _mean(figure: _Figure, totals: list[Totals]) -> float | None:
+    count = _runs([total for total in totals if figure(total) is not None])
+    return _sum(figure, totals) / count if count else None
 
 
 def _times(figure: float | None, factor: float) -> float | None:

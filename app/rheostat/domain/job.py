@@ -22,7 +22,7 @@ from rheostat.domain.placements import (
     wire_gpu,
     with_limits_of,
 )
-from rheostat.domain.policy_states import StateChange, States, WorkingStates
+from rheostat.domain.policy_states import PartStore, StateChange, States, WorkingStates
 from rheostat.domain.records import (
     AuditNote,
     ObservationRecord,
@@ -235,6 +235,11 @@ class Draft:
                 cost_bound=self.states.store("cost_bound", replaced=True),
             ),
         )
+
+    @cached_property
+    def energy(self) -> PartStore:
+        """The sums of each placement's energy; see :mod:`rheostat.domain.energy`."""
+        return self.states.store("energy", replaced=True)
 
     def view(self, placement: PlacementRecord) -> PolicyJob:
         """Return a placement as the policy sees it, with its own range of power limits."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from rheostat.domain import energy
 from rheostat.domain.history import History
 from rheostat.domain.job import Changes, Decision, Job
 from rheostat.domain.records import (
@@ -84,6 +85,11 @@ class JobInMemory(History):
                 return measurement
         return None
 
+    def measurements_by_key(self, idempotency_key: str) -> list[PowerMeasurementRecord]:
+        """Return the measurements of an idempotency key."""
+        found = [m for of_arm in self._measurements.values() for m in of_arm if m.idempotency_key == idempotency_key]
+        return sorted(found, key=lambda measurement: measurement.sequence)
+
     def evidence(self) -> list[Evidence]:
         """Return all that a policy learns from, in its order."""
         evidence: list[Evidence] = [trial for trial in self._trials.values() if trial.sequence is not None]
@@ -97,7 +103,7 @@ class JobInMemory(History):
     ) -> list[Totals]:
         """Return the sums over trials; each trial is one entry."""
         return [
-            Totals(1, trial.epochs, trial.energy_joules, trial.time_seconds, None)
+            _totals(trial, trial.epochs, None)
             for trial in self._trials.values()
             if trial.placement == placement
             and trial.epochs
@@ -110,7 +116,7 @@ class JobInMemory(History):
     ) -> list[Totals]:
         """Return the sums over whole runs; each run is one entry."""
         return [
-            Totals(1, None, run.energy_joules, run.time_seconds, run.cost)
+            _totals(run, None, run.cost)
             for run in self._runs
             if run.placement == placement
             and (not converged or run.converged is not False)
@@ -119,3 +125,17 @@ class JobInMemory(History):
 
     def _of_trial(self, trial_id: str) -> list[ObservationRecord]:
         return [observation for observation in self._observations if observation.trial_id == trial_id]
+
+
+def _totals(run: TrialRecord | RunRecord, epochs: float | None, cost: float | None) -> Totals:
+    known = energy.metered(run) or energy.Metered(0.0, 0.0, 0.0)
+    return Totals(
+        1,
+        epochs,
+        run.energy_joules,
+        run.time_seconds,
+        cost,
+        metered_joules=known.joules,
+        metered_seconds=known.seconds,
+        estimated_runs=int(energy.is_estimated(run)),
+    )

@@ -45,6 +45,13 @@ def with_limits_of(placement: PlacementRecord, gpu: Gpu) -> PlacementRecord:
     )
 
 
+def has_range_of(gpu: Gpu, placement: PlacementRecord) -> bool:
+    """Return whether the same power limits can be set on a node's GPU as on the placement at large."""
+    lowest, highest, cap = gpu.min_power_limit_watts, gpu.max_power_limit_watts, gpu.enforced_limit_watts
+    is_free = cap is None or highest is None or cap >= highest
+    return is_free and (lowest, highest) == (placement.min_power_limit_watts, placement.max_power_limit_watts)
+
+
 def reference_power_watts(placement: PlacementRecord) -> int:
     """Return what one GPU draws at most, by which its time is priced."""
     return placement.max_power_limit_watts or placement.nominal_power_watts or NOMINAL_POWER_WATTS

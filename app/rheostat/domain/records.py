@@ -52,10 +52,11 @@ class TrialRecord:
 
     ``energy_joules`` is its total as far as it is known or estimated. ``metered_joules`` is what the latest figure of
     a report counted, from ``metered_from_seconds`` to ``metered_to_seconds`` of the training time; ``energy_estimate``
-    says how the rest of the total was estimated, None: there is no such rest. ``gpu`` is what the node told of its GPU
-    (:class:`rheostat.schemas.server.Gpu` as plain JSON), None for trials of old. ``sequence`` is its place among the
-    job's conclusions, None while it has none; ``curve`` is its :class:`rheostat.policy.learning_curve.LearningCurve` as
-    plain JSON, None before its first evaluation.
+    says how the rest of the total was estimated, None: there is no such rest (:mod:`rheostat.domain.energy`). ``gpu``
+    is what the node told of its GPUs (:class:`rheostat.schemas.server.Gpu` as plain JSON), None for older trials.
+
+    ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
+    :class:`rheostat.policy.learning_curve.LearningCurve` as plain JSON, None before its first evaluation.
     """
 
     trial_id: str
@@ -140,8 +141,9 @@ class PowerMeasurementRecord:
 Evidence = TrialRecord | RunRecord | PowerMeasurementRecord
 """What a policy learns from, in the order of its ``sequence``."""
 
-StatePart = Literal["batch_size", "power_limit", "cost_bound"]
-"""The parts of a placement's policy state, as in :class:`rheostat.policy.advisor.Stores`."""
+StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy"]
+"""The parts of a placement's state: those of its policy, as in :class:`rheostat.policy.advisor.Stores`, and the sums
+of its energy (:mod:`rheostat.domain.energy`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,8 @@ class AuditNote:
 class Totals:
     """Sums over those runs of a placement of which the same figures are known; None for an unknown one.
 
-    ``cost`` sums what was given as a cost instead of energy and time.
+    ``cost`` sums what was given as a cost instead of energy and time. Of the energy, ``metered_joules`` were metered,
+    during ``metered_seconds``; that of ``estimated_runs`` is estimated in whole or in part.
     """
 
     runs: int
@@ -165,3 +168,6 @@ class Totals:
     energy_joules: float | None
     time_seconds: float | None
     cost: float | None
+    metered_joules: float = 0.0
+    metered_seconds: float = 0.0
+    estimated_runs: int = 0

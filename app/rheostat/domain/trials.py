@@ -2,19 +2,30 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
+from rheostat.domain import energy
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
-from rheostat.domain.placements import placement_key, wire_gpu
+from rheostat.domain.placements import has_range_of, placement_key, wire_gpu
 from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRecord
 from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
 from rheostat.policy.interface import Situation
-from rheostat.policy.learning_curve import LearningCurve, Target
-from rheostat.schemas.server import HeartbeatAnswer, ObserveAnswer, ObserveRequest, PredictRequest, Trial, TrialDetail
+from rheostat.policy.learning_curve import LearningCurve
+from rheostat.schemas.server import (
+    Gpu,
+    HeartbeatAnswer,
+    ObserveAnswer,
+    ObserveRequest,
+    PredictRequest,
+    Trial,
+    TrialDetail,
+)
 
 _OPEN = ("running", "abandoned")
 _TEACHING = ("converged", "failed", "stopped", "oom")
@@ -89,6 +100,7 @@ def predict(
         created_at=clock.now,
         lease_expires_at=clock.lease_expires_at,
         ended_at=None,
+        gpu=request.gpu.model_dump(mode="json"),
     )
     draft.started.append(trial)
     draft.events.append(TrialStarted(trial.trial_id, trial.batch_size))
@@ -117,7 +129,7 @@ def observe(
         return draft.decided(_wire_answer(known))
     _check_cumulative(history, trial, request)
     placement = draft.placement(trial.placement)
-    reported = _with_report(job.target(), trial, request)
+    reported = _with_report(draft, placement, trial, request)
     verdict = _verdict(draft, placement, reported, request)
     saved = _with_verdict(draft, reported, verdict, clock)
     if saved.sequence is not None and trial.sequence is None:
@@ -125,13 +137,15 @@ def observe(
     if saved != trial:
         draft.trials[trial_id] = saved
     if trial.state in _OPEN and saved.state != "running":
-        draft.events.append(TrialEnded(trial_id, saved.state, saved.energy_joules, saved.time_seconds))
+        metered = energy.metered(saved)
+        draft.events.append(TrialEnded(trial_id, saved.state, metered and metered.joules, saved.time_seconds))
     report = ObservationRecord(
         trial_id=trial_id,
         epoch=request.epoch,
         closing=request.outcome is not None,
         metric=request.metric,
         energy_joules=request.energy_joules,
+        energy_known_from_seconds=request.energy_known_from_seconds,
         time_seconds=request.time_seconds,
         outcome=request.outcome,
         received_at=clock.now,
@@ -166,19 +180,21 @@ def show(job: Job, history: History, trial_id: str, now: datetime) -> TrialDetai
 def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
     """Return a trial as the wire shows it; one whose lease expired counts as abandoned."""
     placement = job.placements[trial.placement]
+    view = job.view(placement)
     lost = trial.state == "running" and trial.lease_expires_at < now
     return TrialDetail(
         **_wire_fields(job, trial),
         state="abandoned" if lost else trial.state,
         state_reason=_LEASE_EXPIRED if lost else trial.state_reason,
-        gpu=wire_gpu(placement),
+        gpu=_gpu_of(trial) or wire_gpu(placement),
         node=trial.node,
         epochs=trial.epochs,
         metric=trial.metric,
         energy_joules=trial.energy_joules,
-        energy_is_estimated=trial.energy_joules is None and trial.time_seconds is not None,
+        energy_is_estimated=energy.is_estimated(trial),
+        energy_estimate=energy.explanation(trial, view.max_power_watts),
         time_seconds=trial.time_seconds,
-        cost=job.view(placement).cost(trial.energy_joules, trial.time_seconds),
+        cost=view.cost(trial.energy_joules, trial.time_seconds),
         created_at=trial.created_at,
         ended_at=trial.lease_expires_at if lost else trial.ended_at,
     )
@@ -227,7 +243,7 @@ def _earlier_report(history: History, trial: TrialRecord, request: ObserveReques
 def _check_same(known: ObservationRecord, request: ObserveRequest) -> None:
     fields = [
         FieldError(name, f"was {getattr(known, name)!r} in the first report")
-        for name in ("metric", "energy_joules", "time_seconds", "outcome")
+        for name in ("metric", "energy_joules", "energy_known_from_seconds", "time_seconds", "outcome")
         if getattr(known, name) != getattr(request, name)
     ]
     if fields:
@@ -246,9 +262,12 @@ def _check_cumulative(history: History, trial: TrialRecord, request: ObserveRequ
         before = history.observation_before(trial.trial_id, request.epoch)
         after = history.observation_after(trial.trial_id, request.epoch)
     fields = []
-    for name in ("energy_joules", "time_seconds"):
+    for name, figure in (
+        ("energy_joules", partial(energy.reported_alike, request)),
+        ("time_seconds", attrgetter("time_seconds")),
+    ):
         value = getattr(request, name)
-        low, high = getattr(before, name, None), getattr(after, name, None)
+        low, high = before and figure(before), after and figure(after)
         if value is not None and low is not None and value < low:
             fields.append(FieldError(name, f"must be at least {low!r}, what an earlier epoch reported"))
         if value is not None and high is not None and value > high:
@@ -261,7 +280,7 @@ def _check_cumulative(history: History, trial: TrialRecord, request: ObserveRequ
         )
 
 
-def _with_report(target: Target | None, trial: TrialRecord, request: ObserveRequest) -> TrialRecord:
+def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest) -> TrialRecord:
     """Return the trial with the report's figures.
 
     A report of an earlier epoch changes nothing, nor does one after the end: what was learned from the trial stays
@@ -270,13 +289,13 @@ def _with_report(target: Target | None, trial: TrialRecord, request: ObserveRequ
     late = trial.epochs is not None and request.epoch < trial.epochs
     if late or trial.state not in _OPEN:
         return trial
+    view = draft.view(placement)
     return replace(
         trial,
+        **energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts),
         epochs=request.epoch,
         metric=trial.metric if request.metric is None else request.metric,
-        energy_joules=trial.energy_joules if request.energy_joules is None else request.energy_joules,
-        time_seconds=trial.time_seconds if request.time_seconds is None else request.time_seconds,
-        curve=LearningCurve.from_state(trial.curve).add(request.epoch, request.metric, target).to_state(),
+        curve=LearningCurve.from_state(trial.curve).add(request.epoch, request.metric, view.target).to_state(),
     )
 
 
@@ -285,7 +304,7 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
         return Verdict(trial.state, f"the trial has ended already: {trial.state_reason}")
     view = draft.view(placement)
     try:
-        return draft.advisor.assess(
+        verdict = draft.advisor.assess(
             view,
             batch_size=trial.batch_size,
             epoch=request.epoch,
@@ -297,6 +316,10 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))
         return Verdict("running", f"continues, since the policy failed: {error.message}")
+    estimate = energy.explanation(trial, view.max_power_watts)
+    if verdict.state == "stopped" and estimate is not None:
+        return Verdict(verdict.state, f"{verdict.reason} (energy {estimate})")
+    return verdict
 
 
 def _with_verdict(draft: Draft, trial: TrialRecord, verdict: Verdict, clock: Clock) -> TrialRecord:
@@ -320,9 +343,16 @@ def _conclude(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> N
     draft.learn(lambda: fold(draft, trial))
 
 
+def _gpu_of(trial: TrialRecord) -> Gpu | None:
+    return None if trial.gpu is None else Gpu.model_construct(**trial.gpu)
+
+
 def _power_limit(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> int | None:
+    """Return the best power limit among those that the trial's node allows."""
+    gpu = _gpu_of(trial)
+    view = draft.view(placement) if gpu is None or has_range_of(gpu, placement) else draft.job.view(placement, gpu)
     try:
-        return draft.advisor.power(draft.view(placement), trial.batch_size).power_limit_watts
+        return draft.advisor.power(view, trial.batch_size).power_limit_watts
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} keeps its power limit", error))
         return trial.power_limit_watts

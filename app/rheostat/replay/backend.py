@@ -122,7 +122,11 @@ class InProcess:
     def observe_power_limit(self, launch: Launch, measured: Slice) -> PowerAdvice:
         """Report a measured power limit."""
         request = _power_limit_request(launch, measured, self._gpu)
-        answer = self._job.change(lambda job, history: evidence.observe_power_limit(job, history, request, _CLOCK.now))
+        answer = self._job.change(
+            lambda job, history: evidence.observe_power_limit(
+                job, history, request, idempotency_key=None, now=_CLOCK.now
+            )
+        )
         return _advice(answer)
 
     def observe(self, launch: Launch, report: Report) -> TrialState:

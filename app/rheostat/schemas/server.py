@@ -10,6 +10,7 @@ from math import sqrt
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    ConfigDict,
     Field,
     JsonValue,
     ValidationInfo,
@@ -151,6 +152,16 @@ class JobUpdate(Body):
 class Gpu(Body):
     """The GPUs of one run."""
 
+    # Rules that fields alone do not tell, for clients that are made from the OpenAPI document.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentRequired": {
+                "min_power_limit_watts": ["max_power_limit_watts"],
+                "max_power_limit_watts": ["min_power_limit_watts"],
+            }
+        }
+    )
+
     model: Name = Field(examples=["Tesla V100-SXM2-32GB"])
     count: GpuCount = 1
     min_power_limit_watts: Watts | None = Field(
@@ -229,8 +240,12 @@ class Trial(Body):
     number: int = Field(description="Counts the job's trials from 1.")
     batch_size: int = Field(description="Global batch size, over all GPUs.")
     learning_rate: float | None
-    power_limit_watts: int | None = Field(description="Best limit of each GPU; null: measure first.")
-    profile_power_limits_watts: list[int] = Field(description="Limits to measure, in order, when it is null.")
+    power_limit_watts: int | None = Field(
+        description="Best limit of each GPU; null: measure first, or no limit can be set when there is none to measure."
+    )
+    profile_power_limits_watts: list[int] = Field(
+        description="Limits to measure, in order, when it is null; empty where no limit can be set on this GPU."
+    )
     reason: str = Field(description="Why this batch size.")
     lease_expires_at: datetime = Field(description="Report or send a heartbeat before then.")
 
@@ -249,6 +264,7 @@ class TrialDetail(Trial):
         description="Whether some of the energy was not reported and is estimated from the mean power of earlier runs; "
         "where the energy is null, whether the cost counts maximum power instead."
     )
+    energy_estimate: str | None = Field(description="How the energy was estimated, in words; null: it was not.")
     time_seconds: float | None
     cost: float | None = Field(description="In joules, at the job's current eta_knob.")
     created_at: datetime
@@ -357,8 +373,12 @@ class ObservePowerLimitRequest(Body):
 class PowerLimitAnswer(Body):
     """The best limit, or what to measure next."""
 
-    power_limit_watts: int | None = Field(description="Best limit; null: measure first.")
-    profile_power_limits_watts: list[int] = Field(description="Limits to measure, in order, when it is null.")
+    power_limit_watts: int | None = Field(
+        description="Best limit; null: measure first, or no limit can be set when there is none to measure."
+    )
+    profile_power_limits_watts: list[int] = Field(
+        description="Limits to measure, in order, when it is null; empty where no limit can be set on this GPU."
+    )
 
 
 class Estimate(Body):
@@ -366,6 +386,11 @@ class Estimate(Body):
 
     batch_size: int
     runs: int
+    energy_is_estimated: bool = Field(description="Whether the energy of some of its runs is estimated or unknown.")
+    estimated_energy_runs: int = Field(
+        description="Runs whose energy is estimated in whole or in part, or unknown: then their cost counts maximum "
+        "power."
+    )
     cost: float | None = Field(description="Expected cost of a run in joules; null: unknown.")
     cost_low: float | None = Field(description="Lower end of its 95 % interval.")
     cost_high: float | None = Field(description="Upper end of its 95 % interval.")
@@ -400,8 +425,10 @@ class Estimates(Body):
 class Saving(Body):
     """One figure against always running the default batch size at the maximum power limit."""
 
-    actual: float | None = Field(description="Total of all runs, including failed and stopped ones.")
-    baseline: float | None = Field(description="Expected total of as many runs of the default.")
+    actual: float | None = Field(
+        description="Total of all runs that have this figure, measured or estimated, including failed and stopped ones."
+    )
+    baseline: float | None = Field(description="Expected total of as many converged runs of the default.")
     saved_percent: float | None
     method: str = Field(description="How both figures were derived, or why one is missing.")
 
@@ -411,6 +438,13 @@ class PlacementSavings(Body):
 
     gpu: Gpu
     converged_runs: int
+    energy_is_estimated: bool = Field(
+        description="Whether some energy was not reported: it is estimated at the mean power of what was, and so are "
+        "the costs that rest on it."
+    )
+    energy_known_share: float | None = Field(
+        description="Share of the training time whose energy was reported; null: no time was reported."
+    )
     energy_joules: Saving
     time_seconds: Saving
     cost: Saving

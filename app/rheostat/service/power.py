@@ -18,7 +18,7 @@ def predict_power_limit(service: Service, job_id: str, request: PredictPowerLimi
 
 
 def observe_power_limit(
-    service: Service, job_id: str, request: ObservePowerLimitRequest
+    service: Service, job_id: str, request: ObservePowerLimitRequest, idempotency_key: str | None
 ) -> Future[Decision[PowerLimitAnswer]]:
     """Learn what some power limits cost; see :func:`rheostat.domain.evidence.observe_power_limit`.
 
@@ -27,5 +27,7 @@ def observe_power_limit(
     """
     return service.change(
         service.job(job_id),
-        lambda job, history: evidence.observe_power_limit(job, history, request, service.now()),
+        lambda job, history: evidence.observe_power_limit(
+            job, history, request, idempotency_key=idempotency_key, now=service.now()
+        ),
     )

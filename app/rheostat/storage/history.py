@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, literal, or_, select
 
 from rheostat.domain.history import History
 from rheostat.domain.records import (
@@ -19,6 +19,26 @@ from rheostat.domain.records import (
 )
 from rheostat.storage.stored_job import StoredJob, trial_of
 from rheostat.storage.tables import observations, power_measurements, runs, trials
+
+_METERED_JOULES = case((trials.c.energy_estimate.is_(None), trials.c.energy_joules), else_=trials.c.metered_joules)
+_METERED_SECONDS = case(
+    (
+        trials.c.energy_estimate.is_(None),
+        case((trials.c.energy_joules.is_not(None), trials.c.time_seconds)),
+    ),
+    else_=trials.c.metered_to_seconds - trials.c.metered_from_seconds,
+)
+_IS_ESTIMATED = case(
+    (
+        or_(
+            trials.c.energy_estimate.is_not(None),
+            and_(trials.c.energy_joules.is_(None), trials.c.time_seconds > 0),
+        ),
+        1,
+    ),
+    else_=0,
+)
+"""As :mod:`rheostat.domain.energy` has it."""
 
 _OBSERVATION = [column for column in observations.c if column.name != "observation_pk"]
 
@@ -98,6 +118,14 @@ class StoredHistory(History):
         query = query.order_by(power_measurements.c.sequence.desc()).limit(1)
         return next((self._measurement(row) for row in self._rows(query)), None)
 
+    def measurements_by_key(self, idempotency_key: str) -> list[PowerMeasurementRecord]:
+        """Return the measurements that were recorded under an idempotency key, in the order of their request."""
+        query = select(power_measurements).where(
+            power_measurements.c.placement_pk.in_(self._placement_pks.values()),
+            power_measurements.c.idempotency_key == idempotency_key,
+        )
+        return [self._measurement(row) for row in self._rows(query.order_by(power_measurements.c.sequence))]
+
     def evidence(self) -> list[Evidence]:
         """Return all that a policy learns from, in its order."""
         concluded = select(trials).where(trials.c.job_pk == self._job_pk, trials.c.sequence.is_not(None))
@@ -118,6 +146,9 @@ class StoredHistory(History):
             func.sum(energy).label("energy_joules"),
             func.sum(seconds).label("time_seconds"),
             literal(None).label("cost"),
+            func.coalesce(func.sum(_METERED_JOULES), 0.0).label("metered_joules"),
+            func.coalesce(func.sum(_METERED_SECONDS), 0.0).label("metered_seconds"),
+            func.sum(_IS_ESTIMATED).label("estimated_runs"),
         ).where(trials.c.placement_pk == self._placement_pks[placement], trials.c.epochs > 0)
         if converged:
             query = query.where(trials.c.state == "converged")
@@ -136,6 +167,9 @@ class StoredHistory(History):
             func.sum(energy).label("energy_joules"),
             func.sum(seconds).label("time_seconds"),
             func.sum(runs.c.cost).label("cost"),
+            func.coalesce(func.sum(energy), 0.0).label("metered_joules"),
+            func.coalesce(func.sum(case((energy.is_not(None), seconds))), 0.0).label("metered_seconds"),
+            func.sum(case((and_(energy.is_(None), seconds > 0), 1), else_=0)).label("estimated_runs"),
         ).where(runs.c.placement_pk == self._placement_pks[placement])
         if converged:
             query = query.where(runs.c.converged.is_not(False))

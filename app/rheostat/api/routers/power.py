@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 
 from rheostat import service as use_cases
-from rheostat.api.dependencies import JobIdPath, TrainerService, answer_of
+from rheostat.api.dependencies import IdempotencyKeyHeader, JobIdPath, TrainerService, answer_of
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
 from rheostat.schemas.server import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
@@ -21,7 +21,11 @@ def predict_power_limit(
 
 @router.post("/observe", responses=responses(404, 409))
 async def observe_power_limit(
-    request: Request, service: TrainerService, job_id: JobIdPath, report: ObservePowerLimitRequest
+    request: Request,
+    service: TrainerService,
+    job_id: JobIdPath,
+    report: ObservePowerLimitRequest,
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> PowerLimitAnswer:
     """Report measured power limits; the answer is the best one, or what to measure next."""
-    return await answer_of(request, use_cases.observe_power_limit(service, job_id, report))
+    return await answer_of(request, use_cases.observe_power_limit(service, job_id, report, idempotency_key))
