@@ -1,14 +1,19 @@
 """What a reporter decides by itself; how it talks to a server is in test_trial.py and test_outbox.py."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from rheostat import Gpu, JobSettings
 from rheostat.schemas.server import ObserveRunRequest, PredictRequest
 from rheostat.sdk.client import Client
+from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.reporter import Reporter, heartbeat_pause
 from rheostat.sdk.spool import spool_directory, spool_files
+from tests.sdk.examples import GOES_ON, JOB, TRIAL
+from tests.sdk.scripted_server import Reply, ScriptedServer
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GPU = Gpu(model="Test GPU", min_power_limit_watts=100, max_power_limit_watts=250)
@@ -48,6 +53,63 @@ def test_a_run_without_a_target_has_converged_after_its_epochs_also_without_the_
 ) -> None:
     (run,) = queued_runs(epochs, time_seconds=10.0)
     assert (run.converged, run.time_seconds) == (converged, 10)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    replies = {"PUT": Reply(200, JOB), "/predict": Reply(201, TRIAL)}
+    with ScriptedServer(lambda seen: replies.get(seen.method, replies.get(seen.path[-8:], Reply(200, GOES_ON)))) as it:
+        yield it
+
+
+def bodies(server: ScriptedServer) -> list[dict[str, Any]]:
+    return [seen.body for seen in server.seen if seen.path.endswith("/observe")]
+
+
+def test_a_report_has_the_energy_and_for_how_long_nobody_counted(server: ScriptedServer) -> None:
+    with Client(server.url) as client:
+        reporter = Reporter(client, "nightly", WITHOUT_TARGET, 32)
+        reporter.start(PredictRequest(gpu=GPU), None)
+        reporter.report(0.5, 1, lambda: Energy(100.0), None)
+        reporter.report(0.5, 2, lambda: None, None)
+        reporter.report(0.5, 2.5, lambda: Energy(250.0, unknown_seconds=4.0), None)
+        reporter.close(None, Energy(300.0, unknown_seconds=4.0))
+    seen = [(body["energy_joules"], body.get("energy_known_from_seconds")) for body in bodies(server)]
+    assert seen == [(100, None), (None, None), (250, 4), (300, 4)]
+
+
+def test_a_total_that_cannot_be_read_at_the_end_is_not_repeated(server: ScriptedServer) -> None:
+    with Client(server.url) as client:
+        reporter = Reporter(client, "nightly", WITHOUT_TARGET, 32)
+        reporter.start(PredictRequest(gpu=GPU), None)
+        reporter.report(0.5, 1, lambda: Energy(100.0), None)
+        reporter.report(0.5, 2, 150.0, None)
+        reporter.close(None, None)
+    assert [body["energy_joules"] for body in bodies(server)] == [100, 150, None]
+
+
+def test_a_run_without_the_server_is_recorded_with_its_energy() -> None:
+    with Client("http://127.0.0.1:1", retry_for_seconds=0.0) as client:
+        reporter = Reporter(client, "nightly", WITHOUT_TARGET, 32)
+        reporter.start(PredictRequest(gpu=GPU), None)
+        reporter.report(0.5, 3, lambda: Energy(100.0), 10.0)
+        reporter.close(None, Energy(120.0))
+    (left,) = spool_files(spool_directory())
+    run = ObserveRunRequest.model_validate_json(left.requests[-1].body or "")
+    assert (run.energy_joules, run.time_seconds) == (100, 10)
+
+
+def test_a_failure_while_the_energy_is_asked_for_holds_up_no_report(server: ScriptedServer) -> None:
+    def fail() -> Energy:
+        raise ZeroDivisionError
+
+    with Client(server.url) as client:
+        reporter = Reporter(client, "nightly", WITHOUT_TARGET, 32)
+        reporter.start(PredictRequest(gpu=GPU), None)
+        reporter.report(0.5, 1, fail, None)
+        reporter.report(0.5, 2, None, None)
+        reporter.close(None, None)
+    assert [body["epoch"] for body in bodies(server)] == [2, 2]
 
 
 @pytest.mark.parametrize("time_seconds", [0.0, float("nan")])

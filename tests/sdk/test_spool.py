@@ -77,6 +77,27 @@ def test_no_other_process_takes_the_requests_of_a_running_one(spool: Path) -> No
         assert others.first == request(1)
 
 
+def test_a_child_that_outlives_its_parent_does_not_keep_the_requests(spool: Path) -> None:
+    queue = RequestQueue(URL, spool)
+    queue.append(request(1))
+    (is_forked, tell), (may_end, end) = os.pipe(), os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(tell, b"x")
+        os.read(may_end, 1)
+        os._exit(0)
+    os.read(is_forked, 1)
+    try:
+        (left,) = spool_files(spool)
+        with claimed(left) as others:
+            assert others is None
+        queue.let_go()  # as a kill does
+        with claimed(left) as others:
+            assert others is not None
+    finally:
+        os.write(end, b"x")
+        os.waitpid(child, 0)
+
+
 def test_sent_requests_are_removed_and_the_others_stay(spool: Path) -> None:
     left_behind(spool, 1, 2, 3)
     (left,) = spool_files(spool)

@@ -93,6 +93,15 @@ def test_a_report_waits_once_and_later_ones_and_the_end_are_bounded(bench: Bench
     assert seconds_since(began) < ANSWER_SECONDS + AT_ONCE_SECONDS
 
 
+def test_a_report_that_was_not_answered_in_time_is_on_disk(bench: Bench, spool: Path) -> None:
+    with bench.client.trial("nightly", SETTINGS, GPU) as trial:
+        bench.script.observing = Trouble.HANG
+        began = monotonic()
+        trial.report(0.1)
+        until(lambda: [len(left.requests) for left in spool_files(spool)] == [1])
+        assert seconds_since(began) < ANSWER_SECONDS + AT_ONCE_SECONDS  # a kill now loses nothing
+
+
 def test_what_was_not_sent_in_time_waits_for_a_later_run(bench: Bench, spool: Path) -> None:
     with bench.client.trial("nightly", SETTINGS, GPU) as trial:
         bench.script.observing = Trouble.HANG

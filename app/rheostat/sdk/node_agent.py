@@ -61,6 +61,7 @@ class NodeAgent:
             retry_for_seconds=0.0,
             unreachable_hint=self._hint,
             garbage_hint=f"Is it a Rheostat agent of this version that listens on {self.socket}?",
+            is_local=True,
         )
 
     def __enter__(self) -> Self:

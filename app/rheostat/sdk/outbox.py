@@ -26,6 +26,7 @@ _FINAL_STATUSES = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONF
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 15.0
+_SHORTEST_TRY_SECONDS = 1.0
 # For a write to disk that is under way when the run ends.
 _DISK_SECONDS = 1.0
 
@@ -222,8 +223,10 @@ class Outbox:
 
     def _try(self, item: _Item[Any], request: HttpRequest[Body]) -> None:
         began = monotonic()
+        # What nobody waits for any more is written to disk first.
+        patience = None if self._is_behind else max(self._answer_seconds, _SHORTEST_TRY_SECONDS)
         try:
-            answer = _send(self._client, request, self._tell)
+            answer = _send(self._client, request, self._tell, patience)
         except RheostatError as error:
             self._tell("Training goes on without the server", error)
             if self._current is not None:
@@ -283,7 +286,10 @@ def _deliver(client: ServerClient, queue: RequestQueue) -> None:
 
 
 def _send(
-    client: ServerClient, request: HttpRequest[AnswerT], warn: Callable[[str, Exception], None]
+    client: ServerClient,
+    request: HttpRequest[AnswerT],
+    warn: Callable[[str, Exception], None],
+    within_seconds: float | None = None,
 ) -> AnswerT | None:
     """Send a request once; return its answer, or None when it will be refused whenever it is sent.
 
@@ -291,7 +297,7 @@ def _send(
         RheostatError: A later try may succeed.
     """
     try:
-        return client.send(request, retry=False)
+        return client.send(request, retry=False, within_seconds=within_seconds)
     except RheostatError as error:
         if not (isinstance(error, ServerRefused) and error.status in _FINAL_STATUSES and not error.server_retryable):
             raise

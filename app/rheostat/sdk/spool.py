@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
+from weakref import WeakSet
 
 from rheostat.schemas.fields import Body
 from rheostat.schemas.server import JobDetail, ObserveAnswer, ObserveRunAnswer, PowerLimitAnswer
@@ -75,6 +76,7 @@ class RequestQueue:
         self._path: Path | None = None
         self._size = 0
         self._failed = False
+        _queues.add(self)
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -114,6 +116,12 @@ class RequestQueue:
             except OSError as error:
                 if self._failed:
                     _log.warning("%d unsent reports are lost: %s", len(self._requests), error)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def let_go(self) -> None:
+        """Close the file without a change, in a child that was forked: an open file keeps its lock."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -170,6 +178,17 @@ class RequestQueue:
                 self._path.unlink(missing_ok=True)
             self._file.close()
             self._file, self._size = None, 0
+
+
+_queues: "WeakSet[RequestQueue]" = WeakSet()
+
+
+def _let_go_of_all() -> None:
+    for queue in list(_queues):
+        queue.let_go()
+
+
+os.register_at_fork(after_in_child=_let_go_of_all)
 
 
 @dataclass(frozen=True, slots=True)

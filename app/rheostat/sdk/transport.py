@@ -69,6 +69,7 @@ class Transport:
         retry_for_seconds: How long to retry; 0 is one try. Where nothing listens, three tenths of it.
         unreachable_hint: What to check when there is no answer.
         garbage_hint: What to check when the answer is not one of ours.
+        is_local: Whether the server is a process of this machine that answers at once or not at all.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Transport:
         retry_for_seconds: float,
         unreachable_hint: str,
         garbage_hint: str,
+        is_local: bool = False,
     ) -> None:
         self._http = http
         self._timeout_seconds = timeout_seconds
         self._retry_for_seconds = retry_for_seconds
         self._unreachable_hint = unreachable_hint
         self._garbage_hint = garbage_hint
+        self._is_local = is_local
 
     def close(self) -> None:
         """Close the connections."""
@@ -129,7 +132,7 @@ class Transport:
         for attempt in count():
             try:
                 left = max(give_up_at - monotonic(), 0.0)
-                status, content = _Try(self._http, built).result(min(self._timeout_seconds, left))
+                status, content = self._try(built, min(self._timeout_seconds, left))
             except httpx.RequestError as error:
                 failure: RheostatError = self._no_answer(built, error)
                 may_pass = True
@@ -144,6 +147,13 @@ class Transport:
                 break
             sleep(pause)
         raise failure
+
+    def _try(self, request: httpx.Request, within_seconds: float) -> tuple[int, bytes]:
+        """Return status and body of the answer."""
+        if not self._is_local:
+            return _Try(self._http, request).result(within_seconds)
+        request.extensions["timeout"] = httpx.Timeout(within_seconds).as_dict()
+        return _fetch(self._http, request, within_seconds)
 
     def _no_answer(self, request: httpx.Request, error: httpx.RequestError) -> ServerUnreachable:
         return ServerUnreachable(
@@ -170,6 +180,20 @@ class Transport:
             fields=fields,
         )
         return refused, problem.retryable
+
+
+def _fetch(http: httpx.Client, request: httpx.Request, within_seconds: float = inf) -> tuple[int, bytes]:
+    give_up_at = monotonic() + within_seconds
+    response = http.send(request, stream=True)
+    try:
+        content = bytearray()
+        for chunk in response.iter_bytes():
+            content += chunk
+            if monotonic() > give_up_at or len(content) > _LARGEST_ANSWER_BYTES:
+                raise httpx.ReadTimeout("the answer takes too long or is too large")
+        return response.status_code, bytes(content)
+    finally:
+        response.close()
 
 
 class _Try(Thread):
@@ -207,21 +231,9 @@ class _Try(Thread):
 
     def run(self) -> None:
         try:
-            self._answer = self._fetch()
+            self._answer = _fetch(self._http, self._request)
         except Exception as error:
             self._error = error
-
-    def _fetch(self) -> tuple[int, bytes]:
-        response = self._http.send(self._request, stream=True)
-        try:
-            content = bytearray()
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > _LARGEST_ANSWER_BYTES:
-                    raise httpx.ReadError("the answer is too large")
-            return response.status_code, bytes(content)
-        finally:
-            response.close()
 
     def _note(self, event: str, details: Mapping[str, Any]) -> None:
         """Note the connection that this try opens; httpx calls it."""
