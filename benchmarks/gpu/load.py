@@ -14,12 +14,17 @@ _BATCH_SIZE = 32
 
 @contextmanager
 def loaded(*, switching: bool) -> Iterator[None]:
-    """Load the GPU while the block lasts."""
+    """Load the GPU while the block lasts.
+
+    Raises:
+        RuntimeError: The load does not begin.
+    """
     command = [sys.executable, "-m", "benchmarks.gpu.load", "switching" if switching else "steady"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             assert process.stdout is not None
-            process.stdout.readline()  # it has begun
+            if not process.stdout.readline():
+                raise RuntimeError("The process that was to load the GPU has ended.")
             yield
         finally:
             process.kill()

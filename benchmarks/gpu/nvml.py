@@ -157,8 +157,9 @@ class Ticks:
             before = monotonic_ns()
             count = self._gpu.millijoules()
             if last is not None and count != last:
-                self.times_ns.append((before + monotonic_ns()) // 2)
-                self.walls.append(time())
+                now = monotonic_ns()
+                self.times_ns.append((before + now) // 2)
+                self.walls.append(time() - (now - before) / 2e9)
                 self.joules.append(count / 1e3)
             last = count
             sleep(_POLL_SECONDS)

@@ -16,7 +16,8 @@ def simulate(arguments: Sequence[str]) -> int:
         fake = FakeNvml(build(Path(directory)), Path(directory) / "gpus", gpus=1)
         try:
             fake.be_real()
-            fake.gpus[0].wave(0.05, 0.9, period_ms=200, high_ms=130, ramp_ms=10)
+            # Not a multiple of the 20 ms between power samples, which would then all see the same part of it.
+            fake.gpus[0].wave(0.05, 0.9, period_ms=197, high_ms=129, ramp_ms=10)
             command = [sys.executable, "-m", "benchmarks.gpu", *arguments]
             return subprocess.run(command, env=os.environ | fake.environment(), check=False).returncode  # noqa: S603
         finally:

@@ -1,10 +1,10 @@
 """The parts that train: what watching costs, an agent that is killed in a run, and a recurring job."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from threading import Thread
+from threading import Event, Thread
 from time import perf_counter, sleep
 
 from benchmarks.gpu.context import Context
@@ -17,7 +17,8 @@ from rheostat.schemas.agent import LeaseRequest
 BATCH_SIZES, DEFAULT_BATCH_SIZE = (32, 64, 128), 64
 _BLOCKS, _BLOCK_SECONDS = 7, 1.5
 _EPOCHS, _EPOCH_SECONDS = 4, 3.0
-_RESTART_EPOCHS = 5
+_MOST_EPOCHS = 100
+_AWAY_SECONDS, _BACK_SECONDS = 2.0, 2.0
 # Shorter than this, an epoch is not judged: one answer of the server is more than a hundredth of it.
 _SHORTEST_EPOCH_SECONDS = 2.0
 _SLOWER, _INEXACT = 1.01, 0.02
@@ -65,8 +66,8 @@ def watching(context: Context) -> None:
 
 def restart(context: Context) -> None:
     """Kill the agent in the middle of a run and start it again: the run's energy must be whole."""
-    with _restarted(context.agent, after_seconds=1.5 * _EPOCH_SECONDS * context.scale):
-        run = _run(context, "check-gpu-restart", _RESTART_EPOCHS)
+    with _restarted(context.agent, after_seconds=1.5 * _EPOCH_SECONDS * context.scale) as is_back:
+        run = _run(context, "check-gpu-restart", _MOST_EPOCHS, lambda epochs: epochs > 1 and is_back.is_set())
     _check_energy(context.report, "a run in which the agent is killed", [run])
 
 
@@ -99,22 +100,28 @@ def _check_energy(report: Report, what: str, runs: Sequence[_Run]) -> None:
 
 
 @contextmanager
-def _restarted(agent: CheckedAgent, after_seconds: float) -> Iterator[None]:
+def _restarted(agent: CheckedAgent, after_seconds: float) -> Iterator[Event]:
+    """Kill the agent after some time and start it again; yields what is set when it has been back for a while."""
+    is_back = Event()
+
     def kill_and_start() -> None:
         sleep(after_seconds)
         agent.kill()
-        sleep(min(2.0, after_seconds))
+        sleep(_AWAY_SECONDS)
         agent.start()
+        sleep(_BACK_SECONDS)
+        is_back.set()
 
     thread = Thread(target=kill_and_start, name="check-gpu-restart")
     thread.start()
     try:
-        yield
+        yield is_back
     finally:
         thread.join()
 
 
-def _run(context: Context, job_id: str, epochs: int) -> _Run:
+def _run(context: Context, job_id: str, epochs: int, is_over: Callable[[int], bool] = lambda _: False) -> _Run:
+    """Train through the SDK to the last epoch, or until it is over after one."""
     settings = JobSettings(
         batch_sizes=list(BATCH_SIZES), default_batch_size=DEFAULT_BATCH_SIZE, max_epochs=epochs, beta_knob=None
     )
@@ -124,7 +131,7 @@ def _run(context: Context, job_id: str, epochs: int) -> _Run:
         steps = _steps_in(work, _EPOCH_SECONDS * context.scale)
         counted, before = gpu.joules_at_tick(), trial.energy_joules()
         seconds, action = list[float](), "continue"
-        while action == "continue" and len(seconds) < epochs:
+        while action == "continue" and not is_over(len(seconds)):
             begun = perf_counter()
             for _ in trial.steps(range(steps)):
                 work.step()

@@ -27,7 +27,7 @@ def check(environment: dict[str, str], output: Path, *options: str) -> subproces
 @pytest.fixture
 def busy(fake: FakeNvml) -> FakeNvml:
     fake.be_real()
-    fake.gpus[0].wave(0.05, 0.9, period_ms=200, high_ms=130, ramp_ms=10)
+    fake.gpus[0].wave(0.05, 0.9, period_ms=197, high_ms=129, ramp_ms=10)
     return fake
 
 
