@@ -131,6 +131,24 @@ def test_a_limit_is_measured_over_each_epoch_until_the_best_is_known(
     assert client.list_trials(job).trials[0].state == "converged"
 
 
+def test_a_sweep_that_breaks_off_while_the_agent_is_away_leaves_the_limit_found(
+    client: Client, job: str, agent: Agent
+) -> None:
+    gpu = agent.fake.gpus[0]
+    with NodeAgent(agent.socket) as node, client.trial(job, SETTINGS, node_agent=node) as trial:
+        limits = EpochLimits(trial)
+        limits.take(limits.mark(1))
+        first = limits.mark(2)
+        assert first is not None
+        agent.kill()
+        limits.take(replace(first, at_seconds=first.at_seconds + BY_COUNTER.shortest_seconds))
+        assert gpu.limit_watts == 250
+        agent.start()
+        eventually(lambda: gpu.limit_watts == 300)
+        limits.take(limits.mark(3))
+        assert gpu.limit_watts == 250
+
+
 def test_a_foreign_limit_ends_the_measuring_and_stays(client: Client, job: str, agent: Agent) -> None:
     gpu = agent.fake.gpus[0]
     with NodeAgent(agent.socket) as node, client.trial(job, SETTINGS, node_agent=node) as trial:

@@ -109,18 +109,21 @@ def test_epochs_of_tenths_of_a_second_are_measured_as_a_whole() -> None:
     assert sum(run[: sliced.last]) < 4
 
 
-def test_short_epochs_between_long_evaluations_are_measured_without_them() -> None:
-    run = [2.0, *[0.02] * 9] * 100
-    sliced = Sliced(ends(run, range(11, 1000, 10)), BY_COUNTER)
-    assert sliced.mean_seconds == pytest.approx(0.02)
-    assert sliced.slice.is_enough()
+def test_steps_that_are_only_sent_to_the_gpu_and_waited_for_in_a_break_are_measured_with_it() -> None:
+    run = [2.1, *[0.00005] * 699] * 20
+    sliced = Sliced(ends(run, range(701, 14_000, 700)), BY_COUNTER)
+    assert sliced.mean_seconds == pytest.approx(0.003, rel=0.02)
+    assert sum(run[: sliced.last]) < 20
 
 
-def test_what_can_never_be_measured_is_given_up() -> None:
-    sliced = Sliced(ends(repeat(1.0, 1000), range(1, 1000)), BY_COUNTER)
-    assert sliced.slice.is_hopeless()
-    assert sliced.last == 200
-    assert sliced.stretches == []
+def test_epochs_of_one_step_are_measured_with_what_is_between_them() -> None:
+    assert Sliced(ends(repeat(1.0, 1000), range(1, 1000)), BY_COUNTER).mean_seconds == pytest.approx(1.0)
+
+
+def test_what_cannot_be_measured_is_given_up_after_a_time_and_some_steps() -> None:
+    never = SliceRules(fewest_steps=10**9)
+    assert Sliced(ends(repeat(0.1, 10_000)), never).last == 1200
+    assert Sliced(ends(repeat(10.0, 10_000)), never).last == 200
 
 
 def test_a_step_is_looked_at_once_however_long_the_slice_is() -> None:

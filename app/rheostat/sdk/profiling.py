@@ -11,6 +11,7 @@ because the agent is away or a GPU is lost, it is tried again until the trial en
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from threading import Event, Thread
 from time import monotonic, monotonic_ns
 
@@ -257,6 +258,9 @@ class Profiler:
         self, watts: int, steps: StepSlice, replies: Sequence[_Reply], usage: TotalUsage
     ) -> MeasuredLimit:
         time_seconds = max(reply.time_seconds for reply in replies)
+        watts_per_gpu = (usage.energy_joules or 0.0) / time_seconds / sum(reply.gpus for reply in replies)
+        if usage.throttle_reasons is None and self._rhythm.changes:
+            watts_per_gpu = inf  # pauses may be a part of the pattern, so that the steps themselves draw more
         measurement = PowerLimitMeasurement(
             power_limit_watts=watts,
             time_seconds=time_seconds,
@@ -266,7 +270,7 @@ class Profiler:
         )
         return MeasuredLimit(
             measurement,
-            watts_per_gpu=(usage.energy_joules or 0.0) / time_seconds / sum(reply.gpus for reply in replies),
+            watts_per_gpu=watts_per_gpu,
             is_capped=None if usage.throttle_reasons is None else "power_cap" in usage.throttle_reasons,
             rhythm=self._rhythm.changes,
         )

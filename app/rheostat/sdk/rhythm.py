@@ -26,7 +26,8 @@ _OFTEN_STEPS = 20
 _LONGEST_PERIOD_STEPS = 128
 _LONGEST_DOUBT_NS = 20 * _SECOND
 _SHORT_EPOCH_SECONDS = 1.0
-"""Where breaks come more often, the time between two of them is too short to measure its energy by itself."""
+"""Where breaks come more often, the time between two of them is too short to measure its energy by itself. It may even
+be that all its steps were only sent to the GPU in it, and are waited for in the break."""
 _ALIKE_TIMES = 2.0
 """The slow steps of a pattern take at most so many times as long under a lower limit."""
 _FORGOTTEN_AFTER_PERIODS = 4
@@ -168,6 +169,4 @@ def _come_periodically(latest: Sequence[_Slow]) -> bool:
 
 
 def _end_short_epochs(latest: Sequence[_Slow]) -> bool:
-    return all(
-        later.seconds <= _seconds_between(earlier, later) < _SHORT_EPOCH_SECONDS for earlier, later in pairwise(latest)
-    )
+    return all(_seconds_between(earlier, later) < _SHORT_EPOCH_SECONDS for earlier, later in pairwise(latest))
