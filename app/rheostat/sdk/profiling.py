@@ -286,12 +286,15 @@ class Profiler:
                 return steps
             now = monotonic()
             stepped_at = now if new else stepped_at
+            why = ""
             if now - stepped_at > _IDLE_SECONDS:
-                raise _Ended(f"No step has ended for {_IDLE_SECONDS / 60:g} minutes.")
-            if steps.is_hopeless():
-                raise _Ended(f"There were too few steps without a break to measure {watts} W by.")
-            if now > self._give_up_at and self._clock.steps > self._last_step:
-                raise _Ended(f"It took more than {_LONGEST_SECONDS / 60:g} minutes.")
+                why = f"No step has ended for {_IDLE_SECONDS / 60:g} minutes."
+            elif steps.is_hopeless():
+                why = f"There were too few steps without a break to measure {watts} W by."
+            elif now > self._give_up_at and self._clock.steps > self._last_step:
+                why = f"It took more than {_LONGEST_SECONDS / 60:g} minutes."
+            if why:  # where the best limit is known, nothing is lost by that
+                raise _Ended(why, logging.WARNING if self._best_watts is None else logging.INFO)
         raise _TrialOver
 
     def _poll_seconds(self) -> float:

@@ -62,7 +62,7 @@ class _Recurrence:
     def note(self, step: StepEnd, seconds: float) -> bool:
         """Return whether a slow step is a part of training."""
         latest = self._latest
-        if latest and step.number - latest[-1].step.number > _FORGOTTEN_AFTER_PERIODS * self.period > 1:
+        if latest and step.number - latest[-1].step.number > _FORGOTTEN_AFTER_PERIODS * self.period:
             self.period, self._longest_seconds = 1, 0.0
         latest.append(_Slow(step, seconds))
         if seconds <= _ALIKE_TIMES * self._longest_seconds:
@@ -76,12 +76,16 @@ class _Recurrence:
 
 
 class Rhythm:
-    """Follows the steps of a run."""
+    """Follows the steps of a run.
+
+    Attributes:
+        usual_seconds: About how long an ordinary step takes; None while there were too few.
+    """
 
     def __init__(self) -> None:
+        self.usual_seconds: float | None = None
         self._last: StepEnd | None = None
         self._usual: deque[float] = deque(maxlen=_MOST_FOR_A_MEDIAN)
-        self._usual_seconds: float | None = None
         self._long = _Recurrence(_come_often_or_periodically)
         self._breaks = _Recurrence(_end_short_epochs)
         self._slower = _Recurrence(_come_periodically, fewest=5)  # more, since many steps are slower by chance
@@ -99,11 +103,6 @@ class Rhythm:
         return self._long.changes + self._breaks.changes
 
     @property
-    def usual_seconds(self) -> float | None:
-        """About how long an ordinary step takes; None while there were too few."""
-        return self._usual_seconds
-
-    @property
     def is_doubtful(self) -> bool:
         """Whether it is too early to say if the latest long step comes back."""
         until, last = self._doubtful_until, self._last
@@ -116,7 +115,7 @@ class Rhythm:
             self._latest_gap = step
             return None
         seconds = (step.end_ns - last.end_ns) / _SECOND
-        usual = self._usual_seconds
+        usual = self.usual_seconds
         if step.after_break:
             return seconds if self._breaks.note(step, seconds) else None
         if usual is not None and seconds > max(_LONG_TIMES * usual, usual + _LONG_SECONDS):
@@ -124,7 +123,7 @@ class Rhythm:
         self._usual.append(seconds)
         # A median of all steps would cost as much as everything else here.
         if usual is None or step.number % _FEWEST_FOR_A_MEDIAN == 0:
-            self._usual_seconds = median(self._usual) if len(self._usual) >= _FEWEST_FOR_A_MEDIAN else None
+            self.usual_seconds = median(self._usual) if len(self._usual) >= _FEWEST_FOR_A_MEDIAN else None
         if usual is not None and seconds > _SLOWER_TIMES * usual:
             self._slower.note(step, seconds)
         return seconds
