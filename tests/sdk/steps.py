@@ -38,7 +38,7 @@ class Sliced:
         limit_set: float = 0.0,
         rhythm: Rhythm | None = None,
         *,
-        is_last: bool = False,
+        is_certain: bool = False,
     ) -> None:
         rhythm = rhythm or Rhythm()
         self.slice = StepSlice(rules, round(limit_set * SECOND), rhythm)
@@ -48,7 +48,7 @@ class Sliced:
             times[step.number] = step.end_ns
             self.slice.add(step)
             self.last = step.number
-            is_enough = self.slice.is_enough() and not (is_last and rhythm.is_doubtful)
+            is_enough = self.slice.is_enough() and not (is_certain and rhythm.is_doubtful)
             if is_enough or self.slice.is_hopeless():
                 break
         self.stretches = [(stretch.after_step, stretch.last_step) for stretch in self.slice.stretches]

@@ -59,6 +59,12 @@ def test_power_that_the_driver_averages_takes_longer_than_a_counter() -> None:
     assert Sliced(ends(repeat(0.1, 1000)), BY_POWER_READINGS).slice.count in (50, 51)
 
 
+def test_noise_is_not_taken_for_steps_recorded_late() -> None:
+    noise = random.Random(1)
+    counts = [Sliced(ends(0.1 * noise.gauss(1, 0.2) for _ in count()), BY_COUNTER).slice.count for _ in range(200)]
+    assert sorted(counts)[10] > 150  # so many are rarely enough by chance
+
+
 def test_steps_that_vary_are_measured_for_longer_and_for_a_bounded_time() -> None:
     noise = random.Random(1)
     fast = Sliced(ends(0.01 * noise.gauss(1, 0.2) for _ in count()), BY_COUNTER)

@@ -48,15 +48,15 @@ def swept(server: Server, measure: Callable[[int, bool], MeasuredLimit | None]) 
 
 
 def test_limits_are_measured_from_the_highest_down_and_the_first_again_at_the_end() -> None:
-    server, lasts = Server(), list[bool]()
+    server, certain = Server(), list[bool]()
 
-    def measure(watts: int, is_last: bool) -> MeasuredLimit:
-        lasts.append(is_last)
+    def measure(watts: int, is_certain: bool) -> MeasuredLimit:
+        certain.append(is_certain)
         return measured(watts)
 
     assert swept(server, measure).best == 300
     assert server.reports == [[300], [250], [200], [150], [300]]
-    assert lasts == [False] * 4 + [True]
+    assert certain == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -84,7 +84,7 @@ def test_limits_above_the_draw_are_reported_with_the_first() -> None:
 def test_an_interrupted_sweep_goes_on_where_it_was() -> None:
     server, fails = Server(), iter([False, True, False, False, False, False])
 
-    def measure(watts: int, is_last: bool) -> MeasuredLimit:
+    def measure(watts: int, is_certain: bool) -> MeasuredLimit:
         if next(fails):
             raise RuntimeError
         return measured(watts)
@@ -132,9 +132,9 @@ def test_accumulated_gradients_are_measured_in_whole_updates(
     steps, moments, server = ends(run), [0.0, *accumulate(run)], Server()
     at = 0
 
-    def measure(watts: int, is_last: bool) -> MeasuredLimit:
+    def measure(watts: int, is_certain: bool) -> MeasuredLimit:
         nonlocal at
-        sliced = Sliced(steps, BY_COUNTER, moments[at], rhythm, is_last=is_last)
+        sliced = Sliced(steps, BY_COUNTER, moments[at], rhythm, is_certain=is_certain)
         at = sliced.last
         return measured(watts, sliced.mean_seconds, rhythm=rhythm.changes)
 

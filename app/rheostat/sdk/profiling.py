@@ -213,7 +213,7 @@ class Profiler:
             self._ranks.broadcast(None)
 
     def _confirm(self, known_watts: int) -> int:
-        if (measured := self._measure(known_watts, is_last=True)) is None:
+        if (measured := self._measure(known_watts, is_certain=True)) is None:
             return known_watts
         answer = self._send([measured.measurement])
         return known_watts if answer is None or answer.power_limit_watts is None else answer.power_limit_watts
@@ -226,10 +226,10 @@ class Profiler:
             if self._over.wait(_RETRY_SECONDS):
                 raise _TrialOver
 
-    def _measure(self, watts: int, is_last: bool) -> MeasuredLimit | None:
+    def _measure(self, watts: int, is_certain: bool) -> MeasuredLimit | None:
         """Measure a limit; None when it cannot be set, or every try was slowed down by something else.
 
-        The last one waits until the pattern of the steps is certain: what was measured before may have to be repeated.
+        The first and the last wait until the pattern of the steps is certain: others are repeated where it was not.
 
         Raises:
             _Interrupted: It could not be measured for a reason that may pass.
@@ -242,7 +242,7 @@ class Profiler:
             if any(reply.is_cut for reply in replies):
                 return None
             self._rules = BY_COUNTER if all(reply.has_counters for reply in replies) else BY_POWER_READINGS
-            steps = self._enough_steps(watts, is_last)
+            steps = self._enough_steps(watts, is_certain)
             replies = self._command(_Measure(watts, tuple(steps.stretches)))
             usage = add_up(reply.usage for reply in replies)
             invalid_by = _INVALIDATING_REASONS & (usage.throttle_reasons or frozenset())
@@ -275,14 +275,14 @@ class Profiler:
             rhythm=self._rhythm.changes,
         )
 
-    def _enough_steps(self, watts: int, is_last: bool) -> StepSlice:
+    def _enough_steps(self, watts: int, is_certain: bool) -> StepSlice:
         """Wait for enough steps to measure a limit by, for a bounded time."""
         steps = StepSlice(self._rules, self._limit_set_ns, self._rhythm)
         stepped_at = monotonic()
         while not self._over.wait(self._poll_seconds()):
             for step in (new := self._clock.new_steps()):
                 steps.add(step)
-            if steps.is_enough() and not (is_last and self._rhythm.is_doubtful):
+            if steps.is_enough() and not (is_certain and self._rhythm.is_doubtful):
                 return steps
             now = monotonic()
             stepped_at = now if new else stepped_at

@@ -13,6 +13,7 @@ from rheostat.sdk.step_clock import StepEnd
 
 _SECOND = 1_000_000_000
 _FEWEST_PERIODS = 4
+_UNCORRELATED = 0.1
 _BLOCK_SECONDS = 0.05
 """Faster steps are judged by the mean of several: what delays one of them lets others catch up."""
 
@@ -112,8 +113,8 @@ class _Mean:
         """Return the standard error of the mean, relative to it.
 
         A step whose end is recorded late makes the next one look short, which leaves the mean as it is: the
-        correlation of neighbours is subtracted (variance of the mean of a moving average of order one), down to what
-        the edges contribute.
+        correlation of neighbours is subtracted (variance of the mean of a moving average of order one), but not all of
+        it, because it looks strong by chance where there are few.
         """
         count = self.count
         if count <= 1:
@@ -121,7 +122,7 @@ class _Mean:
         mean = self._sum / count
         variance = max(0.0, self._squares - count * mean * mean) / (count - 1)
         neighbours = (self._products - mean * (2 * self._sum - self._last) + (count - 1) * mean * mean) / (count - 1)
-        return sqrt(max(variance + 2 * neighbours, variance / count) / count) / (self._first + mean)
+        return sqrt(max(variance + 2 * neighbours, _UNCORRELATED * variance) / count) / (self._first + mean)
 
 
 class StepSlice:

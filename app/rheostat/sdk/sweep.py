@@ -37,7 +37,7 @@ class MeasuredLimit:
 
 
 Measure = Callable[[int, bool], MeasuredLimit | None]
-"""Measures a limit, and if it is the last one waits until the pattern of steps is certain; None: it cannot be set."""
+"""Measures a limit, and if so told waits until the pattern of the steps is certain; None: it cannot be set."""
 
 
 class ServerAway(Exception):
@@ -96,7 +96,8 @@ class Sweep:
         is_again = bool(self._again)
         limit = self._again[0] if is_again else self._plan[0]
         will_recheck = not self._is_rechecked and len(self._measured) + 1 >= _FEWEST_FOR_A_RECHECK
-        measured = measure(limit, len(self._again) + len(self._plan) == 1 and not will_recheck)
+        is_last = len(self._again) + len(self._plan) == 1 and not will_recheck
+        measured = measure(limit, is_last or not self._measured)
         if is_again:
             self._again.pop(0)
         if measured is None:
