@@ -16,6 +16,8 @@ import pytest
 _HERE = Path(__file__).parent
 _MAX_GPUS, _HISTORY_CELLS, _MAX_SETS, _QUANTILES = 8, 65536, 256, 5
 
+_DRIVEN_FROM_NS = 10**15
+
 # Codes of nvml.h.
 NOT_SUPPORTED, NO_PERMISSION, GPU_IS_LOST, RESET_REQUIRED, NOT_READY, UNKNOWN = 3, 4, 15, 16, 27, 999
 HW_SLOWDOWN = 0x8
@@ -280,6 +282,12 @@ class FakeNvml:
     def advance(self, seconds: float) -> None:
         """Move the GPUs' time on; it no longer moves by itself."""
         self.world.driven_ns = self.now_ns() + round(seconds * 1e9)
+
+    def drive(self) -> None:
+        """Let only `advance` move the GPUs' time from now on, which is always the same moment."""
+        self.world.driven_ns = _DRIVEN_FROM_NS
+        for gpu in self.gpus:
+            gpu.state.begin_cell = gpu.state.cell = _DRIVEN_FROM_NS // 1_000_000
 
     def wall_ns(self) -> int:
         """Return the wall clock's time, in nanoseconds."""

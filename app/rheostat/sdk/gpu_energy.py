@@ -7,11 +7,12 @@ from threading import Lock
 from time import monotonic, monotonic_ns
 
 from rheostat.errors import RheostatError
-from rheostat.schemas.agent import EnergyAnswer, GpuUsage
+from rheostat.schemas.agent import EnergyAnswer, EnergySource, GpuUsage
 from rheostat.sdk.node_agent import ENERGY_SECONDS, NodeAgent
 
 _log = logging.getLogger("rheostat")
 
+_BY_PRECISION: tuple[EnergySource, ...] = ("counter", "power_samples", "power_readings")
 # An agent answers in a few milliseconds; one that takes this long is stopped, or its driver hangs.
 _SILENT_SECONDS = 0.5
 
@@ -43,7 +44,7 @@ class EnergyCount:
     """Counts the energy of GPUs from when it is made; safe to share between threads.
 
     Attributes:
-        has_counters: Whether all GPUs have an energy counter, as far as the agent has answered.
+        source: How the agent measures it: the least precise source of any GPU, as far as the agent has answered.
 
     Args:
         agent: The node's agent.
@@ -56,7 +57,7 @@ class EnergyCount:
         self._lock = Lock()
         self._is_silent = False
         self._final: tuple[int, Energy | None] | None = None
-        self.has_counters = True
+        self.source: EnergySource = "counter"
         answer = self._answer(None)
         begun_ns = monotonic_ns() if answer is None else answer.until_ns
         self._counts = {uuid: _GpuCount(begun_ns) for uuid in self._gpus}
@@ -102,7 +103,7 @@ class EnergyCount:
         return answer
 
     def _add(self, answer: EnergyAnswer) -> Energy | None:
-        self.has_counters = all(usage.source == "counter" for usage in answer.gpus)
+        self.source = max((usage.source for usage in answer.gpus), key=_BY_PRECISION.index)
         with self._lock:
             return total_energy([self._counts[usage.gpu].add(usage, answer.until_ns) for usage in answer.gpus])
 
