@@ -31,7 +31,7 @@ def metered(fake: FakeNvml) -> Iterator[MeteredGpu]:
 @pytest.mark.parametrize("load", LOADS)
 def test_windows_under_load_are_known_and_precise_wherever_their_edges_lie(metered: MeteredGpu, load: str) -> None:
     LOADS[load](metered.gpu)
-    metered.run(2)
+    metered.run(3.5)  # by then windows do not begin before it is known when the counter ticks
     draw = random.Random(1)
     asked = []
     for _ in range(40):
@@ -127,12 +127,16 @@ def test_energy_that_the_driver_does_not_tell_is_unknown_and_says_why(metered: M
     assert early.cumulative_joules is not None
 
 
-def test_energy_that_could_not_be_read_for_a_while_is_whole_again_by_the_counter(metered: MeteredGpu) -> None:
-    metered.gpu.load(0.9)
+@pytest.mark.parametrize("before", [0.0, 1.0])
+def test_energy_that_could_not_be_read_for_a_while_is_whole_again_by_the_counter(
+    metered: MeteredGpu, before: float
+) -> None:
+    metered.gpu.load(before)
     since_ns = metered.run(5)
     begin = metered.count()
-    metered.fake.advance(10)  # the driver hangs, and the load changes
-    metered.gpu.load(0.2)
+    metered.gpu.load(1 - before)
+    metered.fake.advance(10)  # the driver hangs
+    metered.gpu.load(before)
     until_ns = metered.run(5)
     assert metered.count() - begin == pytest.approx(metered.truth(since_ns, until_ns), rel=0.02)
     inside = metered.meter.usage(since_ns + 4 * SECOND, until_ns)

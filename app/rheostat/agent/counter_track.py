@@ -30,7 +30,7 @@ _MAKE_UP_SECONDS = 60.0
 _FIRST_NS, _LATER_NS, _ROUGH_NS = SECOND // 20, SECOND, SECOND // 2
 _ALONE_NS = SECOND // 4
 _FIRST_READINGS = 16
-_ROUGH = 0.003
+_ROUGH = 0.01
 # Where the integral may lag behind, it does so by this part as a standard deviation.
 _LAGS = 4.0
 # A reading that is further off than that many standard deviations and that much of the energy is not believed.
@@ -128,7 +128,8 @@ class CounterTrack:
             self.due_ns = reading.end_ns + _FIRST_NS
         else:
             self._odd = off
-            self.due_ns = self._phase.last_before(reading.end_ns + _FIRST_NS) + 3 * TICK_NS // 2
+            # Between two ticks, so that it is clear which one is read.
+            self.due_ns = self._phase.last_before(curve.end_ns + _FIRST_NS) + 3 * TICK_NS // 2
         return True
 
     def count_alone(self, reading: CounterReading, curve: PowerCurve, most_watts: float) -> None:

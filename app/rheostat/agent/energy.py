@@ -21,7 +21,7 @@ from rheostat.agent.tick_phase import CounterReading
 from rheostat.errors import AgentError, DriverReloaded, GpuUnavailable, GpuUnsupported
 from rheostat.schemas.agent import EnergySource, GpuUsage
 
-_REASONS_NS = SECOND // 5
+_REASONS_NS = SECOND // 2
 # When power is known up to a reading of the counter, which then tells when to read it next.
 _COVERED_SOON_NS, _COVERED_NS = SECOND // 28, SECOND // 2
 # After an error, and where the GPU has no counter: that may change while the driver gets ready.
@@ -35,7 +35,7 @@ _COUNTED_NS = 5 * SECOND
 _AVERAGED_SECONDS, _TICK_SECONDS = 1.0, 0.1
 # More than a GPU draws, where it is not known what that is.
 _MOST_WATTS = 2000.0
-_KEPT_REASONS = 3000
+_KEPT_REASONS = 1200
 
 _NOT_LEASED = "The energy is not known that far back: it is measured only while the GPU is leased."
 
@@ -62,7 +62,7 @@ class EnergyMeter:
 
     def _reset(self) -> None:
         self._is_running = False
-        self._curve = PowerCurve()
+        self._curve = PowerCurve(self._most_watts or _MOST_WATTS)
         self._power = PowerReader(self._device, self._clock_ns, self._wall_ns)
         # Whether only the counter answers.
         self._is_alone = False
@@ -109,6 +109,11 @@ class EnergyMeter:
             self._read_reasons()
         due_ns = min(self._power.due_ns, self._counter_due_ns, self._reasons_due_ns)
         return max(0, due_ns - self._clock_ns()) / SECOND
+
+    def is_behind(self, time_ns: int) -> bool:
+        """Return whether `refresh` would tell more about the energy up to a moment."""
+        with self._changing:
+            return self._is_running and (not len(self._curve) or time_ns > self._curve.end_ns)
 
     def refresh(self) -> None:
         """Read what an answer needs to be precise up to now; raises what `poll` does."""

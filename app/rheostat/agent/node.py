@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 
 _HUNG_SECONDS = 2.0
 _LAST_MISSING_SECONDS = 60.0
-# How long an answer about energy waits for the latest power; a busy GPU's is carried on from the last one read.
-_FRESH_SECONDS = 0.003
+# How long an answer about energy waits for the latest power, where the GPU's thread is free to read it and where it is
+# not; then power is carried on from the last one read.
+_FREE_SECONDS, _BUSY_SECONDS = 0.02, 0.003
 
 
 class _Gpu:
@@ -263,12 +264,13 @@ class Node:
             GpuNotFound: When there is no such GPU.
         """
         gpus = [self._gpu(uuid) for uuid in uuids]
-        deadline = monotonic() + _FRESH_SECONDS
-        leased = [gpu for gpu in gpus if self._leases.of(gpu.uuid) is not None]
-        refreshing = [(gpu, gpu.worker.submit(gpu.guard.meter.refresh)) for gpu in leased]
-        for gpu, future in refreshing:
+        behind = [gpu for gpu in gpus if gpu.guard.meter.is_behind(until_ns)]
+        now = monotonic()
+        waits = [_BUSY_SECONDS if gpu.worker.busy_seconds else _FREE_SECONDS for gpu in behind]
+        refreshing = [gpu.worker.submit(gpu.guard.meter.refresh) for gpu in behind]
+        for gpu, future, seconds in zip(behind, refreshing, waits, strict=True):
             with suppress(AgentError):  # the next check deals with it
-                gpu.worker.wait(future, deadline)
+                gpu.worker.wait(future, now + seconds)
         return [gpu.guard.meter.usage(since_ns, until_ns) for gpu in gpus]
 
     def quiesce(self) -> None:

@@ -21,9 +21,13 @@ class PowerCurve:
 
     Attributes:
         unbroken_since_ns: Since when there was no gap.
+
+    Args:
+        most_watts: The most that the GPU draws.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_watts: float) -> None:
+        self._most_watts = most_watts
         self._times_ns = array("q")
         self._watts = array("d")
         self._joules = array("d")
@@ -60,7 +64,9 @@ class PowerCurve:
             seconds = (time_ns - self._times_ns[-1]) / SECOND
             # A step of the power may lie anywhere between two readings.
             variance = ((watts - self._watts[-1]) * seconds) ** 2 / 12
-            if seconds > _SPARSE_SECONDS:
+            if seconds > GAP_NS / SECOND:
+                variance += (self._most_watts / 3 * seconds) ** 2
+            elif seconds > _SPARSE_SECONDS:
                 variance += (_SPARSE_ERROR * max(watts, self._watts[-1]) * seconds) ** 2
             total = self._joules[-1] + ((watts + self._watts[-1]) / 2 * seconds if joules is None else joules)
             variance += self._variances[-1]
@@ -80,7 +86,7 @@ class PowerCurve:
         """Return the energy from the first reading to a moment; after the last reading power stays as it was."""
         left = bisect_right(self._times_ns, time_ns) - 1
         if left < 0:
-            return 0.0
+            return self._joules[0] if self._joules else 0.0
         seconds = (time_ns - self._times_ns[left]) / SECOND
         if left + 1 == len(self._times_ns):
             return self._joules[left] + self._joules_after(time_ns, seconds)

@@ -11,7 +11,7 @@ from statistics import median
 # A smaller change between two looks is a clock that is being slewed.
 _SET_NS = 5_000_000
 # How old the newest sample may be.
-_NEWEST_NS = 200_000_000
+_NEWEST_NS = 60_000_000
 
 
 class SampleClock:
@@ -26,7 +26,7 @@ class SampleClock:
         self._clock_ns = clock_ns
         self._wall_ns = wall_ns
         self._offset_ns = wall_ns() - clock_ns()
-        self._last_stamp_us: int | None = None
+        self._last: tuple[int, int] | None = None
 
     def place(self, samples: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return the samples that were not seen before, oldest first, with the times when they were taken.
@@ -37,12 +37,11 @@ class SampleClock:
         now_ns = self._clock_ns()
         offset_ns = self._wall_ns() - now_ns
         jump_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
-        stamps_us = [stamp for stamp, _ in samples]
-        # Stamps may repeat or go back when the clock is set back: what matters is the order in the ring.
-        seen = stamps_us.index(self._last_stamp_us) if self._last_stamp_us in stamps_us else None
-        if stamps_us:
-            self._last_stamp_us = stamps_us[-1]
-        times_ns = [stamp * 1000 - offset_ns for stamp in stamps_us]
+        # Stamps go back when the clock is set back: what matters is the order in the ring.
+        seen = samples.index(self._last) if self._last in samples else None
+        if samples:
+            self._last = samples[-1]
+        times_ns = [stamp * 1000 - offset_ns for stamp, _ in samples]
         if abs(jump_ns) >= _SET_NS and times_ns:
             set_at = _first_after(times_ns[seen or 0 :], jump_ns, now_ns) + (seen or 0)
             times_ns = [time + jump_ns if index < set_at else time for index, time in enumerate(times_ns)]
