@@ -49,6 +49,18 @@ def test_windows_under_load_are_known_and_precise_wherever_their_edges_lie(meter
             assert usage.resolution_seconds < 0.03
 
 
+def test_windows_are_known_and_precise_where_reading_the_counter_takes_half_a_tick(metered: MeteredGpu) -> None:
+    metered.gpu.take(Call.GET_ENERGY, 12_000, (12_000, 25_000, 40_000, 60_000, 90_000))
+    metered.gpu.take(Call.GET_SAMPLES, 400, (400, 2000, 6000, 10_000, 20_000))
+    LOADS["training"](metered.gpu)
+    metered.run(4)
+    draw = random.Random(1)
+    for _ in range(40):
+        metered.run(draw.uniform(0.2, 0.8))
+        assert metered.error(2) < 0.005
+        assert metered.error(0.3) < 0.05
+
+
 def test_a_run_of_minutes_is_as_the_counter_says_even_where_power_samples_are_wrong(
     metered: MeteredGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,10 +194,14 @@ class FakeGpu:
     def be_real(self) -> None:
         """Take as long for each call as a real GPU, and tick as irregularly; both never happen by themselves."""
         for call, (idle, loaded) in _MEASURED_MICROSECONDS.items():
-            latency = self.state.latencies[call]
-            latency.idle_microseconds = idle
-            latency.loaded_microseconds = (ctypes.c_int64 * _QUANTILES)(*loaded)
+            self.take(call, idle, loaded)
         self.state.tick_jitter_cells = 4
+
+    def take(self, call: Call, idle: int, loaded: tuple[int, ...]) -> None:
+        """Take so many microseconds for a call: when idle, and the quantiles 0, 0.5, 0.9, 0.99 and 1 under load."""
+        latency = self.state.latencies[call]
+        latency.idle_microseconds = idle
+        latency.loaded_microseconds = (ctypes.c_int64 * _QUANTILES)(*loaded)
 
     def energy_joules(self, at_ns: int | None = None) -> float:
         """Return the true energy up to a moment of the last minute, by default now; the counter lags behind it."""

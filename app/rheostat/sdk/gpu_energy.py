@@ -13,6 +13,8 @@ from rheostat.sdk.node_agent import ENERGY_SECONDS, NodeAgent
 _log = logging.getLogger("rheostat")
 
 _BY_PRECISION: tuple[EnergySource, ...] = ("counter", "power_samples", "power_readings")
+# Agents that follow each other may differ by what a GPU uses in a tick of its counter.
+_BLUR_JOULES = 200.0
 # An agent answers in a few milliseconds; one that takes this long is stopped, or its driver hangs.
 _SILENT_SECONDS = 0.5
 
@@ -111,8 +113,9 @@ class EnergyCount:
 class _GpuCount:
     """The energy of one GPU.
 
-    The agent's count is a series that may break off, as when it is restarted and the GPU has no counter. What was
-    known of one series stays; nobody counted from its last figure to the first of the next.
+    The agent's count is a series that may break off, as when it is restarted and the GPU has no counter, or when the
+    counter began anew while no agent was there to notice. What was known of one series stays; nobody counted from its
+    last figure to the first of the next.
     """
 
     def __init__(self, begun_ns: int) -> None:
@@ -126,7 +129,8 @@ class _GpuCount:
         count = usage.cumulative_joules
         if count is None:
             return None
-        if usage.series != self._series or (usage.known_from_ns or 0) > self._last_ns:
+        went_back = moment_ns >= self._last_ns and count < self._last - _BLUR_JOULES
+        if usage.series != self._series or (usage.known_from_ns or 0) > self._last_ns or went_back:
             self._joules += self._last - self._begun
             self._unknown_ns += max(moment_ns - self._last_ns, 0)
             self._series, self._begun, self._last = usage.series, count, count
