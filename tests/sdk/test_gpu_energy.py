@@ -177,3 +177,13 @@ def test_threads_may_ask_at_once(agent: ScriptedAgent, count: EnergyCount) -> No
 def test_the_energy_of_nodes_together_is_unknown_if_one_is() -> None:
     assert total_energy([Energy(1, 2), Energy(10, 3)]) == Energy(11, 3)
     assert total_energy([Energy(1), None]) is None
+
+
+def test_a_counter_that_began_anew_while_no_agent_ran_is_a_break(agent: ScriptedAgent, count: EnergyCount) -> None:
+    agent.use(10, 500)
+    count.note()
+    agent.counts = dict.fromkeys(GPUS, ("counter", 3.0))
+    agent.use(10, 0)
+    assert agent.at(count) == Energy(1000, 10)
+    agent.use(10, 50)
+    assert agent.at(count) == Energy(1100, 10)
