@@ -107,6 +107,15 @@ def test_a_series_that_was_broken_under_its_name_is_a_new_one(agent: ScriptedAge
     assert agent.at(count) == Energy(100, unknown_seconds=5)
 
 
+def test_a_count_that_went_back_is_a_new_one(agent: ScriptedAgent, count: EnergyCount) -> None:
+    agent.use(10, 50)
+    count.note()
+    agent.use(5, -900)
+    assert agent.at(count) == Energy(100, unknown_seconds=5)
+    agent.use(5, 50)
+    assert agent.at(count) == Energy(200, unknown_seconds=5)
+
+
 def test_a_gpu_that_was_unknown_at_the_begin_counts_from_its_first_figure(agent: ScriptedAgent) -> None:
     agent.counts["GPU-1"] = "counter", None
     count = EnergyCount(agent, GPUS)

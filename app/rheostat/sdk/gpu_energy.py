@@ -125,7 +125,8 @@ class _GpuCount:
         count = usage.cumulative_joules
         if count is None:
             return None
-        if usage.series != self._series or (usage.known_from_ns or 0) > self._last_ns:
+        is_back = moment_ns >= self._last_ns and count < self._last
+        if usage.series != self._series or (usage.known_from_ns or 0) > self._last_ns or is_back:
             self._joules += self._last - self._begun
             self._unknown_ns += max(moment_ns - self._last_ns, 0)
             self._series, self._begun, self._last = usage.series, count, count
