@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from time import monotonic_ns
+from statistics import median
+from time import monotonic, monotonic_ns
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from rheostat.agent.site import Site
 from rheostat.errors import NotAllowed, ServerRefused
 from tests.agent.agents import as_privileged, eventually, raw
 from tests.agent.bench import Bench, Served
+from tests.nvml.fake import Call
 
 NOBODY = pwd.getpwnam("nobody")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -119,18 +121,36 @@ def test_only_owner_and_group_can_open_the_socket(served: Served) -> None:
 def test_the_energy_of_a_leased_gpu_comes_with_its_source_and_of_a_free_one_with_a_reason(served: Served) -> None:
     served.gpus[0].load(0.8)
     served.lease(0)
-    since_ns = monotonic_ns()
-
-    def used() -> dict[str, Any]:
-        target = f"/v1/energy?gpu={served.gpus[0].uuid}&gpu={served.gpus[1].uuid}&since_ns={since_ns}"
-        (leased, free) = served.ask("GET", target)["gpus"]
-        assert (free["energy_joules"], free["cumulative_joules"]) == (None, None)
-        assert free["unknown_because"]
-        return dict(leased)
-
-    eventually(lambda: used()["energy_joules"] is not None)
-    leased = used()
+    target = f"/v1/energy?gpu={served.gpus[0].uuid}&gpu={served.gpus[1].uuid}&since_ns={monotonic_ns()}"
+    (leased, free) = served.ask("GET", target)["gpus"]
+    assert (free["energy_joules"], free["cumulative_joules"]) == (None, None)
+    assert free["unknown_because"]
+    assert leased["energy_joules"] is not None
     assert (leased["gpu"], leased["source"], leased["unknown_because"]) == (served.gpus[0].uuid, "counter", None)
+
+
+def test_answers_about_energy_wait_neither_for_a_slow_counter_nor_for_a_driver_that_hangs(served: Served) -> None:
+    served.bench.fake.be_real()
+    served.gpus[0].slow(Call.GET_ENERGY, 0.2)  # else an answer rarely meets a reading
+    served.gpus[0].load(0.8)
+    served.lease(0)
+
+    def ask() -> tuple[dict[str, Any], float]:
+        begin = monotonic()
+        (usage,) = served.ask("GET", f"/v1/energy?gpu={served.gpus[0].uuid}")["gpus"]
+        return usage, monotonic() - begin
+
+    usages, seconds = zip(*(ask() for _ in range(40)), strict=True)
+    assert all(usage["cumulative_joules"] is not None for usage in usages)
+    # A busy machine takes longer than the few milliseconds that an answer waits.
+    assert median(seconds) < 0.1
+    for call in (Call.GET_ENERGY, Call.GET_SAMPLES, Call.GET_LIMIT):
+        served.gpus[0].hang(call)
+    eventually(lambda: ask()[0]["cumulative_joules"] is None)
+    usage, took_seconds = ask()
+    assert took_seconds < 0.5
+    assert "The driver does not tell the energy." in usage["unknown_because"]
+    served.gpus[0].heal()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="this test needs curl")

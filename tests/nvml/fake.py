@@ -16,6 +16,8 @@ import pytest
 _HERE = Path(__file__).parent
 _MAX_GPUS, _HISTORY_CELLS, _MAX_SETS, _QUANTILES = 8, 65536, 256, 5
 
+_DRIVEN_FROM_NS = 10**15
+
 # Codes of nvml.h.
 NOT_SUPPORTED, NO_PERMISSION, GPU_IS_LOST, RESET_REQUIRED, NOT_READY, UNKNOWN = 3, 4, 15, 16, 27, 999
 HW_SLOWDOWN = 0x8
@@ -192,10 +194,14 @@ class FakeGpu:
     def be_real(self) -> None:
         """Take as long for each call as a real GPU, and tick as irregularly; both never happen by themselves."""
         for call, (idle, loaded) in _MEASURED_MICROSECONDS.items():
-            latency = self.state.latencies[call]
-            latency.idle_microseconds = idle
-            latency.loaded_microseconds = (ctypes.c_int64 * _QUANTILES)(*loaded)
+            self.take(call, idle, loaded)
         self.state.tick_jitter_cells = 4
+
+    def take(self, call: Call, idle: int, loaded: tuple[int, ...]) -> None:
+        """Take so many microseconds for a call: when idle, and the quantiles 0, 0.5, 0.9, 0.99 and 1 under load."""
+        latency = self.state.latencies[call]
+        latency.idle_microseconds = idle
+        latency.loaded_microseconds = (ctypes.c_int64 * _QUANTILES)(*loaded)
 
     def energy_joules(self, at_ns: int | None = None) -> float:
         """Return the true energy up to a moment of the last minute, by default now; the counter lags behind it."""
@@ -280,6 +286,12 @@ class FakeNvml:
     def advance(self, seconds: float) -> None:
         """Move the GPUs' time on; it no longer moves by itself."""
         self.world.driven_ns = self.now_ns() + round(seconds * 1e9)
+
+    def drive(self) -> None:
+        """Let only `advance` move the GPUs' time from now on, which is always the same moment."""
+        self.world.driven_ns = _DRIVEN_FROM_NS
+        for gpu in self.gpus:
+            gpu.state.begin_cell = gpu.state.cell = _DRIVEN_FROM_NS // 1_000_000
 
     def wall_ns(self) -> int:
         """Return the wall clock's time, in nanoseconds."""

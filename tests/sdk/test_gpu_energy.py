@@ -107,13 +107,15 @@ def test_a_series_that_was_broken_under_its_name_is_a_new_one(agent: ScriptedAge
     assert agent.at(count) == Energy(100, unknown_seconds=5)
 
 
-def test_a_count_that_went_back_is_a_new_one(agent: ScriptedAgent, count: EnergyCount) -> None:
+def test_a_total_does_not_go_back_where_a_new_agent_counts_a_little_less(
+    agent: ScriptedAgent, count: EnergyCount
+) -> None:
     agent.use(10, 50)
     count.note()
-    agent.use(5, -900)
-    assert agent.at(count) == Energy(100, unknown_seconds=5)
-    agent.use(5, 50)
-    assert agent.at(count) == Energy(200, unknown_seconds=5)
+    agent.use(1, -20)
+    assert agent.at(count) == Energy(100)
+    agent.use(1, 40)
+    assert agent.at(count) == Energy(140)
 
 
 def test_a_gpu_that_was_unknown_at_the_begin_counts_from_its_first_figure(agent: ScriptedAgent) -> None:
@@ -186,3 +188,13 @@ def test_threads_may_ask_at_once(agent: ScriptedAgent, count: EnergyCount) -> No
 def test_the_energy_of_nodes_together_is_unknown_if_one_is() -> None:
     assert total_energy([Energy(1, 2), Energy(10, 3)]) == Energy(11, 3)
     assert total_energy([Energy(1), None]) is None
+
+
+def test_a_counter_that_began_anew_while_no_agent_ran_is_a_break(agent: ScriptedAgent, count: EnergyCount) -> None:
+    agent.use(10, 500)
+    count.note()
+    agent.counts = dict.fromkeys(GPUS, ("counter", 3.0))
+    agent.use(10, 0)
+    assert agent.at(count) == Energy(1000, 10)
+    agent.use(10, 50)
+    assert agent.at(count) == Energy(1100, 10)

@@ -49,7 +49,7 @@ def joules(lease: GpuLease) -> float | None:
 def test_a_limit_holds_until_the_lease_is_closed(fake: FakeNvml, node: NodeAgent) -> None:
     lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
     assert lease.limit(150)
-    assert lease.has_counters
+    assert lease.energy_source == "counter"
     assert fake.gpus[0].limit_watts == 150
     assert node.gpus()[0].holder is not None
     lease.close()

@@ -38,7 +38,7 @@ class FakeTraining:
     def costs(self, limits_watts: Sequence[int], eta_knob: float) -> dict[int, float]:
         """Return the true cost of a unit of work under each limit, on a GPU that is warm.
 
-        As in fake_nvml.c: the clock follows the cube root of the power above idle, and warmth adds leakage.
+        As in fake_gpu.c: the clock follows the cube root of the power above idle, and warmth adds leakage.
         """
         gpu = self._gpu.state
         costs = {}

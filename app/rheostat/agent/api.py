@@ -48,8 +48,6 @@ logger = logging.getLogger(__name__)
 
 B = TypeVar("B", bound=BaseModel)
 
-# The counter ticks every 0.1 s; a request for the energy up to now waits for the next tick.
-_TICK_WAIT_SECONDS = 1.0
 
 _STATUS: dict[type[RheostatError], HTTPStatus] = {
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -161,7 +159,7 @@ class Api:
         query = request.query(EnergyQuery)
         until_ns = monotonic_ns() if query.until_ns is None else query.until_ns
         uuids = query.gpu or [status.uuid for status in self._node.statuses()]
-        usages = [self._node.usage(uuid, query.since_ns, until_ns, _TICK_WAIT_SECONDS) for uuid in uuids]
+        usages = self._node.usages(uuids, query.since_ns, until_ns)
         return HTTPStatus.OK, EnergyAnswer(since_ns=query.since_ns, until_ns=until_ns, gpus=usages)
 
     def quiesce(self, request: "Request") -> Response:

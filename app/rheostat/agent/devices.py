@@ -37,6 +37,7 @@ class GpuDescription:
         name: Its model.
         power_range: The power limits that the driver accepts; None: it does not say, so none can be set.
         minor: The minor number of its device file, which may differ from its index; None: unknown.
+        most_watts: More than it can draw; None: unknown, or unlimited as on a simulated GPU, whose time jumps.
         partitioned: Whether it is split by MIG; it is then not leased, because power is per whole GPU.
     """
 
@@ -46,6 +47,7 @@ class GpuDescription:
     power_range: PowerRange | None
     partitioned: bool = False
     minor: int | None = None
+    most_watts: float | None = None
 
 
 class Device(Protocol):
@@ -84,6 +86,15 @@ class Device(Protocol):
         Raises:
             GpuUnsupported: When the GPU has none.
         """
+
+    def power_samples(self) -> list[tuple[int, int]]:
+        """Return the driver's power samples of the last seconds, oldest first.
+
+        Each has the wall clock's time in microseconds and the power in milliwatts.
+        """
+
+    def instant_power_milliwatts(self) -> int:
+        """Return the power drawn at this moment."""
 
     def power_milliwatts(self) -> int:
         """Return the power drawn, averaged over up to the last second."""

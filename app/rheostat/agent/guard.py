@@ -108,6 +108,8 @@ class Guard:
             raise GpuUnavailable(f"GPU {self._uuid} is {self._state}: {self._problem or 'try again later'}")
         self._terms = terms
         self._transition(GuardState.HELD)
+        with suppress(AgentError):  # the next check deals with it
+            self.meter.poll()  # so that the energy is known from now on
 
     def apply(self, lease_id: str, requested_milliwatts: int) -> AppliedLimit:
         """Set the allowed limit closest to the requested one, for the lease that holds the GPU.

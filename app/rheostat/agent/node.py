@@ -3,9 +3,9 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic, sleep
 from typing import TypeVar
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 _HUNG_SECONDS = 2.0
 _LAST_MISSING_SECONDS = 60.0
+# How long an answer about energy waits for the latest power, where the GPU's thread is free to read it and where it is
+# not; then power is carried on from the last one read.
+_FREE_SECONDS, _BUSY_SECONDS = 0.02, 0.003
 
 
 class _Gpu:
@@ -255,14 +258,21 @@ class Node:
         self._wait_all([(gpu, gpu.worker.submit(partial(gpu.guard.release, lease_id))) for gpu in gpus])
         return list(lease.uuids)
 
-    def usage(self, uuid: str, since_ns: int | None, until_ns: int, wait_seconds: float) -> GpuUsage:
-        """Return the energy used in a window; see `EnergyMeter.usage`. Only the energy of a leased GPU is waited for.
+    def usages(self, uuids: Sequence[str], since_ns: int | None, until_ns: int) -> list[GpuUsage]:
+        """Return the energy that GPUs used in a window, by what is known within some milliseconds.
 
         Raises:
             GpuNotFound: When there is no such GPU.
         """
-        leased = self._leases.of(uuid) is not None
-        return self._gpu(uuid).guard.meter.usage(since_ns, until_ns, wait_seconds if leased else 0.0)
+        gpus = [self._gpu(uuid) for uuid in uuids]
+        behind = [gpu for gpu in gpus if gpu.guard.meter.is_behind(until_ns)]
+        now = monotonic()
+        waits = [_BUSY_SECONDS if gpu.worker.busy_seconds else _FREE_SECONDS for gpu in behind]
+        refreshing = [gpu.worker.submit(gpu.guard.meter.refresh) for gpu in behind]
+        for gpu, future, seconds in zip(behind, refreshing, waits, strict=True):
+            with suppress(AgentError):  # the next check deals with it
+                gpu.worker.wait(future, now + seconds)
+        return [gpu.guard.meter.usage(since_ns, until_ns) for gpu in gpus]
 
     def quiesce(self) -> None:
         """Restore the limits found and close the driver, so that GPUs can be reset. Leases continue."""

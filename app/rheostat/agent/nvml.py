@@ -56,6 +56,9 @@ _PROFILES: dict[int, str] = {
     if name != "NVML_POWER_PROFILE_MAX"
 }
 
+# A GPU may exceed its limit for a moment.
+_MOST_TIMES_LIMIT = 2.0
+
 # A transient error must not leave a GPU, or what it supports, out.
 _OPEN_ATTEMPTS = 3
 
@@ -70,8 +73,12 @@ def _call(function: Callable[..., Any], *arguments: object) -> Any:
     try:
         return function(*arguments)
     except pynvml.NVMLError as error:
-        kind = _ERRORS.get(error.value, GpuCallFailed)
-        raise kind(f"{function.__name__}: {error}.") from None
+        raise _error(function.__name__, error) from None
+
+
+def _error(what: str, error: Any) -> AgentError:
+    kind = _ERRORS.get(error.value, GpuCallFailed)
+    return kind(f"{what}: {error}.")
 
 
 class NvmlDevice:
@@ -80,13 +87,15 @@ class NvmlDevice:
     def __init__(self, index: int) -> None:
         self._handle = _call(pynvml.nvmlDeviceGetHandleByIndex, index)
         mig = self._ask(pynvml.nvmlDeviceGetMigMode)
+        power_range = self._power_range()
         self.description = GpuDescription(
             uuid=_call(pynvml.nvmlDeviceGetUUID, self._handle),
             index=index,
             name=self._ask(pynvml.nvmlDeviceGetName) or _UNNAMED,
-            power_range=self._power_range(),
+            power_range=power_range,
             partitioned=mig is not None and mig[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
             minor=self._ask(pynvml.nvmlDeviceGetMinorNumber),
+            most_watts=None if power_range is None else _MOST_TIMES_LIMIT * power_range.max_milliwatts / 1000,
         )
 
     def _power_range(self) -> PowerRange | None:
@@ -142,6 +151,19 @@ class NvmlDevice:
     def energy_millijoules(self) -> int:
         """See `Device`; the counter exists from Volta on."""
         return int(_call(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle))
+
+    def power_samples(self) -> list[tuple[int, int]]:
+        """See `Device`."""
+        # All of them: by the time of the last one seen, none would be found after the clock was set back.
+        _, samples = _call(pynvml.nvmlDeviceGetSamples, self._handle, pynvml.NVML_TOTAL_POWER_SAMPLES, 0)
+        return [(sample.timeStamp, sample.sampleValue.uiVal) for sample in samples]
+
+    def instant_power_milliwatts(self) -> int:
+        """See `Device`."""
+        (field,) = _call(pynvml.nvmlDeviceGetFieldValues, self._handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
+        if field.nvmlReturn != pynvml.NVML_SUCCESS:
+            raise _error("the instant power", pynvml.NVMLError(field.nvmlReturn))
+        return int(field.value.uiVal)
 
     def power_milliwatts(self) -> int:
         """See `Device`."""

@@ -14,13 +14,12 @@ power there, at most by 12 % and 38 %: good enough for the shape of the curves, 
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable
-from math import floor, hypot
+from math import hypot
 from time import monotonic
 
 from rheostat.agent.devices import Device, GpuDescription, PowerRange, ThrottleReason
-from rheostat.errors import GpuCallFailed, GpuNotFound
+from rheostat.errors import GpuCallFailed, GpuNotFound, GpuUnsupported
 from rheostat.schemas.agent import PowerScope
 
 LATENCY_SECONDS = 0.037
@@ -31,10 +30,6 @@ MODEL = "Simulated V100"
 MIN_POWER_LIMIT_WATTS = 100
 MAX_POWER_LIMIT_WATTS = 250
 _RANGE = PowerRange(MIN_POWER_LIMIT_WATTS * 1000, MAX_POWER_LIMIT_WATTS * 1000, MAX_POWER_LIMIT_WATTS * 1000)
-
-# As on real GPUs: the energy counter is updated every 100 ms, and power is averaged over a second.
-_TICK_SECONDS = 0.1
-_AVERAGED_SECONDS = 1.0
 
 
 def step_seconds(samples: int, power_limit_watts: float) -> float:
@@ -69,14 +64,13 @@ class SimulatedDevice:
             power_range=_RANGE,
         )
         self._clock = clock
-        self._ahead_seconds = 0.0
+        self._begin_seconds = clock()
         self._lock = threading.Lock()
         self._limit_milliwatts = _RANGE.max_milliwatts
-        # Start, power, and energy up to the start; the last span is the current one.
-        self._spans: deque[tuple[float, float, float]] = deque([(self._now() - _AVERAGED_SECONDS, IDLE_WATTS, 0.0)])
+        self._step_joules = 0.0
 
     def step(self, samples: int, steps: int) -> tuple[float, float]:
-        """Run steps over a number of samples without waiting: the GPU's time jumps ahead by their duration.
+        """Run steps over a number of samples without waiting: their energy is used at once.
 
         Returns:
             Their time in seconds and their energy in joules.
@@ -84,9 +78,7 @@ class SimulatedDevice:
         with self._lock:
             limit_watts = self._limit_milliwatts / 1000
             seconds, watts = steps * step_seconds(samples, limit_watts), step_watts(samples, limit_watts)
-            self._begin_span(watts)
-            self._ahead_seconds += seconds
-            self._begin_span(IDLE_WATTS)
+            self._step_joules += seconds * watts
             return seconds, seconds * watts
 
     def power_limit_milliwatts(self) -> int:
@@ -112,33 +104,26 @@ class SimulatedDevice:
         return None
 
     def energy_millijoules(self) -> int:
-        """See `Device`."""
+        """See `Device`; it is true at every moment."""
         with self._lock:
-            return int(1000 * self._joules_at(floor(self._now() / _TICK_SECONDS) * _TICK_SECONDS))
+            idle_joules = IDLE_WATTS * (self._clock() - self._begin_seconds)
+            return int(1000 * (idle_joules + self._step_joules))
+
+    def power_samples(self) -> list[tuple[int, int]]:
+        """See `Device`; power would not show the energy of steps, whose time passes at once."""
+        raise GpuUnsupported("A simulated GPU does not tell its power.")
+
+    def instant_power_milliwatts(self) -> int:
+        """See `power_samples`."""
+        raise GpuUnsupported("A simulated GPU does not tell its power.")
 
     def power_milliwatts(self) -> int:
-        """See `Device`."""
-        with self._lock:
-            now = self._now()
-            joules = self._joules_at(now) - self._joules_at(now - _AVERAGED_SECONDS)
-            return int(1000 * joules / _AVERAGED_SECONDS)
+        """See `power_samples`."""
+        raise GpuUnsupported("A simulated GPU does not tell its power.")
 
     def throttle_reasons(self) -> frozenset[ThrottleReason]:
         """See `Device`; it is idle between steps."""
         return frozenset()
-
-    def _now(self) -> float:
-        return self._clock() + self._ahead_seconds
-
-    def _begin_span(self, watts: float) -> None:
-        now = self._now()
-        self._spans.append((now, watts, self._joules_at(now)))
-        while len(self._spans) > 1 and self._spans[1][0] < now - 2 * _AVERAGED_SECONDS:
-            self._spans.popleft()
-
-    def _joules_at(self, moment: float) -> float:
-        since, watts, joules = next((span for span in reversed(self._spans) if span[0] <= moment), self._spans[0])
-        return joules + watts * (moment - since)
 
 
 class SimulatedDriver:

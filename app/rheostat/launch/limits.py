@@ -44,7 +44,7 @@ class EpochLimits:
         self._measured: list[PowerLimitMeasurement] = []
         self._given_up: set[int] = set()
         self._interruptions = 0
-        rules = BY_COUNTER if trial.energy_source == "counter" else BY_POWER_READINGS
+        rules = BY_POWER_READINGS if trial.energy_source == "power_readings" else BY_COUNTER
         self._shortest_seconds = rules.shortest_seconds
         self._wanted: list[int] = []
         if trial.energy_source is not None and trial.profile_power_limits_watts:

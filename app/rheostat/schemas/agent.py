@@ -152,6 +152,11 @@ class LeaseAnswer(Body):
     gpus: list[NodeGpu]
 
 
+EnergySource = Literal["counter", "power_samples", "power_readings"]
+"""`counter`: the GPU's energy counter, between its ticks carried on by power. `power_samples`: the driver's samples of
+power, added up. `power_readings`: power, read often, which the driver may average over a second."""
+
+
 class GpuUsage(Body):
     """What a GPU used in a window; null is unknown, never zero."""
 
@@ -162,10 +167,10 @@ class GpuUsage(Body):
     )
     series: str
     known_from_ns: MomentNs | None = Field(
-        None, description="Since when the count of this series is unbroken; null: as far back as anybody asked."
+        None, description="Since when the running total of this series is unbroken; null: unknown."
     )
-    source: Literal["counter", "power_samples"]
-    resolution_seconds: float | None
+    source: EnergySource
+    resolution_seconds: float | None = Field(description="How far apart the readings around the window's edges are.")
     unknown_because: str | None
     throttle_reasons: list[Literal["power_cap", "thermal", "hardware"]] | None
 
@@ -207,7 +212,7 @@ class EnergyQuery(Body):
 
     gpu: Annotated[list[Uuid], Field(max_length=MAX_GPUS)] | None = Field(None, description="None: all. Repeatable.")
     since_ns: MomentNs | None = Field(None, description="None: only the running total at the end.")
-    until_ns: MomentNs | None = Field(None, description="None: now; the answer waits for the next tick.")
+    until_ns: MomentNs | None = Field(None, description="None: now.")
 
     @model_validator(mode="after")
     def _forward(self) -> Self:

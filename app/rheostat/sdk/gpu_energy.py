@@ -7,11 +7,14 @@ from threading import Lock
 from time import monotonic, monotonic_ns
 
 from rheostat.errors import RheostatError
-from rheostat.schemas.agent import EnergyAnswer, GpuUsage
+from rheostat.schemas.agent import EnergyAnswer, EnergySource, GpuUsage
 from rheostat.sdk.node_agent import ENERGY_SECONDS, NodeAgent
 
 _log = logging.getLogger("rheostat")
 
+_BY_PRECISION: tuple[EnergySource, ...] = ("counter", "power_samples", "power_readings")
+# Agents that follow each other may differ by what a GPU uses in a tick of its counter.
+_BLUR_JOULES = 200.0
 # An agent answers in a few milliseconds; one that takes this long is stopped, or its driver hangs.
 _SILENT_SECONDS = 0.5
 
@@ -43,7 +46,7 @@ class EnergyCount:
     """Counts the energy of GPUs from when it is made; safe to share between threads.
 
     Attributes:
-        has_counters: Whether all GPUs have an energy counter, as far as the agent has answered.
+        source: How the agent measures it: the least precise source of any GPU, as far as the agent has answered.
 
     Args:
         agent: The node's agent.
@@ -56,7 +59,7 @@ class EnergyCount:
         self._lock = Lock()
         self._is_silent = False
         self._final: tuple[int, Energy | None] | None = None
-        self.has_counters = True
+        self.source: EnergySource = "counter"
         answer = self._answer(None)
         begun_ns = monotonic_ns() if answer is None else answer.until_ns
         self._counts = {uuid: _GpuCount(begun_ns) for uuid in self._gpus}
@@ -102,7 +105,7 @@ class EnergyCount:
         return answer
 
     def _add(self, answer: EnergyAnswer) -> Energy | None:
-        self.has_counters = all(usage.source == "counter" for usage in answer.gpus)
+        self.source = max((usage.source for usage in answer.gpus), key=_BY_PRECISION.index)
         with self._lock:
             return total_energy([self._counts[usage.gpu].add(usage, answer.until_ns) for usage in answer.gpus])
 
@@ -110,8 +113,9 @@ class EnergyCount:
 class _GpuCount:
     """The energy of one GPU.
 
-    The agent's count is a series that may break off, as when it is restarted and the GPU has no counter. What was
-    known of one series stays; nobody counted from its last figure to the first of the next.
+    The agent's count is a series that may break off, as when it is restarted and the GPU has no counter, or when the
+    counter began anew while no agent was there to notice. What was known of one series stays; nobody counted from its
+    last figure to the first of the next.
     """
 
     def __init__(self, begun_ns: int) -> None:
@@ -125,11 +129,12 @@ class _GpuCount:
         count = usage.cumulative_joules
         if count is None:
             return None
-        is_back = moment_ns >= self._last_ns and count < self._last
-        if usage.series != self._series or (usage.known_from_ns or 0) > self._last_ns or is_back:
+        went_back = moment_ns >= self._last_ns and count < self._last - _BLUR_JOULES
+        if usage.series != self._series or (usage.known_from_ns or 0) > self._last_ns or went_back:
             self._joules += self._last - self._begun
             self._unknown_ns += max(moment_ns - self._last_ns, 0)
             self._series, self._begun, self._last = usage.series, count, count
         if moment_ns >= self._last_ns:
+            count = max(count, self._last)  # a total does not go back
             self._last, self._last_ns = count, moment_ns
         return Energy(max(self._joules + count - self._begun, 0.0), self._unknown_ns / 1e9)

@@ -67,7 +67,7 @@ class GpuLease:
     Attributes:
         gpus: Their UUIDs.
         lease_id: The agent's id of the lease; another one after it had to be renewed.
-        has_counters: Whether all of them have an energy counter; else their power is sampled.
+        energy_source: How their energy is measured: the least precise source of any of them.
 
     Args:
         agent: The node's agent.
@@ -89,7 +89,7 @@ class GpuLease:
         grant = agent.lease(self._request)
         self.lease_id = grant.lease_id
         self._energy = EnergyCount(agent, self.gpus)
-        self.has_counters = self._energy.has_counters
+        self.energy_source = self._energy.source
         self._over = Event()
         self._thread = Thread(
             target=self._keep, args=(grant.heartbeat_seconds,), name="rheostat-gpu-lease", daemon=True

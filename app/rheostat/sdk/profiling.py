@@ -78,7 +78,7 @@ class _Reply:
 
     problem: _Problem | None = None
     is_cut: bool = False
-    has_counters: bool = True
+    is_averaged: bool = False
     time_seconds: float = 0.0
     gpus: int = 0
     usage: TotalUsage = field(default_factory=TotalUsage)
@@ -240,7 +240,7 @@ class Profiler:
             replies = self._command(_SetLimit(watts))
             if any(reply.is_cut for reply in replies):
                 return None
-            self._rules = BY_COUNTER if all(reply.has_counters for reply in replies) else BY_POWER_READINGS
+            self._rules = BY_POWER_READINGS if any(reply.is_averaged for reply in replies) else BY_COUNTER
             steps = self._enough_steps(watts, is_last)
             replies = self._command(_Measure(watts, tuple(steps.stretches)))
             usage = add_up(reply.usage for reply in replies)
@@ -342,7 +342,8 @@ class Profiler:
             self._is_settled = False
             self._lease_id = self._lease.lease_id
         self._limit_set_ns = monotonic_ns()
-        return _Reply(is_cut=is_cut, has_counters=self._lease is None or self._lease.has_counters)
+        is_averaged = self._lease is not None and self._lease.energy_source == "power_readings"
+        return _Reply(is_cut=is_cut, is_averaged=is_averaged)
 
     def _settle_own(self, best_watts: int | None) -> _Reply:
         self._best_watts = best_watts

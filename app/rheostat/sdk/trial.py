@@ -167,8 +167,8 @@ class RunningTrial:
 
     @property
     def energy_source(self) -> str | None:
-        """How this node's energy is measured, ``counter`` or ``power_samples``; None: not at all."""
-        return None if self._lease is None else "counter" if self._lease.has_counters else "power_samples"
+        """How this node's energy is measured: ``counter``, ``power_samples``, ``power_readings``; None: not at all."""
+        return None if self._lease is None else self._lease.energy_source
 
     def steps(self, loader: Iterable[T]) -> Iterator[T]:
         """Yield the batches of a loader; power limits are measured between the steps if the server asks for it.
