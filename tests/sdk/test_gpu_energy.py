@@ -107,6 +107,17 @@ def test_a_series_that_was_broken_under_its_name_is_a_new_one(agent: ScriptedAge
     assert agent.at(count) == Energy(100, unknown_seconds=5)
 
 
+def test_a_total_does_not_go_back_where_a_new_agent_counts_a_little_less(
+    agent: ScriptedAgent, count: EnergyCount
+) -> None:
+    agent.use(10, 50)
+    count.note()
+    agent.use(1, -20)
+    assert agent.at(count) == Energy(100)
+    agent.use(1, 40)
+    assert agent.at(count) == Energy(140)
+
+
 def test_a_gpu_that_was_unknown_at_the_begin_counts_from_its_first_figure(agent: ScriptedAgent) -> None:
     agent.counts["GPU-1"] = "counter", None
     count = EnergyCount(agent, GPUS)

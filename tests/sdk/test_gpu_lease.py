@@ -19,7 +19,7 @@ from rheostat.sdk import gpu_lease
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent
 from tests.agent.agents import Agent, as_privileged, eventually
-from tests.nvml.fake import FakeNvml
+from tests.nvml.fake import NOT_SUPPORTED, Call, FakeNvml
 from tests.sdk.examples import GOES_ON, JOB, TRIAL
 from tests.sdk.scripted_server import Reply, ScriptedServer, in_turn
 
@@ -265,6 +265,24 @@ def test_a_stopped_agent_holds_up_one_report_and_the_end_for_a_bounded_time(
         assert [energy is None for energy in energies] == [False, True, True, True, True, False, True]
         assert energies[5] > energies[0]
         eventually(lambda: node.gpus()[0].holder is None)
+
+
+def test_a_break_in_the_count_is_told_and_the_energy_goes_on(fake: FakeNvml, agent: Agent, node: NodeAgent) -> None:
+    fake.gpus[0].fail(Call.GET_ENERGY, NOT_SUPPORTED)
+    agent.kill()
+    agent.start()
+    fake.gpus[0].load(1.0)
+    with ScriptedServer(in_turn(Reply(200, JOB), Reply(201, TRIAL), Reply(200, GOES_ON))) as server:
+        with Client(server.url) as client, client.trial("nightly", SETTINGS, node_agent=node) as trial:
+            eventually(lambda: (trial.energy_joules() or 0) > 100)
+            trial.report(0.1)
+            agent.kill()
+            agent.start()
+            eventually(lambda: trial.energy_joules() is not None)
+            trial.report(0.2)
+        before, after, _ = (seen.body for seen in server.seen if seen.path.endswith("/observe"))
+    assert after["energy_joules"] >= before["energy_joules"] > 100
+    assert 0 < after["energy_known_from_seconds"] < after["time_seconds"]
 
 
 def test_entry_does_not_wait_long_for_a_stopped_agent(agent: Agent, node: NodeAgent) -> None:

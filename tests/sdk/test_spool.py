@@ -12,8 +12,8 @@ import pytest
 from rheostat.schemas.fields import Body
 from rheostat.schemas.server import ObserveAnswer
 from rheostat.sdk import spool as spool_module
+from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.spool import RequestQueue, claimed, spool_directory, spool_files
-from rheostat.sdk.transport import HttpRequest
 
 URL = "http://server:8420"
 

@@ -135,5 +135,6 @@ class _GpuCount:
             self._unknown_ns += max(moment_ns - self._last_ns, 0)
             self._series, self._begun, self._last = usage.series, count, count
         if moment_ns >= self._last_ns:
+            count = max(count, self._last)  # a total does not go back
             self._last, self._last_ns = count, moment_ns
         return Energy(max(self._joules + count - self._begun, 0.0), self._unknown_ns / 1e9)

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-import httpx
-
 from rheostat.errors import ServerUnreachable
 from rheostat.schemas.agent import (
     DEFAULT_DIRECTORY,
@@ -25,7 +23,8 @@ from rheostat.schemas.agent import (
     SimulatedUsage,
 )
 from rheostat.schemas.fields import Body
-from rheostat.sdk.transport import AnswerT, HttpRequest, Transport, as_json
+from rheostat.sdk.exchange import AnswerT, HttpRequest, UnixExchange
+from rheostat.sdk.transport import Transport, as_json
 
 # The agent gives up on a GPU that hangs after 5 s, and restores the others' limits then.
 _TIMEOUT_SECONDS = 15.0
@@ -46,22 +45,13 @@ class NodeAgent:
         directory = os.environ.get(DIRECTORY_VARIABLE)
         self.is_named = socket is not None or directory is not None
         self.socket = Path(directory or DEFAULT_DIRECTORY) / SOCKET_NAME if socket is None else socket
-        transport = httpx.HTTPTransport(
-            uds=str(self.socket),
-            # A connection for each request: none is left open in a process that forks.
-            limits=httpx.Limits(max_keepalive_connections=0),
-            # No TLS here; a certificate setting of the environment that is wrong must not matter.
-            verify=False,
-            trust_env=False,
-        )
         self._hint = f"Is `rheostat agent` running, and is {self.socket} its socket?"
         self._transport = Transport(
-            httpx.Client(base_url="http://agent", transport=transport, timeout=_TIMEOUT_SECONDS, trust_env=False),
+            UnixExchange(self.socket, "http://agent"),
             timeout_seconds=_TIMEOUT_SECONDS,
             retry_for_seconds=0.0,
             unreachable_hint=self._hint,
             garbage_hint=f"Is it a Rheostat agent of this version that listens on {self.socket}?",
-            is_local=True,
         )
 
     def __enter__(self) -> Self:

@@ -15,9 +15,9 @@ import httpx
 
 from rheostat.errors import RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Body
+from rheostat.sdk.exchange import AnswerT, HttpRequest
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.spool import RequestQueue, claimed, spool_directory, spool_files
-from rheostat.sdk.transport import AnswerT, HttpRequest
 
 _log = logging.getLogger("rheostat")
 

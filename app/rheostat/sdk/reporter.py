@@ -24,6 +24,7 @@ from rheostat.schemas.server import (
     PredictRequest,
     Trial,
 )
+from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
 from rheostat.sdk.outcome import came_to_its_end, outcome_of
@@ -35,7 +36,6 @@ from rheostat.sdk.server import (
     predict_request,
     register_job_request,
 )
-from rheostat.sdk.transport import HttpRequest
 
 _log = logging.getLogger("rheostat")
 

@@ -32,7 +32,8 @@ from rheostat.schemas.server import (
     TrialDetail,
     TrialPage,
 )
-from rheostat.sdk.transport import AnswerT, HttpRequest, Transport, as_json
+from rheostat.sdk.exchange import AnswerT, HttpExchange, HttpRequest
+from rheostat.sdk.transport import Transport, as_json
 
 DEFAULT_URL = "http://127.0.0.1:8420"
 
@@ -89,7 +90,7 @@ class ServerClient:
                 f"The proxy or certificate settings of the environment cannot be used: {error}."
             ) from error
         self._transport = Transport(
-            http,
+            HttpExchange(http),
             timeout_seconds=timeout_seconds,
             retry_for_seconds=retry_for_seconds,
             unreachable_hint="Is the server running, and is RHEOSTAT_URL its address?",

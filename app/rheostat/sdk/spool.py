@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from rheostat.schemas.fields import Body
 from rheostat.schemas.server import JobDetail, ObserveAnswer, ObserveRunAnswer, PowerLimitAnswer
-from rheostat.sdk.transport import HttpRequest
+from rheostat.sdk.exchange import HttpRequest
 
 _log = logging.getLogger("rheostat")
 
