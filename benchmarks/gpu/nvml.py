@@ -1,6 +1,5 @@
 """The GPU as NVML shows it to this process, apart from the agent; nothing is changed."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -142,26 +141,25 @@ class Ticks:
         """Return the times between the ticks."""
         return [(late - early) / 1e6 for early, late in pairwise(self.times_ns)]
 
-    def at(self, time_ns: int) -> float | None:
-        """Return the joules at a moment, linear between the ticks around it; None outside of them."""
-        right = bisect_right(self.times_ns, time_ns)
-        if right in (0, len(self.times_ns)):
-            return None
-        begin, end = self.times_ns[right - 1], self.times_ns[right]
-        part = (time_ns - begin) / (end - begin)
-        return self.joules[right - 1] + part * (self.joules[right] - self.joules[right - 1])
+    def next(self) -> tuple[int, float]:
+        """Wait for the next tick; return its moment and the counter's joules."""
+        seen = len(self.joules)
+        while len(self.joules) == seen:
+            sleep(_POLL_SECONDS)
+        return self.times_ns[seen], self.joules[seen]
 
     def _poll(self) -> None:
-        last: int | None = None
+        last, last_ns = self._gpu.millijoules(), monotonic_ns()
         while not self._over.is_set():
             before = monotonic_ns()
             count = self._gpu.millijoules()
-            if last is not None and count != last:
-                now = monotonic_ns()
-                self.times_ns.append((before + now) // 2)
-                self.walls.append(time() - (now - before) / 2e9)
+            now_ns = (before + monotonic_ns()) // 2
+            if count != last:  # the tick was between the two readings
+                tick_ns = (last_ns + now_ns) // 2
+                self.walls.append(time() - (monotonic_ns() - tick_ns) / 1e9)
+                self.times_ns.append(tick_ns)
                 self.joules.append(count / 1e3)
-            last = count
+            last, last_ns = count, now_ns
             sleep(_POLL_SECONDS)
 
 

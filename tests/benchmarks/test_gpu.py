@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu.measuring import WINDOWS_SECONDS
-from benchmarks.gpu.nvml import Ticks, integral_joules
+from benchmarks.gpu.nvml import Gpu, Ticks, integral_joules
 from benchmarks.gpu.report import Report, quantiles
 from tests.nvml.fake import FakeNvml
 
@@ -74,10 +74,16 @@ def test_a_part_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     assert "windmills" in done.stderr
 
 
-def test_energy_between_ticks_is_linear() -> None:
-    ticks = Ticks.__new__(Ticks)
-    ticks.times_ns, ticks.joules = [100, 200, 400], [10.0, 20.0, 60.0]
-    assert [ticks.at(moment) for moment in (99, 150, 300, 400)] == [None, 15.0, 40.0, None]
+def test_ticks_are_seen_when_they_happen(fake: FakeNvml) -> None:
+    fake.gpus[0].load(1)
+    with Ticks(Gpu(0)) as ticks:
+        begin_ns, before = ticks.next()
+        ticks.next()
+        end_ns, after = ticks.next()
+    assert after - before == pytest.approx(0.2 * 290, rel=0.1)
+    assert (end_ns - begin_ns) / 1e9 == pytest.approx(0.2, abs=0.08)  # as wide as a busy machine needs
+    true = fake.gpus[0].energy_joules(end_ns) - fake.gpus[0].energy_joules(begin_ns)
+    assert after - before == pytest.approx(true, rel=0.4)
 
 
 def test_power_samples_are_integrated_within_the_window() -> None:

@@ -16,7 +16,7 @@ from rheostat.errors import ConfigurationError
 from rheostat.launch.measure import Measurement, as_json, measure, summary
 from rheostat.sdk.node_agent import NodeAgent
 from tests.agent.agents import Agent, Trainer, as_privileged
-from tests.nvml.fake import FakeNvml
+from tests.nvml.fake import NOT_SUPPORTED, Call, FakeNvml
 
 
 @pytest.fixture
@@ -63,6 +63,19 @@ class TestWithAnAgent:
         assert result.gpus[0].mean_watts == pytest.approx(290, rel=0.1)
         assert not busy.sets_watts()
         assert all(gpu.holder is None for gpu in node.gpus())
+
+    def test_a_gpu_without_a_counter_is_measured_by_its_power(self, fake: FakeNvml, tmp_path: Path) -> None:
+        fake.gpus[0].load(1)
+        fake.gpus[0].fail(Call.GET_ENERGY, NOT_SUPPORTED)
+        fake.gpus[0].fail(Call.GET_SAMPLES, NOT_SUPPORTED)
+        with Agent(fake, tmp_path) as agent:
+            agent.start()
+            with NodeAgent(agent.socket) as node:
+                result = measure(["sleep", "2"], "visible", node)
+        (figures,) = result.gpus
+        assert result.unknown_because is None
+        assert (figures.source or "").startswith("power_")
+        assert figures.mean_watts == pytest.approx(290, rel=0.1)
 
     def test_its_json_is_one_line_after_the_output(self, agent: Agent) -> None:
         done = command_line(agent.directory, "--gpus", "1", "--json", "--", "sh", "-c", "echo output; exit 3")

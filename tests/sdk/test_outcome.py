@@ -1,6 +1,6 @@
 import pytest
 
-from rheostat.sdk.outcome import outcome_of
+from rheostat.sdk.outcome import outcome_of, shows_out_of_memory
 
 
 class OutOfMemoryError(RuntimeError):
@@ -36,6 +36,24 @@ def raised_while_handling(error: Exception, context: Exception) -> Exception:
 )
 def test_an_error_that_the_memory_caused_is_oom(error: Exception) -> None:
     assert outcome_of(error, has_reported=True) == "oom"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "HIP out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "OOM when allocating tensor with shape[256,832,7,7]",
+        "RESOURCE_EXHAUSTED: Failed to allocate request for 176.00MiB (184549376B) on device ordinal 0",
+        "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+        "GET was unable to find an engine to execute this computation",
+        "CUDA_ERROR_OUT_OF_MEMORY",
+    ],
+)
+def test_memory_runs_out_in_many_words(text: str) -> None:
+    assert outcome_of(RuntimeError(text), has_reported=False) == "oom"
+    assert shows_out_of_memory(f"Traceback:\nRuntimeError: {text}\n")
 
 
 def test_an_error_that_was_dealt_with_is_not_the_cause() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from threading import Event, Thread
-from time import monotonic_ns
+from time import monotonic, monotonic_ns, sleep
 
 from rheostat.errors import ConfigurationError, RheostatError
 from rheostat.launch.process import Command
@@ -20,6 +20,7 @@ from rheostat.sdk.run_gpus import NamedGpus, find_run_gpus
 
 # A signal that comes just before a wait begins is forwarded only when it ends.
 _SIGNAL_SECONDS = 0.5
+_FIRST_READING_SECONDS, _LOOK_SECONDS = 1.0, 0.02
 
 _SOURCES = {"counter": "its energy counter", "power_samples": "power samples", "power_readings": "power readings"}
 
@@ -118,6 +119,7 @@ class _Meter:
         self._agent = agent
         self._gpus: list[NodeGpu] = []
         self._begun: Mapping[str, GpuUsage] = {}
+        self._begun_ns = 0
         self.problem: str | None = None
         found = find_run_gpus(agent, ranks_of_this_run(), None, gpus)
         try:
@@ -128,11 +130,20 @@ class _Meter:
             self._gpus = [gpu for gpu in agent.gpus() if gpu.gpu in found.to_lease]
             lease = GpuLease(agent, found.to_lease, "measure", None)
             open_until_end.callback(lease.close)
+            self._await_first_reading()
         except RheostatError as error:
             self.problem = str(error)
 
+    def _await_first_reading(self) -> None:
+        """Wait until the energy is known: an agent that only reads the power begins with the lease."""
+        give_up_at = monotonic() + _FIRST_READING_SECONDS
+        while any(usage.cumulative_joules is None for usage in self._counts(monotonic_ns()).values()):
+            if monotonic() > give_up_at:
+                return
+            sleep(_LOOK_SECONDS)
+
     def begin(self, at_ns: int) -> None:
-        self._begun = self._counts(at_ns)
+        self._begun, self._begun_ns = self._counts(at_ns), at_ns
 
     def end(self, at_ns: int, seconds: float) -> list[GpuFigures]:
         now = self._counts(at_ns)
@@ -153,7 +164,7 @@ class _Meter:
         if begun is not None and ended is not None:
             if begun.cumulative_joules is None or ended.cumulative_joules is None:
                 why = begun.unknown_because or ended.unknown_because
-            elif begun.series != ended.series:
+            elif begun.series != ended.series or (ended.known_from_ns or 0) > self._begun_ns:
                 why = "The agent's count of the energy began anew while the command ran."
             else:
                 joules = ended.cumulative_joules - begun.cumulative_joules

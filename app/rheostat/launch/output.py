@@ -2,23 +2,19 @@
 
 import fcntl
 import os
-import re
 import select
 import termios
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
+from rheostat.sdk.outcome import shows_out_of_memory
+
 _CHUNK_BYTES = 2**16
 _TAIL_BYTES = 2**14
 # More than a pipe holds: all that was written before the command ended is copied, but not all that is written later.
 _LAST_BYTES = 2**20
 _LAST_MILLISECONDS = 50
-_OUT_OF_MEMORY = re.compile(
-    rb"out[ _-]?of[ _-]?memory|\bMemoryError\b|\bOOM when allocating|CUBLAS_STATUS_ALLOC_FAILED"
-    rb"|cudaErrorMemoryAllocation",
-    re.IGNORECASE,
-)
 
 
 class OutputRelay:
@@ -60,7 +56,7 @@ class OutputRelay:
 
     def shows_out_of_memory(self) -> bool:
         """Return whether the end of the output reports an out-of-memory error."""
-        return _OUT_OF_MEMORY.search(self._tail) is not None
+        return shows_out_of_memory(self._tail.decode(errors="replace"))
 
     def _copy(self) -> None:
         sources = select.poll()

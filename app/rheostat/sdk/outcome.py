@@ -1,8 +1,17 @@
 """How a run ended, by the exception that ended it: one rule for the SDK and for `rheostat run`."""
 
+import re
 from collections.abc import Iterator
 
 from rheostat.schemas.fields import Outcome
+
+# As Python, CUDA, cuBLAS, PyTorch, TensorFlow and XLA say it; cuDNN finds no algorithm when none fits the memory.
+_OUT_OF_MEMORY = re.compile(
+    r"out[ _-]?of[ _-]?memory|\bMemoryError\b|\bOOM when allocating|RESOURCE_EXHAUSTED: Failed to allocate"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|cudaErrorMemoryAllocation|DefaultCPUAllocator: (?:can't|not enough)"
+    r"|Unable to find a valid cuDNN algorithm|unable to find an engine to execute this computation",
+    re.IGNORECASE,
+)
 
 
 def outcome_of(error: BaseException | None, *, has_reported: bool) -> Outcome:
@@ -39,6 +48,11 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
             left.extend(one.exceptions)
 
 
+def shows_out_of_memory(text: str) -> bool:
+    """Return whether a text, such as a traceback, reports an out-of-memory error."""
+    return _OUT_OF_MEMORY.search(text) is not None
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
-    names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & {"OutOfMemoryError", "MemoryError"}) or "out of memory" in str(error).lower()
+    names = " ".join(cls.__name__ for cls in type(error).__mro__)
+    return shows_out_of_memory(f"{names}: {error}")
