@@ -286,8 +286,8 @@ class ObserveRequest(Body):
     energy_joules: Joules | None = Field(None, description="Energy so far over all GPUs; null: unknown.")
     energy_known_from_seconds: Seconds | None = Field(
         None,
-        description="Training time from which on `energy_joules` counts; null or 0: from the start. What was used "
-        "before is estimated.",
+        description="Training time that `energy_joules` leaves out: it counts only from then on; null or 0: none. What "
+        "was used meanwhile is estimated.",
     )
     time_seconds: Seconds | None = Field(None, description="Training time so far; null: unknown.")
     outcome: Outcome | None = Field(None, description="Only when the trainer ends the run.")
