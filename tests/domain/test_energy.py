@@ -165,7 +165,7 @@ EPOCHS_SECONDS_JOULES = {
     256: (8, 2.47, 1607.0),
     512: (10, 2.13, 1476.0),
 }
-"""A byte-level language model of 10 M parameters, measured on an H200: epochs to the target, and what an epoch takes."""
+"""A byte-level language model of 10 M parameters on an H200: epochs to the target, and what an epoch took."""
 
 
 def test_a_batch_size_that_is_nearly_as_good_is_not_stopped_for_want_of_its_energy() -> None:
