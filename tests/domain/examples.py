@@ -14,8 +14,8 @@ from rheostat.domain.job import NO_CHANGES, Decision, Job
 from rheostat.domain.memory import JobInMemory
 from rheostat.domain.records import AuditNote
 from rheostat.errors import NoBatchSizeLeft
+from rheostat.schemas.insight import Estimate, PlacementSavings
 from rheostat.schemas.server import (
-    Estimate,
     Gpu,
     HeartbeatAnswer,
     JobDetail,
@@ -25,7 +25,6 @@ from rheostat.schemas.server import (
     ObservePowerLimitRequest,
     ObserveRequest,
     ObserveRunRequest,
-    PlacementSavings,
     PowerLimitAnswer,
     PowerLimitMeasurement,
     PredictPowerLimitRequest,

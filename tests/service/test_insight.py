@@ -1,7 +1,7 @@
 """What is believed, and what was saved."""
 
 from rheostat import service as use_cases
-from rheostat.schemas.server import PlacementSavings
+from rheostat.schemas.insight import PlacementSavings
 from rheostat.service import Service
 from tests.domain.examples import A40, JOB, V100
 from tests.service.examples import converge, predict, recur, register, report

@@ -1,5 +1,7 @@
 """Power limits: what was measured is there for whoever asks next."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from rheostat import service as use_cases
@@ -26,6 +28,14 @@ def test_measurements_that_come_twice_under_one_key_are_stored_once(service: Ser
     with pytest.raises(KeyReused):
         measure(service, 32, key="sweep-1", w250=300.0)
     assert done(use_cases.rebuild_job(service, JOB)) == 2
+
+
+def test_eight_simultaneous_requests_of_one_key_are_one_measurement(service: Service) -> None:
+    register(service, eta_knob=1.0, power_limits_watts=[100, 175, 250])
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: measure(service, 32, key="sweep-1", w250=300.0), range(8)))
+    assert all(answer == answers[0] for answer in answers)
+    assert done(use_cases.rebuild_job(service, JOB)) == 1
 
 
 def test_a_gpu_whose_limits_are_unknown_keeps_its_placement_when_they_become_known(service: Service) -> None:

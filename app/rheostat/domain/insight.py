@@ -12,7 +12,7 @@ from rheostat.domain.records import PlacementRecord, Totals
 from rheostat.policy import interface as policy
 from rheostat.policy.interface import ArmEstimate
 from rheostat.policy.interface import Job as PolicyJob
-from rheostat.schemas.server import Estimate, Estimates, PlacementEstimates, PlacementSavings, Saving, Savings
+from rheostat.schemas.insight import Estimate, Estimates, PlacementEstimates, PlacementSavings, Saving, Savings
 
 
 def estimates(job: Job) -> Estimates:

@@ -12,8 +12,8 @@ import httpx
 
 from rheostat.errors import ConfigurationError
 from rheostat.schemas.fields import Body, TrialState
+from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.server import (
-    Estimates,
     HeartbeatAnswer,
     JobDetail,
     JobPage,
@@ -27,7 +27,6 @@ from rheostat.schemas.server import (
     PowerLimitAnswer,
     PredictPowerLimitRequest,
     PredictRequest,
-    Savings,
     Trial,
     TrialDetail,
     TrialPage,

@@ -5,7 +5,8 @@ from concurrent.futures import Future
 
 from rheostat.domain import insight, registration
 from rheostat.domain.job import Decision
-from rheostat.schemas.server import Estimates, JobDetail, JobPage, JobSettings, JobUpdate, Savings
+from rheostat.schemas.insight import Estimates, Savings
+from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
 from rheostat.service.context import Service
 from rheostat.storage.queries import page_of_jobs
 

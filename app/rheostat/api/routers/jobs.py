@@ -9,7 +9,8 @@ from rheostat.api.dependencies import AdminService, JobIdPath, Limit, ReaderServ
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
 from rheostat.schemas.fields import JobId
-from rheostat.schemas.server import Estimates, JobDetail, JobPage, JobSettings, JobUpdate, Savings
+from rheostat.schemas.insight import Estimates, Savings
+from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
