@@ -67,7 +67,9 @@ def test_a_run_of_minutes_is_as_the_counter_says_even_where_power_samples_are_wr
     device = metered.meter._device
     samples = device.power_samples
     monkeypatch.setattr(
-        device, "power_samples", lambda: [(time, round(milliwatts * 1.02)) for time, milliwatts in samples()]
+        device,
+        "power_samples",
+        lambda since_us: [(time, round(milliwatts * 1.02)) for time, milliwatts in samples(since_us)],
     )
     metered.gpu.load(0.7)
     since_ns = metered.run(0.1)

@@ -25,7 +25,8 @@ class Ring:
         self._samples = self._samples[-119:]
 
     def place(self) -> list[tuple[int, int]]:
-        return self.clock.place(self._samples)
+        since_us = self.clock.since_us()
+        return self.clock.place([sample for sample in self._samples if sample[0] > since_us])
 
 
 def test_each_sample_is_returned_once_at_its_time() -> None:

@@ -1,5 +1,7 @@
 """A simulated GPU in time that the tests drive."""
 
+from functools import partial
+
 import pytest
 
 from rheostat.agent.simulated import IDLE_WATTS, SimulatedDevice, SimulatedDriver, step_seconds, step_watts
@@ -43,7 +45,7 @@ def test_it_idles_between_steps(gpu: SimulatedDevice, clock: Clock) -> None:
 
 
 def test_its_energy_is_told_by_its_counter_alone(gpu: SimulatedDevice) -> None:
-    for reads_power in (gpu.power_samples, gpu.instant_power_milliwatts, gpu.power_milliwatts):
+    for reads_power in (partial(gpu.power_samples, 0), gpu.instant_power_milliwatts, gpu.power_milliwatts):
         with pytest.raises(GpuUnsupported):
             reads_power()
 

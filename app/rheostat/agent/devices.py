@@ -87,10 +87,13 @@ class Device(Protocol):
             GpuUnsupported: When the GPU has none.
         """
 
-    def power_samples(self) -> list[tuple[int, int]]:
+    def power_samples(self, since_us: int) -> list[tuple[int, int]]:
         """Return the driver's power samples of the last seconds, oldest first.
 
         Each has the wall clock's time in microseconds and the power in milliwatts.
+
+        Args:
+            since_us: Only samples with a later time.
         """
 
     def instant_power_milliwatts(self) -> int:

@@ -152,10 +152,9 @@ class NvmlDevice:
         """See `Device`; the counter exists from Volta on."""
         return int(_call(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle))
 
-    def power_samples(self) -> list[tuple[int, int]]:
+    def power_samples(self, since_us: int) -> list[tuple[int, int]]:
         """See `Device`."""
-        # All of them: by the time of the last one seen, none would be found after the clock was set back.
-        _, samples = _call(pynvml.nvmlDeviceGetSamples, self._handle, pynvml.NVML_TOTAL_POWER_SAMPLES, 0)
+        _, samples = _call(pynvml.nvmlDeviceGetSamples, self._handle, pynvml.NVML_TOTAL_POWER_SAMPLES, since_us)
         return [(sample.timeStamp, sample.sampleValue.uiVal) for sample in samples]
 
     def instant_power_milliwatts(self) -> int:

@@ -79,7 +79,7 @@ class PowerReader:
     def _samples(self) -> list[Point]:
         for attempt in range(_ATTEMPTS):
             try:
-                samples = self._device.power_samples()
+                samples = self._device.power_samples(self._sample_clock.since_us())
                 break
             except AgentError as error:
                 self._samples_due_ns = self._retry_ns(error)

@@ -27,22 +27,30 @@ class SampleClock:
         self._wall_ns = wall_ns
         self._offset_ns = wall_ns() - clock_ns()
         self._last: tuple[int, int] | None = None
+        self._reads_all = True
+
+    def since_us(self) -> int:
+        """Return since which stamp to read samples; 0: all, as later ones may have earlier stamps."""
+        jump_ns = self._wall_ns() - self._clock_ns() - self._offset_ns
+        return 0 if self._last is None or self._reads_all or abs(jump_ns) >= _SET_NS else self._last[0] - 1
 
     def place(self, samples: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return the samples that were not seen before, oldest first, with the times when they were taken.
 
         Args:
-            samples: All samples of the ring, oldest first: their stamps in microseconds, and their values.
+            samples: The ring's samples after `since_us`, oldest first: their stamps in microseconds, and their values.
         """
         now_ns = self._clock_ns()
         offset_ns = self._wall_ns() - now_ns
         jump_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
         # Stamps go back when the clock is set back: what matters is the order in the ring.
         seen = samples.index(self._last) if self._last in samples else None
-        if samples:
-            self._last = samples[-1]
+        # Where none is new, the clock may have been set back after it was looked at.
+        self._reads_all = not samples or samples[-1] == self._last
+        self._last = samples[-1] if samples else self._last
         times_ns = [stamp * 1000 - offset_ns for stamp, _ in samples]
         if abs(jump_ns) >= _SET_NS and times_ns:
+            self._reads_all = True
             set_at = _first_after(times_ns[seen or 0 :], jump_ns, now_ns) + (seen or 0)
             times_ns = [time + jump_ns if index < set_at else time for index, time in enumerate(times_ns)]
         first = 0 if seen is None else seen + 1

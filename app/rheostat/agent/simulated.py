@@ -109,7 +109,7 @@ class SimulatedDevice:
             idle_joules = IDLE_WATTS * (self._clock() - self._begin_seconds)
             return int(1000 * (idle_joules + self._step_joules))
 
-    def power_samples(self) -> list[tuple[int, int]]:
+    def power_samples(self, since_us: int) -> list[tuple[int, int]]:
         """See `Device`; power would not show the energy of steps, whose time passes at once."""
         raise GpuUnsupported("A simulated GPU does not tell its power.")
 
