@@ -61,6 +61,8 @@ class CounterTrack:
         self.last_ns = first.end_ns
         self.due_ns = first.end_ns + _FIRST_NS
         self._estimate, self._variance = first.joules + self.base_joules - above, spread**2
+        # How far off that may be: by half of what the GPU uses from one tick to the next.
+        self._first_error = spread * sqrt(12) / 2
         self._bias: float | None = None
         self._odd: float | None = None
         # By how much of the energy the integral of power is wrong.
@@ -106,7 +108,7 @@ class CounterTrack:
         off = error_at(tick_ns)
         self._readings += 1
         self._estimate_anew(off, used, max(0.0, doubt), spread**2 + (slack_joules / _LAGS) ** 2)
-        self._doubt_ticks(abs(off), used, tick_ns - self._tick_ns)
+        self._doubt_more(abs(off), used, tick_ns - self._tick_ns)
         self._tick_ns, self.last_ns = tick_ns, reading.end_ns
         self._follow(curve)
         self.due_ns = self._phase.telling_ns(reading.end_ns + self._pause_ns())
@@ -176,10 +178,12 @@ class CounterTrack:
         self._covariance = (1 - gain) * shared
         self._rate_variance = of_rate - rate_gain * shared
 
-    def _doubt_ticks(self, off: float, used: float, passed_ns: int) -> None:
+    def _doubt_more(self, off: float, used: float, passed_ns: int) -> None:
+        """Expect more errors where a reading is off by more than was expected: of ticks, and of power."""
         no_chance = off - _DOUBT_DEVIATIONS * sqrt(self._expected)
         if no_chance > 0 and used > 0:
             self._phase.doubt(no_chance / used * passed_ns)
+            self._rate_variance += (no_chance / used) ** 2
 
     def _follow(self, curve: PowerCurve) -> None:
         """Let the offset in use approach the estimate from the last correction to now."""
@@ -187,7 +191,8 @@ class CounterTrack:
         if self._bias is None:
             if self.is_learning:
                 return
-            self._bias = self._estimate - self._offsets[-1]
+            bias = self._estimate - self._offsets[-1]
+            self._bias = copysign(min(abs(bias), self._first_error), bias)
         if until_ns <= since_ns:
             return
         used = curve.joules_at(until_ns) - curve.joules_at(since_ns)
