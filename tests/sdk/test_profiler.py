@@ -28,6 +28,7 @@ class FakeLease(GpuLease):
     Attributes:
         limits_watts: What was set, in order; None is the limit found.
         problem: Why nothing can be set; None: it can.
+        loses: Why only the limit found can be set; None: any can.
         joules: What a window used; None is unknown.
     """
 
@@ -37,10 +38,13 @@ class FakeLease(GpuLease):
         self.has_counters = True
         self.limits_watts: list[float | None] = []
         self.problem: RheostatError | None = None
+        self.loses: RheostatError | None = None
         self.joules: float | None = 1000.0
         self._changes = 0
 
     def try_limit(self, power_limit_watts: float) -> bool:
+        if self.loses is not None:
+            raise self.loses
         return self._note(power_limit_watts)
 
     def settle(self, best_watts: float | None) -> None:
@@ -187,6 +191,18 @@ def test_interruptions_are_bounded(run: Run, caplog: pytest.LogCaptureFixture, m
     run.profile()
     assert run.lease.limits_watts == [300, None] * 10
     assert "too often" in ends(caplog)[0][1]
+
+
+def test_a_gpu_that_is_lost_under_the_limit_found_is_not_tried_ten_times_in_a_moment(run: Run) -> None:
+    run.profiler.start(None, run.limits)
+    eventually(lambda: run.sent != [])
+    run.lease.loses = AWAY
+    begin = monotonic()
+    eventually(lambda: run.lease.limits_watts.count(None) == 5)
+    run.lease.loses = None
+    assert monotonic() - begin > (1 + 2 + 4 + 8) * profiling._RETRY_SECONDS
+    run.end()
+    assert run.lease.in_force == 200
 
 
 def test_while_the_agent_is_away_the_limit_found_is_tried_until_the_trial_ends(

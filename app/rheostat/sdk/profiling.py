@@ -32,6 +32,7 @@ _CLOSE_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _TRIES = 3
 _MOST_INTERRUPTIONS = 10
+_MOST_DOUBLINGS = 5
 _IDLE_SECONDS = 600.0
 # A sweep that takes so long, and so many steps, is not worth more of them.
 _LONGEST_SECONDS, _MOST_STEPS = 1800.0, 5000
@@ -193,7 +194,7 @@ class Profiler:
         sweep = Sweep(plan, self._send, self._choose)
         best = known_watts
         try:
-            for _ in range(_MOST_INTERRUPTIONS):
+            for attempt in range(_MOST_INTERRUPTIONS):
                 try:
                     if known_watts is None:
                         sweep.run(self._measure)
@@ -205,6 +206,9 @@ class Profiler:
                 except _Interrupted as why:
                     _log.info("Profiling of power limits is interrupted: %s", why)
                     self._settle(known_watts)
+                    # Longer each time: where nothing had to be settled, it says nothing about the agent and the GPU.
+                    if self._over.wait(_RETRY_SECONDS * 2 ** min(attempt, _MOST_DOUBLINGS)):
+                        raise _TrialOver from None
             raise _Ended("It was interrupted too often.")
         except ServerAway:
             self._settle(sweep.best)
