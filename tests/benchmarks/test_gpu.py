@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,44 @@ def test_only_what_failed_fails() -> None:
     assert [one.name for one in report.failed] == ["c"]
     assert report.table().splitlines()[-1] == "| c | 3 | 1 | NO |"
     assert quantiles([1.0, 2.0, 3.0]) == "p50 2.000, p90 3.000, p99 3.000, max 3.000 ms"
+
+
+CUDA = """
+#include <stddef.h>
+#include <stdint.h>
+static int retained, buffers, copies;
+int cuInit(unsigned flags) { return flags; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { retained = 1; *context = &retained; return device; }
+int cuCtxSetCurrent(void *context) { return context == &retained ? 0 : 201; }
+int cuMemAlloc_v2(uint64_t *pointer, size_t size) { *pointer = 0x700000000000 + ++buffers; return size < 1 << 20; }
+int cuMemFree_v2(uint64_t pointer) { return pointer < 0x700000000000; }
+int cuMemcpyDtoD_v2(uint64_t to, uint64_t from, size_t size) { copies++; return to == from || size != 1 << 28; }
+int cuCtxSynchronize(void) { return retained ? 0 : 201; }
+int copies_made(void) { return copies; }
+"""
+
+
+def test_without_pytorch_copies_load_the_gpu(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("The fake CUDA needs a C compiler called cc.")
+    library = tmp_path / "libcuda.so.1"
+    source = tmp_path / "cuda.c"
+    source.write_text(CUDA)
+    subprocess.run([compiler, "-shared", "-fPIC", str(source), "-o", str(library)], check=True, timeout=60)
+    program = (
+        "import ctypes; from benchmarks.gpu.work import find_work; words, make = find_work(); work = make(64); "
+        "work.step(); work.finish(); print(words, ctypes.CDLL('libcuda.so.1').copies_made())"
+    )
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith("copies in the GPU's memory (reduced")
+    assert done.stdout.split()[-1] == "8"
