@@ -120,6 +120,20 @@ def test_a_lease_starts_with_the_cap_known(bench: Bench) -> None:
     assert (gpu.power_limit_watts, gpu.enforced_watts, gpu.highest_settable_watts) == (300, 220, 220)
 
 
+def test_the_limit_in_force_during_a_lease_is_not_told_after_it(bench: Bench) -> None:
+    bench.wait_checks()
+    lease = bench.lease()
+    bench.node.set_power_limit(lease, 150_000)
+    bench.node.end(lease, "ends")
+    gpu, _ = bench.node.to_wire()
+    assert (gpu.power_limit_watts, gpu.enforced_watts) in {(300, None), (300, 300)}
+
+
+def test_scope_and_profile_are_known_before_the_first_lease(bench: Bench) -> None:
+    gpu, _ = bench.node.to_wire()
+    assert gpu.power_scope == "gpu"
+
+
 def answering(monkeypatch: pytest.MonkeyPatch, *scopes: int) -> None:
     """Let the driver tell a power limit for these scopes."""
 

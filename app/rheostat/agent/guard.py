@@ -303,6 +303,7 @@ class Guard:
     def _reconcile(self) -> None:
         """Determine the GPU's state after a start, a reset or a resume."""
         try:
+            self._power.read_setting()
             entry = self._entry
             if entry is None:
                 self._power.look()

@@ -24,7 +24,7 @@ class PowerLimit:
 
     Attributes:
         milliwatts: The limit as last read.
-        enforced_milliwatts: The limit in force, as last read.
+        enforced_milliwatts: The limit in force; None: not read since the limit changed, or the GPU does not tell.
         scope: Whether a limit of the whole module bounds the GPU, too.
         profile: The workload power profiles in force.
         is_read_only: Whether the driver refused to change it.
@@ -48,8 +48,11 @@ class PowerLimit:
         Raises:
             GpuUnsupported: When the GPU has none.
         """
-        self.milliwatts = self.device.power_limit_milliwatts()
-        return self.milliwatts
+        current = self.device.power_limit_milliwatts()
+        if current != self.milliwatts:
+            self.enforced_milliwatts = None  # what was read is that of the limit before
+        self.milliwatts = current
+        return current
 
     def look(self) -> int | None:
         """Read the limit that is set and the one in force; return the first, or None when the GPU has none."""
