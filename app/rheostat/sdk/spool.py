@@ -86,13 +86,18 @@ class RequestQueue:
         """The request to send next."""
         return self._requests[0] if self._requests else None
 
-    def append(self, request: HttpRequest[Body]) -> int:
-        """Add a request, durably; return how many of the oldest were dropped for it."""
+    def append(self, request: HttpRequest[Body], *, durably: bool = True) -> int:
+        """Add a request; return how many of the oldest were dropped for it.
+
+        Args:
+            request: The request.
+            durably: Whether to wait for the disk; else `close` does, once for all.
+        """
         self._requests.append(request)
         if self._failed:
             return 0
         try:
-            return self._write(request)
+            return self._write(request, durably=durably)
         except OSError as error:
             self._failed = True
             _log.warning("Unsent reports are kept in memory only, and are lost when this process ends: %s", error)
@@ -126,7 +131,7 @@ class RequestQueue:
             self._file.close()
             self._file = None
 
-    def _write(self, request: HttpRequest[Body]) -> int:
+    def _write(self, request: HttpRequest[Body], *, durably: bool) -> int:
         line = _line(request)
         if self._file is None:
             self._size = len(_header(self._url))
@@ -147,7 +152,8 @@ class RequestQueue:
         if self._file.write(line) != len(line):
             self._file.truncate(self._size)
             raise OSError("the file system is full")
-        os.fsync(self._file.fileno())
+        if durably:
+            os.fsync(self._file.fileno())
         self._size += len(line)
         return 0
 
