@@ -115,6 +115,29 @@ def test_all_gpus_get_the_limit_or_none(bench: Bench) -> None:
     assert [bench.state(0), bench.state(1)] == [GuardState.VERIFIED, GuardState.VERIFIED]
 
 
+def test_the_limits_found_come_back_while_the_lease_goes_on(bench: Bench) -> None:
+    bench.fake.gpus[1].limit_watts = 250
+    lease = bench.lease(0, 1)
+    bench.node.set_power_limit(lease, 200_000)
+    bench.node.restore_power_limits(lease)
+    assert bench.limits() == [300, 250]
+    assert bench.ledger.read() == {}
+    assert [bench.state(0), bench.state(1)] == [GuardState.HELD, GuardState.HELD]
+
+
+def test_a_lost_gpu_is_not_said_to_be_restored(bench: Bench) -> None:
+    lease = bench.lease()
+    bench.node.set_power_limit(lease, 200_000)
+    bench.fake.gpus[0].lose(GPU_IS_LOST)
+    eventually(lambda: bench.state() is GuardState.SUSPENDED)
+    with pytest.raises(GpuUnavailable, match="suspended"):
+        bench.node.restore_power_limits(lease)
+    bench.fake.gpus[0].heal()
+    eventually(lambda: bench.state() is GuardState.VERIFIED)
+    bench.node.restore_power_limits(lease)
+    assert bench.limits() == [300, 300]
+
+
 def test_a_hung_gpu_blocks_no_other_and_gets_its_previous_limit_back_when_it_responds(bench: Bench) -> None:
     lease, other = bench.lease(0), bench.lease(1)
     bench.node.set_power_limit(lease, 200_000)
