@@ -42,7 +42,7 @@ from rheostat.schemas.agent import (
     SimulatedSteps,
     SimulatedUsage,
 )
-from rheostat.schemas.server import FieldProblem, Problem
+from rheostat.schemas.operations import FieldProblem, Problem
 
 logger = logging.getLogger(__name__)
 
