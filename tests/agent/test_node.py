@@ -1,13 +1,12 @@
 """Leases and limits on two GPUs, through the real pynvml over the fake, in this process."""
 
 import os
-from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 
 from rheostat.agent.ledger import Ledger
-from rheostat.agent.records import Entry, LeaseRecord, Owner, Terms
+from rheostat.agent.records import Entry, LeaseRecord, Owner
 from rheostat.agent.states import GuardState
 from rheostat.errors import (
     AgentError,
@@ -113,6 +112,29 @@ def test_all_gpus_get_the_limit_or_none(bench: Bench) -> None:
         bench.node.set_power_limit(lease, 150_000)
     assert bench.limits() == [200, 200]
     assert [bench.state(0), bench.state(1)] == [GuardState.VERIFIED, GuardState.VERIFIED]
+
+
+def test_the_limits_found_come_back_while_the_lease_goes_on(bench: Bench) -> None:
+    bench.fake.gpus[1].limit_watts = 250
+    lease = bench.lease(0, 1)
+    bench.node.set_power_limit(lease, 200_000)
+    bench.node.restore_power_limits(lease)
+    assert bench.limits() == [300, 250]
+    assert bench.ledger.read() == {}
+    assert [bench.state(0), bench.state(1)] == [GuardState.HELD, GuardState.HELD]
+
+
+def test_a_lost_gpu_is_not_said_to_be_restored(bench: Bench) -> None:
+    lease = bench.lease()
+    bench.node.set_power_limit(lease, 200_000)
+    bench.fake.gpus[0].lose(GPU_IS_LOST)
+    eventually(lambda: bench.state() is GuardState.SUSPENDED)
+    with pytest.raises(GpuUnavailable, match="suspended"):
+        bench.node.restore_power_limits(lease)
+    bench.fake.gpus[0].heal()
+    eventually(lambda: bench.state() is GuardState.VERIFIED)
+    bench.node.restore_power_limits(lease)
+    assert bench.limits() == [300, 300]
 
 
 def test_a_hung_gpu_blocks_no_other_and_gets_its_previous_limit_back_when_it_responds(bench: Bench) -> None:
@@ -262,60 +284,6 @@ def test_the_exit_of_its_owner_ends_a_lease_at_once(bench: Bench) -> None:
     eventually(lambda: bench.limits() == [300, 300])
 
 
-@pytest.mark.parametrize(
-    ("limit_watts", "alive", "state", "limit_after"),
-    [
-        (200, True, GuardState.VERIFIED, 200),
-        (200, False, GuardState.FREE, 280),
-        (150, False, GuardState.FREE, 280),
-        (280, True, GuardState.HELD, 280),
-        (280, False, GuardState.FREE, 280),
-        (220, True, GuardState.FOREIGN, 220),
-        (220, False, GuardState.FREE, 220),
-    ],
-)
-def test_a_new_agent_continues_from_the_ledger_of_the_last_one(
-    fake: FakeNvml, bench: Bench, *, limit_watts: int, alive: bool, state: GuardState, limit_after: int
-) -> None:
-    bench.node.close()
-    owner, descriptor = bench.process()
-    os.close(descriptor)
-    if not alive:
-        bench.processes[0].kill()
-        bench.processes[0].wait()
-    terms = Terms("f00d", owner, 60.0)
-    bench.ledger.write(Entry(fake.gpus[0].uuid, 280_000, (200_000, 150_000), terms))
-    fake.gpus[0].limit_watts = limit_watts
-    node = bench.start()
-    assert (node.statuses()[0].state, fake.gpus[0].limit_watts) == (state, limit_after)
-    if alive and state is not GuardState.FOREIGN:
-        node.set_power_limit("f00d", 160_000)
-        node.end("f00d", "ends")
-        assert fake.gpus[0].limit_watts == 280
-
-
-@as_privileged
-def test_a_gpu_that_is_missing_at_the_start_is_restored_when_it_responds(fake: FakeNvml, bench: Bench) -> None:
-    bench.node.close()
-    bench.ledger.write(Entry(fake.gpus[0].uuid, 280_000, (200_000,), bench.exited_terms()))
-    fake.gpus[0].limit_watts = 200
-    fake.gpus[0].lose()
-    node = bench.start()
-    assert [view.description.uuid for view in node.statuses()] == [fake.gpus[1].uuid]
-    assert any("must still be restored" in problem for problem in node.problems())
-    fake.gpus[0].heal()
-    eventually(lambda: fake.gpus[0].limit_watts == 280)
-    eventually(lambda: node.problems() == [])
-
-
-def test_an_unreadable_ledger_file_is_reported_until_it_is_deleted(bench: Bench, tmp_path: Path) -> None:
-    bench.node.close()
-    (tmp_path / "ledger" / f"{bench.fake.gpus[0].uuid}.json").write_text("garbage")
-    assert any("is unreadable" in problem for problem in bench.start().problems())
-    (tmp_path / "ledger" / f"{bench.fake.gpus[0].uuid}.unreadable").unlink()
-    assert not any("is unreadable" in problem for problem in bench.node.problems())
-
-
 def test_quiesce_keeps_a_foreign_limit_even_if_its_ledger_entry_could_not_be_removed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,52 +299,6 @@ def test_quiesce_keeps_a_foreign_limit_even_if_its_ledger_entry_could_not_be_rem
     bench.node.resume()
     eventually(lambda: bench.ledger.read() == {})
     assert bench.limits() == [220, 300]
-
-
-@as_privileged
-def test_a_gpu_that_is_lost_at_the_start_is_reported_and_added_when_it_responds(fake: FakeNvml, bench: Bench) -> None:
-    bench.node.close()
-    fake.gpus[1].lose()
-    node = bench.start()
-    assert node.problems() == ["GPU 1 did not respond when it was opened."]
-    fake.gpus[1].heal()
-    eventually(lambda: len(node.statuses()) == 2)
-    eventually(lambda: node.problems() == [])
-    node.set_power_limit(bench.lease(1), 200_000)
-    assert bench.limits() == [300, 200]
-
-
-@pytest.mark.parametrize("alive", [True, False])
-def test_a_lease_without_a_limit_survives_the_agent_like_one_with_a_limit(bench: Bench, *, alive: bool) -> None:
-    lease = bench.lease(0, 1, ttl_seconds=30)
-    bench.kill()
-    if not alive:
-        bench.processes[0].kill()
-        bench.processes[0].wait()
-    bench.timing.deadline_seconds = 5
-    node = bench.start()
-    assert [bench.state(0), bench.state(1)] == ([GuardState.HELD] * 2 if alive else [GuardState.FREE] * 2)
-    assert bool(bench.ledger.read_leases()) is alive
-    if alive:
-        node.set_power_limit(lease, 200_000)
-        assert bench.limits() == [200, 200]
-        bench.clock.seconds += 30
-        node.reap(0)
-        eventually(lambda: bench.limits() == [300, 300])
-        assert bench.ledger.read_leases() == []
-
-
-def test_a_gpu_that_was_missing_when_the_agent_came_back_returns_to_its_lease(bench: Bench) -> None:
-    lease = bench.lease(0, 1)
-    bench.kill()
-    bench.timing.deadline_seconds = 5
-    bench.fake.gpus[0].lose()
-    node = bench.start()
-    assert node.lease(lease).uuids == (bench.fake.gpus[1].uuid,)
-    bench.fake.gpus[0].heal()
-    eventually(lambda: set(node.lease(lease).uuids) == {gpu.uuid for gpu in bench.fake.gpus})
-    node.set_power_limit(lease, 200_000)
-    assert bench.limits() == [200, 200]
 
 
 def test_a_lease_that_cannot_be_recorded_is_good_while_the_agent_runs(

@@ -88,6 +88,18 @@ def test_settling_without_a_best_limit_gives_each_gpu_the_one_that_was_found(fak
     assert [gpu.limit_watts for gpu in fake.gpus] == [250, 300]
 
 
+def test_settling_raises_no_limit_where_the_site_would_allow_it(fake: FakeNvml, tmp_path: Path) -> None:
+    fake.gpus[0].limit_watts = 250
+    with Agent(fake, tmp_path, site="[limits]\nmay_raise = true\n") as agent:
+        agent.start()
+        with NodeAgent(agent.socket) as node:
+            lease = GpuLease(node, [gpu.uuid for gpu in fake.gpus], "nightly", None)
+            assert lease.try_limit(150)
+            lease.settle(None)
+            assert [gpu.limit_watts for gpu in fake.gpus] == [250, 300]
+            lease.close()
+
+
 def test_settling_is_made_up_for_when_the_agent_is_back(fake: FakeNvml, agent: Agent, node: NodeAgent) -> None:
     lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
     assert lease.try_limit(150)

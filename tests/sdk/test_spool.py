@@ -214,6 +214,35 @@ def test_a_run_that_writes_on_drops_its_oldest_requests(
     queue.close()
 
 
+def test_a_run_without_room_for_even_one_more_keeps_all_its_requests_in_memory(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = RequestQueue(URL, spool)
+    for number in range(4):
+        queue.append(request(number))
+    monkeypatch.setattr(spool_module, "_MOST_BYTES", 100)
+    assert queue.append(request(4)) == 0
+    assert [queue.first, len(queue)] == [request(0), 5]
+    queue.close()
+
+
+def test_requests_that_were_dropped_are_told_even_if_the_disk_then_fails(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_MOST_BYTES", 1000)
+    queue = RequestQueue(URL, spool)
+    queue.append(request(0))
+
+    def fail(_path: Path, _target: Path) -> Path:
+        raise OSError("no space")
+
+    monkeypatch.setattr(Path, "replace", fail)  # a file is replaced when requests were dropped
+    dropped = sum(queue.append(request(number)) for number in range(1, 10))
+    assert dropped > 0
+    assert [queue.first, len(queue)] == [request(dropped), 10 - dropped]
+    queue.close()
+
+
 def test_a_disk_that_fills_up_raises_nothing_and_loses_nothing_that_was_written(
     small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -42,7 +42,7 @@ from rheostat.schemas.agent import (
     SimulatedSteps,
     SimulatedUsage,
 )
-from rheostat.schemas.server import FieldProblem, Problem
+from rheostat.schemas.operations import FieldProblem, Problem
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,11 @@ class Api:
         milliwatts = round(request.read(PowerLimitRequest).power_limit_watts * 1000)
         return HTTPStatus.OK, AppliedLimits(gpus=self._node.set_power_limit(lease_id, milliwatts))
 
+    def restore_power_limits(self, request: "Request") -> Response:
+        """`DELETE /v1/leases/{lease_id}/power-limit`: the limits found are restored, and the lease goes on."""
+        self._node.restore_power_limits(self._own_lease(request))
+        return self.heartbeat(request)
+
     def heartbeat(self, request: "Request") -> Response:
         """`POST /v1/leases/{lease_id}/heartbeat`."""
         lease = self._node.lease(self._own_lease(request))
@@ -234,6 +239,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
     ("GET", re.compile("/v1/gpus"), Api.gpus),
     ("POST", re.compile("/v1/leases"), Api.make_lease),
     ("PUT", re.compile("/v1/leases/([^/]+)/power-limit"), Api.set_power_limit),
+    ("DELETE", re.compile("/v1/leases/([^/]+)/power-limit"), Api.restore_power_limits),
     ("POST", re.compile("/v1/leases/([^/]+)/heartbeat"), Api.heartbeat),
     ("DELETE", re.compile("/v1/leases/([^/]+)"), Api.end_lease),
     ("GET", re.compile("/v1/energy"), Api.energy),

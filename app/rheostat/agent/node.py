@@ -227,14 +227,10 @@ class Node:
             AgentError: The error of the first GPU that failed; all keep their previous limits, or get them back as soon
                 as they respond.
         """
-        lease = self._leases.get(lease_id)
-        if not lease.changing.acquire(timeout=self._timing.deadline_seconds):
-            raise GpuUnavailable(f"Another request is changing the limits of lease {lease_id}.")
-        try:
-            gpus = [self._gpu(uuid) for uuid in lease.uuids]
+        with self._changing(lease_id) as gpus:
             previous = [gpu.guard.status.target_milliwatts for gpu in gpus]
             try:
-                applied = self._run_all([(gpu, partial(gpu.guard.apply, lease_id, milliwatts)) for gpu in gpus])
+                return self._run_all([(gpu, partial(gpu.guard.apply, lease_id, milliwatts)) for gpu in gpus])
             except AgentError:
                 back = [
                     (gpu, gpu.worker.submit(partial(gpu.guard.roll_back, lease_id, limit)))
@@ -242,10 +238,26 @@ class Node:
                 ]
                 self._wait_all([pair for pair in back if not self.is_hung(pair[0].uuid)])
                 raise
+
+    def restore_power_limits(self, lease_id: str) -> None:
+        """Restore the limits found on all GPUs of a lease, which goes on; raises when one cannot be restored yet."""
+        with self._changing(lease_id) as gpus:
+            self._run_all([(gpu, partial(gpu.guard.roll_back, lease_id, None)) for gpu in gpus])
+            for status in (gpu.guard.status for gpu in gpus):
+                if status.found_milliwatts is not None:
+                    raise GpuUnavailable(f"GPU {status.uuid} is {status.state}: {status.problem or 'try again later'}")
+
+    @contextmanager
+    def _changing(self, lease_id: str) -> Iterator[list[_Gpu]]:
+        """Give the GPUs of a lease, whose limits nobody else changes meanwhile, and renew it."""
+        lease = self._leases.get(lease_id)
+        if not lease.changing.acquire(timeout=self._timing.deadline_seconds):
+            raise GpuUnavailable(f"Another request is changing the limits of lease {lease_id}.")
+        try:
+            yield [self._gpu(uuid) for uuid in lease.uuids]
         finally:
             lease.changing.release()
         lease.renew()
-        return applied
 
     def end(self, lease_id: str, why: str) -> list[str]:
         """End a lease, restore the limits found, and return its GPUs; hung ones are restored when they respond."""

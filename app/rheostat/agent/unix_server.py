@@ -22,7 +22,7 @@ from typing import Any
 from rheostat.agent.api import Api, Response
 from rheostat.agent.peer import Peer, peer_of
 from rheostat.errors import InvalidInput
-from rheostat.schemas.server import Problem
+from rheostat.schemas.operations import Problem
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from rheostat.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rheostat.schemas.server import FieldProblem, Problem
+from rheostat.schemas.operations import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -145,7 +145,7 @@ class NodeGpus(Body):
 
 
 class LeaseAnswer(Body):
-    """The answer to a heartbeat and to the end of a lease."""
+    """The answer to a heartbeat, to the end of a limit and to the end of a lease."""
 
     lease_id: str
     expires_at: datetime | None = Field(description="null: it has ended.")

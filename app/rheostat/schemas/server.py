@@ -12,7 +12,6 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     ConfigDict,
     Field,
-    JsonValue,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -379,47 +378,3 @@ class PowerLimitAnswer(Body):
     profile_power_limits_watts: list[int] = Field(
         description="Limits to measure, in order, when it is null; empty where no limit can be set on this GPU."
     )
-
-
-class AuditEntry(Body):
-    """One change, and its author."""
-
-    at: datetime
-    namespace: str | None = Field(description="Namespace of the job; null: the change concerns the whole server.")
-    actor: str = Field(description="The token's name and id, or the user of the command line.")
-    action: str
-    subject: str = Field(description="Id of the job, or of the token.")
-    details: dict[str, JsonValue]
-
-
-class AuditPage(Body):
-    """One page of the audit trail, newest first."""
-
-    entries: list[AuditEntry]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null: this is the last.")
-
-
-class Health(Body):
-    """The answer of the health routes."""
-
-    status: Literal["ok"]
-
-
-class FieldProblem(Body):
-    """What is wrong with one field."""
-
-    field: str
-    message: str
-
-
-class Problem(Body):
-    """An error, as `application/problem+json` (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str = Field(description="Stable name of the error.")
-    retryable: bool = Field(description="Whether the same request may succeed later.")
-    hint: str = ""
-    fields: list[FieldProblem] = Field(default_factory=list)

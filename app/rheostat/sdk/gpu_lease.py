@@ -1,16 +1,19 @@
 """The GPUs of this node that a run has leased from the agent: their power limit and their energy."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from time import monotonic, monotonic_ns
+from typing import TypeVar
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas.agent import HEARTBEAT_SECONDS, AppliedLimits, LeaseRequest
+from rheostat.schemas.agent import HEARTBEAT_SECONDS, LeaseRequest
 from rheostat.sdk.gpu_energy import Energy, EnergyCount
 from rheostat.sdk.node_agent import NodeAgent
+
+T = TypeVar("T")
 
 _log = logging.getLogger("rheostat")
 
@@ -114,7 +117,7 @@ class GpuLease:
 
     def try_limit(self, power_limit_watts: float) -> bool:
         """Set a limit as :meth:`limit` does, but for now only: a lease that had to be renewed begins without it."""
-        answer = self._set(power_limit_watts)
+        answer = self._change(lambda lease_id: self._agent.set_power_limit(lease_id, power_limit_watts))
         for gpu in answer.gpus:
             # Where nothing limits the request, the driver has rounded it.
             missed = 0.0 if gpu.limited_by is None else abs(gpu.applied_watts - power_limit_watts)
@@ -135,10 +138,7 @@ class GpuLease:
             self.limit(best_watts)
             return
         self._limit_watts = None
-        found = [gpu.found_watts for gpu in self._agent.gpus() if gpu.gpu in self.gpus and gpu.found_watts is not None]
-        if found:
-            # No limit is raised above the one found, so the highest of them gives each GPU its own.
-            self._set(max(found))
+        self._change(self._agent.restore_power_limits)
 
     def settle_until(self, best_watts: float | None, over: Event) -> None:
         """Settle as soon as it succeeds; give up when it is over, is refused for good, or another limit was set."""
@@ -165,16 +165,17 @@ class GpuLease:
             name = "rheostat-power-limit"
             Thread(target=self.settle_until, args=(best_watts, self._over), name=name, daemon=True).start()
 
-    def _set(self, power_limit_watts: float) -> AppliedLimits:
+    def _change(self, request: Callable[[str], T]) -> T:
+        """Make a request that changes the limits of a lease; of a new one when there is none any more."""
         with self._changing:
             self._changes += 1
             try:
-                return self._agent.set_power_limit(self.lease_id, power_limit_watts)
+                return request(self.lease_id)
             except ServerRefused as error:
                 if error.server_code != _LEASE_NOT_FOUND or self._over.is_set():
                     raise
             self._lease_again()
-            return self._agent.set_power_limit(self.lease_id, power_limit_watts)
+            return request(self.lease_id)
 
     def _lease_again(self) -> None:
         """Lease the GPUs again: the lease has expired because this process was stopped, or the agent has lost it."""

@@ -97,6 +97,10 @@ class NodeAgent:
         body = PowerLimitRequest(power_limit_watts=power_limit_watts)
         return self._send("PUT", f"/v1/leases/{lease_id}/power-limit", AppliedLimits, body)
 
+    def restore_power_limits(self, lease_id: str) -> LeaseAnswer:
+        """Restore the limits that were found on the GPUs of a lease, which goes on."""
+        return self._send("DELETE", f"/v1/leases/{lease_id}/power-limit", LeaseAnswer)
+
     def heartbeat(self, lease_id: str) -> LeaseAnswer:
         """Renew a lease."""
         path = f"/v1/leases/{lease_id}/heartbeat"

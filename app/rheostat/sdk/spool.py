@@ -94,14 +94,14 @@ class RequestQueue:
             durably: Whether to wait for the disk; else `close` does, once for all.
         """
         self._requests.append(request)
-        if self._failed:
-            return 0
-        try:
-            return self._write(request, durably=durably)
-        except OSError as error:
-            self._failed = True
-            _log.warning("Unsent reports are kept in memory only, and are lost when this process ends: %s", error)
-            return 0
+        count = len(self._requests)
+        if not self._failed:
+            try:
+                self._write(request, durably=durably)
+            except OSError as error:
+                self._failed = True
+                _log.warning("Unsent reports are kept in memory only, and are lost when this process ends: %s", error)
+        return count - len(self._requests)
 
     def adopt(self, left: "SpoolFile", file: BinaryIO) -> None:
         """Take over the file of an earlier run; it is open and locked."""
@@ -131,31 +131,30 @@ class RequestQueue:
             self._file.close()
             self._file = None
 
-    def _write(self, request: HttpRequest[Body], *, durably: bool) -> int:
-        line = _line(request)
+    def _write(self, request: HttpRequest[Body], *, durably: bool) -> None:
+        line, header = _line(request), _header(self._url)
         if self._file is None:
-            self._size = len(_header(self._url))
+            self._size = len(header)
         room = _make_room(self._directory, self._size + len(line), self._path)
+        if len(header) + len(line) > room:
+            raise OSError("the spool is full of the reports of other runs")
         dropped = 0
         while self._size + len(line) > room:
             half = len(self._requests) // 2
-            if half == 0:
-                raise OSError("the spool is full of the reports of other runs")
             dropped += half
             del self._requests[:half]
-            self._size = len(_header(self._url)) + sum(len(_line(left)) for left in self._requests) - len(line)
+            self._size = len(header) + sum(len(_line(left)) for left in self._requests) - len(line)
         if dropped:
             _log.warning("The spool is full: the oldest %d unsent reports of this run were dropped.", dropped)
         if dropped or self._file is None:
             self._rewrite()
-            return dropped
+            return
         if self._file.write(line) != len(line):
             self._file.truncate(self._size)
             raise OSError("the file system is full")
         if durably:
             os.fsync(self._file.fileno())
         self._size += len(line)
-        return 0
 
     def _rewrite(self) -> None:
         """Write all requests into a new file, which takes the place of the old one, and lock it."""

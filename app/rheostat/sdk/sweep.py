@@ -127,24 +127,25 @@ class Sweep:
 
 
 def cheapest_limit(measurements: Sequence[PowerLimitMeasurement], settings: JobSettings, gpu: Gpu) -> int | None:
-    """Return the limit with the lowest cost of a step (NSDI 2023, equation 7), as the server does; None: none is known.
+    """Return the limit with the lowest cost of a step, as the server chooses it (`rheostat.policy.cost`).
+
+    None where nothing was measured, or no limit can be set.
 
     Args:
         measurements: One for each limit.
         settings: Of the job: how to weigh energy against time, and the slowdown that is allowed.
         gpu: The GPUs of the run.
     """
+    if gpu.max_power_limit_watts is None:
+        return None
+    max_power_watts = gpu.max_power_limit_watts * gpu.count
     steps = [
         (one.time_seconds / one.steps, one.energy_joules / one.steps, one.power_limit_watts)
         for one in measurements
         if one.time_seconds is not None and one.energy_joules is not None and one.steps is not None
     ]
-    if gpu.max_power_limit_watts is None:
-        return None
     fastest = min((seconds for seconds, _, _ in steps), default=0.0)
     eta = settings.eta_knob
-    highest = gpu.max_power_limit_watts or max((watts for _, _, watts in steps), default=0)
-    max_power_watts = highest * gpu.count
     costs = [
         (eta * joules + (1 - eta) * max_power_watts * seconds, watts)
         for seconds, joules, watts in steps

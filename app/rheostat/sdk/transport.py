@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rheostat.errors import FieldError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Body
-from rheostat.schemas.server import Problem
+from rheostat.schemas.operations import Problem
 from rheostat.sdk.exchange import AnswerT, Exchange, HttpRequest
 
 _FIRST_PAUSE_SECONDS = 0.1

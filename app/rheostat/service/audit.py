@@ -1,6 +1,6 @@
 """The audit trail: who changed which job or token, and when."""
 
-from rheostat.schemas.server import AuditEntry, AuditPage
+from rheostat.schemas.operations import AuditEntry, AuditPage
 from rheostat.service.context import Service
 
 

@@ -12,7 +12,7 @@ from rheostat.api.metrics import MEDIA_TYPE, Metrics
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
 from rheostat.errors import RheostatError
-from rheostat.schemas.server import AuditPage, Health
+from rheostat.schemas.operations import AuditPage, Health
 from rheostat.service import audit as trail
 from rheostat.service.operations import check_ready, count
 
