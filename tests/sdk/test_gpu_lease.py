@@ -14,6 +14,7 @@ import pytest
 
 from rheostat import Client, Gpu, JobSettings
 from rheostat.errors import ConfigurationError, ServerRefused, ServerUnreachable
+from rheostat.schemas.agent import NodeGpu
 from rheostat.schemas.server import ObserveRequest
 from rheostat.sdk import gpu_lease
 from rheostat.sdk.gpu_lease import GpuLease
@@ -110,6 +111,23 @@ def test_settling_late_does_not_undo_a_limit_that_was_set_meanwhile(
     assert lease.limit(250)
     sleep(2 * gpu_lease._RETRY_SECONDS)
     assert fake.gpus[0].limit_watts == 250
+    lease.close()
+
+
+def test_settling_that_waits_for_the_agent_does_not_undo_a_limit_that_was_set_meanwhile(
+    fake: FakeNvml, node: NodeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    assert lease.try_limit(150)
+    answer = node.gpus
+
+    def answer_late() -> list[NodeGpu]:
+        assert lease.try_limit(200)
+        return answer()
+
+    monkeypatch.setattr(node, "gpus", answer_late)
+    lease.settle(None)
+    assert fake.gpus[0].limit_watts == 200
     lease.close()
 
 

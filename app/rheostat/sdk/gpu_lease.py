@@ -128,6 +128,8 @@ class GpuLease:
     def settle(self, best_watts: float | None) -> None:
         """Set the best limit; where it is unknown, those that were found before the lease, as its end does.
 
+        A limit that is set meanwhile stays: an agent that was stopped may answer after that.
+
         Raises:
             RheostatError: The agent does not answer, or refuses it.
         """
@@ -135,8 +137,9 @@ class GpuLease:
             self.limit(best_watts)
             return
         self._limit_watts = None
+        changes = self._changes
         found = [gpu.found_watts for gpu in self._agent.gpus() if gpu.gpu in self.gpus and gpu.found_watts is not None]
-        if found:
+        if found and self._changes == changes:
             # No limit is raised above the one found, so the highest of them gives each GPU its own.
             self._set(max(found))
 
