@@ -232,7 +232,11 @@ def test_a_trial_knows_its_gpus_from_the_agent(node: NodeAgent, fake: FakeNvml) 
         with client.trial("nightly", SETTINGS, gpus=[0, 1], node_agent=node) as trial:
             assert [gpu.holder is not None for gpu in node.gpus()] == [True, True]
             assert trial._gpus.gpu == Gpu(
-                model="Fake V100", count=2, min_power_limit_watts=100, max_power_limit_watts=300
+                model="Fake V100",
+                count=2,
+                min_power_limit_watts=100,
+                max_power_limit_watts=300,
+                power_scope="gpu",
             )
         with (
             pytest.raises(ConfigurationError, match="GPU '7' is not on this node"),
