@@ -240,7 +240,6 @@ class Profiler:
             _Ended: No limit can be measured any more.
             _TrialOver: The trial ended meanwhile.
         """
-        why = ""
         for _ in range(_TRIES):
             replies = self._command(_SetLimit(watts))
             if any(reply.is_cut for reply in replies):
