@@ -26,7 +26,12 @@ _METERED_SECONDS = case(
         trials.c.energy_estimate.is_(None),
         case((trials.c.energy_joules.is_not(None), trials.c.time_seconds)),
     ),
-    else_=trials.c.metered_to_seconds - trials.c.metered_from_seconds,
+    else_=case(
+        (
+            trials.c.metered_to_seconds > trials.c.metered_from_seconds,
+            trials.c.metered_to_seconds - trials.c.metered_from_seconds,
+        )
+    ),
 )
 _IS_ESTIMATED = case(
     (
