@@ -163,6 +163,20 @@ class HistoryContract:
             Totals(1, 1.0, 1000.0, 10.0, None, 1000.0, 10.0),
         ]
 
+    def test_energy_that_counts_from_after_the_last_report_has_no_time(self, make_job: MakeJob) -> None:
+        job = make_job()
+        job.report(job.predict(), 1, metric=0.1, energy_joules=0.0, time_seconds=4.0, energy_known_from_seconds=9.0)
+        (totals,) = job.read(lambda _, history: history.trial_totals(ON_V100))
+        assert (totals.metered_joules, totals.metered_seconds, totals.estimated_runs) == (0.0, 0.0, 1)
+
+    def test_energy_over_an_unknown_time_tells_no_power(self, make_job: MakeJob) -> None:
+        job = make_job()
+        job.report(job.predict(), 1, metric=0.1, energy_joules=7.0)
+        job.import_run(32, energy_joules=8.0, converged=True)
+        (trial,) = job.read(lambda _, history: history.trial_totals(ON_V100))
+        (run,) = job.read(lambda _, history: history.run_totals(ON_V100))
+        assert [(one.metered_joules, one.metered_seconds) for one in (trial, run)] == [(0.0, 0.0)] * 2
+
     def test_runs_are_summed_and_those_of_unknown_end_count_as_converged(self, make_job: MakeJob) -> None:
         job = make_job()
         job.import_run(32, cost=1.0, converged=True)

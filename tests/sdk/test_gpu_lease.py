@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import quantiles
+from threading import Thread
 from time import monotonic, monotonic_ns, sleep
 
 import pytest
@@ -217,6 +218,22 @@ def test_a_second_trainer_is_warned_who_holds_the_gpu_and_trains_unchanged(
     with pytest.raises(ServerRefused, match="held by"):
         GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
     lease.close()
+
+
+def test_a_trial_raises_nothing_where_no_more_threads_can_be_started(
+    fake: FakeNvml, node: NodeAgent, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Client(NOWHERE, retry_for_seconds=0, answer_seconds=0.1) as client, monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", start)
+        with client.trial("nightly", SETTINGS, node_agent=node) as trial:
+            assert trial.limit_power(150)
+            for _ in trial.steps(range(3)):
+                pass
+            assert trial.report(0.5) == "continue"
+    assert fake.gpus[0].limit_watts == 300
 
 
 def test_a_trial_knows_its_gpus_from_the_agent(node: NodeAgent, fake: FakeNvml) -> None:

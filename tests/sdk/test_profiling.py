@@ -107,9 +107,9 @@ def test_ten_limits_are_measured_in_few_steps_with_interruptions(node: Node) -> 
         assert training.steps < 400
         assert node.gpu.limit_watts == trial.power_limit_watts
         costs = training.costs(TEN_LIMITS, 0.5)
-        best = min(TEN_LIMITS, key=costs.__getitem__)
         assert trial.power_limit_watts is not None
-        assert abs(trial.power_limit_watts - best) <= 20
+        # The costs around the best limit are so flat that 40 W beside it are within 0.5 %; at 300 W it is 1 % more.
+        assert costs[trial.power_limit_watts] < 1.005 * min(costs.values())
     assert node.gpu.limit_watts == 300
 
 

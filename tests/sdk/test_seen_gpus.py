@@ -58,12 +58,11 @@ def test_without_an_answer_of_the_driver_it_is_pytorchs(
     cuda = SimpleNamespace(
         is_initialized=lambda: True,
         current_device=lambda: 0,
-        get_device_name=lambda _: "AMD Instinct MI300X",
-        get_device_properties=lambda _: SimpleNamespace(),
+        get_device_properties=lambda _: SimpleNamespace(name="AMD Instinct MI300X"),
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     assert described() == Gpu(model="AMD Instinct MI300X")
-    cuda.get_device_name = lambda _: "NVIDIA H100 MIG 1g.10gb"
+    cuda.get_device_properties = lambda _: SimpleNamespace(name="NVIDIA H100 MIG 1g.10gb")
     assert described() == Gpu(model="NVIDIA H100 MIG 1g.10gb")
 
 

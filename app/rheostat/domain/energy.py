@@ -15,16 +15,16 @@ from rheostat.schemas.server import ObserveRequest
 
 
 class Metered(NamedTuple):
-    """What a figure of energy counted: joules, and the part of the training time; ``until`` None: that is unknown."""
+    """What a figure of energy counted: joules, and the part of the training time; ``until_seconds`` None: unknown."""
 
     joules: float
-    since: float
-    until: float | None
+    since_seconds: float
+    until_seconds: float | None
 
     @property
     def seconds(self) -> float:
         """How long it counted; 0 when that is unknown."""
-        return 0.0 if self.until is None else max(self.until - self.since, 0.0)
+        return 0.0 if self.until_seconds is None else max(self.until_seconds - self.since_seconds, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def reported_alike(request: ObserveRequest, earlier: TrialRecord | ObservationRe
     since = request.energy_known_from_seconds or 0.0
     if isinstance(earlier, TrialRecord):
         known = metered(earlier)
-        return known.joules if known is not None and known.since == since else None
+        return known.joules if known is not None and known.since_seconds == since else None
     return earlier.energy_joules if (earlier.energy_known_from_seconds or 0.0) == since else None
 
 
@@ -150,8 +150,8 @@ def figures_after(
         "time_seconds": seconds,
         "energy_joules": (known.joules if known else 0.0) + sum(gap * rate.watts for gap, rate in unknown),
         "metered_joules": known and known.joules,
-        "metered_from_seconds": known and known.since,
-        "metered_to_seconds": known and known.until,
+        "metered_from_seconds": known and known.since_seconds,
+        "metered_to_seconds": known and known.until_seconds,
         "energy_estimate": f"estimated: {'; '.join(texts)}",
     }
 
@@ -168,11 +168,11 @@ def _has_stood_still(known: Metered | None, request: ObserveRequest) -> bool:
     """Return whether a report repeats the last total though time went on: its energy since then is unknown."""
     return (
         known is not None
-        and known.until is not None
+        and known.until_seconds is not None
         and request.time_seconds is not None
-        and request.time_seconds > known.until
+        and request.time_seconds > known.until_seconds
         and request.energy_joules == known.joules > 0.0
-        and (request.energy_known_from_seconds or 0.0) == known.since
+        and (request.energy_known_from_seconds or 0.0) == known.since_seconds
     )
 
 
@@ -180,9 +180,9 @@ def _gaps(known: Metered | None, seconds: float | None) -> tuple[float, float]:
     """Return how long a trial ran before its metering began, and since its last figure."""
     if known is None:
         return 0.0, seconds or 0.0
-    if seconds is None or known.until is None:
-        return known.since, 0.0
-    return min(known.since, seconds), max(seconds - known.until, 0.0)
+    if seconds is None or known.until_seconds is None:
+        return known.since_seconds, 0.0
+    return min(known.since_seconds, seconds), max(seconds - known.until_seconds, 0.0)
 
 
 def _rates(known: Metered | None, sums: State | None, batch_size: int) -> tuple[_Rate, _Rate] | None:

@@ -135,7 +135,7 @@ def _totals(run: TrialRecord | RunRecord, epochs: float | None, cost: float | No
         run.energy_joules,
         run.time_seconds,
         cost,
-        metered_joules=known.joules,
+        metered_joules=known.joules if known.seconds else 0.0,
         metered_seconds=known.seconds,
         estimated_runs=int(energy.is_estimated(run)),
     )

@@ -159,8 +159,9 @@ class AuditNote:
 class Totals:
     """Sums over those runs of a placement of which the same figures are known; None for an unknown one.
 
-    ``cost`` sums what was given as a cost instead of energy and time. Of the energy, ``metered_joules`` were metered,
-    during ``metered_seconds``; that of ``estimated_runs`` is estimated in whole or in part.
+    ``cost`` sums what was given as a cost instead of energy and time. Of the energy, ``metered_joules`` were metered
+    during ``metered_seconds``, without what was metered over an unknown time; that of ``estimated_runs`` is estimated
+    in whole or in part.
     """
 
     runs: int

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
+from functools import partial
+from threading import Event, Lock
 from time import monotonic, monotonic_ns
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from rheostat.errors import RheostatError, ServerRefused
 from rheostat.schemas.agent import HEARTBEAT_SECONDS, LeaseRequest
 from rheostat.sdk.gpu_energy import Energy, EnergyCount
 from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.threads import in_background
 
 T = TypeVar("T")
 
@@ -94,10 +96,7 @@ class GpuLease:
         self._energy = EnergyCount(agent, self.gpus)
         self.energy_source = self._energy.source
         self._over = Event()
-        self._thread = Thread(
-            target=self._keep, args=(grant.heartbeat_seconds,), name="rheostat-gpu-lease", daemon=True
-        )
-        self._thread.start()
+        in_background(partial(self._keep, grant.heartbeat_seconds), "gpu-lease")
 
     def limit(self, power_limit_watts: float) -> bool:
         """Set the limit of all GPUs, or of none; setting it again checks whether it is still in force.
@@ -162,8 +161,7 @@ class GpuLease:
             self.settle(best_watts)
         except RheostatError as error:
             _log.info("The power limit stays as it is for now: %s", error)
-            name = "rheostat-power-limit"
-            Thread(target=self.settle_until, args=(best_watts, self._over), name=name, daemon=True).start()
+            in_background(partial(self.settle_until, best_watts, self._over), "power-limit")
 
     def _change(self, request: Callable[[str], T]) -> T:
         """Make a request that changes the limits of a lease; of a new one when there is none any more."""

@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from random import SystemRandom
@@ -18,6 +19,7 @@ from rheostat.schemas.fields import Body
 from rheostat.sdk.exchange import AnswerT, HttpRequest
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.spool import RequestQueue, claimed, spool_directory, spool_files
+from rheostat.sdk.threads import in_background
 
 _log = logging.getLogger("rheostat")
 
@@ -100,19 +102,10 @@ class Outbox:
         with self._changed:
             self._incoming.append(item)
             self._unsent += 1
-            if self._thread is None:
-                self._start()
+            if self._thread is None:  # if none can be started, the next request tries again, and the end writes to disk
+                self._thread = in_background(self._send_all, "outbox")
             self._changed.notify_all()
         return item
-
-    def _start(self) -> None:
-        thread = Thread(target=self._send_all, name="rheostat-outbox", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:  # no more threads: the next request tries again, and the end writes to disk
-            self._tell("A report cannot be sent yet", error)
-        else:
-            self._thread = thread
 
     def answer(self, make: Callable[[], HttpRequest[AnswerT] | None]) -> AnswerT | None:
         """Send a request and return its answer; None when there is none in time.
@@ -166,8 +159,7 @@ class Outbox:
 
     def deliver_spool(self) -> None:
         """Send what earlier runs left for the same server, in the background."""
-        arguments = (self._client, spool_directory())
-        Thread(target=deliver_spool, args=arguments, name="rheostat-spool", daemon=True).start()
+        in_background(partial(deliver_spool, self._client, spool_directory()), "spool")
 
     def _send_all(self) -> None:
         while not self._is_over:

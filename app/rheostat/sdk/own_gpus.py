@@ -61,8 +61,9 @@ def own_gpus(
         # Who names a number where no other is known means the node's.
         numbers = {gpu.index: gpu for gpu in gpus} if visible is None else dict(enumerate(visible))
         return [_find(gpus, numbers, name) for name in names]
-    if (uuid := _uuid_in_use()) is not None and count == 1:
-        return [_find(gpus, {}, uuid)]
+    # PyTorch on other GPUs than NVIDIA's knows no UUID.
+    if count == 1 and (uuid := getattr(pytorch_device(), "uuid", None)) is not None:
+        return [_find(gpus, {}, str(uuid))]
     shown = _shown(gpus, visible, environment)
     if local_rank is None:
         if count is None:
@@ -120,10 +121,9 @@ def _listed(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
 
-def _uuid_in_use() -> str | None:
-    """Return the UUID of the device that PyTorch uses; None unless it has initialised CUDA already."""
+def pytorch_device() -> Any | None:
+    """Return the properties of the device that PyTorch uses; None unless it has initialised CUDA already."""
     torch: Any = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return None
-    uuid = getattr(torch.cuda.get_device_properties(torch.cuda.current_device()), "uuid", None)
-    return None if uuid is None else str(uuid)
+    return torch.cuda.get_device_properties(torch.cuda.current_device())

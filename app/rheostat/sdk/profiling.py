@@ -23,6 +23,7 @@ from rheostat.sdk.rhythm import Rhythm
 from rheostat.sdk.slices import BY_COUNTER, BY_POWER_READINGS, StepSlice, Stretch
 from rheostat.sdk.step_clock import StepClock
 from rheostat.sdk.sweep import MeasuredLimit, SendMeasurements, ServerAway, Sweep
+from rheostat.sdk.threads import in_background
 
 _log = logging.getLogger("rheostat")
 
@@ -154,13 +155,7 @@ class Profiler:
         self._best_watts = power_limit_watts
         plan = list(profile_power_limits_watts)
         work = self._follow if self._ranks.rank else lambda: self._lead(power_limit_watts, plan)
-        thread = Thread(target=self._guarded, args=(work,), name="rheostat-profiler", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:  # no more threads
-            _log.warning("Power limits are not measured: %s", error)
-        else:
-            self._thread = thread
+        self._thread = in_background(lambda: self._guarded(work), "profiler")
 
     @property
     def is_running(self) -> bool:
@@ -240,7 +235,6 @@ class Profiler:
             _Ended: No limit can be measured any more.
             _TrialOver: The trial ended meanwhile.
         """
-        why = ""
         for _ in range(_TRIES):
             replies = self._command(_SetLimit(watts))
             if any(reply.is_cut for reply in replies):

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from math import isfinite
-from threading import Event, Thread
+from threading import Event
 from time import monotonic
 from typing import SupportsFloat
 
@@ -36,6 +37,7 @@ from rheostat.sdk.server import (
     predict_request,
     register_job_request,
 )
+from rheostat.sdk.threads import in_background
 
 _log = logging.getLogger("rheostat")
 
@@ -103,8 +105,7 @@ class Reporter:
         self._trial = trial
         self._batch_size = trial.batch_size
         self._outbox.deliver_spool()
-        name = f"rheostat-heartbeat-{trial.trial_id[:8]}"
-        Thread(target=self._keep_trial, args=(trial,), name=name, daemon=True).start()
+        in_background(partial(self._keep_trial, trial), f"heartbeat-{trial.trial_id[:8]}")
         return trial
 
     def begin(self) -> None:

@@ -4,16 +4,14 @@ import csv
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import floor
-from typing import Any
 
 from rheostat.errors import ConfigurationError
 from rheostat.schemas.server import Gpu
-from rheostat.sdk.own_gpus import own_gpus, slice_in_use
+from rheostat.sdk.own_gpus import own_gpus, pytorch_device, slice_in_use
 
 NO_GPU = Gpu(model="cpu")
 """Describes a process that trains without a GPU, or on one that neither NVIDIA's driver nor PyTorch shows."""
@@ -91,8 +89,9 @@ def described_gpus(
     environment: Mapping[str, str] = os.environ,
 ) -> Gpu:
     """Return a description of the GPUs of this process, which no agent can limit; for the arguments see `own_gpus`."""
-    if (name := _name_in_pytorch()) is not None and " MIG " in name:
-        return Gpu(model=name)
+    device = pytorch_device()
+    if device is not None and " MIG " in device.name:
+        return Gpu(model=device.name)
     seen = seen_gpus()
     partition = slice_in_use(named, environment)
     own: list[SeenGpu] = []
@@ -103,7 +102,7 @@ def described_gpus(
         return Gpu(model=_slice_model(partition, {gpu.gpu for gpu in own}) or "MIG")
     if own:
         return Gpu(model=own[0].model, count=len(own), enforced_limit_watts=own[0].limit_watts)
-    return NO_GPU if name is None else Gpu(model=name)
+    return NO_GPU if device is None else Gpu(model=device.name)
 
 
 def _slice_model(partition: str | None, gpus: set[str]) -> str | None:
@@ -115,11 +114,3 @@ def _slice_model(partition: str | None, gpus: set[str]) -> str | None:
         elif (one := _SLICE_LINE.match(line)) and (uuid in gpus or one["uuid"] == partition):
             return f"{of} MIG {one['profile']}"
     return None
-
-
-def _name_in_pytorch() -> str | None:
-    """Return the name of the device that PyTorch uses; None unless it has initialised CUDA already."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return None
-    return str(torch.cuda.get_device_name(torch.cuda.current_device()))

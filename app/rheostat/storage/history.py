@@ -26,7 +26,12 @@ _METERED_SECONDS = case(
         trials.c.energy_estimate.is_(None),
         case((trials.c.energy_joules.is_not(None), trials.c.time_seconds)),
     ),
-    else_=trials.c.metered_to_seconds - trials.c.metered_from_seconds,
+    else_=case(
+        (
+            trials.c.metered_to_seconds > trials.c.metered_from_seconds,
+            trials.c.metered_to_seconds - trials.c.metered_from_seconds,
+        )
+    ),
 )
 _IS_ESTIMATED = case(
     (
@@ -146,7 +151,7 @@ class StoredHistory(History):
             func.sum(energy).label("energy_joules"),
             func.sum(seconds).label("time_seconds"),
             literal(None).label("cost"),
-            func.coalesce(func.sum(_METERED_JOULES), 0.0).label("metered_joules"),
+            func.coalesce(func.sum(case((_METERED_SECONDS > 0, _METERED_JOULES))), 0.0).label("metered_joules"),
             func.coalesce(func.sum(_METERED_SECONDS), 0.0).label("metered_seconds"),
             func.sum(_IS_ESTIMATED).label("estimated_runs"),
         ).where(trials.c.placement_pk == self._placement_pks[placement], trials.c.epochs > 0)
@@ -167,7 +172,7 @@ class StoredHistory(History):
             func.sum(energy).label("energy_joules"),
             func.sum(seconds).label("time_seconds"),
             func.sum(runs.c.cost).label("cost"),
-            func.coalesce(func.sum(energy), 0.0).label("metered_joules"),
+            func.coalesce(func.sum(case((seconds > 0, energy))), 0.0).label("metered_joules"),
             func.coalesce(func.sum(case((energy.is_not(None), seconds))), 0.0).label("metered_seconds"),
             func.sum(case((and_(energy.is_(None), seconds > 0), 1), else_=0)).label("estimated_runs"),
         ).where(runs.c.placement_pk == self._placement_pks[placement])
