@@ -70,11 +70,16 @@ class Epochs:
         monkeypatch.setattr("rheostat.launch.limits.monotonic", lambda: self._seconds)
         self.limits = EpochLimits(cast("RunningTrial", trial))
 
-    def run(self, count: int = 1, seconds: float = 3.0) -> None:
+    def run(self, count: int = 1, seconds: float = 3.0, late_seconds: float = 0.0) -> None:
+        """Run epochs, of which the last ends so long before it is noticed."""
         for _ in range(count):
             self._seconds += seconds
             self._epoch += 1
-            self.limits.take(self.limits.mark(self._epoch))
+            self.limits.take(self.limits.mark(self._epoch, self._seconds - late_seconds))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass in which whoever takes the marks is held up."""
+        self._seconds += seconds
 
 
 def test_each_limit_is_measured_over_an_epoch_and_then_the_best_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +92,7 @@ def test_each_limit_is_measured_over_an_epoch_and_then_the_best_is_set(monkeypat
         (150, 4.0, 1.0),
     ]
     assert trial.limits_watts[-1] == "best 150"
-    assert epochs.limits.mark(4) is None
+    assert epochs.limits.mark(4, 1e9) is None
 
 
 def test_an_interval_that_is_too_short_is_extended_to_the_next_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +102,35 @@ def test_an_interval_that_is_too_short_is_extended_to_the_next_epoch(monkeypatch
     (measurement,) = trial.measurements
     assert measurement.steps == 3
     assert measurement.time_seconds == pytest.approx(1.2)
+
+
+def test_an_epoch_that_is_noticed_late_ends_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = FakeTrial([250], best_watts=250)
+    epochs = Epochs(trial, monkeypatch)
+    epochs.run()
+    epochs.run(seconds=5.0, late_seconds=2.0)
+    assert trial.measurements == []
+    epochs.run(seconds=1.0)
+    (measurement,) = trial.measurements
+    assert (measurement.steps, measurement.time_seconds) == (2, 6)
+
+
+def test_a_measurement_begins_with_an_epoch_also_after_a_slow_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = FakeTrial([250, 150], best_watts=150)
+    epochs = Epochs(trial, monkeypatch)
+    epochs.run()
+    answer = trial.measured
+
+    def answer_slowly(measurements: Sequence[PowerLimitMeasurement]) -> int | None:
+        epochs.wait(2.0)
+        return answer(measurements)
+
+    monkeypatch.setattr(trial, "measured", answer_slowly)
+    epochs.run()
+    epochs.run(seconds=1.0)
+    assert [one.power_limit_watts for one in trial.measurements] == [250]
+    epochs.run()
+    assert [(one.time_seconds, one.steps) for one in trial.measurements] == [(3, 1), (3, 1)]
 
 
 AWAY = ServerUnreachable("There is no agent socket.")
@@ -128,7 +162,7 @@ def test_unknown_energy_is_measured_again_a_few_times_and_then_the_limit_found_s
     assert trial.measurements == []
     assert trial.limits_watts.count(250) == 5
     assert trial.limits_watts[-1] == "found"
-    assert epochs.limits.mark(31) is None
+    assert epochs.limits.mark(31, 1e9) is None
 
 
 @pytest.mark.parametrize("known", [None, 200])
@@ -139,7 +173,7 @@ def test_a_foreign_limit_ends_the_measuring(monkeypatch: pytest.MonkeyPatch, kno
     trial.problem = FOREIGN
     epochs.run(2)
     assert trial.limits_watts == [250, "found" if known is None else "best 200"]
-    assert epochs.limits.mark(3) is None
+    assert epochs.limits.mark(3, 1e9) is None
 
 
 def test_without_the_server_the_limit_found_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +182,7 @@ def test_without_the_server_the_limit_found_comes_back(monkeypatch: pytest.Monke
     epochs = Epochs(trial, monkeypatch)
     epochs.run(2)
     assert trial.limits_watts[-1] == "found"
-    assert epochs.limits.mark(3) is None
+    assert epochs.limits.mark(3, 1e9) is None
 
 
 def test_limits_above_a_cap_are_left_out_and_the_best_of_the_others_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,5 +197,5 @@ def test_limits_above_a_cap_are_left_out_and_the_best_of_the_others_is_set(monke
 def test_without_an_agent_no_limit_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = FakeTrial([250], best_watts=250)
     trial.energy_source = None
-    assert Epochs(trial, monkeypatch).limits.mark(1) is None
+    assert Epochs(trial, monkeypatch).limits.mark(1, 1e9) is None
     assert trial.limits_watts == []

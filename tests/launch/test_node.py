@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import httpx
 import pytest
@@ -121,7 +122,7 @@ def test_a_limit_is_measured_over_each_epoch_until_the_best_is_known(
     server: ServerProcess, client: Client, job: str, agent: Agent
 ) -> None:
     agent.fake.gpus[0].load(1)
-    script = "for i in 1 2 3 4; do echo acc=0.$i; sleep 1.3; done; echo acc=0.95; exec sleep 60"
+    script = "for i in 1 2 3 4 5 6; do echo acc=0.$i; sleep 1.3; done; echo acc=0.95; exec sleep 60"
     with Run(server.url, job, script, *OPTIONS, *LIMITS) as run:
         assert run.code == 0, run.err
     sets = agent.fake.gpus[0].sets_watts()
@@ -137,15 +138,15 @@ def test_a_sweep_that_breaks_off_while_the_agent_is_away_leaves_the_limit_found(
     gpu = agent.fake.gpus[0]
     with NodeAgent(agent.socket) as node, client.trial(job, SETTINGS, node_agent=node) as trial:
         limits = EpochLimits(trial)
-        limits.take(limits.mark(1))
-        first = limits.mark(2)
+        limits.take(limits.mark(1, monotonic()))
+        first = limits.mark(2, monotonic())
         assert first is not None
         agent.kill()
         limits.take(replace(first, at_seconds=first.at_seconds + BY_COUNTER.shortest_seconds))
         assert gpu.limit_watts == 250
         agent.start()
         eventually(lambda: gpu.limit_watts == 300)
-        limits.take(limits.mark(3))
+        limits.take(limits.mark(3, monotonic()))
         assert gpu.limit_watts == 250
 
 
@@ -154,12 +155,12 @@ def test_a_foreign_limit_ends_the_measuring_and_stays(client: Client, job: str, 
     with NodeAgent(agent.socket) as node, client.trial(job, SETTINGS, node_agent=node) as trial:
         limits = EpochLimits(trial)
         assert gpu.limit_watts == 250
-        limits.take(limits.mark(1))
+        limits.take(limits.mark(1, monotonic()))
         gpu.limit_watts = 200
-        second = limits.mark(2)
+        second = limits.mark(2, monotonic())
         assert second is not None
         limits.take(replace(second, at_seconds=second.at_seconds + BY_COUNTER.shortest_seconds))
-        assert limits.mark(3) is None
+        assert limits.mark(3, monotonic()) is None
     assert gpu.limit_watts == 200
 
 

@@ -11,7 +11,7 @@ from rheostat import Client, Gpu, JobSettings, PowerLimitMeasurement, Target
 from rheostat.errors import ServerUnreachable
 from rheostat.schemas.server import ObserveRequest
 from rheostat.sdk import reporter
-from rheostat.sdk.outbox import deliver_spool
+from rheostat.sdk.outbox import Outbox, WarnOnce, deliver_spool
 from rheostat.sdk.server import observe_request, register_job_request
 from rheostat.sdk.spool import RequestQueue, spool_files
 from tests.agent.agents import eventually
@@ -150,6 +150,20 @@ def test_a_report_stays_queued_until_a_rheostat_server_answers(answer: Reply | T
         queue.close()
         assert deliver_spool(client, spool) == 1
     assert len(spool_files(spool)) == 1
+
+
+def test_the_end_of_a_run_waits_for_a_slow_disk_once(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rheostat.sdk.spool.os.fsync", lambda _: sleep(0.05))
+    request = register_job_request("nightly", SETTINGS)
+    with Client("http://127.0.0.1:1", retry_for_seconds=0.0) as client:
+        outbox = Outbox(client, WarnOnce(), 0.0, lambda _: None)
+        for _ in range(200):
+            outbox.put(lambda: request)
+        began = monotonic()
+        outbox.close(0.0)
+        assert monotonic() - began < 4  # 10 s, if each waited by itself
+    (left,) = spool_files(spool)
+    assert len(left.requests) == 200
 
 
 def test_requests_for_another_server_are_left_alone(spool: Path) -> None:

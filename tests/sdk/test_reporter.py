@@ -88,6 +88,16 @@ def test_a_total_that_cannot_be_read_at_the_end_is_not_repeated(server: Scripted
     assert [body["energy_joules"] for body in bodies(server)] == [100, 150, None]
 
 
+def test_a_total_never_goes_back(server: ScriptedServer) -> None:
+    with Client(server.url) as client:
+        reporter = Reporter(client, "nightly", WITHOUT_TARGET, 32)
+        reporter.start(PredictRequest(gpu=GPU), None)
+        reporter.report(0.5, 1, lambda: Energy(100.0), None)
+        reporter.report(0.5, 2, lambda: Energy(99.9), None)
+        reporter.close(None, Energy(99.8))
+    assert [body["energy_joules"] for body in bodies(server)] == [100, 100, 100]
+
+
 def test_a_run_without_the_server_is_recorded_with_its_energy() -> None:
     with Client("http://127.0.0.1:1", retry_for_seconds=0.0) as client:
         reporter = Reporter(client, "nightly", WITHOUT_TARGET, 32)

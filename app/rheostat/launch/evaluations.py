@@ -1,7 +1,7 @@
 """The command's evaluations between the threads that read them and the one that reports them."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from threading import Condition
 from time import monotonic
@@ -14,10 +14,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """An evaluation, with the epochs that were done by then."""
+    """An evaluation, with the epochs that were done by then.
+
+    Attributes:
+        read_at: When it was read, on the monotonic clock.
+    """
 
     metric: float
     epoch: float
+    read_at: float = field(default_factory=monotonic, compare=False)
 
 
 class Evaluations:

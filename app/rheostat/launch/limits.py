@@ -13,13 +13,16 @@ from rheostat.sdk.trial import RunningTrial
 _log = logging.getLogger(__name__)
 
 _MOST_INTERRUPTIONS = 5
+# Later than that it is unknown how far into its next epochs a command is.
+_PROMPT_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment of a run, and its energy up to then; None when unknown."""
+    """A moment of a run, right after it has ended an epoch, and its energy up to then; None when unknown."""
 
     epoch: float
+    ended_at: float
     at_seconds: float
     energy_joules: float | None
 
@@ -51,9 +54,17 @@ class EpochLimits:
             self._wanted = list(trial.profile_power_limits_watts)
             self._try_next()
 
-    def mark(self, epoch: float) -> Mark | None:
-        """Return where the run is now; None when nothing is measured."""
-        return Mark(epoch, monotonic(), self._trial.energy_joules()) if self._wanted else None
+    def mark(self, epoch: float, ended_at: float) -> Mark | None:
+        """Return where the run is now; None when nothing is measured, or the epoch has ended too long ago.
+
+        Args:
+            epoch: The epochs that it has done.
+            ended_at: When it had, on the monotonic clock: agent or server may have held up whoever asks.
+        """
+        now = monotonic()
+        if not self._wanted or now - ended_at > _PROMPT_SECONDS:
+            return None
+        return Mark(epoch, ended_at, now, self._trial.energy_joules())
 
     def take(self, mark: Mark | None) -> None:
         """Measure from the last mark to this one, and go on to the next limit."""
@@ -61,12 +72,12 @@ class EpochLimits:
             return
         if self._watts is None:
             self._try_next()
-            self._begun = self.mark(mark.epoch)
+            self._begun = self.mark(mark.epoch, mark.ended_at)
         elif self._begun is None:
             self._begun = mark
         elif mark.at_seconds - self._begun.at_seconds >= self._shortest_seconds:
             self._measure(self._watts, self._begun, mark)
-            self._begun = self.mark(mark.epoch)
+            self._begun = self.mark(mark.epoch, mark.ended_at)
 
     def _measure(self, watts: int, begun: Mark, ended: Mark) -> None:
         if begun.energy_joules is None or ended.energy_joules is None or ended.energy_joules <= begun.energy_joules:

@@ -180,7 +180,7 @@ class Supervisor:
         if self._is_decided:
             return
         epoch = evaluation.epoch
-        mark = None if self._evaluations.has_ended else self._limits.mark(epoch)
+        mark = None if self._evaluations.has_ended else self._limits.mark(epoch, evaluation.read_at)
         if self._trial.report(evaluation.metric, epoch=epoch) == "continue":
             if not self._evaluations.has_ended:
                 self._limits.take(mark)

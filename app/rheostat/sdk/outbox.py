@@ -150,7 +150,7 @@ class Outbox:
                 self._queue.append(self._current[1])
             for item in self._incoming:
                 if (request := self._made(item)) is not None:
-                    self._queue.append(request)
+                    self._queue.append(request, durably=False)
             if len(self._queue):
                 _log.info("%d unsent reports wait for the server in %s.", len(self._queue), spool_directory())
             self._queue.close()

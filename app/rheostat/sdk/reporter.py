@@ -77,6 +77,7 @@ class Reporter:
         self._latest: ObserveRequest | None = None
         self._completed: ObserveRequest | None = None
         self._answer: ObserveAnswer | None = None
+        self._most_joules = 0.0
         self._reached = False
         self._own_clock = False
         self._began_at = monotonic()
@@ -186,8 +187,8 @@ class Reporter:
             self._put_run(error)
         # A report that waits ends the run by itself if it is at its target or has used up its epochs.
         elif self._is_running and not (self._outbox.waits and self._reached and came_to_its_end(error)):
-            request = observe_request(self._trial.trial_id, self._closing(error, energy))
-            self._outbox.put(lambda: request)
+            trial_id, closing = self._trial.trial_id, self._closing(error)
+            self._outbox.put(lambda: observe_request(trial_id, self._with_energy(closing, energy)))
         self._outbox.close(max(give_up_at - monotonic(), 0.0))
 
     @property
@@ -198,8 +199,8 @@ class Reporter:
         self, report: ObserveRequest, measure: Callable[[], Energy | None] | None
     ) -> HttpRequest[ObserveAnswer] | None:
         """Add the energy to a report, in the sending thread; return its request, if there is a trial."""
-        if measure is not None and (energy := measure()) is not None:
-            report = report.model_copy(update=_fields(energy))
+        if measure is not None:
+            report = self._with_energy(report, measure())
         self._completed = report
         return None if self._trial is None else observe_request(self._trial.trial_id, report)
 
@@ -222,19 +223,30 @@ class Reporter:
         self._outbox.put(lambda: registration)
         self._outbox.put(lambda: request)
 
-    def _closing(self, error: BaseException | None, energy: Energy | None) -> ObserveRequest:
+    def _with_energy(self, report: ObserveRequest, energy: Energy | None) -> ObserveRequest:
+        """Add the energy to a report, in the order in which they are sent.
+
+        A count is estimated anew with each reading, so that it may be less than at an earlier report by a joule or two:
+        the server would refuse that.
+        """
+        if energy is None:
+            return report
+        self._most_joules = max(self._most_joules, energy.joules)
+        gap = {"energy_known_from_seconds": energy.unknown_seconds} if energy.unknown_seconds else {}
+        return report.model_copy(update={"energy_joules": self._most_joules, **gap})
+
+    def _closing(self, error: BaseException | None) -> ObserveRequest:
         latest = self._latest
         # The trainer's own figures are those of its last report. Time that goes on under an energy that does not
         # would look as if nothing had been used since.
         own = latest if self._own_clock else None
-        report = ObserveRequest(
+        return ObserveRequest(
             epoch=0.0 if latest is None else latest.epoch,
             metric=None,
             energy_joules=None if own is None else own.energy_joules,
             time_seconds=self._elapsed_seconds() if own is None else own.time_seconds,
             outcome=outcome_of(error, has_reported=latest is not None),
         )
-        return report if energy is None else report.model_copy(update=_fields(energy))
 
     def _take(self, answer: Body) -> None:
         """Take an answer, in the sending thread."""
@@ -260,11 +272,6 @@ class Reporter:
 def _known(figure: SupportsFloat | None) -> float | None:
     """Return a figure for the server: one that is not finite is unknown."""
     return float(figure) if figure is not None and isfinite(figure) else None
-
-
-def _fields(energy: Energy) -> dict[str, float]:
-    gap = energy.unknown_seconds
-    return {"energy_joules": energy.joules} | ({"energy_known_from_seconds": gap} if gap else {})
 
 
 def heartbeat_pause(lease_expires_at: datetime, now: datetime) -> float:

@@ -86,13 +86,18 @@ class RequestQueue:
         """The request to send next."""
         return self._requests[0] if self._requests else None
 
-    def append(self, request: HttpRequest[Body]) -> int:
-        """Add a request, durably; return how many of the oldest were dropped for it."""
+    def append(self, request: HttpRequest[Body], *, durably: bool = True) -> int:
+        """Add a request; return how many of the oldest were dropped for it.
+
+        Args:
+            request: The request.
+            durably: Whether to wait for the disk; else `close` does, once for all.
+        """
         self._requests.append(request)
         count = len(self._requests)
         if not self._failed:
             try:
-                self._write(request)
+                self._write(request, durably=durably)
             except OSError as error:
                 self._failed = True
                 _log.warning("Unsent reports are kept in memory only, and are lost when this process ends: %s", error)
@@ -126,7 +131,7 @@ class RequestQueue:
             self._file.close()
             self._file = None
 
-    def _write(self, request: HttpRequest[Body]) -> None:
+    def _write(self, request: HttpRequest[Body], *, durably: bool) -> None:
         line, header = _line(request), _header(self._url)
         if self._file is None:
             self._size = len(header)
@@ -147,7 +152,8 @@ class RequestQueue:
         if self._file.write(line) != len(line):
             self._file.truncate(self._size)
             raise OSError("the file system is full")
-        os.fsync(self._file.fileno())
+        if durably:
+            os.fsync(self._file.fileno())
         self._size += len(line)
 
     def _rewrite(self) -> None:
