@@ -126,6 +126,24 @@ def test_settling_late_does_not_undo_a_limit_that_was_set_meanwhile(
     lease.close()
 
 
+def test_settling_that_waits_for_the_agent_does_not_undo_a_limit_that_was_set_meanwhile(
+    fake: FakeNvml, agent: Agent, node: NodeAgent
+) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    assert lease.try_limit(150)
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGSTOP)
+    settling, limiting = Thread(target=lease.settle, args=(None,)), Thread(target=lease.try_limit, args=(200,))
+    settling.start()
+    eventually(lease._changing.locked)
+    limiting.start()
+    agent.process.send_signal(signal.SIGCONT)
+    settling.join()
+    limiting.join()
+    assert fake.gpus[0].limit_watts == 200
+    lease.close()
+
+
 def test_energy_is_the_sum_of_its_gpus(fake: FakeNvml, node: NodeAgent) -> None:
     lease = GpuLease(node, [gpu.uuid for gpu in fake.gpus], "nightly", None)
     before = [gpu.energy_joules() for gpu in fake.gpus]

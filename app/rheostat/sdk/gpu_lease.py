@@ -130,6 +130,8 @@ class GpuLease:
     def settle(self, best_watts: float | None) -> None:
         """Set the best limit; where it is unknown, those that were found before the lease, as its end does.
 
+        A limit that is set meanwhile comes after it, and stays.
+
         Raises:
             RheostatError: The agent does not answer, or refuses it.
         """
