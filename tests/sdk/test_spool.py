@@ -114,6 +114,17 @@ def test_sent_requests_are_removed_and_the_others_stay(spool: Path) -> None:
         assert queue is None
 
 
+def test_a_run_that_ends_while_it_sends_has_not_sent_for_nothing(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "_SENT_PER_REWRITE", 2)
+    left_behind(spool, 1, 2, 3, 4)
+    (left,) = spool_files(spool)
+    with claimed(left) as queue:
+        assert queue is not None
+        for _ in range(3):
+            queue.drop_first()
+        assert spool_files(spool)[0].requests == [request(3), request(4)]
+
+
 def test_the_oldest_runs_are_dropped_when_there_is_no_room(
     spool: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

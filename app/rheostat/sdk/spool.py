@@ -29,6 +29,8 @@ DIRECTORY_VARIABLE = "RHEOSTAT_SPOOL_DIR"
 _VERSION = 1
 _MOST_BYTES = 16 * 2**20
 """Of all files together; the oldest requests are dropped for new ones."""
+_SENT_PER_REWRITE = 100
+"""After so many requests that were sent a file is written without them, so that short runs get a long backlog sent."""
 
 _FIELDS = ("method", "path", "body", "answer", "idempotency_key")
 _ANSWERS: dict[str, type[Body]] = {
@@ -76,6 +78,7 @@ class RequestQueue:
         self._path: Path | None = None
         self._size = 0
         self._failed = False
+        self._sent = 0
         _queues.add(self)
 
     def __len__(self) -> int:
@@ -110,8 +113,12 @@ class RequestQueue:
     def drop_first(self) -> None:
         """Remove the request that was sent."""
         del self._requests[0]
+        self._sent += 1
         if not self._requests:
             self._remove()
+        elif self._file is not None and self._sent % _SENT_PER_REWRITE == 0:
+            with suppress(OSError):  # what was sent is sent again, which changes nothing
+                self._rewrite()
 
     def close(self) -> None:
         """Leave what is still unsent to later runs."""
