@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 # As many as there are seconds of power samples.
 _KEPT_CORRECTIONS = 1200
 # The integral of samples was within 0.12 % of the counter (docs/hardware.md); where the load steps in time with the
-# samples it may be off by 5 %. As standard deviations: how wrong power readings may be, how much that changes from one reading of the counter to the next, and how they scatter.
+# samples it may be off by 5 %. As standard deviations: how wrong power readings may be, how much that changes from one
+# reading of the counter to the next, and how they scatter.
 _RATE, _RATE_DRIFT, _DRIFT = 0.03, 0.0003, 0.001
 # So many standard deviations may be chance; the offset in use follows what is more at once.
 _CHANCE_DEVIATIONS = 3.0
