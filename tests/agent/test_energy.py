@@ -49,6 +49,25 @@ def test_windows_under_load_are_known_and_precise_wherever_their_edges_lie(meter
             assert usage.resolution_seconds < 0.03
 
 
+@pytest.mark.parametrize("tick_phase", [0, 25, 50, 97])
+def test_windows_soon_after_a_lease_begins_are_precise_under_hard_steps(metered: MeteredGpu, tick_phase: int) -> None:
+    """Ticks are at the steps of the load, or between: samples alone are off by 5 % there, always in the same sense."""
+    metered.gpu.state.tick_phase = tick_phase
+    metered.run(0.02)
+    metered.gpu.wave(0.1, 1.0, period_ms=200, high_ms=130, ramp_ms=0)
+    since_ns = metered.run(1.6)
+    windows = []
+    for seconds, bound in ((0.3, 0.05), (0.5, 0.05), (1, 0.015), (2, 0.01), (2, 0.01), (2, 0.01), (5, 0.005)):
+        until_ns = metered.run(seconds)
+        assert metered.error(seconds) < bound
+        windows.append((since_ns, until_ns, min(bound, 0.01) if seconds >= 1 else bound))
+        since_ns = metered.fake.now_ns()
+    metered.run(0.5)
+    for since_ns, until_ns, bound in windows:  # and when they are asked for later
+        usage = metered.meter.usage(since_ns, until_ns)
+        assert usage.energy_joules == pytest.approx(metered.truth(since_ns, until_ns), rel=bound)
+
+
 def test_windows_are_known_and_precise_where_reading_the_counter_takes_half_a_tick(metered: MeteredGpu) -> None:
     metered.gpu.take(Call.GET_ENERGY, 12_000, (12_000, 25_000, 40_000, 60_000, 90_000))
     metered.gpu.take(Call.GET_SAMPLES, 400, (400, 2000, 6000, 10_000, 20_000))

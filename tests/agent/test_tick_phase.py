@@ -31,7 +31,9 @@ def follow(
     found = []
     for index in range(readings):
         reading = read(phase.telling_ns(reading.end_ns + 40 * MS), (3 + index % 4) * MS, ticks)
-        low_ns, high_ns = phase.place(reading, partial(error_at, reading))
+        bounds_ns = phase.place(reading, partial(error_at, reading))
+        assert bounds_ns is not None
+        low_ns, high_ns = bounds_ns
         found.append((low_ns - round(reading.joules), high_ns - round(reading.joules)))
     return found
 
@@ -45,6 +47,30 @@ def test_a_few_readings_at_telling_moments_find_the_ticks(begin_ms: int) -> None
     assert phase.is_known
     assert last[0] <= 0 <= last[1]
     assert last[1] - last[0] < 12 * MS
+
+
+@pytest.mark.parametrize("begin_ms", range(1000, 1100, 13))
+def test_a_burst_of_readings_finds_the_ticks_without_knowing_power(begin_ms: int) -> None:
+    reading = read(begin_ms * MS)
+    phase = TickPhase(reading)
+    for index in range(40):
+        reading = read(reading.end_ns + (2 if index != 3 else 150) * MS, (2 + index % 2) * MS)  # once it is held up
+        phase.look(reading)
+    assert phase.is_known
+    assert abs(phase.last_before(3000 * MS) - tick_before(3000 * MS)) < 4 * MS
+    assert phase.clear_ns(3000 * MS) - tick_before(phase.clear_ns(3000 * MS)) == pytest.approx(50 * MS, abs=4 * MS)
+
+
+@pytest.mark.parametrize(("part", "is_open"), [(0.4, True), (0.05, False)])
+def test_a_tick_that_power_does_not_tell_from_the_one_before_is_left_open(part: float, *, is_open: bool) -> None:
+    reading = read(1000 * MS)
+    phase = TickPhase(reading)
+    for _ in range(40):
+        reading = read(reading.end_ns + 2 * MS, 2 * MS)
+        phase.look(reading)
+    telling_ns = phase.telling_ns(3000 * MS)
+    odd = CounterReading(telling_ns, telling_ns + 3 * MS, tick_before(telling_ns) + part * TICK_NS)
+    assert (phase.place(odd, partial(error_at, odd)) is None) == is_open
 
 
 def test_ticks_that_drift_are_followed() -> None:
@@ -63,7 +89,9 @@ def test_doubt_widens_the_bounds_until_readings_fit_in_again() -> None:
     follow(phase, first, 12, tick_before)
     phase.doubt(20 * MS)
     last = read(phase.telling_ns(4000 * MS))
-    low_ns, high_ns = phase.place(last, partial(error_at, last))
+    bounds_ns = phase.place(last, partial(error_at, last))
+    assert bounds_ns is not None
+    low_ns, high_ns = bounds_ns
     assert high_ns - low_ns > 15 * MS
     follow(phase, last, 40, tick_before)
     assert phase.is_known

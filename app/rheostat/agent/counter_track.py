@@ -17,19 +17,21 @@ logger = logging.getLogger(__name__)
 
 # As many as there are seconds of power samples.
 _KEPT_CORRECTIONS = 1200
-# The integral of samples was within 0.12 % of the counter (docs/hardware.md). As standard deviations: how wrong power
-# readings may be, how much that changes from one reading of the counter to the next, and how they scatter.
-_RATE, _RATE_DRIFT, _DRIFT = 0.01, 0.0003, 0.001
+# The integral of samples was within 0.12 % of the counter (docs/hardware.md); where the load steps in time with the
+# samples it may be off by 5 %. As standard deviations: how wrong power readings may be, how much that changes from one
+# reading of the counter to the next, and how they scatter.
+_RATE, _RATE_DRIFT, _DRIFT = 0.03, 0.0003, 0.001
 # So many standard deviations may be chance; the offset in use follows what is more at once.
 _CHANCE_DEVIATIONS = 3.0
 # And so many mean that ticks are not where they are expected.
 _DOUBT_DEVIATIONS = 5.0
 # What the first readings got wrong, before it was known when the counter ticks, is made up in about so many seconds.
 _MAKE_UP_SECONDS = 60.0
-# Readings are that far apart: at first, later, and where power changes so much that its integral is off by this much.
-_FIRST_NS, _LATER_NS, _ROUGH_NS = SECOND // 20, SECOND, SECOND // 2
+# Readings are that far apart: in the first burst, while it is still unknown when the counter ticks, later, and where
+# power changes so much that its integral is off by this much.
+_FIRST_NS, _AGAIN_NS, _LATER_NS, _ROUGH_NS = SECOND // 500, SECOND // 20, SECOND, SECOND // 2
 _ALONE_NS = SECOND // 4
-_FIRST_READINGS = 16
+_FIRST_READINGS, _MORE_READINGS = 40, 16
 _ROUGH = 0.01
 # Where the integral may lag behind, it does so by this part as a standard deviation.
 _LAGS = 4.0
@@ -86,6 +88,14 @@ class CounterTrack:
         part = (time_ns - left_ns) / (self._moments_ns[right] - left_ns)
         return left + part * (self._offsets[right] - left)
 
+    def look(self, reading: CounterReading) -> None:
+        """Learn from one of the first readings when the counter ticks."""
+        self._readings += 1
+        self._phase.look(reading)
+        # Until one reading is tied to a tick, power does not tell ticks apart.
+        after_ns = reading.end_ns + _FIRST_NS
+        self.due_ns = after_ns if self.is_learning else self._phase.clear_ns(after_ns)
+
     def note(self, reading: CounterReading, curve: PowerCurve, slack_joules: float) -> None:
         """Take a reading into account, once the curve covers it.
 
@@ -102,7 +112,11 @@ class CounterTrack:
 
         if self._is_odd(reading, error_at(self._phase.last_before(reading.begin_ns)), curve, slack_joules):
             return
-        tick_ns, spread = _between(self._phase.place(reading, error_at), curve)
+        between_ns = self._phase.place(reading, error_at)
+        if between_ns is None:
+            self.due_ns = self._phase.clear_ns(curve.end_ns + _AGAIN_NS)
+            return
+        tick_ns, spread = _between(between_ns, curve)
         used = curve.joules_at(tick_ns) - since
         doubt = curve.variance_at(tick_ns) - curve.variance_at(self._tick_ns)
         off = error_at(tick_ns)
@@ -127,11 +141,11 @@ class CounterTrack:
             logger.warning("the energy counter jumped by %.0f J; power is added up instead", off)
             self.base_joules -= off
             self._odd = None
-            self.due_ns = reading.end_ns + _FIRST_NS
+            self.due_ns = reading.end_ns + _AGAIN_NS
         else:
             self._odd = off
             # Between two ticks, so that it is clear which one is read.
-            self.due_ns = self._phase.last_before(curve.end_ns + _FIRST_NS) + 3 * TICK_NS // 2
+            self.due_ns = self._phase.last_before(curve.end_ns + _AGAIN_NS) + 3 * TICK_NS // 2
         return True
 
     def count_alone(self, reading: CounterReading, curve: PowerCurve, most_watts: float) -> None:
@@ -155,12 +169,22 @@ class CounterTrack:
 
     @property
     def is_learning(self) -> bool:
-        """Whether it is still unknown when the counter ticks."""
+        """Whether the first readings, in a burst, are still to tell when the counter ticks."""
         return self._readings < _FIRST_READINGS and not self._phase.is_known
 
+    @property
+    def _is_still_learning(self) -> bool:
+        """Whether the burst did not tell, as readings take long, and more readings still may."""
+        return self._readings < _FIRST_READINGS + _MORE_READINGS and not self._phase.is_known
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether a reading was taken into account since it is known when the counter ticks."""
+        return self._bias is not None
+
     def _pause_ns(self) -> int:
-        if self.is_learning:
-            return _FIRST_NS
+        if self._is_still_learning:
+            return _AGAIN_NS
         return _ROUGH_NS if self._is_rough else _LATER_NS
 
     def _estimate_anew(self, off: float, used: float, doubt: float, noise: float) -> None:
@@ -189,7 +213,7 @@ class CounterTrack:
         """Let the offset in use approach the estimate from the last correction to now."""
         since_ns, until_ns = self._moments_ns[-1], self._tick_ns
         if self._bias is None:
-            if self.is_learning:
+            if self._is_still_learning:
                 return
             bias = self._estimate - self._offsets[-1]
             self._bias = copysign(min(abs(bias), self._first_error), bias)

@@ -170,9 +170,11 @@ class EnergyMeter:
                 self._track = CounterTrack(reading, self._curve, None if self._is_running else self._base_joules)
             elif self._is_alone:
                 self._track.count_alone(reading, self._curve, self._most_watts or inf)
+            elif self._track.is_learning:
+                self._track.look(reading)
             else:
                 self._unused = reading
-                self._counter_due_ns = now_ns + (_COVERED_SOON_NS if self._track.is_learning else _COVERED_NS)
+                self._counter_due_ns = now_ns + (_COVERED_NS if self._track.is_tied else _COVERED_SOON_NS)
                 return
             self._counter_due_ns = self._track.due_ns
 

@@ -1,8 +1,8 @@
 """When an energy counter ticks, found out by reading it a few times.
 
 A counter shows the energy at its last tick. Each reading says that the tick whose energy it shows was before the end of
-the call, and that the next one was after its begin. Readings at the moment in the middle of what is still possible
-halve it each time.
+the call, and that the next one was after its begin. At first a burst of readings tells ticks by the changes of what is
+shown; later, readings at the moment in the middle of what is still possible halve it each time.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,9 @@ _LEAST_DRIFT = 1e-4
 # Where a reading shows more drift, that is expected from then on, and less with each reading that does not.
 _DRIFT_KEPT = 0.9
 _KNOWN_NS = 8_000_000
+# Whether the tick or the one before was read is open where power tells them apart by less than this factor. It is
+# clear half way between two ticks if these are known that well.
+_CLEAR, _CLEARED_NS = 4.0, TICK_NS // 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,15 @@ class TickPhase:
     """
 
     def __init__(self, first: CounterReading) -> None:
-        self._low_ns, self._high_ns = first.begin_ns - TICK_NS, first.end_ns
-        self._seen_ns = first.end_ns
         self._passed_ns = 1
         self._drift = _LEAST_DRIFT
+        self._begin(first)
+
+    def _begin(self, first: CounterReading) -> None:
+        self._low_ns, self._high_ns = first.begin_ns - TICK_NS, first.end_ns
+        self._seen_ns = first.end_ns
+        # The latest of the first readings, and the number of the tick whose energy it showed.
+        self._latest, self._latest_tick = first, 0
 
     @property
     def is_known(self) -> bool:
@@ -58,8 +66,22 @@ class TickPhase:
         """Return when the last tick before a moment is expected to have been."""
         return moment_ns - (moment_ns - self._middle_ns) % TICK_NS
 
-    def place(self, reading: CounterReading, error_at: Callable[[int], float]) -> tuple[int, int]:
-        """Return between which moments the tick was whose energy was read, and learn from it.
+    def clear_ns(self, after_ns: int) -> int:
+        """Return when to begin a reading, after a moment, so that it is clear which tick it shows."""
+        return after_ns + (self._middle_ns + TICK_NS // 2 - after_ns) % TICK_NS
+
+    def look(self, reading: CounterReading) -> None:
+        """Learn from a reading soon after the last one: while the counter shows the same, it has not ticked."""
+        if reading.end_ns - self._latest.begin_ns >= TICK_NS - 2 * _JITTER_NS:
+            self._begin(reading)  # it may have ticked twice
+            return
+        tick = self._latest_tick + (reading.joules != self._latest.joules)
+        if self._low_ns + tick * TICK_NS <= reading.end_ns and reading.begin_ns <= self._high_ns + (tick + 1) * TICK_NS:
+            self._learn(reading, tick)
+        self._latest, self._latest_tick = reading, tick
+
+    def place(self, reading: CounterReading, error_at: Callable[[int], float]) -> tuple[int, int] | None:
+        """Return between which moments the tick was whose energy was read, and learn from it; None: that is not clear.
 
         Args:
             reading: The reading.
@@ -68,7 +90,11 @@ class TickPhase:
         earliest = -((self._high_ns + TICK_NS - reading.begin_ns) // TICK_NS)
         latest = (reading.end_ns - self._low_ns) // TICK_NS
         ticks = range(earliest, max(earliest, latest) + 1)
-        tick = min(ticks, key=lambda number: abs(error_at(self._middle_ns + number * TICK_NS)))
+        errors = sorted((abs(error_at(self._middle_ns + number * TICK_NS)), number) for number in ticks)
+        is_cleared_later = self._high_ns - self._low_ns <= _CLEARED_NS
+        if is_cleared_later and len(errors) > 1 and errors[1][0] < _CLEAR * errors[0][0]:
+            return None
+        tick = errors[0][1]
         self._learn(reading, tick)
         return self._low_ns + tick * TICK_NS - _JITTER_NS, self._high_ns + tick * TICK_NS + _JITTER_NS
 
