@@ -2,12 +2,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS, MIN_POWER_LIMIT_WATTS, MODEL
 from rheostat.demo.digits import BATCH_SIZES, MAX_EPOCHS, job_settings
 from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.demo.recurrence import JOB_ID, Recurrence, RecurringJob
-from rheostat.demo.simulated_gpu import DESCRIPTION
 from rheostat.errors import ServerUnreachable
-from rheostat.schemas.server import PredictPowerLimitRequest
+from rheostat.schemas.server import Gpu, PredictPowerLimitRequest
 from rheostat.sdk import Client
 from rheostat.sdk.node_agent import NodeAgent
 
@@ -51,8 +51,9 @@ def test_every_recurrence_converged_with_what_the_server_chose(client: Client, r
 def test_power_limits_are_measured_in_the_first_run_of_a_batch_size(
     client: Client, recurrences: list[Recurrence]
 ) -> None:
+    gpu = Gpu(model=MODEL, min_power_limit_watts=MIN_POWER_LIMIT_WATTS, max_power_limit_watts=MAX_POWER_LIMIT_WATTS)
     for recurrence in recurrences:
-        question = PredictPowerLimitRequest(batch_size=recurrence.batch_size, gpu=DESCRIPTION)
+        question = PredictPowerLimitRequest(batch_size=recurrence.batch_size, gpu=gpu)
         answer = client.predict_power_limit(JOB_ID, question)
         assert answer.power_limit_watts == recurrence.power_limit_watts
 

@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from rheostat.agent.simulated import step_seconds, step_watts
+from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS, step_seconds, step_watts
 from rheostat.demo.processes import demo_agent
-from rheostat.demo.simulated_gpu import DESCRIPTION, SimulatedGpu
+from rheostat.demo.simulated_gpu import SimulatedGpu
 from rheostat.schemas.agent import LeaseRequest
 from rheostat.sdk.node_agent import NodeAgent
 
@@ -17,7 +17,7 @@ def agent() -> Iterator[NodeAgent]:
 
 def test_it_starts_at_its_highest_limit_with_empty_counters(agent: NodeAgent) -> None:
     gpu = SimulatedGpu(agent)
-    assert gpu.power_limit_watts == DESCRIPTION.max_power_limit_watts
+    assert gpu.power_limit_watts == MAX_POWER_LIMIT_WATTS
     assert (gpu.time_seconds, gpu.energy_joules) == (0, 0)
 
 

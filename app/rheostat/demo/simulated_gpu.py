@@ -1,16 +1,8 @@
 """The simulated GPU of the demo's agent: its steps run at once, in simulated time."""
 
-from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS, MIN_POWER_LIMIT_WATTS, MODEL
+from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS
 from rheostat.schemas.agent import SimulatedSteps
-from rheostat.schemas.server import Gpu
 from rheostat.sdk.node_agent import NodeAgent
-
-DESCRIPTION = Gpu(
-    model=MODEL,
-    count=1,
-    min_power_limit_watts=MIN_POWER_LIMIT_WATTS,
-    max_power_limit_watts=MAX_POWER_LIMIT_WATTS,
-)
 
 
 class SimulatedGpu:
