@@ -2,7 +2,7 @@
 
 from rheostat.policy.advisor import PowerAdvice
 from rheostat.policy.interface import TrialState
-from rheostat.replay.backend import Launch, Report, Slice
+from rheostat.replay.backend import Launch, Report, Slice, SurveySlice
 from rheostat.replay.world import World
 
 
@@ -22,6 +22,13 @@ class Oracle:
         self._learning = first_at_default
         self._swept: list[int] = []
         self._launched = 0
+
+    def survey(self) -> SurveySlice | None:
+        """Ask for nothing."""
+        return None
+
+    def observe_survey(self, wanted: SurveySlice, measured: Slice) -> None:
+        """Take a slice of a survey, of which there is none."""
 
     def predict(self) -> Launch:
         """Launch a trial."""

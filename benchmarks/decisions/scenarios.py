@@ -29,6 +29,7 @@ class Game:
         eta_knob: Weight of energy against time.
         concurrency: So many recurrences are launched together.
         recurrences: How many are measured.
+        survey: Whether it is measured before the first run what the policy asks for.
         before: Where it has recurred before that: the same world before a drift, or the same workload on another GPU.
     """
 
@@ -38,6 +39,7 @@ class Game:
     eta_knob: float = 0.5
     concurrency: int = 1
     recurrences: int = CHECKPOINTS[-1]
+    survey: bool = True
     before: World | None = None
 
     @property
@@ -48,7 +50,12 @@ class Game:
     def play(self, seed: int) -> dict[int, float]:
         """Return the excess cost over the oracle by number of recurrences."""
         trials = replay_job(
-            self.world, self._backend(seed), seed=seed, recurrences=self.recurrences, concurrency=self.concurrency
+            self.world,
+            self._backend(seed),
+            seed=seed,
+            recurrences=self.recurrences,
+            concurrency=self.concurrency,
+            survey=self.survey,
         )
         return self._excess(trials)
 
@@ -62,7 +69,7 @@ class Game:
         old_settings, old_gpu = job_of(self.before, plan, seed)
         limits = sorted({*self.world.power_limits_watts, *self.before.power_limits_watts})
         earlier = InProcess(old_settings.model_copy(update={"power_limits_watts": limits}), old_gpu)
-        replay_job(self.before, earlier, seed=seed + 10_000, recurrences=DRIFT_AFTER)
+        replay_job(self.before, earlier, seed=seed + 10_000, recurrences=DRIFT_AFTER, survey=self.survey)
         return earlier if old_gpu == gpu else InProcess(settings, gpu, beside=earlier)
 
     def _excess(self, trials: Sequence[TrialRecord]) -> dict[int, float]:

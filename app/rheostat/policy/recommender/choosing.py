@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from operator import and_
 
+import numpy as np
+
 from rheostat.errors import NoBatchSizeLeft
 from rheostat.policy.interface import Choice, Situation
-from rheostat.policy.recommender import acquisition, explanations
+from rheostat.policy.recommender import account, acquisition, explanations, surveying
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.closing import CLOSED_FROM
 from rheostat.policy.recommender.knowledge import Knowledge
@@ -25,7 +27,7 @@ def choose(known: Knowledge, situation: Situation) -> Choice:
     """
     belief = known.belief
     if belief is None:
-        return _first(known, situation)
+        return surveying.first(known, situation) or _first(known, situation)
     permitted = [size in situation.permitted for size in known.grid.batch_sizes]
     best = belief.best(map(and_, belief.converged, permitted))
     if best is None:
@@ -59,10 +61,25 @@ def _weigh(known: Knowledge, belief: Belief, best: int, situation: Situation, pe
         learned=known.own.learned,
         beta_knob=known.job.beta_knob,
     )
-    arm = int(prospect.score.argmax())
-    if arm == best:
-        return Choice(sizes[arm], explanations.best_known(belief, best, may_explore=may_explore))
-    return Choice(sizes[arm], explanations.exploration(belief, best, arm, prospect))
+    affordable = _affordable(known, predicted, best, situation)
+    arm = int(np.where(affordable, prospect.score, -np.inf).argmax())
+    if arm != best:
+        return Choice(sizes[arm], explanations.exploration(belief, best, arm, prospect))
+    is_held_back = arm != int(prospect.score.argmax())
+    reason = explanations.best_known(
+        belief, best, may_explore=may_explore, held_back_by=known.account if is_held_back else None
+    )
+    return Choice(sizes[arm], reason)
+
+
+def _affordable(known: Knowledge, predicted: Belief, best: int, situation: Situation) -> list[bool]:
+    """Return which arms the account against the default allows to run: the best known one and the default always."""
+    if known.account is None:
+        return [True] * len(known.grid)
+    pending = [known.grid.index(size) for size in situation.pending]
+    affordable = account.affordable(known.account, predicted, best, pending, known.job.beta_knob)
+    affordable[best] = affordable[known.grid.index(known.job.default_batch_size)] = True
+    return affordable
 
 
 def _first(known: Knowledge, situation: Situation) -> Choice:
@@ -100,10 +117,9 @@ def _first(known: Knowledge, situation: Situation) -> Choice:
 
 
 def _elsewhere(belief: Belief, best: int) -> Choice:
-    """Choose while no epoch cost is known, as for the first run on a further GPU."""
-    return Choice(
-        belief.grid.batch_sizes[best], "best known batch size; the cost of an epoch on this GPU is not known yet"
-    )
+    """Choose the first run on a further GPU."""
+    what = "known from a survey alone" if belief.has_level else "not known yet"
+    return Choice(belief.grid.batch_sizes[best], f"best known batch size; the cost of an epoch on this GPU is {what}")
 
 
 def _safe(known: Knowledge, belief: Belief, permitted: Sequence[bool]) -> Choice:

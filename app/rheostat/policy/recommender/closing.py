@@ -67,7 +67,7 @@ def closed(evidence: Evidence, reference_cost: float | None, beta_knob: float | 
 def reopened(evidence: Evidence) -> Evidence:
     """Return the evidence without anything that was ruled out: the evidence against it turned out to be wrong."""
     arms = {
-        size: arm._replace(censored=(0.0, 0.0), failures=0.0, lost_joules=0.0, stop_costs=())
+        size: arm._replace(censored=(0.0, 0.0), failures=0.0, lost_joules=0.0, stop_costs=(), paid=0)
         for size, arm in evidence.arms.items()
     }
-    return evidence._replace(arms=arms)
+    return evidence._replace(arms=arms, wasted_joules=0.0)
