@@ -14,12 +14,16 @@ class Oracle:
         eta_knob: Weight of energy against time.
         first_at_default: Whether, until one has converged, trials run the default and sweep all power limits: the
             floor of what a policy can do that knows nothing before.
+        always_default: Whether all trials run the default, at its best limit: what doing nothing else comes to.
     """
 
-    def __init__(self, world: World, eta_knob: float, *, first_at_default: bool = False) -> None:
+    def __init__(
+        self, world: World, eta_knob: float, *, first_at_default: bool = False, always_default: bool = False
+    ) -> None:
         self._world = world
         self._eta_knob = eta_knob
         self._learning = first_at_default
+        self._always_default = always_default
         self._swept: list[int] = []
         self._launched = 0
 
@@ -34,6 +38,10 @@ class Oracle:
         """Launch a trial."""
         self._launched += 1
         world = self._world
+        if self._always_default:
+            return Launch(
+                str(self._launched), self._launched, world.default_batch_size, PowerAdvice(self._best_limit())
+            )
         if not self._learning:
             best = world.oracle(self._eta_knob)
             return Launch(str(self._launched), self._launched, best.batch_size, PowerAdvice(best.power_limit_watts))

@@ -15,6 +15,11 @@ from rheostat.policy.recommender.knowledge import Knowledge
 MOST_EXPLORED = 2
 """Batch sizes that may be tried without success before the best known one runs."""
 
+REACH_OCTAVES = 2.0
+"""How far from the nearest that converged a batch size may be tried: farther off the belief is little but its prior."""
+
+_ROUNDING = 1e-9
+
 PATIENCE = 4
 """In safe mode, unsuccessful runs of one batch size before the next one is tried."""
 
@@ -47,6 +52,7 @@ def _weigh(known: Knowledge, belief: Belief, best: int, situation: Situation, pe
     allowed = [
         may_explore and is_open and size not in unconverged for size, is_open in zip(sizes, open_arms, strict=True)
     ]
+    allowed = list(map(and_, allowed, _within_reach(belief)))
     if not any(may_run for arm, may_run in enumerate(allowed) if arm != best):
         return Choice(sizes[best], explanations.best_known(belief, best, may_explore=may_explore))
     predicted = belief
@@ -70,6 +76,17 @@ def _weigh(known: Knowledge, belief: Belief, best: int, situation: Situation, pe
         belief, best, may_explore=may_explore, held_back_by=known.account if is_held_back else None
     )
     return Choice(sizes[arm], reason)
+
+
+def _within_reach(belief: Belief) -> list[bool]:
+    """Return which arms lie near enough to one that converged: the next of each side always."""
+    octaves = belief.grid.octaves.tolist()
+    known = [octave for octave, done in zip(octaves, belief.converged, strict=True) if done]
+    first, last = belief.converged.index(True), len(octaves) - 1 - list(belief.converged)[::-1].index(True)
+    return [
+        first - 1 <= arm <= last + 1 or min(abs(octave - other) for other in known) <= REACH_OCTAVES + _ROUNDING
+        for arm, octave in enumerate(octaves)
+    ]
 
 
 def _affordable(known: Knowledge, predicted: Belief, best: int, situation: Situation) -> list[bool]:
