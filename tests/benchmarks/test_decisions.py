@@ -117,9 +117,3 @@ def test_the_default_is_never_behind_itself_and_what_is_dearer_falls_behind_it()
     assert default.excess[20] > 0.1
     zeus = Game("alone", "zeus", world, recurrences=20).figures(1)
     assert zeus.worst_behind > 1.0
-
-
-def test_with_a_survey_the_first_recurrences_cost_less() -> None:
-    games = [Game("made up", "rheostat", world, recurrences=10) for world in WORLDS]
-    surveyed, without = (fmean(replace(g, survey=survey).play(1)[10] for g in games) for survey in (True, False))
-    assert surveyed < without

@@ -15,7 +15,7 @@ from rheostat.policy.recommender.knowledge import Knowledge
 MOST_EXPLORED = 2
 """Batch sizes that may be tried without success before the best known one runs."""
 
-REACH_OCTAVES = 2.0
+REACH_OCTAVES = 3.0
 """How far from the nearest that converged a batch size may be tried: farther off the belief is little but its prior."""
 
 _ROUNDING = 1e-9
