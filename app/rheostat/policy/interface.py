@@ -272,11 +272,9 @@ class BatchSizeOptimizer(ABC):
         power_limits: The optimizer of power limits beside it, whose measurements it may read; None: there is none.
         replaces_state: Whether it never changes in place what the store gave it, so that what it only read need not be
             looked through for changes.
-        state_version: Counts the formats of its state: one of another version is derived anew from what was observed.
     """
 
     replaces_state: bool = False
-    state_version: int = 1
     power_limits: "PowerLimitOptimizer | None" = None
 
     def __init__(self, store: StateStore) -> None:
@@ -368,11 +366,9 @@ class PowerLimitOptimizer(ABC):
     Attributes:
         store: Where the state of each job is kept.
         replaces_state: As of :class:`BatchSizeOptimizer`.
-        state_version: As of :class:`BatchSizeOptimizer`.
     """
 
     replaces_state: bool = False
-    state_version: int = 1
 
     def __init__(self, store: StateStore) -> None:
         self.store = store

@@ -147,7 +147,7 @@ class Arm(NamedTuple):
             tuple(state["stop_costs"]),
             tuple(state["epoch_costs"]),
             tuple(map(tuple, state["curve"])),
-            state["paid"],
+            state.get("paid", 0),  # states of before there was an account have none
         )
 
 
@@ -184,7 +184,7 @@ class Evidence(NamedTuple):
             drift=(state["drift"][0], state["drift"][1]),
             learned=state["learned"],
             unconverged={int(size): count for size, count in state["fruitless"].items()},
-            wasted_joules=state["wasted_joules"],
+            wasted_joules=state.get("wasted_joules", 0.0),
         )
 
     def to_state(self) -> State:

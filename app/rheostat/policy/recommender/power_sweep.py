@@ -44,7 +44,6 @@ class PowerSweep(PowerLimitOptimizer):
     """
 
     replaces_state = True
-    state_version = 2
 
     @property
     def name(self) -> str:
@@ -99,7 +98,8 @@ class PowerSweep(PowerLimitOptimizer):
         return tuple(replace(m, surveyed=True) for m in _believable(_measured(surveyed)))
 
     def _state(self, job: Job) -> State:
-        return self.store.get(job, _NOTHING)
+        state = self.store.get(job, _NOTHING)
+        return state if "surveys" in state else {"runs": state, "surveys": {}}  # as it was before there were surveys
 
     def _advice(self, job: Job, batch_size: int) -> "_Advice":
         return _advise(ByIdentity(self._state(job)), batch_size, job.power_limits_watts, job.max_slowdown)
