@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +19,9 @@ from rheostat import __version__
 from rheostat.replay.report import NOTE, aligned
 
 POLICIES = ("rheostat", "zeus")
+FAR_BEHIND = 1.5
+"""Runs of the default."""
+
 ETAS = (0.0, 0.25, 0.75, 1.0)
 
 
@@ -66,28 +69,40 @@ def play_all(games: Sequence[Game], seeds: Sequence[int], processes: int | None 
     """Play every game with every seed; return one entry a game."""
     # Not by a plain fork, which is not safe from a process that has threads.
     with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
-        tasks = [[pool.submit(game.play, seed) for seed in seeds] for game in games]
+        tasks = [[pool.submit(game.figures, seed) for seed in seeds] for game in games]
         return [
             {
                 "scenario": game.scenario,
                 "player": game.player,
                 "workload": str(game.world.workload),
                 "gpu_model": game.world.gpu_model,
-                "excess": {str(n): [task.result()[n] for task in row] for n in game.checkpoints},
+                "excess": {str(n): [task.result().excess[n] for task in row] for n in game.checkpoints},
+                "worst_behind": [task.result().worst_behind for task in row],
             }
             for game, row in zip(games, tasks, strict=True)
         ]
 
 
 def table(played: Sequence[dict[str, Any]]) -> str:
-    """Return the mean excess of each scenario and player over worlds and seeds, and its worst world at the end."""
+    """Return what each scenario and player came to, over worlds and seeds.
+
+    The mean excess with its standard error over the worlds, the worst world at the end, how far behind the default the
+    worst twentieth of all games once was, and the share of games that once were more than 1.5 runs behind it.
+    """
     checkpoints = sorted({int(n) for game in played for n in game["excess"]})
-    rows = [["scenario", "player", "worlds", *(f"at {n}" for n in checkpoints), "worst"]]
+    heads = (*(f"at {n}" for n in checkpoints), "+-", "worst", "behind 95 %", f"> {FAR_BEHIND:g}")
+    rows = [["scenario", "player", "worlds", *heads]]
     for scenario, player in dict.fromkeys((game["scenario"], game["player"]) for game in played):
         games = [game for game in played if (game["scenario"], game["player"]) == (scenario, player)]
         means = {n: [fmean(game["excess"][str(n)]) for game in games] for n in checkpoints}
         figures = [f"{fmean(means[n]):.3f}" for n in checkpoints]
-        rows.append([scenario, player, str(len(games)), *figures, f"{max(means[checkpoints[-1]]):.3f}"])
+        last = means[checkpoints[-1]]
+        behind = sorted(runs for game in games for runs in game["worst_behind"])
+        far = sum(runs > FAR_BEHIND for runs in behind) / len(behind)
+        error = stdev(last) / len(last) ** 0.5 if len(last) > 1 else 0.0
+        worst_twentieth = behind[int(0.95 * (len(behind) - 1))]
+        tail = (f"{error:.3f}", f"{max(last):.3f}", f"{worst_twentieth:.2f}", f"{far:.3f}")
+        rows.append([scenario, player, str(len(games)), *figures, *tail])
     return "\n".join(aligned(rows, words=2))
 
 

@@ -2,7 +2,7 @@
 
 from rheostat.policy.advisor import PowerAdvice
 from rheostat.policy.interface import TrialState
-from rheostat.replay.backend import Launch, Report, Slice
+from rheostat.replay.backend import Launch, Report, Slice, SurveySlice
 from rheostat.replay.world import World
 
 
@@ -14,19 +14,34 @@ class Oracle:
         eta_knob: Weight of energy against time.
         first_at_default: Whether, until one has converged, trials run the default and sweep all power limits: the
             floor of what a policy can do that knows nothing before.
+        always_default: Whether all trials run the default, at its best limit: what doing nothing else comes to.
     """
 
-    def __init__(self, world: World, eta_knob: float, *, first_at_default: bool = False) -> None:
+    def __init__(
+        self, world: World, eta_knob: float, *, first_at_default: bool = False, always_default: bool = False
+    ) -> None:
         self._world = world
         self._eta_knob = eta_knob
         self._learning = first_at_default
+        self._always_default = always_default
         self._swept: list[int] = []
         self._launched = 0
+
+    def survey(self) -> SurveySlice | None:
+        """Ask for nothing."""
+        return None
+
+    def observe_survey(self, wanted: SurveySlice, measured: Slice) -> None:
+        """Take a slice of a survey, of which there is none."""
 
     def predict(self) -> Launch:
         """Launch a trial."""
         self._launched += 1
         world = self._world
+        if self._always_default:
+            return Launch(
+                str(self._launched), self._launched, world.default_batch_size, PowerAdvice(self._best_limit())
+            )
         if not self._learning:
             best = world.oracle(self._eta_knob)
             return Launch(str(self._launched), self._launched, best.batch_size, PowerAdvice(best.power_limit_watts))

@@ -11,11 +11,25 @@ from rheostat.replay.simulator import TrialRecord, replay_job
 from rheostat.replay.world import RecordedRun, World
 
 CHECKPOINTS = (10, 20, 50, 100)
-REFERENCES = ("oracle", "floor")
+REFERENCES = ("oracle", "floor", "default")
 
 DRIFT_AFTER = 50
 DRIFT_FACTOR = 2
 """From then on every batch size below the default needs so many times the epochs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a game came to.
+
+    Attributes:
+        excess: Excess cost over the oracle by number of recurrences.
+        worst_behind: The farthest that it ever was behind always running the default at its best limit, under the same
+            draws, in runs of the default.
+    """
+
+    excess: dict[int, float]
+    worst_behind: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,7 @@ class Game:
         eta_knob: Weight of energy against time.
         concurrency: So many recurrences are launched together.
         recurrences: How many are measured.
+        survey: Whether it is measured before the first run what the policy asks for.
         before: Where it has recurred before that: the same world before a drift, or the same workload on another GPU.
     """
 
@@ -38,6 +53,7 @@ class Game:
     eta_knob: float = 0.5
     concurrency: int = 1
     recurrences: int = CHECKPOINTS[-1]
+    survey: bool = True
     before: World | None = None
 
     @property
@@ -47,14 +63,34 @@ class Game:
 
     def play(self, seed: int) -> dict[int, float]:
         """Return the excess cost over the oracle by number of recurrences."""
+        return self.figures(seed).excess
+
+    def figures(self, seed: int) -> Figures:
+        """Return what the game comes to with a seed."""
         trials = replay_job(
-            self.world, self._backend(seed), seed=seed, recurrences=self.recurrences, concurrency=self.concurrency
+            self.world,
+            self._backend(seed),
+            seed=seed,
+            recurrences=self.recurrences,
+            concurrency=self.concurrency,
+            survey=self.survey,
         )
-        return self._excess(trials)
+        total = self._running_total(trials)
+        oracle = self.world.oracle(self.eta_knob).cost
+        excess = {n: total[n - 1] / (n * oracle) - 1.0 for n in self.checkpoints}
+        nothing_done = Oracle(self.world, self.eta_knob, always_default=True)
+        default = self._running_total(replay_job(self.world, nothing_done, seed=seed, recurrences=self.recurrences))
+        behind = max(spent - would_be for spent, would_be in zip(total, default, strict=True))
+        return Figures(excess, behind / (default[-1] / self.recurrences))
 
     def _backend(self, seed: int) -> Backend:
         if self.player in REFERENCES:
-            return Oracle(self.world, self.eta_knob, first_at_default=self.player == "floor")
+            return Oracle(
+                self.world,
+                self.eta_knob,
+                first_at_default=self.player == "floor",
+                always_default=self.player == "default",
+            )
         plan = Plan(self.player, self.eta_knob, 2.0, self.recurrences, (seed,), self.concurrency)
         settings, gpu = job_of(self.world, plan, seed)
         if self.before is None:
@@ -62,15 +98,15 @@ class Game:
         old_settings, old_gpu = job_of(self.before, plan, seed)
         limits = sorted({*self.world.power_limits_watts, *self.before.power_limits_watts})
         earlier = InProcess(old_settings.model_copy(update={"power_limits_watts": limits}), old_gpu)
-        replay_job(self.before, earlier, seed=seed + 10_000, recurrences=DRIFT_AFTER)
+        replay_job(self.before, earlier, seed=seed + 10_000, recurrences=DRIFT_AFTER, survey=self.survey)
         return earlier if old_gpu == gpu else InProcess(settings, gpu, beside=earlier)
 
-    def _excess(self, trials: Sequence[TrialRecord]) -> dict[int, float]:
+    def _running_total(self, trials: Sequence[TrialRecord]) -> list[float]:
+        """Return what the recurrences up to each one cost together."""
         costs = [0.0] * self.recurrences
         for trial in trials:
             costs[trial.recurrence - 1] += self.world.cost(trial.energy_joules, trial.time_seconds, self.eta_knob)
-        total, oracle = list(accumulate(costs)), self.world.oracle(self.eta_knob).cost
-        return {n: total[n - 1] / (n * oracle) - 1.0 for n in self.checkpoints}
+        return list(accumulate(costs))
 
 
 def one_at_a_time(worlds: Sequence[World], policies: Sequence[str], heading: str) -> list[Game]:

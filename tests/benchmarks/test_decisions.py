@@ -107,4 +107,13 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     assert "made up, 4 in flight" in done.stdout
     assert "not measured joules" in done.stdout
     figures = json.loads(path.read_text())
-    assert {game["player"] for game in figures["games"]} == {"rheostat", "zeus", "floor", "oracle"}
+    assert {game["player"] for game in figures["games"]} == {"rheostat", "zeus", "floor", "oracle", "default"}
+
+
+def test_the_default_is_never_behind_itself_and_what_is_dearer_falls_behind_it() -> None:
+    world = synthetic_world(0)
+    default = Game("alone", "default", world, recurrences=20).figures(1)
+    assert default.worst_behind == 0.0
+    assert default.excess[20] > 0.1
+    zeus = Game("alone", "zeus", world, recurrences=20).figures(1)
+    assert zeus.worst_behind > 1.0

@@ -6,7 +6,7 @@ from rheostat.errors import NoBatchSizeLeft
 from rheostat.schemas.server import Gpu, ObserveAnswer
 from tests.domain.examples import A40, V100, ExampleJob
 
-EPOCHS = {8: 9, 16: 4, 32: 6, 64: 9, 128: 40}
+EPOCHS = {8: 5, 16: 4, 32: 6, 64: 9, 128: 40}
 """Epochs to the target; one of them costs 100 J everywhere, so 16 is the best."""
 
 

@@ -10,7 +10,7 @@ import pytest
 from rheostat.errors import PolicyFailed
 from rheostat.policy.advisor import PowerAdvice
 from rheostat.policy.interface import TrialState
-from rheostat.replay.backend import Launch, Report, Slice
+from rheostat.replay.backend import Launch, Report, Slice, SurveySlice
 from rheostat.replay.simulator import MOST_TRIES, TrialRecord, replay_job
 from rheostat.replay.world import World
 from tests.replay.examples import CHOICE, RUNS, SECONDS, a_world
@@ -33,10 +33,18 @@ class Scripted:
     ) -> None:
         self._world, self._batch_sizes, self._power, self._sweep = world, batch_sizes, power, sweep
         self._stop_after = stop_after
+        self.survey_slices: list[SurveySlice] = []
+        self.surveyed: list[Slice] = []
         self.calls: list[str] = []
         self.slices: list[Slice] = []
         self.reports: list[Report] = []
         self._launched = 0
+
+    def survey(self) -> SurveySlice | None:
+        return self.survey_slices[len(self.surveyed)] if len(self.surveyed) < len(self.survey_slices) else None
+
+    def observe_survey(self, wanted: SurveySlice, measured: Slice) -> None:
+        self.surveyed.append(measured)
 
     def predict(self) -> Launch:
         self._launched += 1
@@ -188,3 +196,24 @@ def test_a_run_that_converges_too_late_for_the_job_runs_to_the_last_epoch(tmp_pa
     backend = Scripted(world, [16, 64], stop_after=5)
     trials = run(world, backend)
     assert (trials[0].state, trials[0].epochs) == ("stopped", 5)
+
+
+def test_a_survey_measures_before_the_first_trial_and_is_charged_to_it(world: World) -> None:
+    backend = Scripted(world, [64])
+    backend.survey_slices = [SurveySlice(64, 200, 10.0, 0.02), SurveySlice(32, 100, 0.01, 0.02)]
+    trials = replay_job(world, backend, seed=3, recurrences=2, survey=True)
+    (without, second) = run(world, Scripted(world, [64]), recurrences=2)
+    at_default = world.figures[world.default_batch_size][world.power_limits_watts[0]].time_seconds
+    assert trials[0].time_seconds == pytest.approx(without.time_seconds + 0.02 * at_default + 0.01)
+    assert trials[1] == second
+    for wanted, measured in zip(backend.survey_slices, backend.surveyed, strict=True):
+        figures = world.figures[wanted.batch_size][wanted.power_limit_watts]
+        assert measured.time_seconds * measured.per_epoch == pytest.approx(figures.time_seconds, rel=0.1)
+        assert measured.energy_joules * measured.per_epoch == pytest.approx(figures.energy_joules, rel=0.1)
+
+
+def test_without_a_survey_nothing_is_measured_before_the_first_trial(world: World) -> None:
+    backend = Scripted(world, [64])
+    backend.survey_slices = [SurveySlice(64, 200, 10.0, 0.02)]
+    run(world, backend)
+    assert backend.surveyed == []

@@ -13,6 +13,7 @@ from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.cost_bound import CostBound, known_bound
 from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import (
+    Account,
     ArmEstimate,
     Choice,
     Job,
@@ -21,6 +22,7 @@ from rheostat.policy.interface import (
     Result,
     Situation,
     StateStore,
+    Survey,
     TrialState,
 )
 from rheostat.policy.learning_curve import NO_CURVE, LearningCurve
@@ -97,6 +99,21 @@ class Advisor:
                 f"which is not among the permitted {list(situation.permitted)}."
             )
         return replace(choice, batch_size=int(choice.batch_size))
+
+    def survey(self, job: Job, situation: Situation) -> Survey:
+        """Return what to measure before the placement's first run.
+
+        Raises:
+            PolicyFailed: The policy raised, or asks for a batch size that is not permitted.
+        """
+        survey = self._ask(lambda: self._batch_sizes.survey(job, situation))
+        for step in survey.steps:
+            if step.batch_size not in situation.permitted:
+                raise PolicyFailed(
+                    f"The policy {self._name} asks for a survey of batch size {step.batch_size!r}, "
+                    f"which is not among the permitted {list(situation.permitted)}."
+                )
+        return survey
 
     def power(self, job: Job, batch_size: int) -> PowerAdvice:
         """Return the power limit for a batch size, or what to measure first; neither where no limit can be set.
@@ -209,6 +226,14 @@ class Advisor:
             PolicyFailed: The policy raised.
         """
         return self._ask(lambda: self._batch_sizes.estimates(job))
+
+    def account(self, job: Job) -> Account | None:
+        """Return how the placement stands against always running the default, where the policy knows.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        return self._ask(lambda: self._batch_sizes.account(job))
 
     def _bound(self, job: Job) -> CostBound:
         return known_bound(ByIdentity(self._stores.cost_bound.get(job)))

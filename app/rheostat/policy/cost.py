@@ -62,6 +62,7 @@ class PowerMeasurement:
         time_seconds: Time of one epoch; None when only the cost was reported.
         energy_joules: Energy of one epoch over all GPUs; None when only the cost was reported.
         of_an_epoch: Whether the figures are of an epoch; False: of a step.
+        surveyed: Whether it was measured in a survey, in a few steps before a run, rather than in a run.
     """
 
     power_limit_watts: int
@@ -69,6 +70,7 @@ class PowerMeasurement:
     time_seconds: float | None = None
     energy_joules: float | None = None
     of_an_epoch: bool = True
+    surveyed: bool = False
 
 
 Aim = Callable[[PowerMeasurement], float]

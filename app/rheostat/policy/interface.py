@@ -42,6 +42,10 @@ TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancel
 """States of a trial: it runs, and then ends in one of the others."""
 
 
+FirstRun = Literal["predicted", "default"]
+"""Which batch size a job's first run has: the one that is predicted to be the cheapest, or the default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A placement of a recurring job: the job, a GPU model, how many of them, and what their power is measured of.
@@ -62,6 +66,10 @@ class Job:
         beta_knob: A run is stopped when its cost passes this multiple of the lowest; None: never.
         max_slowdown: Longest epoch allowed, as a multiple of the fastest limit's; None: any.
         window_size: How many of an arm's latest runs count; 0: all.
+        first_run: Whether the first run may be at another batch size than the default, where a survey predicts that it
+            is cheaper.
+        exploration_budget_runs: How far exploring may take a placement behind "always the default", in runs of the
+            default; 0: it never explores; None: there is no bound.
         seed: Seed of everything that this job draws at random.
         trial_number: Number of the trial that is being decided, from 1.
         power_scope: ``module`` when power is of the module that carries the GPU; empty: of the GPU.
@@ -80,6 +88,8 @@ class Job:
     beta_knob: float | None = field(compare=False, default=2.0)
     max_slowdown: float | None = field(compare=False, default=None)
     window_size: int = field(compare=False, default=0)
+    first_run: FirstRun = field(compare=False, default="predicted")
+    exploration_budget_runs: float | None = field(compare=False, default=1.0)
     seed: int = field(compare=False, default=0)
     trial_number: int = field(compare=False, default=1)
     power_scope: Literal["", "module"] = ""
@@ -121,6 +131,37 @@ class Choice:
 
     batch_size: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyStep:
+    """What a survey should measure of one batch size: a slice of training under each of some power limits.
+
+    Attributes:
+        batch_size: What to train with.
+        power_limits_watts: The limits, in order; none: under whatever limit the GPU has.
+    """
+
+    batch_size: int
+    power_limits_watts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is worth measuring before a placement's first run.
+
+    Attributes:
+        steps: What to measure, in order; once that is done there may be more, so ask again. None: nothing is.
+        slice_seconds: How long a slice should be at most ...
+        slice_epochs: ... and how large a share of an epoch at the default batch size.
+    """
+
+    steps: tuple[SurveyStep, ...] = ()
+    slice_seconds: float = 10.0
+    slice_epochs: float = 0.02
+
+
+NO_SURVEY = Survey()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +244,26 @@ class ArmEstimate:
     probability_best: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How a placement stands against "always the default at its best limit".
+
+    Attributes:
+        balance_runs: What the better batch sizes have saved, less what exploring has cost, in runs of the default.
+        budget_runs: How far below zero exploring may take it; None: there is no bound.
+        default_cost_joules: What a run of the default is expected to cost.
+    """
+
+    balance_runs: float
+    budget_runs: float | None
+    default_cost_joules: float
+
+    @property
+    def left_runs(self) -> float:
+        """What exploring may still lose."""
+        return float("inf") if self.budget_runs is None else self.balance_runs + self.budget_runs
+
+
 class BatchSizeOptimizer(ABC):
     """Chooses the batch size of each recurrence and learns from its result.
 
@@ -261,6 +322,13 @@ class BatchSizeOptimizer(ABC):
         nearest = min(situation.permitted, key=lambda size: (abs(size - predicted), size))
         return Choice(nearest, f"nearest to {predicted}, which {self.name} predicts and this GPU cannot run")
 
+    def survey(self, job: Job, situation: Situation) -> Survey:
+        """Return what a trainer that can make a few steps at any batch size should measure before it asks for one.
+
+        What it measures comes back as measurements of the optimizer of power limits. The default asks for nothing.
+        """
+        return NO_SURVEY
+
     def early_stop(self, job: Job, progress: Progress) -> str | None:
         """Return why a running trial should be stopped, or None to let it continue.
 
@@ -286,6 +354,10 @@ class BatchSizeOptimizer(ABC):
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return the estimates of each arm; the default returns none."""
         return ()
+
+    def account(self, job: Job) -> Account | None:
+        """Return how the placement stands against always running the default; the default does not know."""
+        return None
 
 
 class PowerLimitOptimizer(ABC):
@@ -324,6 +396,10 @@ class PowerLimitOptimizer(ABC):
     def plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
         """Return the limits in watts that are still to be measured, in order; the default is all of them."""
         return job.power_limits_watts
+
+    def survey_plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
+        """Return the limits in watts that a survey should still measure, in order; the default is none."""
+        return ()
 
     def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
         """Learn from a measurement with its time and energy. The default calls :meth:`observe`."""

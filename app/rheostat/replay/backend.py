@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import uuid4
 
-from rheostat.domain import evidence, trials
+from rheostat.domain import evidence, surveys, trials
+from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.memory import JobInMemory
+from rheostat.domain.records import PlacementKey, PowerMeasurementRecord
 from rheostat.domain.registration import new_job
 from rheostat.domain.trials import Clock
 from rheostat.errors import InvalidInput
@@ -62,7 +64,7 @@ class Slice:
     power_limit_watts: int
     time_seconds: float
     energy_joules: float
-    per_epoch: int
+    per_epoch: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,31 @@ class Report:
     time_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class SurveySlice:
+    """A slice of training that a survey asks for.
+
+    Attributes:
+        batch_size: What to train with.
+        power_limit_watts: Under which limit.
+        slice_seconds: How long it takes at most ...
+        slice_epochs: ... and how large a share of an epoch at the default batch size.
+    """
+
+    batch_size: int
+    power_limit_watts: int
+    slice_seconds: float
+    slice_epochs: float
+
+
 class Backend(Protocol):
     """The operations of a trainer, for one job on one GPU."""
+
+    def survey(self) -> SurveySlice | None:
+        """Return what to measure next before the first trial; None: nothing more."""
+
+    def observe_survey(self, wanted: SurveySlice, measured: Slice) -> None:
+        """Report a slice of a survey."""
 
     def predict(self) -> Launch:
         """Launch a trial."""
@@ -107,6 +132,31 @@ class InProcess:
         if policy is not None:
             job = replace(job, find_policy=lambda _: policy)
         self._job: JobInMemory = JobInMemory(job) if beside is None else beside._job
+
+    def survey(self) -> SurveySlice | None:
+        """Return what to measure next."""
+        asked = self._job.change(lambda job, _: surveys.survey(job, self._gpu))
+        if not asked.steps:
+            return None
+        size, (limit, *_) = asked.steps[0].batch_size, asked.steps[0].power_limits_watts
+        return SurveySlice(size, limit, asked.slice_seconds, asked.slice_epochs)
+
+    def observe_survey(self, wanted: SurveySlice, measured: Slice) -> None:
+        """Report a slice of a survey."""
+
+        def learn(job: Job, _: object) -> Decision[None]:
+            draft = Draft(job)
+            record = PowerMeasurementRecord(
+                placement=PlacementKey(self._gpu.model, self._gpu.count),
+                batch_size=wanted.batch_size,
+                **_measurement(measured).model_dump(),
+                sequence=draft.take_sequence(),
+                received_at=_CLOCK.now,
+            )
+            draft.learn(lambda: surveys.fold_survey(draft, record))
+            return draft.decided(None)
+
+        self._job.change(learn)
 
     def predict(self) -> Launch:
         """Launch a trial."""
@@ -159,6 +209,13 @@ class Server:
                 hint="Pass another --job-id, or delete that job.",
             )
 
+    def survey(self) -> SurveySlice | None:
+        """Return nothing: a replay through a server makes no survey."""
+        return None
+
+    def observe_survey(self, wanted: SurveySlice, measured: Slice) -> None:
+        """Report a slice of a survey, of which there is none."""
+
     def predict(self) -> Launch:
         """Launch a trial; asked twice, because an answer was lost on its way, the server launches one."""
         trial = self._client.predict(self._job_id, PredictRequest(gpu=self._gpu), idempotency_key=uuid4().hex)
@@ -184,14 +241,17 @@ def _advice(answer: PowerLimitAnswer) -> PowerAdvice:
 
 
 def _power_limit_request(launch: Launch, measured: Slice, gpu: Gpu) -> ObservePowerLimitRequest:
-    measurement = PowerLimitMeasurement(
+    return ObservePowerLimitRequest(batch_size=launch.batch_size, gpu=gpu, measurements=[_measurement(measured)])
+
+
+def _measurement(measured: Slice) -> PowerLimitMeasurement:
+    return PowerLimitMeasurement(
         power_limit_watts=measured.power_limit_watts,
         time_seconds=measured.time_seconds,
         energy_joules=measured.energy_joules,
         steps=1.0,
         steps_per_epoch=float(measured.per_epoch),
     )
-    return ObservePowerLimitRequest(batch_size=launch.batch_size, gpu=gpu, measurements=[measurement])
 
 
 def _observe_request(report: Report) -> ObserveRequest:

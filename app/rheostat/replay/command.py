@@ -51,6 +51,14 @@ def replay(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to average over.")] = 10,
     first_seed: Annotated[int, typer.Option(min=0, help="The first of them; the others follow.")] = 0,
     concurrency: Annotated[int, typer.Option(min=1, help="How many recurrences are launched together.")] = 1,
+    survey: Annotated[
+        bool,
+        typer.Option(
+            "--survey/--no-survey",
+            help="Measure the cost of an epoch of every batch size before the first run, where the policy asks for it "
+            "and decides in this process.",
+        ),
+    ] = True,
     server: Annotated[
         str | None,
         typer.Option(help="Ask this server, over HTTP, instead of deciding in this process. Its jobs stay there."),
@@ -99,6 +107,7 @@ def replay(
         concurrency=concurrency,
         server=server,
         job_id=job_id,
+        survey=survey and server is None,
     )
     with _progress(len(worlds) * seeds * recurrences) as advance:
         outcomes = list(replay_worlds(worlds, plan, advance))

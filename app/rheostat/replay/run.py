@@ -34,6 +34,7 @@ class Plan:
         concurrency: So many recurrences are launched together.
         server: Address of a server that decides; None: this process.
         job_id: Name of the one job on the server; None: made up.
+        survey: Whether each job measures before its first run what the policy asks for; only in this process.
     """
 
     policy: str
@@ -44,6 +45,7 @@ class Plan:
     concurrency: int = 1
     server: str | None = None
     job_id: str | None = None
+    survey: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def replay_worlds(
                     seed=seed,
                     recurrences=plan.recurrences,
                     concurrency=plan.concurrency,
+                    survey=plan.survey,
                     on_recurrence=on_recurrence,
                 )
                 yield Outcome(world, seed, job_id, trials)

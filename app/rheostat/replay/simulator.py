@@ -1,7 +1,7 @@
 """The driver of a replay: recurrence after recurrence, a recorded run is trained as the backend says."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -14,6 +14,12 @@ from rheostat.replay.world import RecordedRun, World
 
 MOST_TRIES = 20
 """A recurrence that has not converged after so many trials never will."""
+
+SURVEY_NOISE = 0.02
+"""Standard deviation of the logarithm of what a slice of a survey measures."""
+
+_OF_A_SURVEY = 2**31
+"""Stands for the number of a recurrence in the seed of a survey's noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +35,8 @@ class TrialRecord:
         profiled_power_limits_watts: The limits that its first epoch measured, in order.
         epochs: How many it ran.
         state: How it ended.
-        energy_joules: What it drew.
-        time_seconds: How long it trained.
+        energy_joules: What it drew; of the first trial, with the survey before it.
+        time_seconds: How long it trained, likewise.
     """
 
     recurrence: int
@@ -52,6 +58,7 @@ def replay_job(
     seed: int,
     recurrences: int,
     concurrency: int = 1,
+    survey: bool = False,
     on_recurrence: Callable[[], None] = lambda: None,
 ) -> tuple[TrialRecord, ...]:
     """Replay a job and return its trials, recurrence by recurrence.
@@ -62,19 +69,42 @@ def replay_job(
         seed: Seed of the drawn runs; the backend's own draws do not touch them.
         recurrences: How often the job recurs.
         concurrency: So many recurrences are launched together, then each is run to its end in order.
+        survey: Whether to measure, before the first trial, what the backend asks for.
         on_recurrence: Called after each recurrence.
 
     Raises:
         PolicyFailed: A recurrence did not converge, or the backend asked for what no trainer can do.
     """
     records: list[TrialRecord] = []
+    energy, time = _survey(world, backend, seed) if survey else (0.0, 0.0)
     for first in range(1, recurrences + 1, concurrency):
         together = range(first, min(first + concurrency, recurrences + 1))
         launches = [backend.predict() for _ in together]
         for recurrence, launch in zip(together, launches, strict=True):
             records += _run_recurrence(world, backend, launch, seed, recurrence)
             on_recurrence()
-    return tuple(records)
+    surveyed = replace(
+        records[0], energy_joules=records[0].energy_joules + energy, time_seconds=records[0].time_seconds + time
+    )
+    return (surveyed, *records[1:])
+
+
+def _survey(world: World, backend: Backend, seed: int) -> tuple[float, float]:
+    """Measure slices of training until the backend asks for no more; return the energy and time that they took."""
+    random = np.random.default_rng([seed, _OF_A_SURVEY])
+    energy = time = 0.0
+    at_default = world.figures[world.default_batch_size][world.power_limits_watts[0]].time_seconds
+    while wanted := backend.survey():
+        longest = min(wanted.slice_epochs * at_default, wanted.slice_seconds)
+        figures = world.figures[wanted.batch_size][wanted.power_limit_watts]
+        share = longest / figures.time_seconds
+        energy += share * figures.energy_joules
+        time += longest
+        noise = float(np.exp(random.normal(0.0, SURVEY_NOISE)))
+        backend.observe_survey(
+            wanted, Slice(wanted.power_limit_watts, noise * longest, noise * share * figures.energy_joules, 1.0 / share)
+        )
+    return energy, time
 
 
 def _run_recurrence(world: World, backend: Backend, launch: Launch, seed: int, recurrence: int) -> list[TrialRecord]:

@@ -92,3 +92,9 @@ def test_the_best_batch_size_is_left_when_it_begins_to_crash(epochs: float | Non
             trainer.run(size)
     assert crashed < 15
     assert trainer.choose() == 32
+
+
+def test_no_batch_size_is_tried_far_beyond_those_that_converged() -> None:
+    trainer = Trainer(epochs={8: 22, 16: 20, 32: 18, 64: 16, 128: 14}, joules={128: 1.0})
+    trainer.run(16)
+    assert trainer.choose() in (8, 32, 64)

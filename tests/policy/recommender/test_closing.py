@@ -36,8 +36,18 @@ def test_all_beyond_a_failed_end_is_closed_with_it() -> None:
     assert "64 did not converge" in closed_arms[128]
 
 
-def test_a_failed_arm_between_two_that_converged_closes_nothing_else() -> None:
-    assert set(reasons({8: CONVERGED, 16: FAILED, 32: CONVERGED})) == {16}
+def test_one_failure_between_two_that_converged_closes_nothing() -> None:
+    assert reasons({8: CONVERGED, 16: FAILED, 32: Arm(), 64: CONVERGED}) == {}
+    assert set(reasons({8: CONVERGED, 16: Arm(failures=2.0), 32: Arm(), 64: CONVERGED})) == {16}
+
+
+def test_nothing_is_closed_for_ever() -> None:
+    arms = {8: CONVERGED, 16: FAILED, 32: Arm()}
+    assert set(closed(Evidence(arms, learned=49), None, 2.0)) == {16, 32}
+    assert closed(Evidence(arms, learned=50), None, 2.0) == {}
+    arms[16] = Arm(failures=2.0)
+    assert set(closed(Evidence(arms, learned=99), None, 2.0)) == {16, 32}
+    assert closed(Evidence(arms, learned=100), None, 2.0) == {}
 
 
 def test_an_arm_that_converged_once_is_never_closed() -> None:

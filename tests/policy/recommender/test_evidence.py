@@ -54,3 +54,9 @@ def test_replacing_one_arm_leaves_the_others_alone() -> None:
 @pytest.mark.parametrize("figure", [0.0, -1.0, 1e-300, 1e300])
 def test_the_logarithm_of_an_absurd_figure_is_moderate(figure: float) -> None:
     assert abs(safe_log(figure)) < 45.0
+
+
+def test_a_state_of_before_there_was_an_account_is_still_read() -> None:
+    state = Evidence({8: Arm(runs=3)}).to_state()
+    del state["wasted_joules"], state["arms"]["8"]["paid"]
+    assert Evidence.from_state(state) == Evidence({8: Arm(runs=3)})

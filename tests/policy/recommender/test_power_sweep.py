@@ -40,7 +40,7 @@ def test_the_first_sweep_goes_down_until_the_cost_has_clearly_risen() -> None:
 
 def test_a_second_batch_size_measures_only_what_was_good_at_the_first() -> None:
     sweep, job = a_sweep()
-    steep = {limit: 100.0 + abs(limit - 200) for limit in LIMITS}
+    steep = {limit: 100.0 + 2.0 * abs(limit - 200) for limit in LIMITS}
     measure_all(sweep, job, 32, steep)
     assert sweep.plan(job, 64) == (225, 200, 175)
     assert measure_all(sweep, job, 64, steep | {225: 90.0}) == [225, 200, 175]
@@ -49,9 +49,9 @@ def test_a_second_batch_size_measures_only_what_was_good_at_the_first() -> None:
 
 def test_only_limits_that_were_good_at_the_nearest_batch_size_are_measured() -> None:
     sweep, job = a_sweep()
-    measure_all(sweep, job, 8, {limit: 100.0 + abs(limit - 150) for limit in LIMITS})
+    measure_all(sweep, job, 8, {limit: 100.0 + 2.0 * abs(limit - 150) for limit in LIMITS})
     for limit in LIMITS:
-        sweep.measure(job, 512, PowerMeasurement(limit, 100.0 + abs(limit - 275)))
+        sweep.measure(job, 512, PowerMeasurement(limit, 100.0 + 2.0 * abs(limit - 275)))
     assert sweep.plan(job, 16) == (175, 150, 125)
     assert sweep.plan(job, 256) == (300, 275, 250)
 
@@ -98,3 +98,47 @@ def test_a_repeated_measurement_replaces_the_first() -> None:
     for cost in (5.0, 7.0):
         sweep.observe(job, 32, 300, cost)
     assert [(m.power_limit_watts, m.cost) for m in sweep.measurements(job, 32)] == [(300, 7.0)]
+
+
+def survey_all(sweep: PowerSweep, job: Job, batch_size: int, costs: Mapping[int, float]) -> list[int]:
+    """Measure in a survey what it asks for; return what was measured."""
+    measured: list[int] = []
+    while plan := sweep.survey_plan(job, batch_size):
+        sweep.measure(job, batch_size, PowerMeasurement(plan[0], float(costs[plan[0]]), surveyed=True))
+        measured.append(plan[0])
+    return measured
+
+
+def test_a_survey_sweeps_one_batch_size_and_measures_the_others_at_its_best_limit() -> None:
+    sweep, job = a_sweep()
+    assert survey_all(sweep, job, 32, COSTS) == [300, 275, 250, 225, 200, 175, 150, 125]
+    assert survey_all(sweep, job, 64, COSTS) == [200]
+    assert [(m.power_limit_watts, m.surveyed) for m in sweep.measurements(job, 64)] == [(200, True)]
+
+
+def test_a_run_measures_again_what_a_survey_found_to_be_good_and_its_figures_count() -> None:
+    sweep, job = a_sweep()
+    steep = {limit: 100.0 + 2.0 * abs(limit - 200) for limit in LIMITS}
+    survey_all(sweep, job, 32, steep)
+    assert sweep.predict(job, 32) is None
+    assert sweep.plan(job, 32) == (225, 200, 175)
+    assert sweep.measurements(job, 32)[0].surveyed
+    measure_all(sweep, job, 32, steep | {175: 90.0})
+    assert sweep.predict(job, 32) == 175
+    assert not any(m.surveyed for m in sweep.measurements(job, 32))
+    assert survey_all(sweep, job, 32, steep) == []
+
+
+def test_a_job_with_one_limit_has_every_batch_size_surveyed_at_it() -> None:
+    sweep, job = PowerSweep(JsonStore()), a_job(power_limits_watts=(300,))
+    assert [survey_all(sweep, job, size, COSTS) for size in (32, 64)] == [[300], [300]]
+
+
+def test_a_state_of_before_there_were_surveys_is_still_read() -> None:
+    sweep, job = a_sweep()
+    measure_all(sweep, job, 32, COSTS)
+    sweep.store[job] = sweep.store[job]["runs"]
+    assert sweep.predict(job, 32) == 200
+    sweep.measure(job, 64, PowerMeasurement(200, 90.0))
+    assert sweep.predict(job, 32) == 200
+    assert [m.cost for m in sweep.measurements(job, 64)] == [90.0]

@@ -60,3 +60,16 @@ def test_figures_of_a_step_say_nothing_of_an_epoch() -> None:
     sweep = PowerSweep(JsonStore())
     sweep.measure(JOB, 32, PowerMeasurement(300, 1.0, 0.1, 1.0, of_an_epoch=False))
     assert measured_prices(sweep, JOB, GRID).log_costs == (None, None, None)
+
+
+def test_what_a_survey_measured_counts_until_a_run_knows_better() -> None:
+    sweep, arms = PowerSweep(JsonStore()), {size: Arm() for size in SIZES}
+    for size, cost in ((32, 100.0), (64, 60.0)):
+        sweep.measure(JOB, size, PowerMeasurement(300, cost, surveyed=True))
+    surveyed = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, None)
+    assert (surveyed.are_seen, surveyed.are_known) == ([False, True, True], [False, False, False])
+    assert surveyed.posterior(GRID).variance[GRID.index(64)] == pytest.approx(0.03**2, rel=0.1)
+    arms[64] = arms[64].with_epoch_cost(safe_log(90.0))
+    run = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, None)
+    assert run.are_known == [False, False, True]
+    assert exp(run.log_costs[GRID.index(64)]) == pytest.approx(90.0)

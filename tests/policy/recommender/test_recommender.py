@@ -64,14 +64,14 @@ def test_a_job_without_a_target_looks_for_the_cheapest_epoch() -> None:
 
 @pytest.mark.parametrize("verdict", [True, None])
 def test_whole_costs_alone_are_enough(verdict: bool | None) -> None:
-    policy = Recommender(JsonStore())
-    policy.register_job(a_job(), list(SIZES))
+    policy, job = Recommender(JsonStore()), a_job(exploration_budget_runs=None)
+    policy.register_job(job, list(SIZES))
     costs = {8: 200.0, 16: 140.0, 32: 180.0, 64: 300.0, 128: 600.0}
     chosen = []
     for number in range(30):
-        size = policy.predict(a_job())
+        size = policy.predict(job)
         chosen.append(size)
-        policy.observe(a_job(), size, costs[size] * (1.0 + 0.02 * (number % 3)), verdict)
+        policy.observe(job, size, costs[size] * (1.0 + 0.02 * (number % 3)), verdict)
     assert chosen[0] == 32
     assert set(chosen[-15:]) == {16}
 
@@ -89,7 +89,8 @@ FALSE_REPORTS: list[dict[str, float]] = [
 @pytest.mark.parametrize("at", [0, 1, 2, 5, 12])
 @pytest.mark.parametrize("with_power", [True, False])
 def test_one_absurd_run_does_no_lasting_harm(false_report: dict[str, float], at: int, with_power: bool) -> None:
-    trainer = Trainer(with_power=with_power)
+    job = a_job(target=ACCURACY, max_epochs=100, exploration_budget_runs=None)  # what is lost meanwhile is lost
+    trainer = Trainer(job=job, with_power=with_power)
     trainer.recur(at)
     trainer.run(trainer.choose(), **false_report)
     after = len(trainer.trials)

@@ -64,3 +64,15 @@ def test_what_the_learning_curve_predicted_is_kept() -> None:
     prior, promised = Expectation(log(20.0), 0.3), Expectation(log(60.0), 0.02)
     precision, weighted = stopping.censored_observation(prior, promised, 0.01, epochs=5.0, gap=1.0)
     assert exp(weighted / precision) == pytest.approx(60.0, rel=0.15)
+
+
+def test_the_nearer_the_end_the_surer_is_a_run_to_end_soon() -> None:
+    expectation = Expectation(log(384.0), 0.02**2)
+    near, far = (LearningCurve(((n, 0.5),), n, 1.0) for n in (372.0, 250.0))
+    assert stopping.chance_of_ending(expectation, near, 30.0) > 0.9
+    assert stopping.chance_of_ending(expectation, far, 30.0) < 0.01
+
+
+def test_a_run_that_is_long_overdue_is_not_expected_to_end_soon() -> None:
+    expectation = Expectation(log(100.0), 0.05**2)
+    assert stopping.chance_of_ending(expectation, LearningCurve(((90.0, 0.5),), 140.0, 1.0), 30.0) < 0.2

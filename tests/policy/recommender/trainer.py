@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from rheostat.policy.advisor import Advisor, Stores
@@ -78,6 +79,18 @@ class Trainer:
             cost = self.cost_of_epoch(batch_size) * (1.0 + abs(limit - 200) / 500) * factor
             self.advisor.measure(self.job, batch_size, PowerMeasurement(limit, cost, cost / 300.0, cost))
 
+    def survey(
+        self, permitted: tuple[int, ...] = SIZES, factors: Mapping[int, float] = MappingProxyType({})
+    ) -> list[int]:
+        """Measure what a survey asks for, falsified by the factors; return the batch size of each slice."""
+        measured = []
+        while steps := self.advisor.survey(self.job, Situation(permitted)).steps:
+            size, limit = steps[0].batch_size, steps[0].power_limits_watts[0]
+            cost = self.cost_of_epoch(size) * (1.0 + abs(limit - 200) / 500) * factors.get(size, 1.0)
+            self.advisor.measure(self.job, size, PowerMeasurement(limit, cost, cost / 300.0, cost, surveyed=True))
+            measured.append(size)
+        return measured
+
     def recur(self, times: int) -> list[int]:
         """Let the job recur, each time until a run converges; return what the converged runs trained with."""
         chosen = []
@@ -97,6 +110,7 @@ class Trainer:
         assert cost.high is not None
         return cost.mean, cost.low, cost.high
 
-    def on(self, **changes: Any) -> "Trainer":
-        """Return a trainer of the same job on other GPUs."""
-        return replace(self, job=replace(self.job, **changes), trials=[])
+    def on(self, *, joules: Mapping[int, float] | None = None, **changes: Any) -> "Trainer":
+        """Return a trainer of the same job on other GPUs, where an epoch may cost something else."""
+        joules = self.joules if joules is None else joules
+        return replace(self, job=replace(self.job, **changes), joules=joules, trials=[])

@@ -23,10 +23,10 @@ from rheostat.policy.recommender.normal import Array, halton_normals
 DRAWS = np.ascontiguousarray(halton_normals(96).T)
 """Of shape (2, 96)."""
 
-HORIZON = 25.0
+HORIZON = 15.0
 """Future runs that profit from what is learnt, at the start ..."""
 
-HORIZON_GROWTH = 0.5
+HORIZON_GROWTH = 0.8
 """... and for every run so far: a job that has recurred for long will go on for long (Lindy's law)."""
 
 CAPPED_SHARE = 0.8

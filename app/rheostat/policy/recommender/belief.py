@@ -11,7 +11,7 @@ from math import exp, log
 
 import numpy as np
 
-from rheostat.policy.recommender import epoch_cost, epochs
+from rheostat.policy.recommender import epochs
 from rheostat.policy.recommender.curves import Expectation
 from rheostat.policy.recommender.epochs import Posterior
 from rheostat.policy.recommender.evidence import Evidence, Tally
@@ -34,9 +34,11 @@ class Belief:
         epoch_costs: Belief of the log epoch cost in joules.
         noise: Variance of the log epochs from run to run.
         converged: Which arms have converged, here or on another placement.
-        measured: Which arms' epoch cost is known here.
+        measured: Which arms' epoch cost is known here, from a run.
         weights: How many converged runs each arm's belief rests on.
         lost_joules: What an arm loses on failures for each success; see :attr:`log_cost`.
+        has_level: Whether any epoch cost was seen here; else only differences between costs mean anything.
+        knows_epochs: Whether any run's number of epochs was seen; else ``epochs`` is what whole costs make of it.
     """
 
     grid: Grid
@@ -47,6 +49,8 @@ class Belief:
     measured: Sequence[bool]
     weights: Sequence[float]
     lost_joules: Array
+    has_level: bool = True
+    knows_epochs: bool = True
 
     @cached_property
     def log_cost(self) -> Sequence[float]:
@@ -125,13 +129,14 @@ def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Pr
     measured = prices.are_known
     whole = [arm.whole_costs for arm in arms]
     has_whole_costs = any(tally.count for tally in whole)
-    if has_whole_costs and not any(measured):
+    has_level = any(prices.are_seen)
+    if has_whole_costs and not has_level:
         return _on_whole_costs(grid, whole, prices, converged, lost)
-    costs = epoch_cost.posterior(grid, prices.log_costs, prices.expected_share, prices.shape)
+    costs = prices.posterior(grid)
     if fixed_epochs is not None and not has_whole_costs:
         fixed = np.full(len(grid), log(fixed_epochs))
         certain = Posterior(fixed, np.zeros((len(grid), len(grid))))
-        return Belief(grid, certain, costs, _FIXED_NOISE, converged, measured, weights, lost)
+        return Belief(grid, certain, costs, _FIXED_NOISE, converged, measured, weights, lost, has_level, True)
     run_epochs = [arm.epochs for arm in arms]
     noise = epochs.seed_noise([*run_epochs, *whole] if has_whole_costs else run_epochs)
     precision = [arm.epochs.count / noise + arm.censored[0] for arm in arms]
@@ -147,7 +152,8 @@ def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Pr
         precision,
         weighted,
     )
-    return Belief(grid, belief, costs, noise, converged, measured, weights, lost)
+    knows_epochs = any(tally.count for tally in run_epochs)
+    return Belief(grid, belief, costs, noise, converged, measured, weights, lost, has_level, knows_epochs)
 
 
 def _on_whole_costs(
@@ -155,7 +161,7 @@ def _on_whole_costs(
 ) -> Belief:
     """Return the belief where only the cost of whole runs is known: one model of their logarithm."""
     noise = epochs.seed_noise(whole)
-    shape = epoch_cost.posterior(grid, prices.log_costs, prices.expected_share, prices.shape)
+    shape = prices.posterior(grid)
     precision = [tally.count / noise for tally in whole]
     weighted = [tally.total / noise for tally in whole]
     belief = epochs.condition(
@@ -165,7 +171,8 @@ def _on_whole_costs(
         weighted,
     )
     nothing = Posterior(np.zeros(len(grid)), np.zeros((len(grid), len(grid))))
-    return Belief(grid, belief, nothing, noise, converged, converged, [tally.count for tally in whole], lost)
+    weights = [tally.count for tally in whole]
+    return Belief(grid, belief, nothing, noise, converged, converged, weights, lost, True, False)
 
 
 def _anchored(

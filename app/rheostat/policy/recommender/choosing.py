@@ -3,15 +3,22 @@
 from collections.abc import Sequence
 from operator import and_
 
+import numpy as np
+
 from rheostat.errors import NoBatchSizeLeft
 from rheostat.policy.interface import Choice, Situation
-from rheostat.policy.recommender import acquisition, explanations
+from rheostat.policy.recommender import account, acquisition, explanations, surveying
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.closing import CLOSED_FROM
 from rheostat.policy.recommender.knowledge import Knowledge
 
 MOST_EXPLORED = 2
 """Batch sizes that may be tried without success before the best known one runs."""
+
+REACH_OCTAVES = 3.0
+"""How far from the nearest that converged a batch size may be tried: farther off the belief is little but its prior."""
+
+_ROUNDING = 1e-9
 
 PATIENCE = 4
 """In safe mode, unsuccessful runs of one batch size before the next one is tried."""
@@ -25,7 +32,7 @@ def choose(known: Knowledge, situation: Situation) -> Choice:
     """
     belief = known.belief
     if belief is None:
-        return _first(known, situation)
+        return surveying.first(known, situation) or _first(known, situation)
     permitted = [size in situation.permitted for size in known.grid.batch_sizes]
     best = belief.best(map(and_, belief.converged, permitted))
     if best is None:
@@ -45,6 +52,7 @@ def _weigh(known: Knowledge, belief: Belief, best: int, situation: Situation, pe
     allowed = [
         may_explore and is_open and size not in unconverged for size, is_open in zip(sizes, open_arms, strict=True)
     ]
+    allowed = list(map(and_, allowed, _within_reach(belief)))
     if not any(may_run for arm, may_run in enumerate(allowed) if arm != best):
         return Choice(sizes[best], explanations.best_known(belief, best, may_explore=may_explore))
     predicted = belief
@@ -59,10 +67,36 @@ def _weigh(known: Knowledge, belief: Belief, best: int, situation: Situation, pe
         learned=known.own.learned,
         beta_knob=known.job.beta_knob,
     )
-    arm = int(prospect.score.argmax())
-    if arm == best:
-        return Choice(sizes[arm], explanations.best_known(belief, best, may_explore=may_explore))
-    return Choice(sizes[arm], explanations.exploration(belief, best, arm, prospect))
+    affordable = _affordable(known, predicted, best, situation)
+    arm = int(np.where(affordable, prospect.score, -np.inf).argmax())
+    if arm != best:
+        return Choice(sizes[arm], explanations.exploration(belief, best, arm, prospect))
+    is_held_back = arm != int(prospect.score.argmax())
+    reason = explanations.best_known(
+        belief, best, may_explore=may_explore, held_back_by=known.account if is_held_back else None
+    )
+    return Choice(sizes[arm], reason)
+
+
+def _within_reach(belief: Belief) -> list[bool]:
+    """Return which arms lie near enough to one that converged: the next of each side always."""
+    octaves = belief.grid.octaves.tolist()
+    known = [octave for octave, done in zip(octaves, belief.converged, strict=True) if done]
+    first, last = belief.converged.index(True), len(octaves) - 1 - list(belief.converged)[::-1].index(True)
+    return [
+        first - 1 <= arm <= last + 1 or min(abs(octave - other) for other in known) <= REACH_OCTAVES + _ROUNDING
+        for arm, octave in enumerate(octaves)
+    ]
+
+
+def _affordable(known: Knowledge, predicted: Belief, best: int, situation: Situation) -> list[bool]:
+    """Return which arms the account against the default allows to run: the best known one and the default always."""
+    if known.account is None:
+        return [True] * len(known.grid)
+    pending = [known.grid.index(size) for size in situation.pending]
+    affordable = account.affordable(known.account, predicted, best, pending, known.job.beta_knob)
+    affordable[best] = affordable[known.grid.index(known.job.default_batch_size)] = True
+    return affordable
 
 
 def _first(known: Knowledge, situation: Situation) -> Choice:
@@ -100,10 +134,9 @@ def _first(known: Knowledge, situation: Situation) -> Choice:
 
 
 def _elsewhere(belief: Belief, best: int) -> Choice:
-    """Choose while no epoch cost is known, as for the first run on a further GPU."""
-    return Choice(
-        belief.grid.batch_sizes[best], "best known batch size; the cost of an epoch on this GPU is not known yet"
-    )
+    """Choose the first run on a further GPU."""
+    what = "known from a survey alone" if belief.has_level else "not known yet"
+    return Choice(belief.grid.batch_sizes[best], f"best known batch size; the cost of an epoch on this GPU is {what}")
 
 
 def _safe(known: Knowledge, belief: Belief, permitted: Sequence[bool]) -> Choice:

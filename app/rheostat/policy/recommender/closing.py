@@ -5,7 +5,10 @@ that was stopped near the cost bound; one that was stopped halfway counts half, 
 half, too, when its trainer ended the run before, or when nothing of the job had converged yet: the batch size need not
 be to blame. An arm that never
 converged is closed from a score of 1 on. Convergence fails at the ends of the range, not in its middle: when such an
-arm lies outside of those that converged, everything beyond it is closed, too.
+arm lies outside of those that converged, everything beyond it is closed, too; between two that converged one failure is
+forgiven.
+
+Nothing is closed for ever: a job that has recurred twice as often may fail once more at the same arm.
 
 Stops are judged by the current reference cost: those that a false one caused close nothing once it is corrected.
 """
@@ -13,6 +16,9 @@ Stops are judged by the current reference cost: those that a false one caused cl
 from rheostat.policy.recommender.evidence import Arm, Evidence
 
 CLOSED_FROM = 1.0
+
+REOPENED_AFTER = 50
+"""Converged runs after which one more failure is allowed; the next ones after twice, four times as many."""
 
 NEAR_THE_BOUND = 0.8
 """Share of the cost bound from which a stop counts in full."""
@@ -44,6 +50,7 @@ def closed(evidence: Evidence, reference_cost: float | None, beta_knob: float | 
         reference_cost: As for :func:`score`.
         beta_knob: As for :func:`score`.
     """
+    allowed = CLOSED_FROM + max(0, (evidence.learned // REOPENED_AFTER).bit_length())
     sizes = list(evidence.arms)
     converged = [size for size in sizes if evidence.arms[size].converged > 0]
     reasons: dict[int, str] = {}
@@ -51,7 +58,9 @@ def closed(evidence: Evidence, reference_cost: float | None, beta_knob: float | 
         arm = evidence.arms[size]
         if not (arm.failures or arm.stop_costs) or arm.converged > 0:
             continue
-        if score(arm, reference_cost, beta_knob) < CLOSED_FROM:
+        is_between = bool(converged) and converged[0] < size < converged[-1]
+        forgiven = min(arm.failures, 1.0) if is_between else 0.0
+        if score(arm, reference_cost, beta_knob) - forgiven < allowed:
             continue
         reasons[size] = "closed: its runs did not converge"
         beyond: list[int] = []
@@ -67,7 +76,7 @@ def closed(evidence: Evidence, reference_cost: float | None, beta_knob: float | 
 def reopened(evidence: Evidence) -> Evidence:
     """Return the evidence without anything that was ruled out: the evidence against it turned out to be wrong."""
     arms = {
-        size: arm._replace(censored=(0.0, 0.0), failures=0.0, lost_joules=0.0, stop_costs=())
+        size: arm._replace(censored=(0.0, 0.0), failures=0.0, lost_joules=0.0, stop_costs=(), paid=0)
         for size, arm in evidence.arms.items()
     }
-    return evidence._replace(arms=arms)
+    return evidence._replace(arms=arms, wasted_joules=0.0)

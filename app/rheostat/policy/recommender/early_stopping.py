@@ -1,14 +1,20 @@
 """Early stopping of a running trial: by its cost, or by its learning curve."""
 
+from dataclasses import replace
 from math import exp
 
-from rheostat.policy.interface import Progress
+from rheostat.policy.interface import Account, Progress
 from rheostat.policy.recommender import stopping
+from rheostat.policy.recommender.account import most_joules
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.evidence import safe_log
 from rheostat.policy.recommender.knowledge import Knowledge
 from rheostat.policy.recommender.outliers import is_outlier
 from rheostat.policy.recommender.stopping import Bound
+
+WORTH_FINISHING, ALMOST_SURE = 0.05, 0.9
+"""What is spent is spent: a run that will reach its target within this share of a run of the best known arm, with this
+probability, is not stopped for what it has cost."""
 
 
 def early_stop(known: Knowledge, progress: Progress) -> str | None:
@@ -23,7 +29,9 @@ def early_stop(known: Knowledge, progress: Progress) -> str | None:
     if bound is None or progress.cost is None:
         return None
     left = known.job.max_epochs - progress.epoch
-    if stopping.passes(bound, progress.cost, min(progress.curve.gap, left)):
+    if stopping.passes(bound, progress.cost, min(progress.curve.gap, left)) and not _is_nearly_done(
+        known, belief, progress, bound
+    ):
         return (
             f"its cost, {progress.cost:.4g} J, would pass {bound.cap:.4g} J by the next evaluation; "
             f"a run of the best known batch size is expected to cost {bound.reference_cost:.4g} J"
@@ -45,18 +53,41 @@ def _bound(known: Knowledge, belief: Belief, progress: Progress) -> Bound | None
     if at == belief.best_converged and belief.weights[at] <= 1.0:
         return None  # the reference cost is its own single run, which this one confirms or refutes
     converged = belief.converged[at]
-    return stopping.cost_bound(
+    bound = stopping.cost_bound(
         belief.reference_cost, epoch_cost, beta_knob, belief.run(progress.batch_size), converged_before=converged
     )
+    account = _account_of_exploration(known, belief, at)
+    if account is not None and known.pooled.levels:
+        bound = replace(bound, cap=min(bound.cap, most_joules(account)))
+    return bound
+
+
+def _is_nearly_done(known: Knowledge, belief: Belief, progress: Progress, bound: Bound) -> bool:
+    """Return whether a run will almost surely reach its target at little more than what is spent already."""
+    if progress.curve.epoch <= 0 or not belief.knows_epochs or not known.pooled.levels:
+        return False
+    expectation = known.by_curve(belief, progress.batch_size, progress.curve)
+    more = WORTH_FINISHING * bound.reference_cost / bound.epoch_cost
+    return stopping.chance_of_ending(expectation, progress.curve, more) > ALMOST_SURE
+
+
+def _account_of_exploration(known: Knowledge, belief: Belief, at: int) -> Account | None:
+    """Return the account that bounds a run of an arm: of one that never converged, once the default has."""
+    default = known.grid.index(known.job.default_batch_size)
+    return known.account if belief.converged[default] and not belief.converged[at] else None
 
 
 def _should_stop(known: Knowledge, belief: Belief, progress: Progress, bound: Bound) -> str | None:
-    arm, curve = known.own.arms[progress.batch_size], progress.curve
-    committed = bool(arm.stop_costs) and max(arm.stop_costs) < stopping.COMMITTED_BELOW * bound.reference_cost
-    if committed or curve.epoch <= 0 or belief.converged[known.grid.index(progress.batch_size)]:
+    at, curve = known.grid.index(progress.batch_size), progress.curve
+    if curve.epoch <= 0 or belief.converged[at] or not belief.knows_epochs:
         return None
     expectation = known.by_curve(belief, progress.batch_size, curve)
-    if not stopping.should_stop(expectation, curve, bound):
+    arm = known.own.arms[progress.batch_size]
+    if arm.stop_costs and max(arm.stop_costs) < stopping.COMMITTED_BELOW * bound.reference_cost:
+        return None
+    account, cost = _account_of_exploration(known, belief, at), progress.cost or 0.0
+    is_overdrawn = account is not None and cost > max(account.left_runs, 0.0) * account.default_cost_joules
+    if not stopping.should_stop(expectation, curve, bound, for_later_runs=not is_overdrawn):
         return None
     return (
         f"after {curve.epoch:g} epochs its learning curve predicts about {exp(expectation.mean):.3g} to the target; "

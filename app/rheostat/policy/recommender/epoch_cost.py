@@ -1,6 +1,7 @@
 """The epoch-cost model: what an epoch of each batch size costs on a placement, at its best power limit.
 
-``g = log(epoch cost)`` is known as soon as an arm was profiled, and guessed for the others. A share ``rho`` of an
+``g = log(epoch cost)`` is known as soon as an arm was profiled, nearly known when a survey measured it, and guessed
+for the others. A share ``rho`` of an
 epoch's cost shrinks with the number of its steps, the rest does not::
 
     mean    log(rho 2^-d + 1 - rho), a mixture over 25 values of rho
@@ -30,7 +31,10 @@ OTHER_GPU_DEVIATION = 0.15
 """Slope and smooth deviation from the shape that another GPU model showed."""
 
 JITTER = 1e-6
-"""Variance of a measured epoch cost: as good as none, but the matrices stay regular."""
+"""Variance of an epoch cost that a run measured: as good as none, but the matrices stay regular."""
+
+SURVEY_DEVIATION = 0.03
+"""Standard deviation of the log epoch cost that a survey measured."""
 
 SHARES: Array = np.linspace(0.02, 0.98, 25)
 """Values of ``rho``."""
@@ -77,7 +81,9 @@ def share_means(grid: Grid) -> Array:
     return means
 
 
-def posterior(grid: Grid, log_costs: Array, expected_share: float, shape: Array | None) -> Posterior:
+def posterior(
+    grid: Grid, log_costs: Array, expected_share: float, shape: Array | None, surveyed: Sequence[bool] = ()
+) -> Posterior:
     """Return the belief of ``g``.
 
     While no arm was measured only differences between arms mean anything.
@@ -87,12 +93,16 @@ def posterior(grid: Grid, log_costs: Array, expected_share: float, shape: Array 
         log_costs: Log of the measured epoch cost of each arm; NaN where it was not measured.
         expected_share: What :func:`step_bound_share` expects of ``rho``.
         shape: What another placement believes of ``g``, in place of the mixture; None: there is none.
+        surveyed: Of which arms the measured cost comes from a survey; empty: of none.
     """
-    return _posterior(grid, log_costs.tobytes(), expected_share, None if shape is None else shape.tobytes())
+    shape_bytes = None if shape is None else shape.tobytes()
+    return _posterior(grid, log_costs.tobytes(), expected_share, shape_bytes, tuple(surveyed))
 
 
 @lru_cache(maxsize=128)  # most decisions rest on the same figures as the one before
-def _posterior(grid: Grid, log_cost_bytes: bytes, expected_share: float, shape_bytes: bytes | None) -> Posterior:
+def _posterior(
+    grid: Grid, log_cost_bytes: bytes, expected_share: float, shape_bytes: bytes | None, surveyed: tuple[bool, ...]
+) -> Posterior:
     log_costs = np.frombuffer(log_cost_bytes)
     shape = None if shape_bytes is None else np.frombuffer(shape_bytes)
     if shape is None:
@@ -109,7 +119,8 @@ def _posterior(grid: Grid, log_cost_bytes: bytes, expected_share: float, shape_b
     nearest = seen[np.argmin(np.abs(grid.distance[seen]))]
     level = log_costs[nearest]
     means = means - means[:, [nearest]]
-    inverse = np.linalg.inv(kernel[np.ix_(seen, seen)] + JITTER * np.eye(len(seen)))
+    variance = [SURVEY_DEVIATION**2 if surveyed and surveyed[arm] else JITTER for arm in seen]
+    inverse = np.linalg.inv(kernel[np.ix_(seen, seen)] + np.diag(variance))
     residuals = log_costs[seen] - level - means[:, seen]
     likelihood = -0.5 * np.einsum("ki,ij,kj->k", residuals, inverse, residuals)
     share = _normalised(weights + likelihood)

@@ -3,7 +3,7 @@
 ``f = log(epochs to target)`` is a Gaussian process over the arms, shared by all placements of a job. With ``d``
 octaves from the default::
 
-    mean    anchor + 0.20 d + 0.08 bend(d)
+    mean    anchor + 0.12 d + 0.08 bend(d)
     kernel  1 + 0.50^2 d d' + 0.06^2 bend bend' + 0.20^2 exp(-((x - x') / 1.5)^2 / 2) + 0.05^2 [same arm]
 
 By the mean, larger batches need more epochs, the more so the larger they are; the kernel is how much jobs differ in
@@ -20,7 +20,7 @@ from rheostat.policy.recommender.evidence import Tally
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
 
-SLOPE_MEAN, SLOPE_DEVIATION = 0.20, 0.50
+SLOPE_MEAN, SLOPE_DEVIATION = 0.12, 0.50
 BEND_MEAN, BEND_DEVIATION = 0.08, 0.06
 LEVEL_DEVIATION = 1.0
 SMOOTH_DEVIATION, SMOOTH_OCTAVES = 0.20, 1.5

@@ -92,6 +92,7 @@ class Arm(NamedTuple):
         stop_costs: Costs in joules of the latest runs that were stopped.
         epoch_costs: Log of the mean cost per epoch of the latest runs, oldest first.
         curve: Per metric level sum and count of log(epoch at the level / epochs to the target).
+        paid: Converged runs since evidence was last discounted or found wrong; see :mod:`.account`.
     """
 
     runs: int = 0
@@ -103,6 +104,7 @@ class Arm(NamedTuple):
     stop_costs: tuple[float, ...] = ()
     epoch_costs: tuple[float, ...] = ()
     curve: tuple[tuple[float, int], ...] = ()
+    paid: int = 0
 
     @property
     def converged(self) -> float:
@@ -129,6 +131,7 @@ class Arm(NamedTuple):
             "stop_costs": self.stop_costs,
             "epoch_costs": self.epoch_costs,
             "curve": self.curve,
+            "paid": self.paid,
         }
 
     @classmethod
@@ -144,6 +147,7 @@ class Arm(NamedTuple):
             tuple(state["stop_costs"]),
             tuple(state["epoch_costs"]),
             tuple(map(tuple, state["curve"])),
+            state.get("paid", 0),  # states of before there was an account have none
         )
 
 
@@ -156,6 +160,7 @@ class Evidence(NamedTuple):
         drift: The two cumulative sums of the drift test, upwards and downwards.
         learned: Converged runs since evidence was last discounted.
         unconverged: How often each batch size did not converge since the last run that did.
+        wasted_joules: Cost of all runs that did not converge, since evidence was last discounted or found wrong.
     """
 
     arms: dict[int, Arm]
@@ -163,6 +168,7 @@ class Evidence(NamedTuple):
     drift: tuple[float, float] = (0.0, 0.0)
     learned: int = 0
     unconverged: Mapping[int, int] = MappingProxyType({})
+    wasted_joules: float = 0.0
 
     def with_arm(self, batch_size: int, arm: Arm) -> "Evidence":
         """Return the evidence with one arm replaced."""
@@ -178,6 +184,7 @@ class Evidence(NamedTuple):
             drift=(state["drift"][0], state["drift"][1]),
             learned=state["learned"],
             unconverged={int(size): count for size, count in state["fruitless"].items()},
+            wasted_joules=state.get("wasted_joules", 0.0),
         )
 
     def to_state(self) -> State:
@@ -188,4 +195,5 @@ class Evidence(NamedTuple):
             "drift": list(self.drift),
             "learned": self.learned,
             "fruitless": {str(size): count for size, count in self.unconverged.items()},
+            "wasted_joules": self.wasted_joules,
         }

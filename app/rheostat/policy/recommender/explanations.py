@@ -2,7 +2,7 @@
 
 from math import exp, sqrt
 
-from rheostat.policy.interface import ArmEstimate, Estimate
+from rheostat.policy.interface import Account, ArmEstimate, Estimate
 from rheostat.policy.recommender.acquisition import Prospect
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.evidence import Arm
@@ -10,14 +10,31 @@ from rheostat.policy.recommender.knowledge import Knowledge
 from rheostat.policy.recommender.normal import NORMAL_95
 
 
-def best_known(belief: Belief, best: int, *, may_explore: bool) -> str:
-    """Return why the best known arm runs."""
-    why = (
-        "exploring another would cost more than it is expected to save"
-        if may_explore
-        else "no exploration, since the last runs of others did not converge"
-    )
+def best_known(belief: Belief, best: int, *, may_explore: bool, held_back_by: Account | None = None) -> str:
+    """Return why the best known arm runs.
+
+    Args:
+        belief: Of all arms.
+        best: The best known one.
+        may_explore: Whether another might have run.
+        held_back_by: The account against the default that keeps one from running that is worth trying.
+    """
+    if held_back_by is not None:
+        why = (
+            f"no exploration, since it might cost more than is left of the budget of {held_back_by.budget_runs:g} runs "
+            f"of the default; {standing(held_back_by)}"
+        )
+    elif may_explore:
+        why = "exploring another would cost more than it is expected to save"
+    else:
+        why = "no exploration, since the last runs of others did not converge"
     return f"best known batch size: {_expected_cost(belief, best)}; {why}"
+
+
+def standing(account: Account) -> str:
+    """Return how the account against the default stands."""
+    side = "ahead of" if account.balance_runs >= 0.0 else "behind"
+    return f"so far {abs(account.balance_runs):.2f} runs {side} always running the default"
 
 
 def exploration(belief: Belief, best: int, arm: int, prospect: Prospect) -> str:
@@ -56,7 +73,7 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
     if belief is None:
         return ArmEstimate(batch_size, arm.runs, closed or "nothing has converged yet")
     at = belief.grid.index(batch_size)
-    if not any(belief.measured):  # without a level only differences between epoch costs have a meaning
+    if not belief.has_level:
         epochs = interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise)
         return ArmEstimate(
             batch_size, arm.runs, closed or "the cost of an epoch is not known on this GPU yet", epochs=epochs

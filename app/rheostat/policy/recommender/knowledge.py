@@ -7,9 +7,10 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from rheostat.policy.identity import ByIdentity
-from rheostat.policy.interface import Job, PowerLimitOptimizer, Result, State, StateStore
+from rheostat.policy.interface import Account, Job, PowerLimitOptimizer, Result, State, StateStore
 from rheostat.policy.learning_curve import LearningCurve
-from rheostat.policy.recommender import closing, curves, epoch_cost, transfer
+from rheostat.policy.recommender import closing, curves, transfer
+from rheostat.policy.recommender.account import open_account
 from rheostat.policy.recommender.belief import Belief, believe
 from rheostat.policy.recommender.curves import Expectation
 from rheostat.policy.recommender.evidence import Evidence, safe_log
@@ -49,6 +50,14 @@ class Knowledge:
         """The closed batch sizes, each with the reason."""
         reference_cost = None if self.belief is None else self.belief.reference_cost
         return closing.closed(self.pooled, reference_cost, self.job.beta_knob)
+
+    @cached_property
+    def account(self) -> Account | None:
+        """The account against the default; None while nothing has converged, or the cost of an epoch is not known."""
+        if self.belief is None or not self.belief.has_level:
+            return None
+        default = self.grid.index(self.job.default_batch_size)
+        return open_account(self.own, self.belief, default, self.job.exploration_budget_runs)
 
     @cached_property
     def unconverged_runs(self) -> int:
@@ -160,8 +169,8 @@ def _derive(sources: tuple[_Source, ...]) -> Knowledge:
     shape = None
     for evidence, their in zip(others, theirs, strict=True):
         prices = gather_prices(their, grid, evidence.arms, None)
-        if sum(prices.are_known) >= FEWEST_FOR_A_SHAPE:
-            shape = epoch_cost.posterior(grid, prices.log_costs, prices.expected_share, None).mean
+        if sum(prices.are_seen) >= FEWEST_FOR_A_SHAPE:
+            shape = prices.posterior(grid).mean
             break
     prices = gather_prices(measured, grid, own.arms, shape)
     belief = believe(job.max_epochs if job.target is None else None, grid, pooled, prices)

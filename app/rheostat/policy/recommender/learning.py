@@ -34,6 +34,8 @@ def learn(known: Knowledge, result: Result) -> Update:
     if result.converged is False:
         return _learn_failure(known, evidence, result)
     evidence = evidence._replace(learned=evidence.learned + 1, unconverged={})
+    arm = evidence.arms[result.batch_size]
+    evidence = evidence.with_arm(result.batch_size, arm._replace(paid=arm.paid + 1))
     if result.epochs is None:
         return Update(_with_whole_cost(known, evidence, result))
     return _learn_success(known, evidence, result, result.epochs)
@@ -42,7 +44,7 @@ def learn(known: Knowledge, result: Result) -> Update:
 def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Evidence:
     arm, belief = evidence.arms[result.batch_size], known.belief
     expected = None
-    if belief is not None and any(belief.measured):
+    if belief is not None and belief.has_level:
         at = known.grid.index(result.batch_size)
         expected = float(belief.log_cost[at]), float(belief.log_cost_variance[at]) + belief.noise
     costs, overturned = admit(arm.whole_costs, safe_log(result.cost), expected, known.job.window_size)
@@ -77,7 +79,8 @@ def _with_success(known: Knowledge, arm: Arm) -> Arm:
 def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Update:
     size, belief = result.batch_size, known.belief
     unconverged = {**evidence.unconverged, size: evidence.unconverged.get(size, 0) + 1}
-    update = Update(evidence._replace(unconverged=unconverged))
+    wasted = evidence.wasted_joules + known.believable_cost(result)
+    update = Update(evidence._replace(unconverged=unconverged, wasted_joules=wasted))
     if belief is not None and result.epochs:
         run = belief.run(size)
         so_far = stopping.not_yet(run, result.epochs, result.curve.gap)

@@ -4,6 +4,7 @@ import numpy as np
 
 from rheostat.policy.interface import (
     STATE_OF_VERDICT,
+    Account,
     ArmEstimate,
     BatchSizeOptimizer,
     Choice,
@@ -12,8 +13,9 @@ from rheostat.policy.interface import (
     Progress,
     Result,
     Situation,
+    Survey,
 )
-from rheostat.policy.recommender import choosing, drift, early_stopping, explanations, learning
+from rheostat.policy.recommender import choosing, drift, early_stopping, explanations, learning, surveying
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.evidence import Arm, Evidence
 from rheostat.policy.recommender.knowledge import Knowledge, gather, siblings
@@ -48,6 +50,10 @@ class Recommender(BatchSizeOptimizer):
         """Run the best known batch size, or one that is worth trying; before any success the default."""
         return choosing.choose(self._gather(job), situation)
 
+    def survey(self, job: Job, situation: Situation) -> Survey:
+        """Ask for the power limits at the default, then for all other batch sizes, before the first run alone."""
+        return surveying.plan(self._gather(job), situation, self.power_limits)
+
     def early_stop(self, job: Job, progress: Progress) -> str | None:
         """Stop a run that passes its cost bound, or whose learning curve says that it is not worth its cost."""
         return early_stopping.early_stop(self._gather(job), progress)
@@ -70,6 +76,10 @@ class Recommender(BatchSizeOptimizer):
         known = self._gather(job)
         chances = {} if known.belief is None else _chances(known, known.belief)
         return tuple(explanations.arm_estimate(known, size, chances.get(size)) for size in known.grid.batch_sizes)
+
+    def account(self, job: Job) -> Account | None:
+        """Return what exploring has cost against the default, and the better arms have saved."""
+        return self._gather(job).account
 
     def _gather(self, job: Job) -> Knowledge:
         return gather(self.store, self.power_limits, job)

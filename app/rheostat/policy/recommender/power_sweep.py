@@ -3,9 +3,13 @@
 At the first batch size the limits are measured from the highest down until the cost of an epoch has clearly risen.
 Other batch sizes measure only the limits that were good at the nearest one that was measured: the best limit moves
 little from one batch size to the next.
+
+A survey does the same before the first run, but with other batch sizes only at the best limit. What a run of a batch
+size measures replaces what a survey measured of it: a few steps from a cold start are less precise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import log
 from statistics import median
@@ -21,8 +25,9 @@ FEWEST = 4
 LAST_RISE, RISE_BEFORE = 1.10, 1.05
 """A sweep ends when the last limit costs this much more than the best, and the one before it this much."""
 
-NEAR_BEST = 1.30
-"""Limits within this factor of the best at the nearest batch size are measured; 1.10 would lose 3 % on some traces."""
+NEAR_BEST = 1.60
+"""Limits within this factor of the best at the nearest batch size are measured: with 1.30 the best limit of the best
+batch size was never measured on one trace, where energy alone counted; measuring a limit costs little."""
 
 BELIEVABLE = 5.0
 """A cost that is off the median of a batch size's limits by more than this factor is an error of measurement: no
@@ -34,8 +39,8 @@ _ENOUGH_FOR_A_MEDIAN = 3
 class PowerSweep(PowerLimitOptimizer):
     """Measures as few limits as the last sweep allows, and keeps to the best of them.
 
-    State: per batch size ``measured``, by limit the latest cost, time and energy and whether they are of an epoch;
-    ``planned``, what its sweep was to measure; and ``done``.
+    State: ``runs`` and ``surveys``, per batch size one sweep each: ``measured``, by limit the latest cost, time and
+    energy and whether they are of an epoch; ``planned``, what the sweep was to measure; and ``done``.
     """
 
     replaces_state = True
@@ -53,6 +58,13 @@ class PowerSweep(PowerLimitOptimizer):
         """Return the limits in watts that are still to be measured, highest first."""
         return self._advice(job, batch_size).plan
 
+    def survey_plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
+        """Return the limits that a survey should still measure, highest first: all at the first batch size."""
+        state = self._state(job)
+        sweep = state["surveys"].get(str(batch_size), _NOT_MEASURED)
+        planned = _planned_by_survey(state, batch_size, job)
+        return () if sweep["done"] else tuple(limit for limit in planned if str(limit) not in sweep["measured"])
+
     def observe(self, job: Job, batch_size: int, power_limit: int, cost: float) -> None:
         """Learn what an epoch costs under a limit."""
         self.measure(job, batch_size, PowerMeasurement(power_limit, cost))
@@ -60,28 +72,41 @@ class PowerSweep(PowerLimitOptimizer):
     def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
         """Learn from a measurement, in place of an earlier one of the same limit."""
         state = self._state(job)
-        sweep = state.get(str(batch_size), _NOT_MEASURED)
-        planned = sweep.get("planned") or sorted(
-            _planned(state, batch_size, job.power_limits_watts, job.max_slowdown), reverse=True
-        )
+        kind = "surveys" if measurement.surveyed else "runs"
+        sweep = state[kind].get(str(batch_size), _NOT_MEASURED)
+        planned = sweep["planned"]
+        if not planned and measurement.surveyed:
+            planned = _planned_by_survey(state, batch_size, job)
+        elif not planned:
+            planned = sorted(_planned(state, batch_size, job.power_limits_watts, job.max_slowdown), reverse=True)
         figures = [measurement.cost, measurement.time_seconds, measurement.energy_joules, measurement.of_an_epoch]
-        measured = {**sweep.get("measured", {}), str(measurement.power_limit_watts): figures}
-        sweep = {"planned": list(planned), "measured": measured, "done": sweep.get("done", False)}
+        measured = {**sweep["measured"], str(measurement.power_limit_watts): figures}
+        sweep = {"planned": list(planned), "measured": measured, "done": sweep["done"]}
         sweep["done"] = sweep["done"] or _is_done(job, sweep)
-        self.store[job] = {**state, str(batch_size): sweep}
+        self.store[job] = {**state, kind: {**state[kind], str(batch_size): sweep}}
 
     def measurements(self, job: Job, batch_size: int) -> tuple[PowerMeasurement, ...]:
-        """Return what was measured of a batch size, highest limit first, without errors of measurement."""
-        return tuple(_believable(_measured(self._state(job).get(str(batch_size), _NOT_MEASURED))))
+        """Return what was measured of a batch size, highest limit first, without errors of measurement.
+
+        What a survey measured counts until a run has swept the limits itself.
+        """
+        state = self._state(job)
+        sweep = state["runs"].get(str(batch_size), _NOT_MEASURED)
+        surveyed = state["surveys"].get(str(batch_size))
+        if surveyed is None or sweep["done"]:
+            return tuple(_believable(_measured(sweep)))
+        return tuple(replace(m, surveyed=True) for m in _believable(_measured(surveyed)))
 
     def _state(self, job: Job) -> State:
-        return self.store.get(job, _NOT_MEASURED)
+        state = self.store.get(job, _NOTHING)
+        return state if "surveys" in state else {"runs": state, "surveys": {}}  # as it was before there were surveys
 
     def _advice(self, job: Job, batch_size: int) -> "_Advice":
         return _advise(ByIdentity(self._state(job)), batch_size, job.power_limits_watts, job.max_slowdown)
 
 
-_NOT_MEASURED: State = {}
+_NOTHING: State = {"runs": {}, "surveys": {}}
+_NOT_MEASURED: State = {"planned": [], "measured": {}, "done": False}
 
 
 class _Advice(NamedTuple):
@@ -96,10 +121,10 @@ def _advise(
     of: ByIdentity[State], batch_size: int, power_limits_watts: tuple[int, ...], max_slowdown: float | None
 ) -> _Advice:
     state = of.value
-    sweep = state.get(str(batch_size), _NOT_MEASURED)
+    sweep = state["runs"].get(str(batch_size), _NOT_MEASURED)
     measured = _measured(sweep)
     known = {m.power_limit_watts for m in measured}
-    planned_by_sweep = set(sweep.get("planned", ())) & set(power_limits_watts)
+    planned_by_sweep = set(sweep["planned"]) & set(power_limits_watts)
     planned = planned_by_sweep or _planned(state, batch_size, power_limits_watts, max_slowdown)
     plan = tuple(limit for limit in power_limits_watts if limit in planned and limit not in known)
     permitted = [m for m in measured if m.power_limit_watts in power_limits_watts]
@@ -111,13 +136,12 @@ def _advise(
 def _planned(
     state: State, batch_size: int, power_limits_watts: tuple[int, ...], max_slowdown: float | None
 ) -> set[int]:
-    """Return what a batch size that was not measured should measure."""
-    done = [int(size) for size, sweep in state.items() if sweep["done"]]
-    done = [size for size in done if size != batch_size]
+    """Return what a batch size that was not measured in a run should measure."""
+    done = {int(size): sweep for size, sweep in _surveyed_sweeps(state).items()}
+    done |= {int(size): sweep for size, sweep in state["runs"].items() if sweep["done"] and int(size) != batch_size}
     if not done:
         return set(power_limits_watts)
-    nearest = min(done, key=lambda size: (abs(log(size / batch_size)), size))
-    measured = _believable(_measured(state[str(nearest)]))
+    measured = _believable(_measured(done[_nearest(done, batch_size)]))
     best = select(measured, max_slowdown=max_slowdown)
     good = {m.power_limit_watts for m in measured if m.cost <= NEAR_BEST * best.cost}
     if max_slowdown is not None:
@@ -125,11 +149,33 @@ def _planned(
     return good & set(power_limits_watts) or set(power_limits_watts)
 
 
+def _planned_by_survey(state: State, batch_size: int, job: Job) -> tuple[int, ...]:
+    """Return what a survey should measure of a batch size: the best limit of the one that it has swept, else all."""
+    done = {int(size): sweep for size, sweep in _surveyed_sweeps(state).items() if int(size) != batch_size}
+    if not done:
+        return job.power_limits_watts
+    measured = [
+        m
+        for m in _believable(_measured(done[_nearest(done, batch_size)]))
+        if m.power_limit_watts in job.power_limits_watts
+    ]
+    return (select(measured, max_slowdown=job.max_slowdown).power_limit_watts,) if measured else job.power_limits_watts
+
+
+def _surveyed_sweeps(state: State) -> State:
+    """Return the sweeps of a survey that are done and compare several limits."""
+    return {size: sweep for size, sweep in state["surveys"].items() if sweep["done"] and len(sweep["planned"]) > 1}
+
+
+def _nearest(sizes: Iterable[int], batch_size: int) -> int:
+    return min(sizes, key=lambda size: (abs(log(size / batch_size)), size))
+
+
 def _measured(sweep: State) -> list[PowerMeasurement]:
     """Return the measurements of a sweep, highest limit first."""
     measurements = [
         PowerMeasurement(int(limit), cost, time_seconds, energy_joules, of_an_epoch)
-        for limit, (cost, time_seconds, energy_joules, of_an_epoch) in sweep.get("measured", {}).items()
+        for limit, (cost, time_seconds, energy_joules, of_an_epoch) in sweep["measured"].items()
     ]
     return sorted(measurements, key=lambda m: m.power_limit_watts, reverse=True)
 

@@ -2,7 +2,8 @@
 
 A measured batch size costs what its best power limit was measured at. Its runs report the same
 figure, and prevail when they keep contradicting the measurement. Where there is only a single run, or only a single run
-contradicts a measurement, the costs of the other batch sizes decide which is used.
+contradicts a measurement, the costs of the other batch sizes decide which is used; so they do where there is only what
+a survey measured.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from rheostat.policy.cost import PowerMeasurement, select
 from rheostat.policy.interface import Job, PowerLimitOptimizer
 from rheostat.policy.recommender import epoch_cost
+from rheostat.policy.recommender.epochs import Posterior
 from rheostat.policy.recommender.evidence import Arm, safe_log
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
@@ -29,16 +31,28 @@ class Prices:
         log_costs: Log of the epoch cost of each arm in joules; NaN where it is not known.
         expected_share: Expected share of an epoch's cost that shrinks with its steps.
         shape: What another placement believes of each arm's log epoch cost; None: there is none.
+        surveyed: Which arms' cost is known from a survey alone; empty: none.
     """
 
     log_costs: Array
     expected_share: float = 0.5
     shape: Array | None = None
+    surveyed: tuple[bool, ...] = ()
+
+    @cached_property
+    def are_seen(self) -> list[bool]:
+        """Of which arms the epoch cost was seen, in a run or a survey."""
+        return [not isnan(log_cost) for log_cost in self.log_costs.tolist()]
 
     @cached_property
     def are_known(self) -> list[bool]:
-        """Which arms' epoch cost is known."""
-        return [not isnan(log_cost) for log_cost in self.log_costs.tolist()]
+        """Of which arms the epoch cost is known from a run of theirs."""
+        surveyed = self.surveyed or (False,) * len(self.are_seen)
+        return [is_seen and not was for is_seen, was in zip(self.are_seen, surveyed, strict=True)]
+
+    def posterior(self, grid: Grid) -> Posterior:
+        """Return the belief of the arms' log epoch costs."""
+        return epoch_cost.posterior(grid, self.log_costs, self.expected_share, self.shape, self.surveyed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +62,23 @@ class MeasuredPrices:
     Attributes:
         log_costs: Log of the epoch cost of each arm in joules under its best limit; None where it was not measured.
         expected_share: As of :class:`Prices`.
+        surveyed: Which of them a survey measured, rather than a run.
     """
 
     log_costs: tuple[float | None, ...]
     expected_share: float
+    surveyed: tuple[bool, ...]
 
 
 def measured_prices(power_limits: PowerLimitOptimizer | None, job: Job, grid: Grid) -> MeasuredPrices:
     """Return what was measured of a placement; without an optimizer of power limits that is nothing."""
     by_size = {size: () if power_limits is None else power_limits.measurements(job, size) for size in grid.batch_sizes}
     share = epoch_cost.step_bound_share(by_size.get(job.default_batch_size, ()), job.max_power_watts, job.gpu_count)
-    return MeasuredPrices(tuple(_best(measured, job.max_slowdown) for measured in by_size.values()), share)
+    return MeasuredPrices(
+        tuple(_best(measured, job.max_slowdown) for measured in by_size.values()),
+        share,
+        tuple(any(m.surveyed for m in measured) for measured in by_size.values()),
+    )
 
 
 def _best(measurements: Sequence[PowerMeasurement], max_slowdown: float | None) -> float | None:
@@ -75,12 +95,14 @@ def gather_prices(measured: MeasuredPrices, grid: Grid, arms: Mapping[int, Arm],
         arms: What was seen of its runs.
         shape: What another placement believes of each arm's log epoch cost; None: there is none.
     """
+    reported = [arms[size].epoch_costs if size in arms else () for size in grid.batch_sizes]
+    surveyed = tuple(was and not runs for was, runs in zip(measured.surveyed, reported, strict=True))
     figures = [
-        _figures(cost, arms[size].epoch_costs if size in arms else ())
-        for size, cost in zip(grid.batch_sizes, measured.log_costs, strict=True)
+        _figures(None if was and runs else cost, runs)  # a run knows better than a survey
+        for cost, was, runs in zip(measured.log_costs, measured.surveyed, reported, strict=True)
     ]
     log_costs = np.array([candidates[0] if candidates else nan for candidates, _ in figures])
-    unsure = [at for at, (candidates, is_sure) in enumerate(figures) if candidates and not is_sure]
+    unsure = [at for at, (candidates, is_sure) in enumerate(figures) if candidates and (surveyed[at] or not is_sure)]
     if unsure:
         sure = log_costs.copy()
         sure[unsure] = np.nan
@@ -92,7 +114,7 @@ def gather_prices(measured: MeasuredPrices, grid: Grid, arms: Mapping[int, Arm],
                 belief = epoch_cost.posterior(grid, others, measured.expected_share, shape)
                 expected = float(belief.mean[at]), float(belief.variance[at])
                 log_costs[at] = next((f for f in figures[at][0] if not is_outlier(f, expected)), np.nan)
-    return Prices(log_costs, measured.expected_share, shape)
+    return Prices(log_costs, measured.expected_share, shape, surveyed)
 
 
 def _figures(measured: float | None, reported: Sequence[float]) -> tuple[tuple[float, ...], bool]:

@@ -66,7 +66,20 @@ def passes(bound: Bound, cost: float, epochs: float) -> bool:
     return cost + bound.epoch_cost * epochs > bound.cap * _ROUNDING
 
 
-def should_stop(expectation: Expectation, curve: LearningCurve, bound: Bound) -> bool:
+def chance_of_ending(expectation: Expectation, curve: LearningCurve, epochs: float) -> float:
+    """Return how likely a run of an arm that never converged reaches its target within so many more epochs."""
+    mean, deviation = expectation.mean, sqrt(expectation.variance)
+    survival = upper_tail((log(curve.epoch + 0.5 * curve.gap) - mean) / deviation)
+    later = upper_tail((log(curve.epoch + epochs + 0.5 * curve.gap) - mean) / deviation)
+    return _alive(survival) * (survival - later) / survival if survival > 0.0 else 0.0
+
+
+def _alive(survival: float) -> float:
+    """Return how likely a run converges at all, of which this share would not have converged by now if it did."""
+    return 1.0 - NEVER_CONVERGES / (NEVER_CONVERGES + (1.0 - NEVER_CONVERGES) * survival)
+
+
+def should_stop(expectation: Expectation, curve: LearningCurve, bound: Bound, *, for_later_runs: bool = True) -> bool:
     """Return whether stopping now is cheaper than continuing to any later deadline.
 
     ``y = log(epochs)`` is normal by the learning curve, ``S = P(y > log(n + gap / 2))``, and the chance that it never
@@ -78,6 +91,7 @@ def should_stop(expectation: Expectation, curve: LearningCurve, bound: Bound) ->
         expectation: Of ``y``, but for the run's not having converged yet.
         curve: Its evaluations.
         bound: The costs that it is compared with.
+        for_later_runs: Whether the expected improvement counts: what it may lose is still in the exploration budget.
     """
     now, half_gap = curve.epoch, 0.5 * curve.gap
     mean, deviation = expectation.mean, sqrt(expectation.variance)
@@ -85,7 +99,7 @@ def should_stop(expectation: Expectation, curve: LearningCurve, bound: Bound) ->
     survival = upper_tail(here)
     if survival < OVERDUE:
         return True
-    alive = 1.0 - NEVER_CONVERGES / (NEVER_CONVERGES + (1.0 - NEVER_CONVERGES) * survival)
+    alive = _alive(survival)
     expected = exp(mean + 0.5 * expectation.variance)
     restart = bound.reference_cost / bound.epoch_cost
     last = max(bound.cap / bound.epoch_cost, now + 2.0 * half_gap)
@@ -102,7 +116,8 @@ def should_stop(expectation: Expectation, curve: LearningCurve, bound: Bound) ->
         better = restart * (survival - upper_tail(level))
         better -= expected * (upper_tail(here - deviation) - upper_tail(level - deviation))
         improvement = alive * max(better, 0.0) / survival
-    return cheapest - IMPROVEMENT_WEIGHT * improvement > MARGIN * restart
+    weight = IMPROVEMENT_WEIGHT if for_later_runs else 0.0
+    return cheapest - weight * improvement > MARGIN * restart
 
 
 def not_yet(expectation: Expectation, epochs: float, gap: float) -> Expectation:

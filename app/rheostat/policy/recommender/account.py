@@ -1,0 +1,102 @@
+"""The account against the default: what exploring has cost a placement, and what the better arms have saved it since.
+
+In runs of the default, with ``D`` the expected cost of a success at the default::
+
+    balance = sum over converged runs of (1 - expected cost of the run's arm / D) - joules of all other runs / D
+
+Converged runs count by what is expected of their arm now, not by what they happened to cost: luck is no credit. An
+exploration is made only while the balance, less what it may lose, stays above ``-exploration_budget_runs``
+(conservative bandits: Wu, Shariff, Lattimore, Szepesvari 2016). While it runs, what is left of the budget bounds it.
+A job that goes on for long may lose one run in a hundred, so that no early loss ends exploring for good. When evidence
+turns out to be wrong or out of date, the account starts anew.
+"""
+
+from collections.abc import Sequence
+from math import exp, inf
+
+import numpy as np
+
+from rheostat.policy.interface import Account
+from rheostat.policy.recommender import stopping
+from rheostat.policy.recommender.acquisition import DRAWS
+from rheostat.policy.recommender.belief import Belief
+from rheostat.policy.recommender.evidence import Evidence
+from rheostat.policy.recommender.normal import Array
+
+SPREAD = 0.5
+"""Standard deviations by which an exploration may lose more than expected. With a whole one no neighbour of the
+default could ever be tried, since a stopped run alone may cost more than the usual budget."""
+
+STOPPED_AT = 1.5
+"""What a run costs, in runs of the best known arm, that is stopped because it is not worth continuing."""
+
+OVERDRAFT_RUNS = 0.5
+"""How far a run may take the account beyond the budget before it is stopped."""
+
+LONG_RUN_SHARE = 0.01
+"""Share of the budget that every run adds, once these are more than the budget itself."""
+
+LEAST_RUNS = 1.1
+"""What an exploration may cost at least before the account stops it: one as good as the default is not thrown away."""
+
+_LARGEST_LOG = 50.0
+
+
+def open_account(evidence: Evidence, belief: Belief, default: int, budget: float | None) -> Account:
+    """Return the account of a placement.
+
+    Args:
+        evidence: Of the placement alone.
+        belief: Of its arms.
+        default: The arm of the default.
+        budget: How far behind the default exploring may take it; None: without bound.
+    """
+    relative = np.exp(np.array(belief.log_cost) - belief.log_cost[default])
+    counts = np.array([evidence.arms[size].paid for size in belief.grid.batch_sizes])
+    unit = exp(belief.log_cost[default])
+    balance = float(counts @ (1.0 - relative)) - evidence.wasted_joules / unit
+    grown = None if budget is None else budget * max(1.0, LONG_RUN_SHARE * float(counts.sum()))
+    return Account(balance, grown, unit)
+
+
+def affordable(
+    account: Account, belief: Belief, best: int, pending: Sequence[int], beta_knob: float | None
+) -> list[bool]:
+    """Return which arms may be explored: those that can lose nothing, or no more than is left.
+
+    Args:
+        account: Of the placement.
+        belief: Of its arms.
+        best: The best known arm.
+        pending: The arms of trials in flight, which may lose as much.
+        beta_knob: A run is stopped at this multiple of what the best known arm costs; None: never.
+    """
+    if not account.budget_runs:
+        return [account.budget_runs is None] * len(belief.grid)
+    losses = _losses(account, belief, best, inf if beta_knob is None else min(beta_knob, STOPPED_AT))
+    left = account.left_runs - sum(max(losses[arm], 0.0) for arm in pending)
+    return [loss <= max(left, 0.0) for loss in losses]
+
+
+def most_joules(account: Account) -> float:
+    """Return what an exploring run may cost whose learning curve is known."""
+    return max(account.left_runs + OVERDRAFT_RUNS, LEAST_RUNS) * account.default_cost_joules
+
+
+def _losses(account: Account, belief: Belief, best: int, stopped_at: float) -> list[float]:
+    """Return how many runs of the default a run of each arm may lose against it, its spread included.
+
+    A run that is stopped is paid for, and followed by one of the best known arm.
+    """
+    deviation = np.sqrt(belief.log_cost_variance + belief.noise)
+    relative = np.array(belief.log_cost) - belief.log_cost[best]
+    costs = np.exp(np.minimum(relative + DRAWS[0][:, None] * deviation, _LARGEST_LOG))
+    never: Array = np.where(belief.converged, 0.0, stopping.NEVER_CONVERGES if stopped_at < inf else 0.0)
+    wasted = 1.0 + min(stopped_at, _LARGEST_LOG)
+    costs = np.where((costs > stopped_at) & ~np.array(belief.converged), wasted, costs)
+    mean = (1.0 - never) * costs.mean(axis=0) + never * wasted
+    square = (1.0 - never) * (costs * costs).mean(axis=0) + never * wasted * wasted
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
+    unit = exp(belief.log_cost[best]) / account.default_cost_joules
+    losses: list[float] = ((mean + SPREAD * deviation) * unit - 1.0).tolist()
+    return losses

@@ -1,0 +1,79 @@
+"""Surveys: what is measured before the first run, and where that makes it start."""
+
+import pytest
+
+from rheostat.policy.interface import NO_SURVEY, Situation
+from tests.policy.examples import a_job
+from tests.policy.recommender.trainer import ACCURACY, SIZES, Trainer
+
+STEP_BOUND = {8: 400.0, 16: 200.0, 32: 100.0, 64: 50.0, 128: 25.0}
+"""Joules of an epoch that shrink with the number of its steps."""
+
+
+def test_the_limits_at_the_default_come_first_and_then_the_nearest_batch_sizes() -> None:
+    assert Trainer().survey() == [32, 32, 32, 16, 64, 8, 128]
+
+
+def test_a_batch_size_that_the_memory_does_not_hold_is_not_measured() -> None:
+    assert Trainer().survey(permitted=(8, 16)) == [16, 16, 16, 8]
+
+
+def test_a_survey_comes_once_before_the_first_run() -> None:
+    trainer = Trainer()
+    assert trainer.advisor.survey(trainer.job, Situation(SIZES, pending=(32,))) == NO_SURVEY
+    trainer.run(32)
+    assert trainer.survey() == []
+
+
+def test_the_first_run_is_where_cheaper_epochs_outweigh_what_is_unknown_of_their_number() -> None:
+    trainer = Trainer(joules=STEP_BOUND, epochs={32: 18, 64: 18, 128: 18})
+    trainer.survey()
+    choice = trainer.advisor.choose(trainer.job, Situation(SIZES))
+    assert choice.batch_size == 128
+    assert "predicted by the survey: an epoch costs 75 % less than at 32" in choice.reason
+
+
+def test_epochs_that_cost_the_same_everywhere_leave_the_first_run_to_the_default() -> None:
+    trainer = Trainer()
+    trainer.survey(factors={16: 0.98, 64: 0.97})
+    assert trainer.choose() == 32
+
+
+@pytest.mark.parametrize("wish", [{"first_run": "default"}, {"exploration_budget_runs": 0.0}])
+def test_a_job_may_wish_to_start_at_the_default(wish: dict[str, object]) -> None:
+    trainer = Trainer(job=a_job(target=ACCURACY, **wish), joules=STEP_BOUND)
+    trainer.survey()
+    assert trainer.choose() == 32
+
+
+def test_after_a_first_run_that_failed_elsewhere_the_default_follows() -> None:
+    trainer = Trainer(joules=STEP_BOUND, epochs={32: 18})
+    trainer.survey()
+    assert trainer.run(trainer.choose()) == "failed"
+    assert trainer.choose() == 32
+
+
+def test_with_a_survey_the_best_batch_size_is_found_at_less_cost() -> None:
+    def cost(*, survey: bool) -> float:
+        trainer = Trainer(joules={8: 900.0, 16: 300.0, 32: 100.0, 64: 40.0, 128: 35.0})
+        if survey:
+            trainer.survey()
+        assert trainer.recur(10)[-5:] == [64] * 5
+        return sum(epochs * trainer.cost_of_epoch(size) for size, epochs, _ in trainer.trials)
+
+    assert cost(survey=True) < cost(survey=False)
+
+
+@pytest.mark.parametrize("lie", [{8: 0.01}, {128: 0.05}, {32: 20.0}, {16: 30.0}])
+def test_a_survey_that_lies_does_no_lasting_harm(lie: dict[int, float]) -> None:
+    trainer = Trainer()
+    trainer.survey(factors=lie)
+    assert trainer.recur(30)[-10:].count(16) >= 9
+
+
+def test_a_survey_on_another_gpu_decides_between_batch_sizes_that_converged_elsewhere() -> None:
+    trainer = Trainer()
+    trainer.recur(20)
+    elsewhere = trainer.on(gpu_model="A40", joules={8: 100.0, 16: 100.0, 32: 20.0, 64: 100.0, 128: 100.0})
+    elsewhere.survey()
+    assert elsewhere.choose() == 32
