@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rheostat.schemas.server import Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
+    from rheostat.schemas.power import PowerLimitMeasurement
+    from rheostat.schemas.server import Gpu, JobSettings, LearningRate, Target
     from rheostat.sdk.client import Client
     from rheostat.sdk.trial import RunningTrial
 

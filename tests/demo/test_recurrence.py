@@ -7,7 +7,8 @@ from rheostat.demo.digits import BATCH_SIZES, MAX_EPOCHS, job_settings
 from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.demo.recurrence import JOB_ID, Recurrence, RecurringJob
 from rheostat.errors import ServerUnreachable
-from rheostat.schemas.server import Gpu, PredictPowerLimitRequest
+from rheostat.schemas.power import PredictPowerLimitRequest
+from rheostat.schemas.server import Gpu
 from rheostat.sdk import Client
 from rheostat.sdk.node_agent import NodeAgent
 

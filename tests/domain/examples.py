@@ -15,6 +15,12 @@ from rheostat.domain.memory import JobInMemory
 from rheostat.domain.records import AuditNote
 from rheostat.errors import NoBatchSizeLeft
 from rheostat.schemas.insight import Estimate, PlacementSavings
+from rheostat.schemas.power import (
+    ObservePowerLimitRequest,
+    PowerLimitAnswer,
+    PowerLimitMeasurement,
+    PredictPowerLimitRequest,
+)
 from rheostat.schemas.server import (
     Gpu,
     HeartbeatAnswer,
@@ -22,12 +28,8 @@ from rheostat.schemas.server import (
     JobSettings,
     JobUpdate,
     ObserveAnswer,
-    ObservePowerLimitRequest,
     ObserveRequest,
     ObserveRunRequest,
-    PowerLimitAnswer,
-    PowerLimitMeasurement,
-    PredictPowerLimitRequest,
     PredictRequest,
     Trial,
     TrialDetail,

@@ -6,7 +6,7 @@ from hypothesis import settings as hypothesis_settings
 from pydantic import ValidationError
 
 from rheostat.errors import Conflict, InvalidInput, KeyReused, UnknownBatchSize
-from rheostat.schemas.server import PowerLimitMeasurement
+from rheostat.schemas.power import PowerLimitMeasurement
 from tests.domain.examples import A40, STEPS, V100, ExampleJob, Step, measurements_of, take
 
 LIMITS = [100, 175, 250]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rheostat.schemas.server import PowerLimitMeasurement
+from rheostat.schemas.power import PowerLimitMeasurement
 from tests.domain.examples import A40, V100, ExampleJob
 
 

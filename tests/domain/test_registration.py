@@ -5,7 +5,7 @@ import pytest
 from rheostat.domain import registration
 from rheostat.domain.records import AuditNote
 from rheostat.errors import InvalidInput, JobBusy, JobDiffers
-from rheostat.schemas.server import PowerLimitMeasurement
+from rheostat.schemas.power import PowerLimitMeasurement
 from tests.domain.examples import JOB, LEASE, V100, Clock, ExampleJob, settings
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 
 from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasurement, RunningTrial, Target
 from rheostat.schemas.agent import SimulatedSteps
-from rheostat.schemas.server import PowerLimitAnswer
+from rheostat.schemas.power import PowerLimitAnswer
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.integrations.pytorch import data_loader, set_learning_rate
 from rheostat.sdk.node_agent import NodeAgent

@@ -7,14 +7,8 @@ import pytest
 
 from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
 from rheostat.errors import ServerRefused
-from rheostat.schemas.server import (
-    JobUpdate,
-    ObservePowerLimitRequest,
-    ObserveRequest,
-    ObserveRunRequest,
-    PredictPowerLimitRequest,
-    PredictRequest,
-)
+from rheostat.schemas.power import ObservePowerLimitRequest, PredictPowerLimitRequest
+from rheostat.schemas.server import JobUpdate, ObserveRequest, ObserveRunRequest, PredictRequest
 from rheostat.sdk import reporter
 from tests.agent.agents import eventually
 from tests.sdk.server_process import ServerProcess

@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from rheostat.errors import RheostatError, ServerRefused, ServerUnreachable
-from rheostat.schemas.server import PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.sdk import profiling
 from rheostat.sdk.gpu_lease import GpuLease, TotalUsage
 from rheostat.sdk.profiling import Profiler

@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 
 from rheostat import Client, JobSettings
-from rheostat.schemas.server import Gpu, PowerLimitMeasurement, PredictPowerLimitRequest
+from rheostat.schemas.power import PowerLimitMeasurement, PredictPowerLimitRequest
+from rheostat.schemas.server import Gpu
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.trial import RunningTrial
 from tests.agent.agents import Agent, as_privileged, eventually

@@ -6,7 +6,8 @@ from itertools import accumulate
 
 import pytest
 
-from rheostat.schemas.server import Gpu, JobSettings, PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.sdk.rhythm import Rhythm
 from rheostat.sdk.slices import BY_COUNTER
 from rheostat.sdk.sweep import MeasuredLimit, ServerAway, Sweep, cheapest_limit

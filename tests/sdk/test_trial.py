@@ -11,6 +11,7 @@ import pytest
 
 from rheostat.errors import ServerRefused
 from rheostat.schemas.fields import Action, TrialState
+from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import (
     Gpu,
     HeartbeatAnswer,
@@ -18,8 +19,6 @@ from rheostat.schemas.server import (
     JobSettings,
     LearningRate,
     ObserveAnswer,
-    PowerLimitAnswer,
-    PowerLimitMeasurement,
     Target,
     Trial,
 )

@@ -6,7 +6,8 @@ import pytest
 
 from rheostat import service as use_cases
 from rheostat.errors import KeyReused
-from rheostat.schemas.server import Gpu, PredictPowerLimitRequest
+from rheostat.schemas.power import PredictPowerLimitRequest
+from rheostat.schemas.server import Gpu
 from rheostat.service import Service
 from tests.domain.examples import JOB, V100
 from tests.service.examples import converge, done, measure, predict, register, restarted

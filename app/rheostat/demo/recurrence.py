@@ -19,7 +19,7 @@ from rheostat.demo.digits import (
 )
 from rheostat.demo.simulated_gpu import SimulatedGpu
 from rheostat.errors import RheostatError, ServerUnreachable
-from rheostat.schemas.server import PowerLimitMeasurement
+from rheostat.schemas.power import PowerLimitMeasurement
 from rheostat.sdk import Client, RunningTrial
 from rheostat.sdk.node_agent import NodeAgent
 

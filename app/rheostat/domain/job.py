@@ -59,6 +59,7 @@ class Job:
         next_sequence: Place of the next conclusion or measurement in the order of the job's evidence.
         placements: Where it ran, in the order in which they came.
         states: The policy's state.
+        control: What an operator ordered of it, as plain JSON; None: nothing.
         running: The trials that are recorded as running, by their ids, in the order of their numbers.
         find_policy: Returns the policy of a name.
     """
@@ -74,6 +75,7 @@ class Job:
     placements: Mapping[PlacementKey, PlacementRecord] = field(default_factory=dict)
     states: States = field(default_factory=dict)
     running: Mapping[str, TrialRecord] = field(default_factory=dict)
+    control: Mapping[str, Any] | None = None
     find_policy: Callable[[str], Policy] = load_policy
 
     def find(self, gpu: Gpu) -> PlacementRecord | None:
@@ -331,6 +333,7 @@ class Draft:
             placements={**job.placements, **self.placements} if self.placements else job.placements,
             states=_merged(job.states, states) if states else job.states,
             running=running,
+            control=job.control,
             find_policy=job.find_policy,
         )
 

@@ -85,6 +85,11 @@ class TrialRecord:
     metered_from_seconds: float | None = None
     metered_to_seconds: float | None = None
     energy_estimate: str | None = None
+    resumes: str | None = None
+    started_at_epoch: float | None = None
+    setup_seconds: float | None = None
+    setup_joules: float | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,9 @@ class RunRecord:
     converged: bool | None
     sequence: int
     received_at: datetime
+    epochs: float | None = None
+    curve: dict[str, Any] | None = None
+    power_limit_watts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,8 @@ class PowerMeasurementRecord:
     sequence: int
     received_at: datetime
     idempotency_key: str | None = None
+    surveyed: bool = False
+    outcome: Outcome | None = None
 
 
 Evidence = TrialRecord | RunRecord | PowerMeasurementRecord

@@ -4,21 +4,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
-from typing import Any
 
 from rheostat.domain import energy
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
-from rheostat.domain.placements import has_range_of, placement_key, wire_gpu
+from rheostat.domain.placements import has_range_of, placement_key
 from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRecord
+from rheostat.domain.trial_views import LEASE_EXPIRED, gpu_of, trial_detail, wire_answer, wire_trial
 from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
 from rheostat.policy.interface import Situation
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.schemas.server import (
-    Gpu,
     HeartbeatAnswer,
     ObserveAnswer,
     ObserveRequest,
@@ -29,7 +28,6 @@ from rheostat.schemas.server import (
 
 _OPEN = ("running", "abandoned")
 _TEACHING = ("converged", "failed", "stopped", "oom")
-_LEASE_EXPIRED = "its lease expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ def predict(
     )
     draft.started.append(trial)
     draft.events.append(TrialStarted(trial.trial_id, trial.batch_size))
-    return draft.decided(_wire_trial(job, trial))
+    return draft.decided(wire_trial(job, trial))
 
 
 def observe(
@@ -126,7 +124,7 @@ def observe(
     if known is not None:
         _check_same(known, request)
         _renew(draft, trial, clock)
-        return draft.decided(_wire_answer(known))
+        return draft.decided(wire_answer(known))
     _check_cumulative(history, trial, request)
     placement = draft.placement(trial.placement)
     reported = _with_report(draft, placement, trial, request)
@@ -154,7 +152,7 @@ def observe(
         answered_power_limit_watts=_power_limit(draft, placement, trial),
     )
     draft.observations.append(report)
-    return draft.decided(_wire_answer(report))
+    return draft.decided(wire_answer(report))
 
 
 def renew_lease(job: Job, history: History, trial_id: str, clock: Clock) -> Decision[HeartbeatAnswer]:
@@ -177,29 +175,6 @@ def show(job: Job, history: History, trial_id: str, now: datetime) -> TrialDetai
     return trial_detail(job, _require_trial(job, history, trial_id), now)
 
 
-def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
-    """Return a trial as the wire shows it; one whose lease expired counts as abandoned."""
-    placement = job.placements[trial.placement]
-    view = job.view(placement)
-    lost = trial.state == "running" and trial.lease_expires_at < now
-    return TrialDetail(
-        **_wire_fields(job, trial),
-        state="abandoned" if lost else trial.state,
-        state_reason=_LEASE_EXPIRED if lost else trial.state_reason,
-        gpu=_gpu_of(trial) or wire_gpu(placement),
-        node=trial.node,
-        epochs=trial.epochs,
-        metric=trial.metric,
-        energy_joules=trial.energy_joules,
-        energy_is_estimated=energy.is_estimated(trial),
-        energy_estimate=energy.explanation(trial, view.max_power_watts),
-        time_seconds=trial.time_seconds,
-        cost=view.cost(trial.energy_joules, trial.time_seconds),
-        created_at=trial.created_at,
-        ended_at=trial.lease_expires_at if lost else trial.ended_at,
-    )
-
-
 def no_such_trial(trial_id: str) -> TrialNotFound:
     """Return the error for a trial that does not exist."""
     return TrialNotFound(f"There is no trial {trial_id!r}.", hint="Trials come from POST /v1/jobs/{job_id}/predict.")
@@ -212,14 +187,14 @@ def _same_trial(job: Job, known: TrialRecord, request: PredictRequest) -> Trial:
             hint="Use a new key for every run.",
             fields=[FieldError("gpu", "differs from the first request with this key")],
         )
-    return _wire_trial(job, known)
+    return wire_trial(job, known)
 
 
 def _abandon_overdue(draft: Draft, now: datetime) -> None:
     """End the trials whose lease expired."""
     for trial in draft.job.running.values():
         if trial.lease_expires_at < now:
-            lost = replace(trial, state="abandoned", state_reason=_LEASE_EXPIRED, ended_at=now)
+            lost = replace(trial, state="abandoned", state_reason=LEASE_EXPIRED, ended_at=now)
             draft.trials[trial.trial_id] = lost
             draft.events.append(TrialEnded(trial.trial_id, "abandoned"))
 
@@ -343,13 +318,9 @@ def _conclude(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> N
     draft.learn(lambda: fold(draft, trial))
 
 
-def _gpu_of(trial: TrialRecord) -> Gpu | None:
-    return None if trial.gpu is None else Gpu.model_construct(**trial.gpu)
-
-
 def _power_limit(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> int | None:
     """Return the best power limit among those that the trial's node allows."""
-    gpu = _gpu_of(trial)
+    gpu = gpu_of(trial)
     view = draft.view(placement) if gpu is None or has_range_of(gpu, placement) else draft.job.view(placement, gpu)
     try:
         return draft.advisor.power(view, trial.batch_size).power_limit_watts
@@ -370,30 +341,3 @@ def _renew(draft: Draft, trial: TrialRecord, clock: Clock) -> TrialRecord:
         ended_at=None,
     )
     return renewed
-
-
-def _wire_fields(job: Job, trial: TrialRecord) -> dict[str, Any]:
-    return {
-        "trial_id": trial.trial_id,
-        "job_id": job.job_id,
-        "number": trial.number,
-        "batch_size": trial.batch_size,
-        "learning_rate": trial.learning_rate,
-        "power_limit_watts": trial.power_limit_watts,
-        "profile_power_limits_watts": trial.profile_power_limits_watts,
-        "reason": trial.reason,
-        "lease_expires_at": trial.lease_expires_at,
-    }
-
-
-def _wire_trial(job: Job, trial: TrialRecord) -> Trial:
-    return Trial.model_construct(**_wire_fields(job, trial))
-
-
-def _wire_answer(observation: ObservationRecord) -> ObserveAnswer:
-    return ObserveAnswer(
-        state=observation.answered_state,
-        action="continue" if observation.answered_state == "running" else "stop",
-        reason=observation.answered_reason,
-        power_limit_watts=observation.answered_power_limit_watts,
-    )

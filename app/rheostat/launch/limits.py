@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from rheostat.errors import RheostatError
-from rheostat.schemas.server import PowerLimitMeasurement
+from rheostat.schemas.power import PowerLimitMeasurement
 from rheostat.sdk.gpu_lease import may_pass
 from rheostat.sdk.slices import BY_COUNTER, BY_POWER_READINGS
 from rheostat.sdk.trial import RunningTrial

@@ -17,16 +17,8 @@ from rheostat.domain.trials import Clock
 from rheostat.errors import InvalidInput
 from rheostat.policy.advisor import PowerAdvice
 from rheostat.policy.interface import Policy, TrialState
-from rheostat.schemas.server import (
-    Gpu,
-    JobSettings,
-    ObservePowerLimitRequest,
-    ObserveRequest,
-    PowerLimitAnswer,
-    PowerLimitMeasurement,
-    PredictRequest,
-    Trial,
-)
+from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.server import Gpu, JobSettings, ObserveRequest, PredictRequest, Trial
 from rheostat.sdk.client import Client
 
 _CLOCK = Clock(datetime(2026, 1, 1, tzinfo=UTC), lease=timedelta(days=1))

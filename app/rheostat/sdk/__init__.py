@@ -1,6 +1,7 @@
 """What a trainer uses: the client, the trial of one run, and the values that they take."""
 
-from rheostat.schemas.server import Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
+from rheostat.schemas.power import PowerLimitMeasurement
+from rheostat.schemas.server import Gpu, JobSettings, LearningRate, Target
 from rheostat.sdk.client import Client
 from rheostat.sdk.trial import RunningTrial
 

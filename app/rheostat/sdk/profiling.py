@@ -16,7 +16,7 @@ from threading import Event, Thread
 from time import monotonic, monotonic_ns
 
 from rheostat.errors import ForeignPowerLimit, GpuCallFailed, GpuUnavailable, RheostatError, ServerRefused
-from rheostat.schemas.server import PowerLimitMeasurement
+from rheostat.schemas.power import PowerLimitMeasurement
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease, TotalUsage, add_up, may_pass
 from rheostat.sdk.ranks import Ranks
 from rheostat.sdk.rhythm import Rhythm

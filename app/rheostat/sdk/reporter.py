@@ -13,15 +13,13 @@ from pydantic import ValidationError
 
 from rheostat.errors import RheostatError, ServerRefused
 from rheostat.schemas.fields import Action, Body
+from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import (
     Gpu,
     JobSettings,
     ObserveAnswer,
-    ObservePowerLimitRequest,
     ObserveRequest,
     ObserveRunRequest,
-    PowerLimitAnswer,
-    PowerLimitMeasurement,
     PredictRequest,
     Trial,
 )

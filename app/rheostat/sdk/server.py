@@ -13,6 +13,7 @@ import httpx
 from rheostat.errors import ConfigurationError
 from rheostat.schemas.fields import Body, TrialState
 from rheostat.schemas.insight import Estimates, Savings
+from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
 from rheostat.schemas.server import (
     HeartbeatAnswer,
     JobDetail,
@@ -20,12 +21,9 @@ from rheostat.schemas.server import (
     JobSettings,
     JobUpdate,
     ObserveAnswer,
-    ObservePowerLimitRequest,
     ObserveRequest,
     ObserveRunAnswer,
     ObserveRunRequest,
-    PowerLimitAnswer,
-    PredictPowerLimitRequest,
     PredictRequest,
     Trial,
     TrialDetail,

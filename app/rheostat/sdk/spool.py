@@ -20,7 +20,8 @@ from uuid import uuid4
 from weakref import WeakSet
 
 from rheostat.schemas.fields import Body
-from rheostat.schemas.server import JobDetail, ObserveAnswer, ObserveRunAnswer, PowerLimitAnswer
+from rheostat.schemas.power import PowerLimitAnswer
+from rheostat.schemas.server import JobDetail, ObserveAnswer, ObserveRunAnswer
 from rheostat.sdk.exchange import HttpRequest
 
 _log = logging.getLogger("rheostat")

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rheostat.schemas.server import Gpu, JobSettings, PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.server import Gpu, JobSettings
 
 _FEWEST_FOR_A_RECHECK = 3
 _MOST_REPEATS = 2

@@ -11,7 +11,8 @@ from typing import Self, SupportsFloat, TypeVar
 
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
 from rheostat.schemas.fields import Action
-from rheostat.schemas.server import JobSettings, PowerLimitAnswer, PowerLimitMeasurement, PredictRequest, Trial
+from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.server import JobSettings, PredictRequest, Trial
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent

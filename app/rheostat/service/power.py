@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 from rheostat.domain import evidence
 from rheostat.domain.job import Decision
-from rheostat.schemas.server import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
+from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
 from rheostat.service.context import Service
 
 

@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 from uuid import uuid4
 
-from rheostat.domain import evidence, trials
+from rheostat.domain import evidence, trial_views, trials
 from rheostat.domain.job import Decision
 from rheostat.schemas.fields import TrialState
 from rheostat.schemas.server import (
@@ -100,7 +100,7 @@ def list_trials(
     details = service.jobs.read(
         service.job(job_id),
         lambda job, history: [
-            trials.trial_detail(job, trial, now)
+            trial_views.trial_detail(job, trial, now)
             for trial in history.trials(state=state, now=now, before=cursor, limit=limit + 1)
         ],
     )

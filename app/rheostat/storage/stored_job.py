@@ -126,6 +126,7 @@ def job_of(row: RowMapping, **parts: Any) -> Job:
         updated_at=row["updated_at"],
         next_trial_number=row["next_trial_number"],
         next_sequence=row["next_sequence"],
+        control=row["control"],
         **parts,
     )
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -83,6 +84,7 @@ jobs = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("version", BigInteger, nullable=False, server_default="0"),
+    Column("control", JSON(none_as_null=True)),
     UniqueConstraint("namespace", "job_id"),
 )
 
@@ -141,6 +143,11 @@ trials = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("lease_expires_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
+    Column("resumes", String(32)),
+    Column("started_at_epoch", Double),
+    Column("setup_seconds", Double),
+    Column("setup_joules", Double),
+    Column("warning", Text),
     UniqueConstraint("job_pk", "number"),
     UniqueConstraint("job_pk", "idempotency_key"),
     CheckConstraint(
@@ -189,6 +196,9 @@ runs = Table(
     Column("converged", Boolean),
     Column("sequence", BigInteger, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
+    Column("epochs", Double),
+    Column("curve", JSON(none_as_null=True)),
+    Column("power_limit_watts", Integer),
     UniqueConstraint("job_pk", "idempotency_key"),
     Index("ix_runs_placement_pk_sequence", "placement_pk", "sequence"),
 )
@@ -208,6 +218,8 @@ power_measurements = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("idempotency_key", String(128)),
+    Column("surveyed", Boolean, nullable=False, server_default=false()),
+    Column("outcome", String(16)),
     Index("ix_power_measurements_placement_pk_sequence", "placement_pk", "sequence"),
     Index("ix_power_measurements_placement_pk_batch_size", "placement_pk", "batch_size"),
     Index("ix_power_measurements_placement_pk_idempotency_key", "placement_pk", "idempotency_key"),

@@ -29,6 +29,10 @@ _CHANGING = (
     "sequence",
     "lease_expires_at",
     "ended_at",
+    "started_at_epoch",
+    "setup_seconds",
+    "setup_joules",
+    "warning",
 )
 
 
@@ -77,6 +81,7 @@ class Writes:
             "created_at": job.created_at,
             "updated_at": job.updated_at,
             "version": new_version(),
+            "control": job.control,
         }
         key = self._connection.execute(insert(jobs).values(row)).inserted_primary_key
         assert key is not None
@@ -94,9 +99,9 @@ class Writes:
             return before
         placement_pks = self._save_placements(job_pk, before.placement_pks, changes.placements)
         after = StoredJob(JobRow(job_pk, new_version()), placement_pks, job)
-        if job.settings is not before.job.settings:
+        if job.settings is not before.job.settings or job.control is not before.job.control:
             settings = job.settings.model_dump(mode="json")
-            values = {"settings": settings, "updated_at": job.updated_at}
+            values = {"settings": settings, "updated_at": job.updated_at, "control": job.control}
             self._connection.execute(update(jobs).where(jobs.c.job_pk == job_pk).values(values))
         counters = _Write(_UPDATE_JOB, _job_parameters(after), replaces=job_pk)
         self._pending.append([counters, *_writes(job_pk, placement_pks, changes)])

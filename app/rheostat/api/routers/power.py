@@ -6,7 +6,7 @@ from rheostat import service as use_cases
 from rheostat.api.dependencies import IdempotencyKeyHeader, JobIdPath, TrainerService, answer_of
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
-from rheostat.schemas.server import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
+from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs/{job_id}/power", tags=["power limits"])
 

@@ -1,0 +1,24 @@
+"""Surveys, an operator's control of a job, runs that go on from earlier ones, and fuller imported runs.
+
+Revision ID: 0006
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.add_column("jobs", sa.Column("control", sa.JSON))
+    op.add_column("trials", sa.Column("resumes", sa.String(32)))
+    op.add_column("trials", sa.Column("started_at_epoch", sa.Double))
+    op.add_column("trials", sa.Column("setup_seconds", sa.Double))
+    op.add_column("trials", sa.Column("setup_joules", sa.Double))
+    op.add_column("trials", sa.Column("warning", sa.Text))
+    op.add_column("runs", sa.Column("epochs", sa.Double))
+    op.add_column("runs", sa.Column("curve", sa.JSON))
+    op.add_column("runs", sa.Column("power_limit_watts", sa.Integer))
+    op.add_column("power_measurements", sa.Column("surveyed", sa.Boolean, nullable=False, server_default=sa.false()))
+    op.add_column("power_measurements", sa.Column("outcome", sa.String(16)))
