@@ -118,7 +118,8 @@ def test_nothing_that_was_in_it_is_lost(released: tuple[Database, str]) -> None:
     upgrade(database)
     # Read through the old release's eyes: it sees the same, and parts of states that it does not read.
     after = database.read(lambda c: _rows(c, old))
-    after["policy_states"] = [row for row in after["policy_states"] if row["part"] != "energy"]
+    if revision < "0005":  # which made the sums of energy
+        after["policy_states"] = [row for row in after["policy_states"] if row["part"] != "energy"]
     assert json.dumps(after, default=str) == json.dumps(before, default=str)
 
 
