@@ -45,6 +45,9 @@ class History(Protocol):
     def evidence(self) -> list[Evidence]:
         """Return all that a policy learns from, in its order."""
 
+    def has_trained(self, placement: PlacementKey, batch_size: int) -> bool:
+        """Return whether a trial of a batch size has run an epoch, or a part of one, on a placement."""
+
     def trial_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:

@@ -44,7 +44,7 @@ def _arms(draft: Draft, placement: PlacementRecord) -> list[Estimate]:
     view = draft.view(placement)
     believed = {arm.batch_size: arm for arm in draft.advisor.estimates(view)}
     sums = draft.energy.get(view)
-    oom = placement.smallest_oom_batch_size
+    oom = placement.closed_from_batch_size
     chances = [arm.probability_best or 0.0 for arm in believed.values() if oom is None or arm.batch_size < oom]
     arms = []
     for size in draft.job.settings.batch_sizes:

@@ -98,6 +98,13 @@ class JobInMemory(History):
             evidence += measurements
         return sorted(evidence, key=lambda piece: piece.sequence or 0)
 
+    def has_trained(self, placement: PlacementKey, batch_size: int) -> bool:
+        """Return whether a trial of a batch size has run on a placement."""
+        return any(
+            (trial.placement, trial.batch_size) == (placement, batch_size) and trial.epochs
+            for trial in self._trials.values()
+        )
+
     def trial_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:

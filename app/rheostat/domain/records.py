@@ -28,7 +28,8 @@ class PlacementRecord:
     """A GPU model and count that a job ran on.
 
     The limits are of one GPU, both None while no node has told them; ``nominal_power_watts`` then stands for the
-    maximum in costs. ``power_scope`` and ``power_profile`` are as in :class:`PlacementKey`.
+    maximum in costs. ``power_scope`` and ``power_profile`` are as in :class:`PlacementKey`. A run ran out of memory at
+    ``smallest_oom_batch_size``, a survey at ``surveyed_oom_batch_size``.
     """
 
     gpu_model: str
@@ -39,6 +40,13 @@ class PlacementRecord:
     power_scope: PowerScope = ""
     power_profile: str = ""
     nominal_power_watts: int | None = None
+    surveyed_oom_batch_size: int | None = None
+
+    @property
+    def closed_from_batch_size(self) -> int | None:
+        """The smallest batch size that ran out of memory, in a run or a survey; None: none did."""
+        known = [size for size in (self.smallest_oom_batch_size, self.surveyed_oom_batch_size) if size is not None]
+        return min(known, default=None)
 
     @property
     def key(self) -> PlacementKey:
@@ -131,7 +139,11 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class PowerMeasurementRecord:
-    """A measured power limit, as it was reported; those of one request share its idempotency key."""
+    """A measured power limit, as it was reported; those of one request share its idempotency key.
+
+    ``power_limit_watts`` is 0 where none was set, and where nothing was measured since the batch size ran out of
+    memory. ``surveyed``: no run of the batch size was under way or had been.
+    """
 
     placement: PlacementKey
     batch_size: int
@@ -151,9 +163,9 @@ class PowerMeasurementRecord:
 Evidence = TrialRecord | RunRecord | PowerMeasurementRecord
 """What a policy learns from, in the order of its ``sequence``."""
 
-StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy"]
-"""The parts of a placement's state: those of its policy, as in :class:`rheostat.policy.advisor.Stores`, and the sums
-of its energy (:mod:`rheostat.domain.energy`)."""
+StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy", "survey"]
+"""The parts of a placement's state: those of its policy, as in :class:`rheostat.policy.advisor.Stores`, the sums
+of its energy (:mod:`rheostat.domain.energy`), and those of its survey (:mod:`rheostat.domain.survey_sums`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rheostat.domain.evidence import fold_all
 from rheostat.domain.history import History
-from rheostat.domain.job import Decision, Draft, Job
+from rheostat.domain.job import Decision, Draft, Job, stored_settings
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import AuditNote
 from rheostat.errors import FieldError, InvalidInput, JobBusy, JobDiffers
@@ -47,9 +47,9 @@ def register_again(job: Job, settings: JobSettings) -> Decision[tuple[JobDetail,
         InvalidInput: There is no such policy.
     """
     job.find_policy(settings.policy)
-    wanted = settings.model_dump(mode="json")
-    if wanted not in (job.registered_settings, job.settings.model_dump(mode="json")):
-        raise _differs(job.job_id, job.registered_settings, wanted)
+    registered = stored_settings(job.registered_settings)  # with defaults for what came with a later version
+    if settings not in (registered, job.settings):
+        raise _differs(job.job_id, registered.model_dump(mode="json"), settings.model_dump(mode="json"))
     return Decision((job_detail(job), False), job)
 
 
@@ -102,7 +102,7 @@ def job_detail(job: Job) -> JobDetail:
         effective_seed=job.seed,
         trials=job.next_trial_number - 1,
         placements=[
-            Placement(gpu=wire_gpu(placement), smallest_oom_batch_size=placement.smallest_oom_batch_size)
+            Placement(gpu=wire_gpu(placement), smallest_oom_batch_size=placement.closed_from_batch_size)
             for placement in job.placements.values()
         ],
         created_at=job.created_at,

@@ -10,7 +10,7 @@ from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStar
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
-from rheostat.domain.placements import has_range_of, placement_key
+from rheostat.domain.placements import has_range_of, placement_key, where_fits
 from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRecord
 from rheostat.domain.trial_views import LEASE_EXPIRED, gpu_of, trial_detail, wire_answer, wire_trial
 from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
@@ -128,6 +128,8 @@ def observe(
     _check_cumulative(history, trial, request)
     placement = draft.placement(trial.placement)
     reported = _with_report(draft, placement, trial, request)
+    if reported.epochs and (fits := where_fits(placement, trial.batch_size)) != placement:
+        placement = draft.placements[placement.key] = fits
     verdict = _verdict(draft, placement, reported, request)
     saved = _with_verdict(draft, reported, verdict, clock)
     if saved.sequence is not None and trial.sequence is None:

@@ -135,6 +135,20 @@ class Advisor:
             return PowerAdvice(int(limit))
         return PowerAdvice(None, tuple(self._ask(lambda: self._power_limits.plan(job, batch_size))))
 
+    def power_before_run(self, job: Job, batch_size: int) -> PowerAdvice:
+        """Return as :meth:`power` the limit for a batch size, or what to measure; a survey's figures do for that.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        surveyed = None
+        if len(job.power_limits_watts) > 1:
+            surveyed = self._ask(lambda: self._power_limits.surveyed(job, batch_size))
+        if surveyed is None:
+            return self.power(job, batch_size)
+        limit, plan = surveyed
+        return PowerAdvice(limit, plan if limit is None else ())
+
     def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
         """Learn from a measured power limit.
 

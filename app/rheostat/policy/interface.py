@@ -154,11 +154,13 @@ class Survey:
         steps: What to measure, in order; once that is done there may be more, so ask again. None: nothing is.
         slice_seconds: How long a slice should be at most ...
         slice_epochs: ... and how large a share of an epoch at the default batch size.
+        reason: Why this is asked for, or why nothing is.
     """
 
     steps: tuple[SurveyStep, ...] = ()
     slice_seconds: float = 10.0
     slice_epochs: float = 0.02
+    reason: str = "the policy asks for none"
 
 
 NO_SURVEY = Survey()
@@ -396,6 +398,13 @@ class PowerLimitOptimizer(ABC):
     def plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
         """Return the limits in watts that are still to be measured, in order; the default is all of them."""
         return job.power_limits_watts
+
+    def surveyed(self, job: Job, batch_size: int) -> tuple[int | None, tuple[int, ...]] | None:
+        """Return what :meth:`predict` and :meth:`plan` would say if what a survey measured were a run's.
+
+        None where a run has measured the batch size, or no survey has; the default does not tell them apart.
+        """
+        return None
 
     def survey_plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
         """Return the limits in watts that a survey should still measure, in order; the default is none."""

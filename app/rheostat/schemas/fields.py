@@ -53,12 +53,15 @@ Epoch = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Metric = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
 EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BetaKnob = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
+BudgetRuns = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+SurveySeconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 MaxSlowdown = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
 
 Scope = Literal["trainer", "admin", "read"]
 TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancelled", "abandoned"]
 Outcome = Literal["failed", "oom", "cancelled"]
 Action = Literal["continue", "stop"]
+FirstRun = Literal["predicted", "default"]
 
 
 def _ascending(values: list[int]) -> list[int]:

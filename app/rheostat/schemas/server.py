@@ -23,8 +23,10 @@ from rheostat.schemas.fields import (
     BatchSizes,
     BetaKnob,
     Body,
+    BudgetRuns,
     Epoch,
     EtaKnob,
+    FirstRun,
     GpuCount,
     Joules,
     MaxEpochs,
@@ -37,6 +39,7 @@ from rheostat.schemas.fields import (
     PowerLimits,
     Seconds,
     Seed,
+    SurveySeconds,
     TrialState,
     Watts,
     WindowSize,
@@ -93,6 +96,18 @@ class JobSettings(Body):
     )
     policy: Name = Field("rheostat", description="Name of the policy.")
     window_size: WindowSize = Field(0, description="Number of latest runs of a batch size that count; 0: all.")
+    first_run: FirstRun = Field(
+        "predicted",
+        description="Batch size of the first run: the one that a survey predicts to be the cheapest, or the default.",
+    )
+    exploration_budget_runs: BudgetRuns | None = Field(
+        1.0,
+        description="How far exploring may take the job behind always running the default, in runs of the default; "
+        "0: never explore; null: no bound.",
+    )
+    survey_seconds: SurveySeconds = Field(
+        120.0, description="How long all slices of a survey together may take on each placement; 0: no survey."
+    )
     seed: Seed | None = Field(None, description="Random seed; null: the server chooses one.")
     learning_rate: LearningRate | None = Field(None, description="Learning rate that `predict` returns; null: none.")
 
@@ -135,6 +150,9 @@ class JobUpdate(Body):
     max_slowdown: MaxSlowdown | None = None
     policy: Name = "rheostat"
     window_size: WindowSize = 0
+    first_run: FirstRun = "predicted"
+    exploration_budget_runs: BudgetRuns | None = 1.0
+    survey_seconds: SurveySeconds = 120.0
     batch_sizes: BatchSizes | None = Field(None, description="All current batch sizes and the new ones.")
 
     @model_validator(mode="after")

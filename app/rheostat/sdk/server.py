@@ -13,7 +13,13 @@ import httpx
 from rheostat.errors import ConfigurationError
 from rheostat.schemas.fields import Body, TrialState
 from rheostat.schemas.insight import Estimates, Savings
-from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
+from rheostat.schemas.power import (
+    ObservePowerLimitRequest,
+    PowerLimitAnswer,
+    PredictPowerLimitRequest,
+    SurveyAnswer,
+    SurveyRequest,
+)
 from rheostat.schemas.server import (
     HeartbeatAnswer,
     JobDetail,
@@ -165,6 +171,10 @@ class ServerClient:
     ) -> PowerLimitAnswer:
         """Report measured power limits, once for each key; the answer is that of :meth:`predict_power_limit`."""
         return self.send(observe_power_limit_request(job_id, request, idempotency_key))
+
+    def survey(self, job_id: str, request: SurveyRequest) -> SurveyAnswer:
+        """Return what is worth measuring before a run; its results go by :meth:`observe_power_limit`."""
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/survey", SurveyAnswer, as_json(request)))
 
     def heartbeat(self, trial_id: str) -> HeartbeatAnswer:
         """Renew a trial's lease. Tried once: the next heartbeat comes soon."""

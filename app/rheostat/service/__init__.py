@@ -18,7 +18,7 @@ from rheostat.service.jobs import (
     savings,
     update_job,
 )
-from rheostat.service.power import observe_power_limit, predict_power_limit
+from rheostat.service.power import observe_power_limit, predict_power_limit, survey
 from rheostat.service.trials import get_trial, heartbeat, list_trials, observe, observe_run, predict
 from rheostat.storage.queries import Counts
 
@@ -45,5 +45,6 @@ __all__ = [
     "rebuild_job",
     "register_job",
     "savings",
+    "survey",
     "update_job",
 ]

@@ -140,6 +140,17 @@ class StoredHistory(History):
         evidence += [self._measurement(row) for row in self._rows(measured)]
         return sorted(evidence, key=lambda piece: piece.sequence or 0)
 
+    def has_trained(self, placement: PlacementKey, batch_size: int) -> bool:
+        """Return whether a trial of a batch size has run an epoch, or a part of one, on a placement."""
+        if placement not in self._placement_pks:
+            return False
+        trained = select(trials.c.trial_id).where(
+            trials.c.placement_pk == self._placement_pks[placement],
+            trials.c.batch_size == batch_size,
+            trials.c.epochs > 0,
+        )
+        return bool(self._rows(trained.limit(1)))
+
     def trial_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:

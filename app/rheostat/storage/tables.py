@@ -102,6 +102,7 @@ placements = Table(
     Column("power_scope", String(16), nullable=False, server_default=""),
     Column("power_profile", String(128), nullable=False, server_default=""),
     Column("nominal_power_watts", Integer),
+    Column("surveyed_oom_batch_size", Integer),
     UniqueConstraint("job_pk", "gpu_model", "gpu_count", "power_scope", "power_profile", name="uq_placements_gpu"),
 )
 

@@ -7,6 +7,7 @@ epochs outweigh the prior of the epochs model with part of its spread::
     score = prior mean of f + log(epoch cost / that of the default) + 0.35 prior deviation of f;  the default's is 0
 """
 
+from dataclasses import replace
 from math import isnan
 
 import numpy as np
@@ -26,16 +27,19 @@ def plan(known: Knowledge, situation: Situation, power_limits: PowerLimitOptimiz
 
     The nearest come first, so that a survey that is broken off has measured what matters most.
     """
-    if power_limits is None or situation.pending or any(arm.runs for arm in known.own.arms.values()):
+    if power_limits is None:
         return NO_SURVEY
+    if situation.pending or any(arm.runs for arm in known.own.arms.values()):
+        return replace(NO_SURVEY, reason="runs measure what they need themselves once the first is under way")
     default = base(known.job, situation)
     steps = [
         _step(known.job, size, power_limits)
         for size in sorted(situation.permitted, key=lambda size: abs(np.log2(size / default)))
     ]
     if steps[0] is not None:
-        return Survey((steps[0],))
-    return Survey(tuple(step for step in steps if step is not None))
+        return Survey((steps[0],), reason=f"first {default}, under each power limit that can be set")
+    left = tuple(step for step in steps if step is not None)
+    return Survey(left, reason="then the other batch sizes" if left else "all that is worth measuring is measured")
 
 
 def first(known: Knowledge, situation: Situation) -> Choice | None:
