@@ -14,7 +14,7 @@ from rheostat.domain.job import NO_CHANGES, Decision, Job
 from rheostat.domain.memory import JobInMemory
 from rheostat.domain.records import AuditNote
 from rheostat.errors import NoBatchSizeLeft
-from rheostat.schemas.insight import Estimate, PlacementSavings
+from rheostat.schemas.insight import Estimate, PlacementEstimates, PlacementSavings
 from rheostat.schemas.power import (
     ObservePowerLimitRequest,
     PowerLimitAnswer,
@@ -228,9 +228,13 @@ class ExampleJob:
         """Return the decision to delete the job, which stays."""
         return registration.delete(self.value, force=force, now=self.clock())
 
+    def estimates(self, placement: int = 0) -> PlacementEstimates:
+        """Return the estimates of a placement."""
+        return insight.estimates(self.value).placements[placement]
+
     def arms(self, placement: int = 0) -> dict[int, Estimate]:
         """Return the estimates of a placement by batch size."""
-        return {arm.batch_size: arm for arm in insight.estimates(self.value).placements[placement].arms}
+        return {arm.batch_size: arm for arm in self.estimates(placement).arms}
 
     def savings(self) -> PlacementSavings:
         """Return the savings on the first placement."""

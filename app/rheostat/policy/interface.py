@@ -254,16 +254,29 @@ class Account:
         balance_runs: What the better batch sizes have saved, less what exploring has cost, in runs of the default.
         budget_runs: How far below zero exploring may take it; None: there is no bound.
         default_cost_joules: What a run of the default is expected to cost.
+        saved_runs: What of the balance the better batch sizes have saved; the rest was spent on exploring.
     """
 
     balance_runs: float
     budget_runs: float | None
     default_cost_joules: float
+    saved_runs: float = 0.0
 
     @property
     def left_runs(self) -> float:
         """What exploring may still lose."""
         return float("inf") if self.budget_runs is None else self.balance_runs + self.budget_runs
+
+    @property
+    def spent_runs(self) -> float:
+        """What exploring has cost."""
+        return self.saved_runs - self.balance_runs
+
+    @property
+    def standing(self) -> str:
+        """How it stands, in words."""
+        side = "ahead of" if self.balance_runs >= 0.0 else "behind"
+        return f"so far {abs(self.balance_runs):.2f} runs {side} always running the default"
 
 
 class BatchSizeOptimizer(ABC):
