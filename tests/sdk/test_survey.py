@@ -167,8 +167,11 @@ class TestWithAgent:
         assert fake.gpus[0].sets_watts() == []
 
 
-def test_without_an_agent_batch_sizes_are_compared_by_time(node: Node, sleeper: Trainer, quick: None) -> None:
-    with node.trial(sleeper) as trial:
+@pytest.mark.parametrize("examples_per_epoch", [10_000, None])
+def test_without_an_agent_batch_sizes_are_compared_by_time(
+    node: Node, sleeper: Trainer, quick: None, examples_per_epoch: float | None
+) -> None:
+    with node.trial(sleeper, examples_per_epoch=examples_per_epoch) as trial:
         assert sleeper.asked[0] == 32
         assert sorted(sleeper.asked) == SIZES
         assert trial.batch_size > 32
