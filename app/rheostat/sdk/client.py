@@ -1,6 +1,7 @@
 """The client that a trainer opens: the operations of the server, and the context of one run."""
 
 import os
+from functools import partial
 from math import isfinite
 from socket import gethostname
 
@@ -10,6 +11,7 @@ from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.run_gpus import NamedGpus
 from rheostat.sdk.server import ServerClient
+from rheostat.sdk.trainer_steps import StepsAt, TrainerSteps
 from rheostat.sdk.trial import RunningTrial
 
 ANSWER_VARIABLE = "RHEOSTAT_ANSWER_SECONDS"
@@ -56,6 +58,8 @@ class Client(ServerClient):
         max_batch_size: int | None = None,
         idempotency_key: str | None = None,
         node_agent: NodeAgent | None = None,
+        survey: StepsAt | None = None,
+        examples_per_epoch: float | None = None,
     ) -> RunningTrial:
         """Return the context of one run of a job; see :class:`rheostat.sdk.trial.RunningTrial`.
 
@@ -69,6 +73,10 @@ class Client(ServerClient):
             max_batch_size: Largest batch size that this node can train with.
             idempotency_key: Identifies this run, so that a restarted trainer gets the same trial again.
             node_agent: The node's agent; by default the one in ``RHEOSTAT_AGENT_DIR``, if one is there.
+            survey: Returns an iterator of training steps at a batch size, with a model and an optimizer of its own, to
+                throw away. Before the job's first run on these GPUs, it measures for some seconds what steps of each
+                batch size cost. It is not called with several ranks, nor in a copy of the trial in another process.
+            examples_per_epoch: Size of the data set, by which a survey knows how many steps an epoch has.
         """
         options = TrialOptions(
             gpu=gpu,
@@ -79,6 +87,8 @@ class Client(ServerClient):
             node_agent=node_agent,
             answer_seconds=self._answer_seconds,
             entry_seconds=self._entry_seconds,
+            survey=None if survey is None else partial(TrainerSteps, survey),
+            examples_per_epoch=examples_per_epoch,
         )
         return RunningTrial(self, job_id, settings, options)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rheostat.schemas.server import Gpu
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.run_gpus import NamedGpus
+from rheostat.sdk.survey import OpenSteps
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,8 @@ class TrialOptions:
     Attributes:
         answer_seconds: How long a report waits for its answer, and the end of the block for the server.
         entry_seconds: How long the block's entry waits for the server.
+        survey: Makes steps at a batch size, for a survey before the run; None: there is no survey.
+        examples_per_epoch: Size of the data set, for the survey.
     """
 
     gpu: Gpu | None
@@ -24,3 +27,5 @@ class TrialOptions:
     node_agent: NodeAgent | None = None
     answer_seconds: float = 2.0
     entry_seconds: float = 10.0
+    survey: OpenSteps | None = None
+    examples_per_epoch: float | None = None

@@ -81,8 +81,15 @@ class Reporter:
         self._began_at = monotonic()
         self._over = Event()
 
-    def start(self, request: PredictRequest, idempotency_key: str | None, within_seconds: float = 10.0) -> Trial | None:
-        """Register the job and start a trial; None when the server does not answer in time.
+    def start(
+        self,
+        request: PredictRequest,
+        idempotency_key: str | None,
+        within_seconds: float = 10.0,
+        *,
+        survey: Callable[[], None] = lambda: None,
+    ) -> Trial | None:
+        """Register the job, survey it and start a trial; None when the server does not answer in time.
 
         Raises:
             ServerRefused: The job was registered with other settings, or a setting is wrong.
@@ -91,8 +98,10 @@ class Reporter:
         give_up_at = monotonic() + within_seconds
         try:
             self._client.send(register_job_request(self._job_id, self._settings), within_seconds=within_seconds)
+            left_seconds = give_up_at - monotonic()
+            survey()
             trial = self._client.send(
-                predict_request(self._job_id, request, idempotency_key), within_seconds=give_up_at - monotonic()
+                predict_request(self._job_id, request, idempotency_key), within_seconds=left_seconds
             )
         except RheostatError as error:
             if isinstance(error, ServerRefused) and error.server_code in ("job_differs", "invalid_input"):

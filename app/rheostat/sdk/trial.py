@@ -23,6 +23,7 @@ from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import RunGpus, find_run_gpus
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
+from rheostat.sdk.survey import SurveyedJob, survey_gpus
 from rheostat.sdk.sweep import cheapest_limit
 
 T = TypeVar("T")
@@ -87,7 +88,8 @@ class RunningTrial:
         if self._process is not None:
             gpus = replace(self._gpus, leads=False, to_lease=(), problem=None)
             values = {name: getattr(self, name) for name in _VALUES} | {"_gpus": gpus}
-        return _copy, ((self._client, self._job_id, self._settings, self._options), values)
+        options = replace(self._options, survey=None)  # a closure, usually
+        return _copy, ((self._client, self._job_id, self._settings, options), values)
 
     @property
     def _is_ours(self) -> bool:
@@ -120,7 +122,21 @@ class RunningTrial:
         request = PredictRequest(
             gpu=self._gpus.gpu, node=self._options.node, max_batch_size=self._options.max_batch_size
         )
-        return self._reporter.start(request, self._options.idempotency_key, self._options.entry_seconds)
+        options = self._options
+        return self._reporter.start(request, options.idempotency_key, options.entry_seconds, survey=self._survey)
+
+    def _survey(self) -> None:
+        options, gpus = self._options, self._gpus
+        if options.survey is None:
+            return
+        if self._ranks.size > 1:
+            _log.info("There is no survey: several processes train together.")
+            return
+        job = SurveyedJob(self._job_id, self._settings, gpus.gpu, options.max_batch_size, options.examples_per_epoch)
+        survey_gpus(self._client, job, lambda: self._new_lease() if gpus.to_lease else None, options.survey)
+
+    def _new_lease(self) -> GpuLease:
+        return GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
 
     def _take(self, trial: Trial) -> None:
         self.trial_id = trial.trial_id
@@ -135,7 +151,7 @@ class RunningTrial:
         problem, is_usual = self._gpus.problem, self._gpus.is_usual
         if self._gpus.to_lease:
             try:
-                self._lease = GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
+                self._lease = self._new_lease()
             except RheostatError as error:
                 problem, is_usual = error, False
         if problem is not None:

@@ -44,11 +44,11 @@ class Recommender(BatchSizeOptimizer):
     def predict(self, job: Job) -> int:
         """Return the batch size for a trial that runs alone on a GPU that fits them all."""
         known = self._gather(job)
-        return choosing.choose(known, Situation(known.grid.batch_sizes)).batch_size
+        return choosing.choose(known, Situation(known.grid.batch_sizes), self.power_limits).batch_size
 
     def choose(self, job: Job, situation: Situation) -> Choice:
         """Run the best known batch size, or one that is worth trying; before any success the default."""
-        return choosing.choose(self._gather(job), situation)
+        return choosing.choose(self._gather(job), situation, self.power_limits)
 
     def survey(self, job: Job, situation: Situation) -> Survey:
         """Ask for the power limits at the default, then for all other batch sizes, before the first run alone."""

@@ -8,10 +8,11 @@ epochs outweigh the prior of the epochs model with part of its spread::
 """
 
 from dataclasses import replace
-from math import isnan
+from math import isnan, log, nan
 
 import numpy as np
 
+from rheostat.policy.cost import select
 from rheostat.policy.interface import NO_SURVEY, Choice, Job, PowerLimitOptimizer, Situation, Survey, SurveyStep
 from rheostat.policy.recommender import epochs
 from rheostat.policy.recommender.grid import Grid
@@ -42,11 +43,13 @@ def plan(known: Knowledge, situation: Situation, power_limits: PowerLimitOptimiz
     return Survey(left, reason="then the other batch sizes" if left else "all that is worth measuring is measured")
 
 
-def first(known: Knowledge, situation: Situation) -> Choice | None:
+def first(known: Knowledge, situation: Situation, power_limits: PowerLimitOptimizer | None = None) -> Choice | None:
     """Return the batch size that a survey predicts to be the cheapest, or None where the default should run first."""
     job, grid = known.job, known.grid
     default = base(job, situation)
     log_costs = dict(zip(grid.batch_sizes, known.prices.log_costs.tolist(), strict=True))
+    if power_limits is not None and isnan(log_costs[default]):
+        log_costs = {size: _log_cost_of_example(job, size, power_limits) for size in grid.batch_sizes}
     may_explore = job.first_run == "predicted" and job.exploration_budget_runs != 0.0
     if not may_explore or known.own.unconverged or isnan(log_costs[default]):
         return None
@@ -81,6 +84,12 @@ def _step(job: Job, batch_size: int, power_limits: PowerLimitOptimizer) -> Surve
     if left or (not job.power_limits_watts and not power_limits.measurements(job, batch_size)):
         return SurveyStep(batch_size, left)
     return None
+
+
+def _log_cost_of_example(job: Job, batch_size: int, power_limits: PowerLimitOptimizer) -> float:
+    """Return what one example costs where the steps of an epoch are unknown: an epoch has as many at any batch size."""
+    steps = [m for m in power_limits.measurements(job, batch_size) if not m.of_an_epoch]
+    return log(select(steps, max_slowdown=job.max_slowdown).cost / batch_size) if steps else nan
 
 
 def _prior(grid: Grid, default: int) -> Array:
