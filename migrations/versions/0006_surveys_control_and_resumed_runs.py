@@ -12,11 +12,15 @@ down_revision = "0005"
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("control", sa.JSON))
+    op.add_column("jobs", sa.Column("judged_anew_before", sa.BigInteger))
     op.add_column("trials", sa.Column("resumes", sa.String(32)))
     op.add_column("trials", sa.Column("started_at_epoch", sa.Double))
     op.add_column("trials", sa.Column("setup_seconds", sa.Double))
     op.add_column("trials", sa.Column("setup_joules", sa.Double))
     op.add_column("trials", sa.Column("warning", sa.Text))
+    op.add_column("trials", sa.Column("first_epoch_at", sa.DateTime(timezone=True)))
+    op.add_column("trials", sa.Column("crashed_at", sa.DateTime(timezone=True)))
+    op.add_column("trials", sa.Column("is_ordered", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("runs", sa.Column("epochs", sa.Double))
     op.add_column("runs", sa.Column("curve", sa.JSON))
     op.add_column("runs", sa.Column("power_limit_watts", sa.Integer))

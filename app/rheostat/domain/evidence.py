@@ -3,7 +3,7 @@
 from datetime import datetime
 from functools import partial
 
-from rheostat.domain import energy
+from rheostat.domain import crashes, energy
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import power_limits, reference_power_watts
@@ -170,6 +170,7 @@ def fold_all(draft: Draft, history: History) -> int:
     evidence = history.evidence()
     for piece in evidence:
         fold(draft, piece)
+    crashes.fold_all(draft, history)
     return len(evidence)
 
 

@@ -45,6 +45,9 @@ class History(Protocol):
     def evidence(self) -> list[Evidence]:
         """Return all that a policy learns from, in its order."""
 
+    def beginnings(self) -> list[TrialRecord]:
+        """Return the trials that are known to have trained, or to have crashed before that, in any order."""
+
     def trial_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:

@@ -243,6 +243,11 @@ class Draft:
         """The sums of each placement's energy; see :mod:`rheostat.domain.energy`."""
         return self.states.store("energy", replaced=True)
 
+    @cached_property
+    def crashes(self) -> PartStore:
+        """The crashes of each placement; see :mod:`rheostat.domain.crashes`."""
+        return self.states.store("crashes", replaced=True)
+
     def view(self, placement: PlacementRecord) -> PolicyJob:
         """Return a placement as the policy sees it, with its own range of power limits."""
         return self._views[placement.key]

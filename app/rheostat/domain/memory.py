@@ -98,6 +98,10 @@ class JobInMemory(History):
             evidence += measurements
         return sorted(evidence, key=lambda piece: piece.sequence or 0)
 
+    def beginnings(self) -> list[TrialRecord]:
+        """Return the trials that are known to have trained, or to have crashed before that."""
+        return [trial for trial in self._trials.values() if trial.first_epoch_at or trial.crashed_at]
+
     def trial_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:
