@@ -40,6 +40,19 @@ class HistoryContract:
         assert (before.metric, before.energy_joules, before.time_seconds, before.outcome) == (0.5, 10.0, 1.0, None)
         assert _observation(job, trial, 2, closing=False) is None
 
+    def test_trials_that_trained_or_crashed_are_found_with_the_times(self, make_job: MakeJob) -> None:
+        job = make_job()
+        crashed, trained, _running = job.predict(), job.predict(), job.predict()
+        job.report(crashed, 0, outcome="cancelled")
+        crashed_at = job.clock()
+        job.clock.turn(timedelta(seconds=1))
+        job.report(trained, 1, metric=0.1)
+        found = job.read(lambda _, history: history.beginnings())
+        assert {(trial.trial_id, trial.first_epoch_at, trial.crashed_at) for trial in found} == {
+            (crashed.trial_id, None, crashed_at),
+            (trained.trial_id, job.clock(), None),
+        }
+
     def test_the_nearest_reports_before_and_after_an_epoch_are_found(self, make_job: MakeJob) -> None:
         job = make_job()
         trial, other = job.predict(), job.predict()

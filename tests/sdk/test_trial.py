@@ -253,6 +253,7 @@ class TestTheEnd:
             train()
         assert raised.value is error
         assert bench.reports()[-1]["outcome"] == outcome
+        assert bench.reports()[-1].get("interrupted", False) is isinstance(error, KeyboardInterrupt)
 
 
 class TestWithoutAServer:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from rheostat.domain import energy, survey_sums
+from rheostat.domain import crashes, energy, survey_sums
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import reference_power_watts
@@ -111,6 +111,7 @@ def fold_all(draft: Draft, history: History) -> int:
     evidence = history.evidence()
     for piece in evidence:
         fold(draft, piece)
+    crashes.fold_all(draft, history)
     return len(evidence)
 
 

@@ -48,6 +48,9 @@ class History(Protocol):
     def has_trained(self, placement: PlacementKey, batch_size: int) -> bool:
         """Return whether a trial of a batch size has run an epoch, or a part of one, on a placement."""
 
+    def beginnings(self) -> list[TrialRecord]:
+        """Return the trials that are known to have trained, or to have crashed before that, in any order."""
+
     def trial_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:

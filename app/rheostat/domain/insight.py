@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rheostat.domain import energy
+from rheostat.domain import crashes, energy
 from rheostat.domain.evidence import power_measurement
 from rheostat.domain.history import History
 from rheostat.domain.job import Draft, Job
@@ -70,6 +70,7 @@ def _arms(draft: Draft, placement: PlacementRecord) -> list[Estimate]:
     view = draft.view(placement)
     believed = {arm.batch_size: arm for arm in draft.advisor.estimates(view)}
     sums = draft.energy.get(view)
+    crashing = crashes.left_out(draft, view, draft.job.settings.batch_sizes)
     oom = placement.closed_from_batch_size
     chances = [arm.probability_best or 0.0 for arm in believed.values() if oom is None or arm.batch_size < oom]
     arms = []
@@ -90,7 +91,7 @@ def _arms(draft: Draft, placement: PlacementRecord) -> list[Estimate]:
                 if not sum(chances)
                 else (arm.probability_best or 0.0) * (not closed) / sum(chances),
                 power_limit_watts=draft.advisor.power(view, size).power_limit_watts,
-                status=f"closed: {oom} ran out of memory" if closed else arm.status,
+                status=f"closed: {oom} ran out of memory" if closed else crashing.get(size, arm.status),
             )
         )
     return arms

@@ -253,6 +253,11 @@ class Draft:
         """The sums of each placement's survey; see :mod:`rheostat.domain.survey_sums`."""
         return self.states.store("survey", replaced=True)
 
+    @cached_property
+    def crashes(self) -> PartStore:
+        """The crashes of each placement; see :mod:`rheostat.domain.crashes`."""
+        return self.states.store("crashes", replaced=True)
+
     def view(self, placement: PlacementRecord) -> PolicyJob:
         """Return a placement as the policy sees it, with its own range of power limits."""
         return self._views[placement.key]

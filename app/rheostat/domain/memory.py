@@ -105,6 +105,10 @@ class JobInMemory(History):
             for trial in self._trials.values()
         )
 
+    def beginnings(self) -> list[TrialRecord]:
+        """Return the trials that are known to have trained, or to have crashed before that."""
+        return [trial for trial in self._trials.values() if trial.first_epoch_at or trial.crashed_at]
+
     def trial_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:

@@ -65,6 +65,10 @@ class TrialRecord:
 
     ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
     :class:`rheostat.policy.learning_curve.LearningCurve` as plain JSON, None before its first evaluation.
+
+    ``first_epoch_at`` is when it first reported that it had trained, ``crashed_at`` when it ended before that
+    (:mod:`rheostat.domain.crashes`). One that ``is_ordered`` trains what an operator ordered
+    (:mod:`rheostat.domain.control`).
     """
 
     trial_id: str
@@ -98,6 +102,9 @@ class TrialRecord:
     setup_seconds: float | None = None
     setup_joules: float | None = None
     warning: str | None = None
+    first_epoch_at: datetime | None = None
+    crashed_at: datetime | None = None
+    is_ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +170,10 @@ class PowerMeasurementRecord:
 Evidence = TrialRecord | RunRecord | PowerMeasurementRecord
 """What a policy learns from, in the order of its ``sequence``."""
 
-StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy", "survey"]
-"""The parts of a placement's state: those of its policy, as in :class:`rheostat.policy.advisor.Stores`, the sums
-of its energy (:mod:`rheostat.domain.energy`), and those of its survey (:mod:`rheostat.domain.survey_sums`)."""
+StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy", "survey", "crashes"]
+"""The parts of a placement's state: those of its policy, as in :class:`rheostat.policy.advisor.Stores`, the sums of its
+energy (:mod:`rheostat.domain.energy`) and of its survey (:mod:`rheostat.domain.survey_sums`), and its crashes
+(:mod:`rheostat.domain.crashes`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
-from rheostat.domain import energy
+from rheostat.domain import crashes, energy
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
@@ -74,7 +74,7 @@ def predict(
         permitted=job.permitted(placement, request.max_batch_size),
         pending=tuple(trial.batch_size for trial in running if trial.placement == placement.key),
     )
-    choice = draft.advisor.choose(view, situation)
+    choice = crashes.choose(draft, view, situation)
     power = draft.advisor.power(view, choice.batch_size)
     trial = TrialRecord(
         trial_id=trial_id,
@@ -132,6 +132,7 @@ def observe(
         placement = draft.placements[placement.key] = fits
     verdict = _verdict(draft, placement, reported, request)
     saved = _with_verdict(draft, reported, verdict, clock)
+    saved = crashes.follow(draft, trial, saved, clock.now, was_interrupted=request.interrupted)
     if saved.sequence is not None and trial.sequence is None:
         _conclude(draft, placement, saved)
     if saved != trial:
@@ -197,7 +198,7 @@ def _abandon_overdue(draft: Draft, now: datetime) -> None:
     for trial in draft.job.running.values():
         if trial.lease_expires_at < now:
             lost = replace(trial, state="abandoned", state_reason=LEASE_EXPIRED, ended_at=now)
-            draft.trials[trial.trial_id] = lost
+            draft.trials[trial.trial_id] = crashes.follow(draft, trial, lost, now)
             draft.events.append(TrialEnded(trial.trial_id, "abandoned"))
 
 
@@ -335,11 +336,12 @@ def _renew(draft: Draft, trial: TrialRecord, clock: Clock) -> TrialRecord:
     """Give an open trial a new lease; an abandoned one runs again."""
     if trial.state not in _OPEN:
         return trial
-    renewed = draft.trials[trial.trial_id] = replace(
+    renewed = replace(
         trial,
         state="running",
         state_reason=trial.state_reason if trial.state == "running" else "it reported again",
         lease_expires_at=max(trial.lease_expires_at, clock.lease_expires_at),
         ended_at=None,
     )
+    renewed = draft.trials[trial.trial_id] = crashes.follow(draft, trial, renewed, clock.now)
     return renewed

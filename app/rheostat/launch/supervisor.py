@@ -19,6 +19,7 @@ from rheostat.launch.signals import SignalForwarder, signal_name
 from rheostat.launch.tail import FileTail
 from rheostat.launch.templates import fill
 from rheostat.schemas.server import JobSettings
+from rheostat.sdk.outcome import RunInterrupted
 from rheostat.sdk.trial import RunningTrial
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,10 @@ class CommandEnded(Exception):
 
 class Cancelled(CommandEnded):
     """Nothing is learnt from the run."""
+
+
+class Interrupted(Cancelled, RunInterrupted):
+    """A signal to `rheostat run` ended it."""
 
 
 class OutOfMemoryError(CommandEnded):
@@ -205,7 +210,7 @@ class Supervisor:
             self._count_unseen_epochs()
             return own_code
         if ended_by is not None:
-            raise Cancelled(f"The command was ended by {signal_name(ended_by)}.", own_code)
+            raise Interrupted(f"The command was ended by {signal_name(ended_by)}.", own_code)
         if command.oom_killed or any(output.shows_out_of_memory() for output in self._outputs):
             raise OutOfMemoryError("The command ran out of memory.", own_code)
         how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"

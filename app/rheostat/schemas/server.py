@@ -306,6 +306,11 @@ class ObserveRequest(Body):
     )
     time_seconds: Seconds | None = Field(None, description="Training time so far; null: unknown.")
     outcome: Outcome | None = Field(None, description="Only when the trainer ends the run.")
+    interrupted: bool = Field(
+        False,
+        description="With an outcome: somebody ended the run from outside, as with Ctrl-C, so that it says nothing of "
+        "the batch size even when it ended before its first epoch.",
+    )
 
 
 class ObserveAnswer(Body):

@@ -14,6 +14,15 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
+class RunInterrupted(Exception):
+    """Somebody ended the run from outside, as with Ctrl-C; an exception that says so derives from it."""
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Return whether a run was ended from outside, so that its end says nothing of its batch size."""
+    return isinstance(error, KeyboardInterrupt | RunInterrupted)
+
+
 def outcome_of(error: BaseException | None, *, has_reported: bool) -> Outcome:
     """Return the outcome of a run that its trainer ended.
 

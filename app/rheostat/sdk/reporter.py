@@ -26,7 +26,7 @@ from rheostat.schemas.server import (
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
-from rheostat.sdk.outcome import came_to_its_end, outcome_of
+from rheostat.sdk.outcome import came_to_its_end, outcome_of, was_interrupted
 from rheostat.sdk.server import (
     ServerClient,
     observe_power_limit_request,
@@ -253,6 +253,7 @@ class Reporter:
             energy_joules=None if own is None else own.energy_joules,
             time_seconds=self._elapsed_seconds() if own is None else own.time_seconds,
             outcome=outcome_of(error, has_reported=latest is not None),
+            **({"interrupted": True} if was_interrupted(error) else {}),
         )
 
     def _take(self, answer: Body) -> None:

@@ -151,6 +151,12 @@ class StoredHistory(History):
         )
         return bool(self._rows(trained.limit(1)))
 
+    def beginnings(self) -> list[TrialRecord]:
+        """Return the trials that are known to have trained, or to have crashed before that."""
+        began = or_(trials.c.first_epoch_at.is_not(None), trials.c.crashed_at.is_not(None))
+        query = select(trials).where(trials.c.job_pk == self._job_pk, began)
+        return [trial_of(row, self._placement_keys) for row in self._rows(query)]
+
     def trial_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:

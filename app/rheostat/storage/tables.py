@@ -85,6 +85,7 @@ jobs = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("version", BigInteger, nullable=False, server_default="0"),
     Column("control", JSON(none_as_null=True)),
+    Column("judged_anew_before", BigInteger),
     UniqueConstraint("namespace", "job_id"),
 )
 
@@ -149,6 +150,9 @@ trials = Table(
     Column("setup_seconds", Double),
     Column("setup_joules", Double),
     Column("warning", Text),
+    Column("first_epoch_at", UtcDateTime),
+    Column("crashed_at", UtcDateTime),
+    Column("is_ordered", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("job_pk", "number"),
     UniqueConstraint("job_pk", "idempotency_key"),
     CheckConstraint(

@@ -33,6 +33,8 @@ _CHANGING = (
     "setup_seconds",
     "setup_joules",
     "warning",
+    "first_epoch_at",
+    "crashed_at",
 )
 
 

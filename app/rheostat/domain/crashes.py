@@ -1,0 +1,153 @@
+"""Crash loops: a batch size whose trials end before their first epoch is left out for a while.
+
+A crash says nothing certain of the batch size, so that policies learn nothing from it; but one that comes every time
+must not be proposed for ever. After two crashes in a row the policy chooses among the other batch sizes. A size that
+has not trained yet is left out, too, where a smaller one from the default on crashes: what fails with size is tried
+smaller first. A size comes back after a number of trials that doubles with every further crash, and at once when a
+trial of it trains. Crashes from before anything has trained on the placement count once at most from then on: they
+were rather the trainer's than the batch size's.
+
+State: ``trained``, the batch sizes that have trained; ``crashed``, by batch size the numbers of the trials that crashed
+in a row. It is a fold over the times in the trials' own rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from rheostat.domain.history import History
+from rheostat.domain.job import Draft
+from rheostat.domain.records import TrialRecord
+from rheostat.errors import NoBatchSizeLeft
+from rheostat.policy.interface import Choice, Situation, State
+from rheostat.policy.interface import Job as PolicyJob
+
+LEFT_OUT_AFTER = 2
+"""Crashes in a row after which a batch size is left out."""
+
+PAUSE_TRIALS = 32
+"""Trials of the job for which it then is; twice as many with every further crash."""
+
+_MOST_KEPT = 8
+_CRASHED = ("cancelled", "failed", "abandoned")
+_NONE: State = {"trained": [], "crashed": {}}
+
+
+def follow(
+    draft: Draft, before: TrialRecord, after: TrialRecord, at: datetime, *, was_interrupted: bool = False
+) -> TrialRecord:
+    """Note that a trial has trained, crashed, or is heard of again; return it with the time of that.
+
+    Args:
+        draft: What the decision changes.
+        before: The trial as it was.
+        after: The trial as it is now.
+        at: The time.
+        was_interrupted: Whether somebody ended it from outside.
+    """
+    if after.state == before.state and after.epochs == before.epochs:
+        return after
+    first_epoch_at, crashed_at = after.first_epoch_at, None
+    if first_epoch_at is None and (after.epochs or 0.0) > (after.started_at_epoch or 0.0):
+        first_epoch_at = at
+    if first_epoch_at is None and after.state in _CRASHED and not was_interrupted:
+        crashed_at = before.crashed_at or at
+    if (first_epoch_at, crashed_at) == (before.first_epoch_at, before.crashed_at):
+        return after
+    view = draft.view(draft.placement(after.placement))
+    state = draft.crashes.get(view, _NONE)
+    if crashed_at != before.crashed_at:
+        state = _heard_of(state, after) if crashed_at is None else _crashed(state, after)
+    if first_epoch_at != before.first_epoch_at:
+        state = _trained(state, after.batch_size)
+    draft.crashes[view] = state
+    return replace(after, first_epoch_at=first_epoch_at, crashed_at=crashed_at)
+
+
+def fold_all(draft: Draft, history: History) -> None:
+    """Derive the crashes of all placements from their trials."""
+    events = [(time, trial.number, trial) for trial in history.beginnings() if (time := _time(trial)) is not None]
+    for _, _, trial in sorted(events, key=lambda event: event[:2]):
+        view = draft.view(draft.placement(trial.placement))
+        state = draft.crashes.get(view, _NONE)
+        draft.crashes[view] = _trained(state, trial.batch_size) if trial.first_epoch_at else _crashed(state, trial)
+
+
+def choose(draft: Draft, view: PolicyJob, situation: Situation) -> Choice:
+    """Return the batch size of a new trial: the policy's choice among those that are not left out.
+
+    Where all are, they take turns: the default first, then smaller ones.
+
+    Raises:
+        PolicyFailed: The policy raised, or chose what is not permitted.
+        NoBatchSizeLeft: The policy has nothing left to try.
+    """
+    crashing = left_out(draft, view, situation.permitted)
+    if not crashing:
+        return draft.advisor.choose(view, situation)
+    permitted = tuple(size for size in situation.permitted if size not in crashing)
+    why = "; ".join(f"{size} is {status}" for size, status in crashing.items())
+    try:
+        if permitted:
+            choice = draft.advisor.choose(view, replace(situation, permitted=permitted))
+            return Choice(choice.batch_size, f"{choice.reason}; {why}")
+    except NoBatchSizeLeft:
+        why = f"nothing else is left to try; {why}"
+    return Choice(_least_crashing(draft.crashes.get(view, _NONE), view, tuple(crashing)), f"the next in turn: {why}")
+
+
+def left_out(draft: Draft, view: PolicyJob, batch_sizes: Sequence[int]) -> dict[int, str]:
+    """Return which batch sizes are left out for now, each with the reason."""
+    state, default = draft.crashes.get(view, _NONE), view.default_batch_size
+    reasons: dict[int, str] = {}
+    cause: int | None = None
+    for size in batch_sizes:
+        numbers = state["crashed"].get(str(size), ())
+        back_at = _back_at(numbers)
+        if view.trial_number < back_at:
+            reasons[size] = (
+                f"left out until trial {back_at}: its last {len(numbers)} trials ended before their first epoch"
+            )
+            cause = size if cause is None and size >= default else cause
+        elif cause is not None and size not in state["trained"]:
+            reasons[size] = f"left out while {cause} is: smaller ones are tried first"
+    return reasons
+
+
+def _least_crashing(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -> int:
+    def turn(size: int) -> tuple[int, bool, int]:
+        is_larger = size > view.default_batch_size
+        crashes = len(state["crashed"].get(str(size), ()))
+        return max(crashes, LEFT_OUT_AFTER) if is_larger else crashes, is_larger, abs(size - view.default_batch_size)
+
+    return min(batch_sizes, key=turn)
+
+
+def _back_at(numbers: Sequence[int]) -> int:
+    """Return the number of the trial from which on a batch size may run again; 0: it may now."""
+    excess = len(numbers) - LEFT_OUT_AFTER
+    return 0 if excess < 0 else int(max(numbers) + 1 + PAUSE_TRIALS * 2**excess)
+
+
+def _time(trial: TrialRecord) -> datetime | None:
+    return trial.first_epoch_at or trial.crashed_at
+
+
+def _trained(state: State, batch_size: int) -> State:
+    crashed = {size: numbers for size, numbers in state["crashed"].items() if size != str(batch_size)}
+    if not state["trained"]:
+        crashed = {size: numbers[-1:] for size, numbers in crashed.items()}
+    return {"trained": sorted({*state["trained"], batch_size}), "crashed": crashed}
+
+
+def _crashed(state: State, trial: TrialRecord) -> State:
+    numbers = [*state["crashed"].get(str(trial.batch_size), ()), trial.number][-_MOST_KEPT:]
+    return {**state, "crashed": {**state["crashed"], str(trial.batch_size): numbers}}
+
+
+def _heard_of(state: State, trial: TrialRecord) -> State:
+    """Return the state without the crash of a trial that counted as abandoned."""
+    size = str(trial.batch_size)
+    left = [number for number in state["crashed"].get(size, ()) if number != trial.number]
+    others = {other: numbers for other, numbers in state["crashed"].items() if other != size}
+    return {**state, "crashed": {**others, size: left} if left else others}
