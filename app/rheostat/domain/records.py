@@ -57,6 +57,10 @@ class TrialRecord:
 
     ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
     :class:`rheostat.policy.learning_curve.LearningCurve` as plain JSON, None before its first evaluation.
+
+    ``resumes`` is the trial whose totals it carries on, None: it has its own from the beginning. ``epochs`` are those
+    of the model; ``started_at_epoch``, ``epoch_shift``, ``repeated_epochs`` and ``is_restarted`` say which of them it
+    ran (:mod:`rheostat.domain.epochs`).
     """
 
     trial_id: str
@@ -87,6 +91,9 @@ class TrialRecord:
     energy_estimate: str | None = None
     resumes: str | None = None
     started_at_epoch: float | None = None
+    epoch_shift: float | None = None
+    repeated_epochs: float | None = None
+    is_restarted: bool = False
     setup_seconds: float | None = None
     setup_joules: float | None = None
     warning: str | None = None
