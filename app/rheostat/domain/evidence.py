@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from rheostat.domain import crashes, energy, survey_sums
+from rheostat.domain import crashes, energy, epochs, survey_sums
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import reference_power_watts
@@ -82,12 +82,19 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             batch_size=evidence.batch_size,
             cost=_run_cost(draft, view, evidence),
         )
+    elif not epochs.is_whole(evidence) and evidence.state != "oom":
+        draft.advisor.learn_part(
+            view,
+            batch_size=evidence.batch_size,
+            cost=view.cost(evidence.energy_joules, evidence.time_seconds),
+            epochs=epochs.epochs_run(evidence),
+        )
     else:
         draft.advisor.conclude(
             view,
             evidence.state,
             batch_size=evidence.batch_size,
-            cost=view.cost(evidence.energy_joules, evidence.time_seconds),
+            cost=epochs.comparable_cost(evidence, view.cost(evidence.energy_joules, evidence.time_seconds)),
             epochs=evidence.epochs,
             curve=LearningCurve.from_state(evidence.curve),
         )

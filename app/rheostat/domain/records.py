@@ -69,6 +69,10 @@ class TrialRecord:
     ``first_epoch_at`` is when it first reported that it had trained, ``crashed_at`` when it ended before that
     (:mod:`rheostat.domain.crashes`). One that ``is_ordered`` trains what an operator ordered
     (:mod:`rheostat.domain.control`).
+
+    ``resumes`` is the trial whose totals it carries on, None: it has its own from the beginning. ``epochs`` are those
+    of the model; ``started_at_epoch``, ``epoch_shift``, ``repeated_epochs`` and ``is_restarted`` say which of them it
+    ran (:mod:`rheostat.domain.epochs`).
     """
 
     trial_id: str
@@ -99,6 +103,9 @@ class TrialRecord:
     energy_estimate: str | None = None
     resumes: str | None = None
     started_at_epoch: float | None = None
+    epoch_shift: float | None = None
+    repeated_epochs: float | None = None
+    is_restarted: bool = False
     setup_seconds: float | None = None
     setup_joules: float | None = None
     warning: str | None = None

@@ -233,6 +233,22 @@ class Advisor:
             self._stores.cost_bound[job] = bound.stopped().to_state()
         self._ask(lambda: self._batch_sizes.conclude(job, Result(batch_size, cost, state, epochs, curve)))
 
+    def learn_part(self, job: Job, *, batch_size: int, cost: float | None, epochs: float | None) -> None:
+        """Learn from the part of a training that a run made, when another one had made the epochs before.
+
+        Args:
+            job: The placement that ran.
+            batch_size: What it trained with.
+            cost: What the part cost in joules, or None when unknown.
+            epochs: How many epochs it ran.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        if cost and epochs:
+            epoch_cost = cost / epochs
+            self._ask(lambda: self._batch_sizes.learn_epoch_cost(job, batch_size, epoch_cost))
+
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return what the policy believes of each arm.
 

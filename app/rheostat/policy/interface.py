@@ -366,6 +366,17 @@ class BatchSizeOptimizer(ABC):
         """Learn from a run that is over. The default calls :meth:`observe`."""
         self.observe(job, result.batch_size, result.cost, result.converged)
 
+    def learn_epoch_cost(self, job: Job, batch_size: int, cost: float) -> None:  # noqa: B027
+        """Learn what an epoch cost in a run that tells nothing else, as one that began in the middle of a training.
+
+        The default learns nothing.
+
+        Args:
+            job: The placement that ran.
+            batch_size: What it trained with.
+            cost: Mean cost of an epoch in joules.
+        """
+
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return the estimates of each arm; the default returns none."""
         return ()

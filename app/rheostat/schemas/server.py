@@ -40,10 +40,12 @@ from rheostat.schemas.fields import (
     Seconds,
     Seed,
     SurveySeconds,
+    TrialId,
     TrialState,
     Watts,
     WindowSize,
 )
+from rheostat.schemas.progress import TrialProgress
 
 
 class Target(Body):
@@ -245,6 +247,14 @@ class PredictRequest(Body):
     gpu: Gpu
     node: Name | None = Field(None, description="Where it runs, for the list of trials.")
     max_batch_size: BatchSize | None = Field(None, description="Largest batch size that fits this node.")
+    resumes: TrialId | None = Field(
+        None,
+        description="The trial from whose checkpoint this run goes on: with its batch size, where that fits, and with "
+        "its totals so far. It ends.",
+    )
+    started_at_epoch: Epoch | None = Field(
+        None, description="Epochs that the model has done before this run, from a checkpoint; null: none, or unknown."
+    )
 
 
 class Trial(Body):
@@ -263,6 +273,11 @@ class Trial(Body):
     )
     reason: str = Field(description="Why this batch size.")
     lease_expires_at: datetime = Field(description="Report or send a heartbeat before then.")
+    progress: TrialProgress | None = Field(
+        None,
+        description="What was reported before of a trial that goes on, for a trainer to add its own totals to; null: "
+        "nothing was.",
+    )
 
 
 class TrialDetail(Trial):
@@ -272,7 +287,13 @@ class TrialDetail(Trial):
     state_reason: str
     gpu: Gpu
     node: str | None
-    epochs: float | None = Field(description="Epochs done at the latest report.")
+    epochs: float | None = Field(description="Epochs that the model had done at the latest report, counted from 1.")
+    epochs_run: float | None = Field(
+        None,
+        description="Epochs that this trial has run itself: without those before it was resumed from a checkpoint, and "
+        "with those that were run again.",
+    )
+    resumes: str | None = Field(None, description="The trial whose totals it carries on; null: none.")
     metric: float | None = Field(description="Latest value of the target metric.")
     energy_joules: float | None = Field(description="Total over all GPUs; null: unknown.")
     energy_is_estimated: bool = Field(
@@ -296,7 +317,10 @@ class TrialPage(Body):
 class ObserveRequest(Body):
     """A report after an evaluation, or at the end of a run; figures are totals since the trial began."""
 
-    epoch: Epoch = Field(description="Epochs done; fractional for evaluations inside an epoch.")
+    epoch: Epoch = Field(
+        description="Epochs done; fractional for evaluations inside an epoch. Where the first one after training is "
+        "reported as 0, all count as one more; an evaluation before training is no epoch."
+    )
     metric: Metric | None = Field(None, description="Value of the target metric; null: not evaluated.")
     energy_joules: Joules | None = Field(None, description="Energy so far over all GPUs; null: unknown.")
     energy_known_from_seconds: Seconds | None = Field(
@@ -305,6 +329,11 @@ class ObserveRequest(Body):
         "was used meanwhile is estimated.",
     )
     time_seconds: Seconds | None = Field(None, description="Training time so far; null: unknown.")
+    started_at_epoch: Epoch | None = Field(
+        None,
+        description="Epochs that the model had done when this process began to train, from a checkpoint; null: none, "
+        "or unknown.",
+    )
     outcome: Outcome | None = Field(None, description="Only when the trainer ends the run.")
     interrupted: bool = Field(
         False,

@@ -71,6 +71,10 @@ class StoredHistory(History):
         """Return the trial that was made for an idempotency key."""
         return self._trial(trials.c.idempotency_key == idempotency_key)
 
+    def trial_resuming(self, trial_id: str) -> TrialRecord | None:
+        """Return the trial that carries on the totals of another one."""
+        return self._trial(trials.c.resumes == trial_id)
+
     def trials(self, *, state: str | None, now: datetime, before: int | None, limit: int) -> list[TrialRecord]:
         """Return up to ``limit`` trials, newest first, of numbers under ``before``.
 
@@ -162,6 +166,10 @@ class StoredHistory(History):
     ) -> list[Totals]:
         """Return the sums over the trials that trained, or over the converged ones."""
         energy, seconds = trials.c.energy_joules, trials.c.time_seconds
+        later = trials.alias()
+        carried_on = select(later.c.resumes).where(
+            later.c.placement_pk == self._placement_pks[placement], later.c.resumes.is_not(None)
+        )
         query = select(
             func.count().label("runs"),
             func.sum(trials.c.epochs).label("epochs"),
@@ -171,7 +179,11 @@ class StoredHistory(History):
             func.coalesce(func.sum(case((_METERED_SECONDS > 0, _METERED_JOULES))), 0.0).label("metered_joules"),
             func.coalesce(func.sum(_METERED_SECONDS), 0.0).label("metered_seconds"),
             func.sum(_IS_ESTIMATED).label("estimated_runs"),
-        ).where(trials.c.placement_pk == self._placement_pks[placement], trials.c.epochs > 0)
+        ).where(
+            trials.c.placement_pk == self._placement_pks[placement],
+            trials.c.epochs > 0,
+            trials.c.trial_id.not_in(carried_on),
+        )
         if converged:
             query = query.where(trials.c.state == "converged")
         if batch_size is not None:
