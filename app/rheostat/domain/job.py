@@ -105,6 +105,7 @@ class Job:
             beta_knob=settings.beta_knob,
             max_slowdown=settings.max_slowdown,
             window_size=settings.window_size,
+            diverged_after_reports=settings.diverged_after_reports,
             seed=self.seed,
             trial_number=self.next_trial_number,
             power_scope=placement.power_scope,
