@@ -49,7 +49,8 @@ def test_a_target_that_is_reached_at_epoch_0_took_one_epoch() -> None:
         assert run(job, trial, range(10), last=0).state == "converged"
         assert job.show(trial).epochs == 1
     epochs = job.arms()[32].epochs
-    assert epochs is not None and epochs > 0.9
+    assert epochs is not None
+    assert epochs > 0.9
 
 
 def test_a_trainer_that_ends_after_its_epoch_0_has_run_one_epoch() -> None:
@@ -92,7 +93,7 @@ def test_a_run_that_begins_at_a_later_epoch_pays_for_those_that_it_runs(said: st
     whole = job.predict()
     run(job, whole, range(1, 11), last=10)
     known = job.arms()[32]
-    trial = job.predict(**({"started_at_epoch": 6.0} if said == "predict" else {}))
+    trial = job.predict(started_at_epoch=6.0 if said == "predict" else None)
     figures: dict[str, Any] = {"started_at_epoch": 6.0} if said == "observe" else {}
     for done, epoch in enumerate(range(7, 11), start=1):
         metric = 0.95 if epoch == 10 else 0.8

@@ -156,6 +156,7 @@ class TestWithAServer:
         caplog.set_level(logging.INFO)
         with bench.client.trial("nightly", SETTINGS) as trial:
             assert trial.batch_size == 128
+            trial.report(0.1)
         (asked,) = [seen.body["gpu"] for seen in bench.server.seen if seen.path.endswith("/predict")]
         assert (asked["model"], asked["count"], asked["enforced_limit_watts"]) == ("NVIDIA H200", 1, 700)
         assert warnings_in(caplog) == []
@@ -194,10 +195,37 @@ class TestWithAServer:
         report = bench.reports()[0]
         assert (report["metric"], report["energy_joules"], report["time_seconds"]) == (0.5, 7, 2.5)
 
-    def test_a_diverged_metric_is_reported_as_unknown(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize("metric", [float("nan"), float("inf"), float("-inf"), 1e301])
+    def test_a_metric_that_is_not_finite_is_reported_as_diverged(self, bench: Bench, metric: float) -> None:
         with bench.trial() as trial:
-            assert trial.report(float("nan")) == "continue"
-        assert bench.reports()[0]["metric"] is None
+            assert trial.report(0.5) == "continue"
+            assert trial.report(metric) == "continue"
+        assert [(report["metric"], report.get("diverged", False)) for report in bench.reports()[:2]] == [
+            (0.5, False),
+            (None, True),
+        ]
+
+    @pytest.mark.parametrize(
+        ("metrics", "words"),
+        [((), "no evaluation was reported"), ((float("nan"),) * 2, "NaN or infinite in all evaluations, 2")],
+    )
+    def test_a_run_without_a_usable_metric_says_so_once_here_and_in_the_trial(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, metrics: tuple[float, ...], words: str
+    ) -> None:
+        with bench.trial() as trial:
+            for metric in metrics:
+                trial.report(metric)
+        (warning,) = warnings_in(caplog)
+        assert words in warning
+        assert words in bench.reports()[-1]["detail"]
+
+    def test_the_error_that_ends_a_run_is_told(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        with pytest.raises(ValueError, match="kernel"), bench.trial():
+            raise ValueError("no kernel\nfor this shape " + "x" * 3000)
+        closing = bench.reports()[-1]
+        assert closing["outcome"] == "cancelled"
+        assert closing["detail"].startswith("ValueError: no kernel for this shape xxx")
+        assert len(closing["detail"]) == 500
         assert not warnings_in(caplog)
 
     def test_an_impossible_figure_does_not_stop_the_run(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

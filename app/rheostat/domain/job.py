@@ -107,6 +107,7 @@ class Job:
             window_size=settings.window_size,
             first_run=settings.first_run,
             exploration_budget_runs=settings.exploration_budget_runs,
+            diverged_after_reports=settings.diverged_after_reports,
             seed=self.seed,
             trial_number=self.next_trial_number,
             power_scope=placement.power_scope,

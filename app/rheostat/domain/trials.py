@@ -17,7 +17,7 @@ from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, R
 from rheostat.policy.advisor import Verdict
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Situation
-from rheostat.policy.learning_curve import LearningCurve
+from rheostat.policy.learning_curve import LearningCurve, Target
 from rheostat.schemas.server import (
     HeartbeatAnswer,
     ObserveAnswer,
@@ -293,8 +293,13 @@ def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, r
         **energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts),
         epochs=request.epoch,
         metric=trial.metric if request.metric is None else request.metric,
-        curve=LearningCurve.from_state(trial.curve).add(request.epoch, request.metric, view.target).to_state(),
+        curve=_curve_after(trial, request, view.target).to_state(),
     )
+
+
+def _curve_after(trial: TrialRecord, request: ObserveRequest, target: Target | None) -> LearningCurve:
+    curve = LearningCurve.from_state(trial.curve)
+    return curve.diverged_again() if request.diverged else curve.add(request.epoch, request.metric, target)
 
 
 def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest) -> Verdict:
@@ -314,6 +319,8 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))
         return Verdict("running", f"continues, since the policy failed: {error.message}")
+    if request.outcome is not None and request.detail:
+        return Verdict(verdict.state, f"{verdict.reason}: {request.detail}")
     estimate = energy.explanation(trial, view.max_power_watts)
     if verdict.state == "stopped" and estimate is not None:
         return Verdict(verdict.state, f"{verdict.reason} (energy {estimate})")

@@ -55,6 +55,9 @@ def run(
     beta_knob: Annotated[
         float | None, _setting(help="A run is stopped at this multiple of the lowest cost; 0: never.")
     ] = None,
+    diverged_after: Annotated[
+        int | None, _setting(help="A run has failed after so many metrics in a row that are NaN or infinite; 0: never.")
+    ] = None,
     max_slowdown: Annotated[
         float | None, _setting(help="Longest epoch allowed; 1.1: 10 % longer than at the fastest power limit.")
     ] = None,
@@ -129,6 +132,7 @@ def run(
             "learning_rate.scaling": None if lr_scaling is None else lr_scaling.value,
             "eta_knob": eta_knob,
             "beta_knob": beta_knob,
+            "diverged_after_reports": diverged_after,
             "max_slowdown": max_slowdown,
             "power_limits_watts": reading.whole_numbers("--power-limits", power_limits),
             "power_limit_step_watts": power_limit_step,

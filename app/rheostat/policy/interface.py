@@ -70,6 +70,7 @@ class Job:
             is cheaper.
         exploration_budget_runs: How far exploring may take a placement behind "always the default", in runs of the
             default; 0: it never explores; None: there is no bound.
+        diverged_after_reports: A run has failed after so many evaluations in a row that were not finite; None: never.
         seed: Seed of everything that this job draws at random.
         trial_number: Number of the trial that is being decided, from 1.
         power_scope: ``module`` when power is of the module that carries the GPU; empty: of the GPU.
@@ -90,6 +91,7 @@ class Job:
     window_size: int = field(compare=False, default=0)
     first_run: FirstRun = field(compare=False, default="predicted")
     exploration_budget_runs: float | None = field(compare=False, default=1.0)
+    diverged_after_reports: int | None = field(compare=False, default=3)
     seed: int = field(compare=False, default=0)
     trial_number: int = field(compare=False, default=1)
     power_scope: Literal["", "module"] = ""
@@ -197,6 +199,7 @@ class Result:
         state: How it ended; None when it is unknown whether it converged.
         epochs: Epochs that it ran; None when only the whole run's cost was reported.
         curve: Its evaluations.
+        spent: What it really cost in joules, where it is charged more; None: as much as its cost.
     """
 
     batch_size: int
@@ -204,11 +207,17 @@ class Result:
     state: TrialState | None
     epochs: float | None = None
     curve: LearningCurve = NO_CURVE
+    spent: float | None = None
 
     @property
     def converged(self) -> bool | None:
         """Whether it reached the target; None when that is unknown."""
         return None if self.state is None else self.state == "converged"
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its metric was no finite number in the end: another seed need not diverge."""
+        return self.state == "failed" and self.curve.not_finite > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,18 @@ def _whole(value: object) -> object:
 
 Whole = BeforeValidator(_whole)
 
+
+MAX_DETAIL = 500
+
+
+def on_one_line(text: str) -> str:
+    """Return a text as it can be shown in a line: without control characters and ends of lines, and not too long."""
+    shown = "".join(one if one.isprintable() else " " for one in text[: 4 * MAX_DETAIL])
+    return " ".join(shown.split())[:MAX_DETAIL]
+
+
+Detail = Annotated[str, Field(max_length=4 * MAX_DETAIL), AfterValidator(on_one_line)]
+
 # No control characters: PostgreSQL cannot store NUL, and the others are unreadable.
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN, examples=["nightly-finetune"])]
@@ -55,6 +67,7 @@ EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BetaKnob = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
 BudgetRuns = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 SurveySeconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+DivergedAfter = Annotated[int, Field(ge=1, le=1000), Whole]
 MaxSlowdown = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
 
 Scope = Literal["trainer", "admin", "read"]

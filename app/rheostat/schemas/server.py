@@ -24,6 +24,8 @@ from rheostat.schemas.fields import (
     BetaKnob,
     Body,
     BudgetRuns,
+    Detail,
+    DivergedAfter,
     Epoch,
     EtaKnob,
     FirstRun,
@@ -89,6 +91,9 @@ class JobSettings(Body):
         None, description="The metric value to reach; null: a run has converged when it has run `max_epochs`."
     )
     max_epochs: MaxEpochs = Field(description="A run that has not reached its target by then has failed.")
+    diverged_after_reports: DivergedAfter | None = Field(
+        3, description="A run has failed after so many evaluations in a row that were NaN or infinite; null: never."
+    )
     power_limits_watts: PowerLimits | None = Field(
         None, description="Limits of one GPU to choose from; null: the GPU's range."
     )
@@ -321,7 +326,10 @@ class ObserveRequest(Body):
         description="Epochs done; fractional for evaluations inside an epoch. Where the first one after training is "
         "reported as 0, all count as one more; an evaluation before training is no epoch."
     )
-    metric: Metric | None = Field(None, description="Value of the target metric; null: not evaluated.")
+    metric: Metric | None = Field(None, description="Value of the target metric; null: not evaluated, or not finite.")
+    diverged: bool = Field(
+        False, description="The metric was evaluated and is NaN or infinite, which JSON cannot say; it is null then."
+    )
     energy_joules: Joules | None = Field(None, description="Energy so far over all GPUs; null: unknown.")
     energy_known_from_seconds: Seconds | None = Field(
         None,
@@ -340,6 +348,15 @@ class ObserveRequest(Body):
         description="With an outcome: somebody ended the run from outside, as with Ctrl-C, so that it says nothing of "
         "the batch size even when it ended before its first epoch.",
     )
+    detail: Detail | None = Field(
+        None, description="Why the trainer ends the run, on one line; it becomes part of the trial's reason."
+    )
+
+    @model_validator(mode="after")
+    def _is_finite_or_diverged(self) -> Self:
+        if self.diverged and self.metric is not None:
+            raise ValueError("metric must be null when diverged is true")
+        return self
 
 
 class ObserveAnswer(Body):

@@ -12,7 +12,7 @@ from typing import SupportsFloat
 from pydantic import ValidationError
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas.fields import Action, Body
+from rheostat.schemas.fields import Action, Body, on_one_line
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import (
     Gpu,
@@ -26,7 +26,8 @@ from rheostat.schemas.server import (
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
-from rheostat.sdk.outcome import came_to_its_end, outcome_of, was_interrupted
+from rheostat.sdk.outcome import came_to_its_end, detail_of, outcome_of, was_interrupted
+from rheostat.sdk.seen_metrics import SeenMetrics
 from rheostat.sdk.server import (
     ServerClient,
     observe_power_limit_request,
@@ -77,6 +78,7 @@ class Reporter:
         self._answer: ObserveAnswer | None = None
         self._most_joules = 0.0
         self._reached = False
+        self._seen = SeenMetrics(settings)
         self._own_clock = False
         self._began_at = monotonic()
         self._over = Event()
@@ -138,19 +140,23 @@ class Reporter:
         """
         last_epoch = 0.0 if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
-        self._reached = self._settings.has_converged(float(metric), epoch) or epoch >= self._settings.max_epochs
+        figure = self._seen.add(metric)
+        self._reached = self._settings.has_converged(figure, epoch) or epoch >= self._settings.max_epochs
+        self._reached = self._reached or self._seen.has_diverged
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
         try:
             report = ObserveRequest(
                 epoch=epoch,
-                metric=_known(metric),
+                metric=figure,
                 energy_joules=None if callable(energy) else _known(energy),
                 time_seconds=self._elapsed_seconds() if time_seconds is None else _known(time_seconds),
             )
         except ValidationError as error:
             self.warn_once("A report cannot be sent", error)
             return decision, None
+        if self._seen.is_diverging:
+            report = report.model_copy(update={"diverged": True})
         self._latest = report
         measure = energy if callable(energy) else None
         if self._trial is None:
@@ -188,6 +194,8 @@ class Reporter:
             energy: Energy since the run began; None: unknown.
         """
         self._over.set()
+        if came_to_its_end(error) and (silence := self._seen.silence) is not None:
+            _log.warning("The run ends without a usable metric: %s.", silence)
         give_up_at = monotonic() + self._answer_seconds
         self._outbox.drain(self._answer_seconds)
         if self._trial is None:
@@ -247,14 +255,17 @@ class Reporter:
         # The trainer's own figures are those of its last report. Time that goes on under an energy that does not
         # would look as if nothing had been used since.
         own = latest if self._own_clock else None
-        return ObserveRequest(
+        closing = ObserveRequest(
             epoch=0.0 if latest is None else latest.epoch,
             metric=None,
             energy_joules=None if own is None else own.energy_joules,
             time_seconds=self._elapsed_seconds() if own is None else own.time_seconds,
             outcome=outcome_of(error, has_reported=latest is not None),
-            **({"interrupted": True} if was_interrupted(error) else {}),
         )
+        # Only what is so is said, for a server of before does not know these fields.
+        detail = self._seen.silence if came_to_its_end(error) else detail_of(error)
+        said = {"detail": on_one_line(detail)} if detail else {}
+        return closing.model_copy(update=said | ({"interrupted": True} if was_interrupted(error) else {}))
 
     def _take(self, answer: Body) -> None:
         """Take an answer, in the sending thread."""
