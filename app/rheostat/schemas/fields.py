@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+JOB_ID_RULE = "1 to 128 letters of A to Z and a to z, digits, dots, hyphens and underscores, a letter or digit first"
+"""The pattern of a job's id in words."""
 IDEMPOTENCY_KEY_PATTERN = r"^[!-~]{1,128}$"
 
 NAMESPACE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"

@@ -11,7 +11,7 @@ from typing import SupportsFloat
 
 from pydantic import ValidationError
 
-from rheostat.errors import RheostatError, ServerRefused
+from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
 from rheostat.schemas.fields import Action, Body, on_one_line
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import (
@@ -43,6 +43,8 @@ _log = logging.getLogger("rheostat")
 # The server's clock may differ from ours, so the time that a lease seems to have left is bounded.
 _SHORTEST_HEARTBEAT_SECONDS = 1.0
 _LONGEST_HEARTBEAT_SECONDS = 60.0
+# Refusals that a later run gets, too: they are the trainer's to mend.
+_MISTAKES = ("job_differs", "invalid_input")
 
 
 class Reporter:
@@ -52,6 +54,7 @@ class Reporter:
 
     Attributes:
         warn_once: Logs what does not work.
+        problem: Why there is no trial, once :meth:`start` has returned none.
 
     Args:
         client: Client of the server.
@@ -65,6 +68,7 @@ class Reporter:
         self, client: ServerClient, job_id: str, settings: JobSettings, batch_size: int, answer_seconds: float = 2.0
     ) -> None:
         self.warn_once = WarnOnce()
+        self.problem: RheostatError | None = None
         self._client = client
         self._job_id = job_id
         self._settings = settings
@@ -91,7 +95,7 @@ class Reporter:
         *,
         survey: Callable[[], None] = lambda: None,
     ) -> Trial | None:
-        """Register the job, survey it and start a trial; None when the server does not answer in time.
+        """Register, survey and start a trial; None when the server does not answer in time, or refuses for now.
 
         Raises:
             ServerRefused: The job was registered with other settings, or a setting is wrong.
@@ -106,8 +110,11 @@ class Reporter:
                 predict_request(self._job_id, request, idempotency_key), within_seconds=left_seconds
             )
         except RheostatError as error:
-            if isinstance(error, ServerRefused) and error.server_code in ("job_differs", "invalid_input"):
+            if isinstance(error, ConfigurationError) or (
+                isinstance(error, ServerRefused) and error.server_code in _MISTAKES
+            ):
                 raise
+            self.problem = error
             self.warn_once("Training starts without the server, with the default batch size", error)
             self._outbox.expect_no_answer()
             return None

@@ -1,6 +1,7 @@
 """The operations of the server: one method for each, by its name. The only module that knows the server's routes."""
 
 import os
+import re
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,7 +12,7 @@ from uuid import uuid4
 import httpx
 
 from rheostat.errors import ConfigurationError
-from rheostat.schemas.fields import Body, TrialState
+from rheostat.schemas.fields import JOB_ID_PATTERN, JOB_ID_RULE, Body, TrialState
 from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.power import (
     ObservePowerLimitRequest,
@@ -235,7 +236,19 @@ def observe_power_limit_request(
     return HttpRequest("POST", f"{_job(job_id)}/power/observe", PowerLimitAnswer, as_json(request), key)
 
 
+def checked_job_id(job_id: str) -> str:
+    """Return a job's name as it is.
+
+    Raises:
+        ConfigurationError: No server accepts it.
+    """
+    if re.fullmatch(JOB_ID_PATTERN, job_id) is None:
+        raise ConfigurationError(f"{job_id!r} is not the name of a job.", hint=f"A name has {JOB_ID_RULE}.")
+    return job_id
+
+
 def _job(job_id: str) -> str:
+    job_id = checked_job_id(job_id)
     return f"/v1/jobs/{quote(job_id, safe='')}"
 
 

@@ -9,7 +9,7 @@ from time import monotonic_ns
 from types import TracebackType
 from typing import Self, SupportsFloat, TypeVar
 
-from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
+from rheostat.errors import ConfigurationError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import JobSettings, PredictRequest, Trial
@@ -37,6 +37,7 @@ class _Start:
 
     trial: Trial | None = None
     mistake: str | None = None
+    problem: str | None = None
 
 
 class RunningTrial:
@@ -71,7 +72,7 @@ class RunningTrial:
         self.learning_rate = settings.learning_rate_for(self.batch_size)
         self.power_limit_watts: int | None = None
         self.profile_power_limits_watts: tuple[int, ...] = ()
-        self.reason = "the default: the server did not answer"
+        self.reason = "the default: no server was asked yet"
         self.trial_id: str | None = None
         self._client = client
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
@@ -106,7 +107,7 @@ class RunningTrial:
         start = _Start()
         if self._ranks.rank == 0:
             try:
-                start = _Start(self._predict())
+                start = self._predict()
             except RheostatError as error:
                 mistake, start = error, _Start(mistake=str(error))
         start = self._ranks.broadcast(start)
@@ -114,16 +115,20 @@ class RunningTrial:
             raise mistake or ConfigurationError(start.mistake)
         if start.trial is not None:
             self._take(start.trial)
+        elif start.problem is not None:
+            self.reason = f"the default: {start.problem}"
         self._lease_gpus()
         self._reporter.begin()
         return self
 
-    def _predict(self) -> Trial | None:
+    def _predict(self) -> _Start:
         request = PredictRequest(
             gpu=self._gpus.gpu, node=self._options.node, max_batch_size=self._options.max_batch_size
         )
         options = self._options
-        return self._reporter.start(request, options.idempotency_key, options.entry_seconds, survey=self._survey)
+        trial = self._reporter.start(request, options.idempotency_key, options.entry_seconds, survey=self._survey)
+        problem = self._reporter.problem
+        return _Start(trial, problem=None if problem is None else problem.message)
 
     def _survey(self) -> None:
         options, gpus = self._options, self._gpus
@@ -156,6 +161,8 @@ class RunningTrial:
                 problem, is_usual = error, False
         if problem is not None:
             what = "Power limits stay as they are and energy is not measured"
+            # A run that has neither server nor agent has been told already that it trains as it is.
+            is_usual = is_usual or (self.trial_id is None and isinstance(problem, ServerUnreachable))
             _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", what, problem)
         self._has_leases = any(self._ranks.gather(self._lease is not None))
         if self.power_limit_watts is not None:
