@@ -53,7 +53,7 @@ def ancestor(history: History, request: PredictRequest) -> TrialRecord | None:
     """
     if request.resumes is None:
         return None
-    found = history.trial(request.resumes)
+    found = history.trial(request.resumes) or history.trial_by_key(request.resumes)
     if found is None:
         raise InvalidInput(
             f"The job has no trial {request.resumes!r} to go on from.",

@@ -37,18 +37,20 @@ def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
         energy_estimate=energy.explanation(trial, view.max_power_watts),
         time_seconds=trial.time_seconds,
         cost=view.cost(trial.energy_joules, trial.time_seconds),
+        warning=trial.warning,
         created_at=trial.created_at,
         ended_at=trial.lease_expires_at if lost else trial.ended_at,
     )
 
 
-def wire_answer(observation: ObservationRecord) -> ObserveAnswer:
-    """Return what a report was answered."""
+def wire_answer(observation: ObservationRecord, warning: str | None) -> ObserveAnswer:
+    """Return what a report was answered, with the warning of its trial."""
     return ObserveAnswer(
         state=observation.answered_state,
         action="continue" if observation.answered_state == "running" else "stop",
         reason=observation.answered_reason,
         power_limit_watts=observation.answered_power_limit_watts,
+        warnings=[] if warning is None else [warning],
     )
 
 

@@ -129,7 +129,7 @@ def observe(
     if known is not None:
         _check_same(known, request)
         _renew(draft, stored, clock)
-        return draft.decided(wire_answer(known))
+        return draft.decided(wire_answer(known, trial.warning))
     _check_cumulative(history, trial, request)
     reported = _with_report(draft, placement, trial, request)
     if reported.epochs and (fits := where_fits(placement, trial.batch_size)) != placement:
@@ -159,7 +159,7 @@ def observe(
         answered_power_limit_watts=_power_limit(draft, placement, trial),
     )
     draft.observations.append(report)
-    return draft.decided(wire_answer(report))
+    return draft.decided(wire_answer(report, saved.warning))
 
 
 def renew_lease(job: Job, history: History, trial_id: str, clock: Clock) -> Decision[HeartbeatAnswer]:

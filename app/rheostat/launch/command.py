@@ -92,7 +92,10 @@ def run(
         str | None,
         _metric(help="JSON lines or CSV with the metric under its name, and optionally epoch.", show_default=False),
     ] = None,
-    first_epoch: Annotated[float, _metric(help="The number of the command's first epoch.")] = 1,
+    first_epoch: Annotated[
+        float | None,
+        _metric(help="The number of the command's first epoch. (Default: 0 or 1.)", show_default=False),
+    ] = None,
     gpus: Gpus = None,
     gpu: Annotated[
         str | None,
@@ -119,6 +122,10 @@ def run(
     key: Annotated[
         str | None,
         typer.Option(help="Identifies this run: a restart with the same key is the same trial.", show_default=False),
+    ] = None,
+    resume_key: Annotated[
+        str | None,
+        typer.Option(help="Key of the earlier run whose checkpoint this one goes on from.", show_default=False),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
 ) -> None:
@@ -166,6 +173,7 @@ def run(
                 gpus=_named(gpus),
                 max_batch_size=max_batch_size,
                 idempotency_key=key,
+                resumes=resume_key,
             )
             code = run_trial(trial, job, settings, plan)
     except RheostatError as error:

@@ -93,7 +93,8 @@ class Supervisor:
         self._settings = settings
         self._plan = plan
         self._values = values
-        self._evaluations = Evaluations(settings, plan.first_epoch)
+        before = 0.0 if trial.progress is None else trial.progress.epoch
+        self._evaluations = Evaluations(settings, plan.first_epoch, before)
         reader = None if plan.metric_pattern is None else pattern_reader(plan.metric_pattern)
         self._metrics = [_MetricReader(reader, self._evaluations.put) for _ in (1, 2)]
         self._file_reader = FileReader(None if settings.target is None else settings.target.metric)
@@ -191,6 +192,7 @@ class Supervisor:
                 self._limits.take(mark)
             return
         self._is_decided = True
+        epoch += self._evaluations.counts_from_0
         used_up = epoch >= self._settings.max_epochs
         self._is_reached = self._settings.has_converged(evaluation.metric, epoch)
         # After its last epoch a command ends by itself, and may have a model to save.

@@ -30,6 +30,7 @@ from rheostat.schemas.fields import (
     EtaKnob,
     FirstRun,
     GpuCount,
+    IdempotencyKey,
     Joules,
     MaxEpochs,
     MaxSlowdown,
@@ -42,7 +43,6 @@ from rheostat.schemas.fields import (
     Seconds,
     Seed,
     SurveySeconds,
-    TrialId,
     TrialState,
     Watts,
     WindowSize,
@@ -252,10 +252,10 @@ class PredictRequest(Body):
     gpu: Gpu
     node: Name | None = Field(None, description="Where it runs, for the list of trials.")
     max_batch_size: BatchSize | None = Field(None, description="Largest batch size that fits this node.")
-    resumes: TrialId | None = Field(
+    resumes: IdempotencyKey | None = Field(
         None,
-        description="The trial from whose checkpoint this run goes on: with its batch size, where that fits, and with "
-        "its totals so far. It ends.",
+        description="Id or Idempotency-Key of the trial from whose checkpoint this run goes on: with its batch size, "
+        "where that fits, and with its totals so far. That trial ends.",
     )
     started_at_epoch: Epoch | None = Field(
         None, description="Epochs that the model has done before this run, from a checkpoint; null: none, or unknown."
@@ -308,6 +308,7 @@ class TrialDetail(Trial):
     energy_estimate: str | None = Field(description="How the energy was estimated, in words; null: it was not.")
     time_seconds: float | None
     cost: float | None = Field(description="In joules, at the job's current eta_knob.")
+    warning: str | None = Field(None, description="What looks wrong in its reports; null: nothing does.")
     created_at: datetime
     ended_at: datetime | None
 
@@ -366,6 +367,7 @@ class ObserveAnswer(Body):
     action: Action
     reason: str
     power_limit_watts: int | None = Field(description="Best limit known so far; null: none.")
+    warnings: list[str] = Field(default=[], description="What the trainer should be told; the same in every answer.")
 
 
 class HeartbeatAnswer(Body):

@@ -57,6 +57,8 @@ class Client(ServerClient):
         node: str | None = None,
         max_batch_size: int | None = None,
         idempotency_key: str | None = None,
+        resumes: str | None = None,
+        started_at_epoch: float | None = None,
         node_agent: NodeAgent | None = None,
         survey: StepsAt | None = None,
         examples_per_epoch: float | None = None,
@@ -71,7 +73,11 @@ class Client(ServerClient):
                 else the first that CUDA shows; with ``"visible"`` all that ``CUDA_VISIBLE_DEVICES`` names.
             node: Where it runs, for the list of trials; by default the host's name.
             max_batch_size: Largest batch size that this node can train with.
-            idempotency_key: Identifies this run, so that a restarted trainer gets the same trial again.
+            idempotency_key: Identifies this run, so that a restarted trainer gets the same trial again and goes on
+                with its totals.
+            resumes: The trial that this run goes on from by a checkpoint: its id, or its key.
+            started_at_epoch: Epochs that the model has done before, from a checkpoint of a run that is no trial, or an
+                unknown one; see also :meth:`rheostat.sdk.trial.RunningTrial.resumed_at`.
             node_agent: The node's agent; by default the one in ``RHEOSTAT_AGENT_DIR``, if one is there.
             survey: Returns an iterator of training steps at a batch size, with a model and an optimizer of its own, to
                 throw away. Before the job's first run on these GPUs, it measures for some seconds what steps of each
@@ -84,6 +90,8 @@ class Client(ServerClient):
             node=node or gethostname()[:128] or None,
             max_batch_size=max_batch_size,
             idempotency_key=idempotency_key,
+            resumes=resumes,
+            started_at_epoch=started_at_epoch,
             node_agent=node_agent,
             answer_seconds=self._answer_seconds,
             entry_seconds=self._entry_seconds,

@@ -24,6 +24,8 @@ class TrialOptions:
     node: str | None = None
     max_batch_size: int | None = None
     idempotency_key: str | None = None
+    resumes: str | None = None
+    started_at_epoch: float | None = None
     node_agent: NodeAgent | None = None
     answer_seconds: float = 2.0
     entry_seconds: float = 10.0

@@ -12,6 +12,7 @@ from typing import Self, SupportsFloat, TypeVar
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.progress import TrialProgress
 from rheostat.schemas.server import JobSettings, PredictRequest, Trial
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
@@ -58,6 +59,8 @@ class RunningTrial:
             that by itself.
         reason: Why this batch size.
         trial_id: The server's id of the trial; None without a server.
+        progress: What was reported before, where the trial goes on from another process; None: nothing was. It is
+            added to what this process reports.
 
     Raises:
         ServerRefused: On entry, when the job was registered with other settings, or a setting is wrong.
@@ -74,6 +77,7 @@ class RunningTrial:
         self.profile_power_limits_watts: tuple[int, ...] = ()
         self.reason = "the default: no server was asked yet"
         self.trial_id: str | None = None
+        self.progress: TrialProgress | None = None
         self._client = client
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
         self._agent = options.node_agent or NodeAgent()
@@ -122,10 +126,14 @@ class RunningTrial:
         return self
 
     def _predict(self) -> _Start:
-        request = PredictRequest(
-            gpu=self._gpus.gpu, node=self._options.node, max_batch_size=self._options.max_batch_size
-        )
         options = self._options
+        request = PredictRequest(
+            gpu=self._gpus.gpu,
+            node=options.node,
+            max_batch_size=options.max_batch_size,
+            resumes=options.resumes,
+            started_at_epoch=options.started_at_epoch,
+        )
         trial = self._reporter.start(request, options.idempotency_key, options.entry_seconds, survey=self._survey)
         problem = self._reporter.problem
         return _Start(trial, problem=None if problem is None else problem.message)
@@ -150,6 +158,7 @@ class RunningTrial:
         self.power_limit_watts = trial.power_limit_watts
         self.profile_power_limits_watts = tuple(trial.profile_power_limits_watts)
         self.reason = trial.reason
+        self.progress = trial.progress
 
     def _lease_gpus(self) -> None:
         """Lease this node's GPUs, if this rank is the one that does, and set the best limit that is known."""
@@ -262,6 +271,14 @@ class RunningTrial:
         """Return the best of some limits by this job's settings; None: it is unknown."""
         return cheapest_limit(measurements, self._settings, self._gpus.gpu)
 
+    def resumed_at(self, epoch: float) -> None:
+        """Record how many epochs the model had done when this process began to train, before the first report.
+
+        Call it after a checkpoint was loaded, unless `Client.trial` was given it.
+        """
+        if self._is_ours and self._ranks.rank == 0:
+            self._reporter.resumed_at(epoch)
+
     def report(
         self,
         metric: SupportsFloat,
@@ -278,8 +295,8 @@ class RunningTrial:
         Args:
             metric: Value of the target metric. A value that is not finite is reported as unknown, here and below.
             epoch: Epochs done, fractional inside an epoch; by default one more than last time.
-            energy_joules: Energy of all GPUs since the run began; by default what the agents measured, if they did.
-            time_seconds: Training time since the run began; by default the time since the block was entered.
+            energy_joules: Energy of all GPUs since this process began; by default what the agents measured.
+            time_seconds: Training time since this process began; by default the time since the block was entered.
         """
         if not self._is_ours:
             return "continue"
@@ -386,7 +403,7 @@ class RunningTrial:
             self._reporter.warn_once("The trial was not ended as it should", error)
 
 
-_VALUES = ("batch_size", "learning_rate", "power_limit_watts", "reason", "trial_id")
+_VALUES = ("batch_size", "learning_rate", "power_limit_watts", "reason", "trial_id", "progress")
 
 
 def _copy(
