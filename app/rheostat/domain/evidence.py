@@ -1,6 +1,8 @@
 """What a job's policy learns from: trials that ended, whole runs and measured power limits; and learning from it."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from rheostat.domain import crashes, energy, epochs, survey_sums
 from rheostat.domain.history import History
@@ -30,13 +32,13 @@ def observe_run(
     placement = enter(draft, history, request.gpu)
     known = None if idempotency_key is None else history.run_by_key(idempotency_key)
     if known is not None:
-        _check_same_run(known, placement, request)
+        _check_same_run(known, placement, _run_figures(draft, request))
         return Decision(_run_answer(draft, placement, known), job)
     run = RunRecord(
         run_id=run_id,
         placement=placement.key,
         idempotency_key=idempotency_key,
-        **request.model_dump(exclude={"gpu"}),
+        **_run_figures(draft, request),
         sequence=draft.take_sequence(),
         received_at=now,
     )
@@ -76,11 +78,15 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             draft.advisor.measure(view, evidence.batch_size, power_measurement(view, evidence))
         return
     if isinstance(evidence, RunRecord):
+        state, share = STATE_OF_VERDICT[evidence.converged], _share_to_target(view, evidence)
         draft.advisor.conclude(
             view,
-            STATE_OF_VERDICT[evidence.converged],
+            state,
             batch_size=evidence.batch_size,
-            cost=_run_cost(draft, view, evidence),
+            cost=share * _run_cost(draft, view, evidence),
+            epochs=None if evidence.epochs is None else share * evidence.epochs,
+            curve=LearningCurve.from_state(evidence.curve),
+            may_stop_others=evidence.epochs is not None,
         )
     elif not epochs.is_whole(evidence) and evidence.state != "oom":
         draft.advisor.learn_part(
@@ -147,14 +153,34 @@ def _run_cost(draft: Draft, view: PolicyJob, record: RunRecord) -> float:
     return cost
 
 
+def _share_to_target(view: PolicyJob, record: RunRecord) -> float:
+    """Return which share of a whole run it took to reach the target; all of it where its curve does not say."""
+    if record.converged is False or record.epochs is None or view.target is None:
+        return 1.0
+    reached = LearningCurve.from_state(record.curve).reached(view.target.value, view.target)
+    return 1.0 if reached is None else reached / record.epochs
+
+
 def _run_answer(draft: Draft, placement: PlacementRecord, run: RunRecord) -> ObserveRunAnswer:
     return ObserveRunAnswer(run_id=run.run_id, cost=_run_cost(draft, draft.view(placement), run))
 
 
-def _check_same_run(known: RunRecord, placement: PlacementRecord, request: ObserveRunRequest) -> None:
+def _run_figures(draft: Draft, request: ObserveRunRequest) -> dict[str, Any]:
+    """Return what is recorded of a whole run; its curve says whether it converged, if nothing else does."""
+    figures = request.model_dump(exclude={"gpu", "curve"})
+    target = draft.job.target()
+    curve = LearningCurve()
+    for epoch, metric in request.curve or ():
+        curve = curve.add(epoch, metric, target)
+    if request.converged is None and target is not None and request.curve:
+        figures["converged"] = curve.reached(target.value, target) is not None
+    return figures | {"curve": curve.to_state() if request.curve else None}
+
+
+def _check_same_run(known: RunRecord, placement: PlacementRecord, figures: Mapping[str, Any]) -> None:
     fields = [
         FieldError(name, f"was {getattr(known, name)!r} in the first request with this key")
-        for name, value in request.model_dump(exclude={"gpu"}).items()
+        for name, value in figures.items()
         if getattr(known, name) != value
     ]
     if known.placement != placement.key:

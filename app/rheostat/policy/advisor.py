@@ -201,6 +201,7 @@ class Advisor:
         cost: float | None,
         epochs: float | None = None,
         curve: LearningCurve = NO_CURVE,
+        may_stop_others: bool = True,
     ) -> None:
         """Learn from a run that is over.
 
@@ -215,6 +216,7 @@ class Advisor:
             cost: Its cost in joules, or None when unknown.
             epochs: Epochs that it ran, where known.
             curve: Its evaluations, where known.
+            may_stop_others: Whether later runs may be stopped by what it cost.
 
         Raises:
             PolicyFailed: The policy raised.
@@ -227,7 +229,7 @@ class Advisor:
             cost = max(cost or 0.0, bound.failure_charge(job))
         if cost is None or (cost == 0.0 and state in ("converged", None)):
             return
-        if state in ("converged", None):
+        if state in ("converged", None) and may_stop_others:
             self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
         elif state == "stopped":
             self._stores.cost_bound[job] = bound.stopped().to_state()

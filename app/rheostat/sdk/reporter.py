@@ -249,6 +249,7 @@ class Reporter:
             energy_joules=latest.energy_joules or None,
             time_seconds=latest.time_seconds or None,
             converged=self._settings.has_converged(latest.metric, latest.epoch),
+            epochs=latest.epoch or None,
         )
         registration = register_job_request(self._job_id, self._settings)
         request = observe_run_request(self._job_id, run)

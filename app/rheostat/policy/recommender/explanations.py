@@ -2,7 +2,7 @@
 
 from math import exp, sqrt
 
-from rheostat.policy.interface import Account, ArmEstimate, Estimate
+from rheostat.policy.interface import UNKNOWN, Account, ArmEstimate, Estimate
 from rheostat.policy.recommender.acquisition import Prospect
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.evidence import Arm
@@ -77,8 +77,13 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
         arm.runs,
         closed or _status(belief, arm, at),
         cost=interval(belief.log_cost[at], belief.log_cost_variance[at], belief.noise),
-        epochs=interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise),
-        epoch_cost=interval(belief.epoch_costs.mean[at], belief.epoch_costs.variance[at]),
+        # Those of a history that has none are only what its costs make of them.
+        epochs=UNKNOWN
+        if not belief.knows_epochs or (arm.whole_costs.count and not arm.epochs.count)
+        else interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise),
+        epoch_cost=interval(belief.epoch_costs.mean[at], belief.epoch_costs.variance[at])
+        if belief.knows_epochs
+        else UNKNOWN,
         probability_best=chance,
     )
 
