@@ -10,6 +10,7 @@ import typer
 from rheostat.cli import admin
 from rheostat.cli.admin import DatabaseUrl, open_from_settings
 from rheostat.cli.agent import agent
+from rheostat.cli.history import import_runs
 from rheostat.demo.command import demo
 from rheostat.errors import RheostatError, Unavailable
 from rheostat.launch.command import measure, run
@@ -46,6 +47,7 @@ app.command()(admin.audit)
 database.command("backup")(admin.back_up_database)
 database.command("restore")(admin.restore_database)
 database.command("prune")(admin.prune_database)
+jobs.command("import")(import_runs)
 app.command()(replay)
 app.command()(demo)
 # Options after the name of the user's command belong to that command.
