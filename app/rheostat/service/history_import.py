@@ -48,7 +48,7 @@ def import_history(service: Service, path: Path, job_id: str | None) -> dict[str
 
     Args:
         service: The service.
-        path: The file; see docs/by-hand.md for its columns.
+        path: The file; see docs/history.md for its columns.
         job_id: The job of all lines; None: the column ``job`` names it.
 
     Returns:
