@@ -135,3 +135,17 @@ def test_what_a_part_of_a_training_cost_is_not_recorded_as_a_run(job: str) -> No
     ):
         epochs(trial, 10, 10)
     assert not spool_files(spool_directory())
+
+
+def test_a_trainer_may_count_in_steps(client: Client, job: str) -> None:
+    with client.trial(job, SETTINGS, GPU, examples_per_epoch=6400) as trial:
+        trial.report(0.5, step=50)
+        trial.report(0.95, step=250)
+    assert only_trial(client, job).epochs == 2.5
+
+
+def test_a_trainer_of_steps_knows_an_epoch_by_its_loader(client: Client, job: str) -> None:
+    with client.trial(job, SETTINGS, GPU) as trial:
+        done = sum(1 for _ in trial.steps([0] * 40))
+        trial.report(0.95, step=done)
+    assert only_trial(client, job).epochs == 1

@@ -82,7 +82,8 @@ class Client(ServerClient):
             survey: Returns an iterator of training steps at a batch size, with a model and an optimizer of its own, to
                 throw away. Before the job's first run on these GPUs, it measures for some seconds what steps of each
                 batch size cost. It is not called with several ranks, nor in a copy of the trial in another process.
-            examples_per_epoch: Size of the data set, by which a survey knows how many steps an epoch has.
+            examples_per_epoch: Size of the data set, in the unit of the batch size, by which a survey and reports of
+                steps know how long an epoch is.
         """
         options = TrialOptions(
             gpu=gpu,

@@ -14,6 +14,7 @@ from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.progress import TrialProgress
 from rheostat.schemas.server import JobSettings, PredictRequest, Trial
+from rheostat.sdk.epoch_units import EpochLength
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
@@ -85,6 +86,7 @@ class RunningTrial:
         self._lease: GpuLease | None = None
         self._has_leases = self._own_meter = self._is_released = False
         self._profiler: Profiler | None = None
+        self._steps_per_epoch: int | None = None
         self._process: int | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -225,6 +227,7 @@ class RunningTrial:
         Args:
             steps_per_epoch: Steps of an epoch; None when unknown.
         """
+        self._steps_per_epoch = steps_per_epoch
         limits = self.profile_power_limits_watts
         if not self._is_ours or self._profiler is not None or self.trial_id is None or not self._has_leases:
             return
@@ -284,6 +287,8 @@ class RunningTrial:
         metric: SupportsFloat,
         *,
         epoch: float | None = None,
+        step: float | None = None,
+        examples: float | None = None,
         energy_joules: SupportsFloat | None = None,
         time_seconds: SupportsFloat | None = None,
     ) -> Action:
@@ -295,11 +300,16 @@ class RunningTrial:
         Args:
             metric: Value of the target metric. A value that is not finite is reported as unknown, here and below.
             epoch: Epochs done, fractional inside an epoch; by default one more than last time.
+            step: Steps done, instead; the length of an epoch is that of the loader in :meth:`steps`, or follows from
+                the ``examples_per_epoch`` of `Client.trial`.
+            examples: Examples or tokens done, instead, in the unit of ``examples_per_epoch``.
             energy_joules: Energy of all GPUs since this process began; by default what the agents measured.
             time_seconds: Training time since this process began; by default the time since the block was entered.
         """
         if not self._is_ours:
             return "continue"
+        length = EpochLength(self.batch_size, self._options.examples_per_epoch, self._steps_per_epoch)
+        epoch = length.epochs(epoch=epoch, step=step, examples=examples)
         self._clock.interrupt()
         self._own_meter = energy_joules is not None
         energy = self._energy_at(monotonic_ns()) if energy_joules is None else energy_joules
