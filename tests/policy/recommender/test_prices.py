@@ -62,6 +62,15 @@ def test_figures_of_a_step_say_nothing_of_an_epoch() -> None:
     assert measured_prices(sweep, JOB, GRID).log_costs == (None, None, None)
 
 
+@pytest.mark.parametrize(("cost", "used"), [(30.0, False), (55.0, True), (150.0, True), (270.0, False)])
+def test_a_survey_s_figure_far_off_the_others_is_not_used(cost: float, used: bool) -> None:
+    sweep, arms = PowerSweep(JsonStore()), {size: Arm() for size in SIZES}
+    for size, epoch in ((16, 120.0), (32, cost), (64, 70.0)):
+        sweep.measure(JOB, size, PowerMeasurement(300, epoch, surveyed=True))
+    prices = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, None)
+    assert prices.are_seen[GRID.index(32)] is used
+
+
 def test_what_a_survey_measured_counts_until_a_run_knows_better() -> None:
     sweep, arms = PowerSweep(JsonStore()), {size: Arm() for size in SIZES}
     for size, cost in ((32, 100.0), (64, 60.0)):

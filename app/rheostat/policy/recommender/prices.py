@@ -9,7 +9,7 @@ a survey measured.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isnan, nan
+from math import isnan, log, nan
 
 import numpy as np
 
@@ -20,7 +20,11 @@ from rheostat.policy.recommender.epochs import Posterior
 from rheostat.policy.recommender.evidence import Arm, safe_log
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
-from rheostat.policy.recommender.outliers import is_outlier
+from rheostat.policy.recommender.outliers import OUTLIER_LOG_RATIO, is_outlier
+
+SURVEYED_LOG_RATIO = log(2.0)
+"""A survey's figure is not used that is off by more than this, and by more than what is usual, from what the others
+make expect: a few steps from a cold start are easily wrong, and the batch size may never run to correct them."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ def gather_prices(measured: MeasuredPrices, grid: Grid, arms: Mapping[int, Arm],
             if not np.isnan(others).all():
                 belief = epoch_cost.posterior(grid, others, measured.expected_share, shape)
                 expected = float(belief.mean[at]), float(belief.variance[at])
-                log_costs[at] = next((f for f in figures[at][0] if not is_outlier(f, expected)), np.nan)
+                largest = SURVEYED_LOG_RATIO if surveyed[at] else OUTLIER_LOG_RATIO
+                log_costs[at] = next((f for f in figures[at][0] if not is_outlier(f, expected, largest)), np.nan)
     return Prices(log_costs, measured.expected_share, shape, surveyed)
 
 
