@@ -95,6 +95,12 @@ class TestTheEnd:
         run = ended(server.url, job, "sleep 1; echo acc=0.1; exec sleep 60", *bound)
         assert (run.code, client.list_trials(job).trials[0].state) == (124, "stopped")
 
+    def test_what_bounds_exploring_is_registered(self, server: ServerProcess, client: Client, job: str) -> None:
+        bounds = ("--first-run", "default", "--exploration-budget", "0.5")
+        assert ended(server.url, job, "echo acc=0.95", *OPTIONS, *bounds).code == 0
+        settings = client.get_job(job).settings
+        assert (settings.first_run, settings.exploration_budget_runs) == ("default", 0.5)
+
     def test_after_its_last_epoch_it_ends_by_itself(self, server: ServerProcess, client: Client, job: str) -> None:
         script = "for i in 1 2 3 4 5 6 7 8 9 10; do echo acc=0.1; done; sleep 0.5; echo saved"
         run = ended(server.url, job, script, *OPTIONS)

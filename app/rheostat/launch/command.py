@@ -41,6 +41,13 @@ def _job_name(name: str) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
+class FirstRun(StrEnum):
+    """Which batch size the first run has."""
+
+    PREDICTED = "predicted"
+    DEFAULT = "default"
+
+
 class Scaling(StrEnum):
     """How the learning rate scales with the batch size."""
 
@@ -77,6 +84,12 @@ def run(
     power_limits: Annotated[str | None, _setting(help="Power limits that may be set: 150,200,250.")] = None,
     power_limit_step: Annotated[
         int | None, _setting(help="Step through the GPU's range of power limits, in watts.")
+    ] = None,
+    first_run: Annotated[
+        FirstRun | None, _setting(help="Batch size of the first run: as a survey predicts, or the default.")
+    ] = None,
+    exploration_budget: Annotated[
+        float | None, _setting(min=0, help="Runs of the default that exploring may lose; 0: never explore.")
     ] = None,
     policy: Annotated[str | None, _setting(help="Name of the policy.")] = None,
     window_size: Annotated[int | None, _setting(help="Number of latest runs that count; 0: all.")] = None,
@@ -149,6 +162,8 @@ def run(
             "max_slowdown": max_slowdown,
             "power_limits_watts": reading.whole_numbers("--power-limits", power_limits),
             "power_limit_step_watts": power_limit_step,
+            "first_run": None if first_run is None else first_run.value,
+            "exploration_budget_runs": exploration_budget,
             "policy": policy,
             "window_size": window_size,
             "seed": seed,
