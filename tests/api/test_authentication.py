@@ -37,6 +37,12 @@ SCOPES = {
     "update_job": "admin",
     "delete_job": "admin",
     "list_audit": "admin",
+    "pin_job": "admin",
+    "unpin_job": "admin",
+    "pause_job": "admin",
+    "resume_job": "admin",
+    "force_job": "admin",
+    "unforce_job": "admin",
 }
 OPEN = {"healthz", "readyz", "metrics"}
 

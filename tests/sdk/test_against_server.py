@@ -7,6 +7,7 @@ import pytest
 
 from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
 from rheostat.errors import ServerRefused
+from rheostat.schemas.control import OrderRequest
 from rheostat.schemas.power import ObservePowerLimitRequest, PredictPowerLimitRequest
 from rheostat.schemas.server import JobUpdate, ObserveRequest, ObserveRunRequest, PredictRequest
 from rheostat.sdk import reporter
@@ -55,6 +56,21 @@ class TestOperations:
         with pytest.raises(ServerRefused) as refused:
             client.get_job(job_id)
         assert refused.value.server_code == "job_not_found"
+
+    def test_a_job_is_pinned_paused_and_forced(self, client: Client, job_id: str) -> None:
+        client.register_job(job_id, SETTINGS)
+        client.pin_job(job_id, OrderRequest(batch_size=32, power_limit_watts=200, reason="a test"))
+        client.force_job(job_id, OrderRequest(batch_size=64))
+        control = client.pause_job(job_id).control
+        assert control is not None
+        assert (control.pin and control.pin.batch_size, control.force and control.force.batch_size) == (32, 64)
+        assert [client.predict(job_id, PredictRequest(gpu=GPU)).batch_size for _ in range(2)] == [64, 32]
+        client.unpin_job(job_id)
+        client.unforce_job(job_id)
+        assert client.resume_job(job_id).control is None
+        with pytest.raises(ServerRefused) as refused:
+            client.pin_job(job_id, OrderRequest(batch_size=17))
+        assert (refused.value.status, refused.value.fields[0].field) == (422, "batch_size")
 
     def test_a_running_trial_holds_a_job_unless_forced(self, server: ServerProcess, job_id: str) -> None:
         with Client(server.url, retry_for_seconds=0.0) as client:

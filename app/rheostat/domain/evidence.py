@@ -3,7 +3,7 @@
 from datetime import datetime
 from functools import partial
 
-from rheostat.domain import crashes, energy
+from rheostat.domain import control, crashes, energy
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import power_limits, reference_power_watts
@@ -238,7 +238,7 @@ def _check_same_measurements(
 
 
 def _advice(draft: Draft, view: PolicyJob, batch_size: int) -> PowerLimitAnswer:
-    advice = draft.advisor.power(view, batch_size)
+    advice = control.power(draft.job, draft.advisor, view, batch_size)
     return PowerLimitAnswer(
         power_limit_watts=advice.power_limit_watts,
         profile_power_limits_watts=list(advice.profile_power_limits_watts),

@@ -11,6 +11,7 @@ from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import AuditNote
 from rheostat.errors import FieldError, InvalidInput, JobBusy, JobDiffers
+from rheostat.schemas.control import JobControl
 from rheostat.schemas.server import JobDetail, JobSettings, JobUpdate, Placement
 
 
@@ -105,6 +106,7 @@ def job_detail(job: Job) -> JobDetail:
             Placement(gpu=wire_gpu(placement), smallest_oom_batch_size=placement.smallest_oom_batch_size)
             for placement in job.placements.values()
         ],
+        control=None if job.control is None else JobControl.model_validate(job.control, strict=False),
         created_at=job.created_at,
         updated_at=job.updated_at,
     )

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
-from rheostat.domain import crashes, energy
+from rheostat.domain import control, crashes, energy
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
@@ -74,8 +74,8 @@ def predict(
         permitted=job.permitted(placement, request.max_batch_size),
         pending=tuple(trial.batch_size for trial in running if trial.placement == placement.key),
     )
-    choice = crashes.choose(draft, view, situation)
-    power = draft.advisor.power(view, choice.batch_size)
+    plan = control.choose(draft, view, situation)
+    choice, power = plan.choice, plan.power
     trial = TrialRecord(
         trial_id=trial_id,
         placement=placement.key,
@@ -99,6 +99,7 @@ def predict(
         lease_expires_at=clock.lease_expires_at,
         ended_at=None,
         gpu=request.gpu.model_dump(mode="json"),
+        is_ordered=plan.is_ordered,
     )
     draft.started.append(trial)
     draft.events.append(TrialStarted(trial.trial_id, trial.batch_size))
@@ -288,6 +289,7 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
             cost=view.cost(trial.energy_joules, trial.time_seconds),
             outcome=request.outcome,
             curve=LearningCurve.from_state(trial.curve),
+            may_stop=not trial.is_ordered,
         )
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))
@@ -320,11 +322,13 @@ def _conclude(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> N
 
 
 def _power_limit(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> int | None:
-    """Return the best power limit among those that the trial's node allows."""
+    """Return the best power limit among those that the trial's node allows, or the one that was ordered."""
+    if trial.is_ordered and trial.power_limit_watts is not None:
+        return trial.power_limit_watts
     gpu = gpu_of(trial)
     view = draft.view(placement) if gpu is None or has_range_of(gpu, placement) else draft.job.view(placement, gpu)
     try:
-        return draft.advisor.power(view, trial.batch_size).power_limit_watts
+        return control.power(draft.job, draft.advisor, view, trial.batch_size).power_limit_watts
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} keeps its power limit", error))
         return trial.power_limit_watts

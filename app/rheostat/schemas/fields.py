@@ -31,7 +31,8 @@ def _whole(value: object) -> object:
 Whole = BeforeValidator(_whole)
 
 # No control characters: PostgreSQL cannot store NUL, and the others are unreadable.
-Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+Printable = AfterValidator(_printable)
+Name = Annotated[str, Field(min_length=1, max_length=128), Printable]
 JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN, examples=["nightly-finetune"])]
 Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN, examples=["team-vision"])]
 TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]

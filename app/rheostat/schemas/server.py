@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from rheostat.schemas.control import JobControl
 from rheostat.schemas.fields import (
     Action,
     BatchSize,
@@ -210,6 +211,7 @@ class JobDetail(Body):
     effective_seed: int = Field(description="The seed in use: the job's, or the one that the server chose.")
     trials: int = Field(description="Number of trials ever made.")
     placements: list[Placement]
+    control: JobControl | None = Field(None, description="What an operator ordered; null: nothing.")
     created_at: datetime
     updated_at: datetime
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 
 from rheostat.errors import ConfigurationError
+from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.fields import Body, TrialState
 from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
@@ -141,6 +142,31 @@ class ServerClient:
         """Delete a job with all that was learnt of it; `force` also while trials run."""
         parameters = {"force": "true" if force else None}
         self._transport.fetch(HttpRequest("DELETE", _job(job_id), Body, parameters=parameters))
+
+    def pin_job(self, job_id: str, order: OrderRequest) -> JobDetail:
+        """Let every trial of a job train with a batch size until it is unpinned."""
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/pin", JobDetail, as_json(order)))
+
+    def unpin_job(self, job_id: str) -> JobDetail:
+        """Leave the choice to the policy again."""
+        return self.send(HttpRequest("DELETE", f"{_job(job_id)}/pin", JobDetail))
+
+    def pause_job(self, job_id: str, pause: PauseRequest | None = None) -> JobDetail:
+        """Pause exploring: trials run the best known batch size."""
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/pause", JobDetail, as_json(pause or PauseRequest())))
+
+    def resume_job(self, job_id: str) -> JobDetail:
+        """Let the policy explore again."""
+        return self.send(HttpRequest("DELETE", f"{_job(job_id)}/pause", JobDetail))
+
+    def force_job(self, job_id: str, order: OrderRequest) -> JobDetail:
+        """Let the next trial of a job train with a batch size, once."""
+        # Tried once: between two tries a trial may have taken the first order.
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/force", JobDetail, as_json(order)), retry=False)
+
+    def unforce_job(self, job_id: str) -> JobDetail:
+        """Withdraw a forced trial that has not started yet."""
+        return self.send(HttpRequest("DELETE", f"{_job(job_id)}/force", JobDetail))
 
     def predict(self, job_id: str, request: PredictRequest, *, idempotency_key: str | None = None) -> Trial:
         """Start a trial; the same key gives the same trial."""
