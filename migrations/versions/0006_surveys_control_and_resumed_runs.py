@@ -12,7 +12,7 @@ down_revision = "0005"
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("control", sa.JSON))
-    op.add_column("jobs", sa.Column("judged_anew_before", sa.BigInteger))
+    op.add_column("jobs", sa.Column("judging", sa.JSON))
     op.add_column("trials", sa.Column("resumes", sa.String(32)))
     op.add_column("trials", sa.Column("started_at_epoch", sa.Double))
     op.add_column("trials", sa.Column("setup_seconds", sa.Double))

@@ -5,9 +5,9 @@ import pytest
 from rheostat import service as use_cases
 from rheostat.errors import InvalidInput, JobNotFound
 from rheostat.schemas.control import OrderRequest, PauseRequest
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.server import JobUpdate, ObserveRequest, PredictRequest, Target
 from rheostat.service import Service
-from tests.domain.examples import JOB
+from tests.domain.examples import JOB, V100
 from tests.service.examples import done, predict, register
 
 
@@ -34,6 +34,28 @@ def test_orders_that_are_refused_change_nothing(service: Service) -> None:
     with pytest.raises(JobNotFound):
         done(use_cases.pause_job(service, "weekly", PauseRequest()))
     assert use_cases.get_job(service, JOB).control is None
+
+
+def test_a_new_trial_takes_the_key_of_one_that_has_ended(service: Service) -> None:
+    register(service)
+    ended = predict(service, key="night")
+    done(use_cases.observe(service, ended.trial_id, ObserveRequest(epoch=1, outcome="failed")))
+    request = PredictRequest(gpu=V100, on_used_key="new")
+    new = done(use_cases.predict(service, JOB, request, "night"))
+    assert (new.number, predict(service, key="night").trial_id) == (2, new.trial_id)
+
+
+def test_what_another_target_makes_of_earlier_runs_survives_a_restart(service: Service) -> None:
+    register(service)
+    trial = predict(service)
+    report = ObserveRequest(epoch=1, metric=0.95, energy_joules=100.0, time_seconds=1.0)
+    done(use_cases.observe(service, trial.trial_id, report))
+    target = Target(metric="accuracy", value=0.99, direction="maximize")
+    done(use_cases.update_job(service, JOB, JobUpdate(target=target)))
+    other = Service.of(service.database, service.lease, service.now)
+    done(use_cases.rebuild_job(other, JOB))
+    assert use_cases.get_job(other, JOB).settings.target == target
+    assert [arm.runs for arm in use_cases.estimates(other, JOB).placements[0].arms] == [0, 0, 0, 0, 0]
 
 
 def test_crashes_survive_a_restart(service: Service) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from functools import partial
 
-from rheostat.domain import control, crashes, energy
+from rheostat.domain import control, crashes, energy, judging
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import power_limits, reference_power_watts
@@ -134,21 +134,22 @@ def fold(draft: Draft, evidence: Evidence) -> None:
     if isinstance(evidence, PowerMeasurementRecord):
         draft.advisor.measure(view, evidence.batch_size, power_measurement(view, evidence))
         return
-    if isinstance(evidence, RunRecord):
+    run = judging.judged(draft.job, evidence)
+    if isinstance(run, RunRecord):
         draft.advisor.conclude(
             view,
-            STATE_OF_VERDICT[evidence.converged],
-            batch_size=evidence.batch_size,
-            cost=_run_cost(draft, view, evidence),
+            STATE_OF_VERDICT[run.converged],
+            batch_size=run.batch_size,
+            cost=_run_cost(draft, view, run),
         )
-    else:
+    elif run is not None:
         draft.advisor.conclude(
             view,
-            evidence.state,
-            batch_size=evidence.batch_size,
-            cost=view.cost(evidence.energy_joules, evidence.time_seconds),
-            epochs=evidence.epochs,
-            curve=LearningCurve.from_state(evidence.curve),
+            run.state,
+            batch_size=run.batch_size,
+            cost=view.cost(run.energy_joules, run.time_seconds),
+            epochs=run.epochs,
+            curve=LearningCurve.from_state(run.curve),
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 

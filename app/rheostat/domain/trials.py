@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
-from rheostat.domain import control, crashes, energy
+from rheostat.domain import control, crashes, energy, keys
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
@@ -53,7 +53,7 @@ def predict(
 ) -> Decision[Trial]:
     """Make a trial: choose its batch size and power limit, and give it a lease.
 
-    The same idempotency key gives the same trial, and no new one.
+    The same idempotency key gives the same trial, and no new one, unless :func:`rheostat.domain.keys.starts_anew`.
 
     Raises:
         KeyReused: The key belongs to a trial on other GPUs.
@@ -61,11 +61,13 @@ def predict(
         NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
         PolicyFailed: The policy raised, or chose what is not permitted.
     """
+    draft = Draft(job)
     if idempotency_key is not None:
         known = history.trial_by_key(idempotency_key)
-        if known is not None:
+        if known is not None and not keys.starts_anew(known, request, clock.now):
             return Decision(_same_trial(job, known, request), job)
-    draft = Draft(job)
+        if known is not None:
+            keys.leave(draft, known)
     placement = enter(draft, history, request.gpu)
     _abandon_overdue(draft, clock.now)
     running = [trial for trial in job.running.values() if trial.trial_id not in draft.trials]
@@ -196,7 +198,8 @@ def _abandon_overdue(draft: Draft, now: datetime) -> None:
     """End the trials whose lease expired."""
     for trial in draft.job.running.values():
         if trial.lease_expires_at < now:
-            lost = replace(trial, state="abandoned", state_reason=LEASE_EXPIRED, ended_at=now)
+            latest = draft.trials.get(trial.trial_id, trial)
+            lost = replace(latest, state="abandoned", state_reason=LEASE_EXPIRED, ended_at=now)
             draft.trials[trial.trial_id] = crashes.follow(draft, trial, lost, now)
             draft.events.append(TrialEnded(trial.trial_id, "abandoned"))
 

@@ -137,6 +137,15 @@ class JobUpdate(Body):
     policy: Name = "rheostat"
     window_size: WindowSize = 0
     batch_sizes: BatchSizes | None = Field(None, description="All current batch sizes and the new ones.")
+    default_batch_size: BatchSize = Field(1, description="One of the batch sizes.")
+    target: Target | None = Field(
+        None,
+        description="Earlier runs count where their evaluations show that they reached it; of another metric none.",
+    )
+    max_epochs: MaxEpochs = Field(1, description="Earlier runs that failed before these no longer count as failed.")
+    power_limits_watts: PowerLimits | None = None
+    power_limit_step_watts: Watts = 25
+    learning_rate: LearningRate | None = None
 
     @model_validator(mode="after")
     def _names_a_setting(self) -> Self:
@@ -229,6 +238,11 @@ class PredictRequest(Body):
     gpu: Gpu
     node: Name | None = Field(None, description="Where it runs, for the list of trials.")
     max_batch_size: BatchSize | None = Field(None, description="Largest batch size that fits this node.")
+    on_used_key: Literal["same", "new"] = Field(
+        "same",
+        description="What an Idempotency-Key of a trial that has ended stands for: that trial, or a new one that takes "
+        "the key.",
+    )
 
 
 class Trial(Body):
@@ -246,13 +260,13 @@ class Trial(Body):
         description="Limits to measure, in order, when it is null; empty where no limit can be set on this GPU."
     )
     reason: str = Field(description="Why this batch size.")
+    state: TrialState = Field("running", description="Another one for the Idempotency-Key of a trial that has ended.")
     lease_expires_at: datetime = Field(description="Report or send a heartbeat before then.")
 
 
 class TrialDetail(Trial):
     """A trial and its results."""
 
-    state: TrialState
     state_reason: str
     gpu: Gpu
     node: str | None
