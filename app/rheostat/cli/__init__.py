@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rheostat.cli import admin, orders
+from rheostat.cli import admin, job_settings, orders
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
 from rheostat.demo.command import demo
@@ -39,6 +39,8 @@ app.add_typer(spool, name="spool")
 app.add_typer(database, name="db")
 app.add_typer(admin.token, name="token")
 app.add_typer(agent, name="agent")
+jobs.command("set")(job_settings.set_job)
+jobs.command("delete")(job_settings.delete_job)
 jobs.command("pin")(orders.pin_job)
 jobs.command("unpin")(orders.unpin_job)
 jobs.command("pause")(orders.pause_job)

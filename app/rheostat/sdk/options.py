@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rheostat.schemas.server import Gpu
+from rheostat.sdk.agreement import OnConflict, OnUsedKey
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.run_gpus import NamedGpus
 
@@ -12,6 +13,8 @@ class TrialOptions:
     """The arguments of one run; see :meth:`rheostat.sdk.client.Client.trial`.
 
     Attributes:
+        on_conflict: What becomes of settings that differ from the registered ones.
+        on_used_key: What a key of a trial that has ended means.
         answer_seconds: How long a report waits for its answer, and the end of the block for the server.
         entry_seconds: How long the block's entry waits for the server.
     """
@@ -22,5 +25,7 @@ class TrialOptions:
     max_batch_size: int | None = None
     idempotency_key: str | None = None
     node_agent: NodeAgent | None = None
+    on_conflict: OnConflict = "keep"
+    on_used_key: OnUsedKey = "error"
     answer_seconds: float = 2.0
     entry_seconds: float = 10.0

@@ -11,7 +11,7 @@ from typing import SupportsFloat
 
 from pydantic import ValidationError
 
-from rheostat.errors import RheostatError, ServerRefused
+from rheostat.errors import RheostatError
 from rheostat.schemas.fields import Action, Body
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import (
@@ -23,6 +23,7 @@ from rheostat.schemas.server import (
     PredictRequest,
     Trial,
 )
+from rheostat.sdk.agreement import OnConflict, agreed_settings, check_key, is_mistake
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
@@ -50,6 +51,7 @@ class Reporter:
     Figures are totals, and each report is kept until the server has it.
 
     Attributes:
+        settings: By which the run trains: once it has started, those that the server has.
         warn_once: Logs what does not work.
 
     Args:
@@ -66,7 +68,7 @@ class Reporter:
         self.warn_once = WarnOnce()
         self._client = client
         self._job_id = job_id
-        self._settings = settings
+        self.settings = settings
         self._batch_size = batch_size
         self._answer_seconds = answer_seconds
         self._outbox = Outbox(client, self.warn_once, answer_seconds, self._take)
@@ -81,25 +83,34 @@ class Reporter:
         self._began_at = monotonic()
         self._over = Event()
 
-    def start(self, request: PredictRequest, idempotency_key: str | None, within_seconds: float = 10.0) -> Trial | None:
+    def start(
+        self,
+        request: PredictRequest,
+        idempotency_key: str | None,
+        within_seconds: float = 10.0,
+        *,
+        on_conflict: OnConflict = "keep",
+    ) -> Trial | None:
         """Register the job and start a trial; None when the server does not answer in time.
 
         Raises:
-            ServerRefused: The job was registered with other settings, or a setting is wrong.
+            ServerRefused: A setting is wrong.
+            KeyReused: The trial of the key has ended.
         """
         self._gpu = request.gpu
         give_up_at = monotonic() + within_seconds
         try:
-            self._client.send(register_job_request(self._job_id, self._settings), within_seconds=within_seconds)
+            self.settings = agreed_settings(self._client, self._job_id, self.settings, on_conflict, within_seconds)
             trial = self._client.send(
                 predict_request(self._job_id, request, idempotency_key), within_seconds=give_up_at - monotonic()
             )
         except RheostatError as error:
-            if isinstance(error, ServerRefused) and error.server_code in ("job_differs", "invalid_input"):
+            if is_mistake(error):
                 raise
             self.warn_once("Training starts without the server, with the default batch size", error)
             self._outbox.expect_no_answer()
             return None
+        check_key(trial, idempotency_key)
         self._trial = trial
         self._batch_size = trial.batch_size
         self._outbox.deliver_spool()
@@ -129,7 +140,7 @@ class Reporter:
         """
         last_epoch = 0.0 if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
-        self._reached = self._settings.has_converged(float(metric), epoch) or epoch >= self._settings.max_epochs
+        self._reached = self.settings.has_converged(float(metric), epoch) or epoch >= self.settings.max_epochs
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
         try:
@@ -214,9 +225,9 @@ class Reporter:
             gpu=gpu,
             energy_joules=latest.energy_joules or None,
             time_seconds=latest.time_seconds or None,
-            converged=self._settings.has_converged(latest.metric, latest.epoch),
+            converged=self.settings.has_converged(latest.metric, latest.epoch),
         )
-        registration = register_job_request(self._job_id, self._settings)
+        registration = register_job_request(self._job_id, self.settings)
         request = observe_run_request(self._job_id, run)
         self._outbox.put(lambda: registration)
         self._outbox.put(lambda: request)

@@ -127,7 +127,7 @@ class ServerClient:
 
     def update_job(self, job_id: str, update: JobUpdate) -> JobDetail:
         """Change the settings of a job that the update names."""
-        return self.send(HttpRequest("PATCH", _job(job_id), JobDetail, as_json(update)))
+        return self.send(update_job_request(job_id, update))
 
     def list_jobs(self, *, limit: int = 50, cursor: str | None = None) -> JobPage:
         """Return a page of jobs, in alphabetical order."""
@@ -136,7 +136,7 @@ class ServerClient:
 
     def get_job(self, job_id: str) -> JobDetail:
         """Return a job."""
-        return self.send(HttpRequest("GET", _job(job_id), JobDetail))
+        return self.send(get_job_request(job_id))
 
     def delete_job(self, job_id: str, *, force: bool = False) -> None:
         """Delete a job with all that was learnt of it; `force` also while trials run."""
@@ -216,12 +216,22 @@ class ServerClient:
         return self.send(HttpRequest("GET", f"{_job(job_id)}/savings", Savings))
 
 
-# The requests of a trial; all but the second are queued while the server is away.
+# The requests of a trial; reports are queued while the server is away.
 
 
 def register_job_request(job_id: str, settings: JobSettings) -> HttpRequest[JobDetail]:
     """Return the request of `register_job`."""
     return HttpRequest("PUT", _job(job_id), JobDetail, as_json(settings))
+
+
+def get_job_request(job_id: str) -> HttpRequest[JobDetail]:
+    """Return the request of `get_job`."""
+    return HttpRequest("GET", _job(job_id), JobDetail)
+
+
+def update_job_request(job_id: str, update: JobUpdate) -> HttpRequest[JobDetail]:
+    """Return the request of `update_job`."""
+    return HttpRequest("PATCH", _job(job_id), JobDetail, as_json(update))
 
 
 def predict_request(job_id: str, request: PredictRequest, idempotency_key: str | None = None) -> HttpRequest[Trial]:

@@ -35,6 +35,7 @@ class _Start:
     """The server's answer to rank 0, for all ranks."""
 
     trial: Trial | None = None
+    settings: JobSettings | None = None
     mistake: str | None = None
 
 
@@ -58,7 +59,8 @@ class RunningTrial:
         trial_id: The server's id of the trial; None without a server.
 
     Raises:
-        ServerRefused: On entry, when the job was registered with other settings, or a setting is wrong.
+        ServerRefused: On entry, when a setting is wrong.
+        KeyReused: On entry, when the trial of the key has ended.
         ConfigurationError: On entry, when a named GPU is not on the node, or `torch.distributed` is not initialised.
     """
 
@@ -104,12 +106,13 @@ class RunningTrial:
         start = _Start()
         if self._ranks.rank == 0:
             try:
-                start = _Start(self._predict())
+                start = _Start(self._predict(), self._reporter.settings)
             except RheostatError as error:
                 mistake, start = error, _Start(mistake=str(error))
         start = self._ranks.broadcast(start)
         if start.mistake is not None:
             raise mistake or ConfigurationError(start.mistake)
+        self._settings = start.settings or self._settings
         if start.trial is not None:
             self._take(start.trial)
         self._lease_gpus()
@@ -117,10 +120,17 @@ class RunningTrial:
         return self
 
     def _predict(self) -> Trial | None:
+        options = self._options
         request = PredictRequest(
-            gpu=self._gpus.gpu, node=self._options.node, max_batch_size=self._options.max_batch_size
+            gpu=self._gpus.gpu,
+            node=options.node,
+            max_batch_size=options.max_batch_size,
         )
-        return self._reporter.start(request, self._options.idempotency_key, self._options.entry_seconds)
+        if options.on_used_key == "new":
+            request = request.model_copy(update={"on_used_key": "new"})
+        return self._reporter.start(
+            request, options.idempotency_key, options.entry_seconds, on_conflict=options.on_conflict
+        )
 
     def _take(self, trial: Trial) -> None:
         self.trial_id = trial.trial_id
@@ -144,6 +154,11 @@ class RunningTrial:
         self._has_leases = any(self._ranks.gather(self._lease is not None))
         if self.power_limit_watts is not None:
             self.limit_power(self.power_limit_watts)
+
+    @property
+    def settings(self) -> JobSettings:
+        """By which it trains: inside the block those that the server has, if it answered."""
+        return self._settings
 
     @property
     def rank(self) -> int:
