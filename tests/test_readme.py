@@ -2,15 +2,16 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
 from rheostat.api.settings import Settings
 from rheostat.demo.processes import demo_agent
+from rheostat.sdk import node_agent
 from tests.serving import serving
 
 ROOT = Path(__file__).parents[1]
@@ -35,13 +36,15 @@ def test_the_curl_commands_run_from_register_to_savings(tmp_path: Path) -> None:
         assert run.stdout.count('"job_id":"nightly-finetune"') >= 3
 
 
+PARTS = """
+def build(batch_size): return None, [1, 2, 3]
+def train_one_step(model, batch): pass
+def evaluate(model): return 0.97
+"""
+
+
 def test_the_trainer_loop_runs_as_it_stands(tmp_path: Path) -> None:
-    parts = """
-        def build(batch_size): return None, [1, 2, 3]
-        def train_one_step(model, batch): pass
-        def evaluate(model): return 0.97
-        """
-    program = textwrap.dedent(parts) + _block("python", "client.trial") + "\nprint(trial.trial_id, trial.batch_size)"
+    program = PARTS + _block("python", "client.trial") + "\nprint(trial.trial_id, trial.batch_size)"
     with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server, demo_agent() as agent:
         environment = {
             **os.environ,
@@ -58,6 +61,61 @@ def test_the_trainer_loop_runs_as_it_stands(tmp_path: Path) -> None:
         assert trial["state"] == "converged"
         assert trial["gpu"]["model"] == "Simulated V100"
         assert trial["energy_joules"] > 0
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """The environment of a newcomer: no agent, no tool that knows a GPU, and nothing set."""
+    if node_agent.NodeAgent().has_socket:
+        pytest.skip("an agent runs on this machine")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "python").symlink_to(sys.executable)
+    return {"HOME": str(tmp_path), "PATH": str(tools), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_the_trainer_loop_reaches_the_server_without_an_agent_and_without_a_gpu(
+    tmp_path: Path, bare: dict[str, str]
+) -> None:
+    program = PARTS + _block("python", "client.trial") + "\nprint(trial.trial_id, trial.reason)"
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
+        bare["RHEOSTAT_URL"] = str(server.client.base_url)
+        for number in (1, 2):
+            run = subprocess.run(
+                [sys.executable, "-c", program], env=bare, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert run.returncode == 0, run.stderr
+            trial_id, _ = run.stdout.split(maxsplit=1)
+            trial = server.client.get(f"/v1/trials/{trial_id}").json()
+            assert (trial["number"], trial["state"], trial["gpu"]["model"]) == (number, "converged", "unknown")
+            # One line says what is missing.
+            (line,) = run.stderr.splitlines()
+            assert "Power limits stay as they are and energy is not measured: There is no agent socket" in line
+        (placement,) = server.client.get("/v1/jobs/nightly-finetune").json()["placements"]
+        assert (placement["gpu"]["model"], placement["gpu"]["max_power_limit_watts"]) == ("unknown", None)
+
+
+def test_rheostat_run_reaches_the_server_without_an_agent_and_without_a_gpu(
+    tmp_path: Path, bare: dict[str, str]
+) -> None:
+    (tmp_path / "train.py").write_text("print('val_acc=0.97')")
+    command = shlex.split(_block("sh", "rheostat run").replace("\\\n", " "))
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
+        bare["RHEOSTAT_URL"] = str(server.client.base_url)
+        run = subprocess.run(
+            [sys.executable, "-m", *command],
+            env=bare,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        (trial,) = server.client.get("/v1/jobs/nightly/trials").json()["trials"]
+        assert (trial["state"], trial["gpu"]["model"]) == ("converged", "unknown")
+        assert run.stderr.count("There is no agent socket") == 1
+        assert f"batch size 64: {trial['reason']}" in run.stderr
 
 
 @pytest.mark.parametrize("command", re.findall(r"^rheostat (\w+)", README, re.MULTILINE))

@@ -13,6 +13,7 @@ OPERATIONS = {
     "observe_run",
     "predict_power_limit",
     "observe_power_limit",
+    "survey",
     "heartbeat",
     "get_trial",
     "list_trials",

@@ -96,6 +96,7 @@ def test_a_missing_content_type_is_named_in_the_hint(http: httpx.Client) -> None
 
 def test_an_unknown_route_and_a_wrong_method_are_problems(http: httpx.Client) -> None:
     assert problem(http.get("/v2/jobs"), 404)["code"] == "no_such_route"
+    assert "A job's name has no slash" in problem(http.get("/v1/jobs/team%2Fnightly"), 404)["hint"]
     answer = http.post("/v1/jobs/nightly")
     assert problem(answer, 405)["code"] == "method_not_allowed"
     assert answer.headers["allow"] == "DELETE, GET, PATCH, PUT"

@@ -7,19 +7,21 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from rheostat.domain import evidence, insight, registration, trials
+from rheostat.domain import evidence, insight, power, registration, surveys, trials
 from rheostat.domain.events import Event
 from rheostat.domain.history import History
 from rheostat.domain.job import NO_CHANGES, Decision, Job
 from rheostat.domain.memory import JobInMemory
 from rheostat.domain.records import AuditNote
 from rheostat.errors import NoBatchSizeLeft
-from rheostat.schemas.insight import Estimate, PlacementSavings
+from rheostat.schemas.insight import Estimate, PlacementEstimates, PlacementSavings
 from rheostat.schemas.power import (
     ObservePowerLimitRequest,
     PowerLimitAnswer,
     PowerLimitMeasurement,
     PredictPowerLimitRequest,
+    SurveyAnswer,
+    SurveyRequest,
 )
 from rheostat.schemas.server import (
     Gpu,
@@ -87,7 +89,7 @@ Step = tuple[str, Gpu, float]
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["converge", "slowly", "late", "fail", "oom", "cancel", "stop", "run", "measure"]),
+        st.sampled_from(["converge", "slowly", "late", "fail", "oom", "cancel", "stop", "run", "measure", "no room"]),
         st.sampled_from([V100, A40]),
         st.floats(1.0, 1e6),
     ),
@@ -188,18 +190,27 @@ class ExampleJob:
     ) -> PowerLimitAnswer:
         request = ObservePowerLimitRequest(batch_size=batch_size, gpu=gpu, measurements=measurements)
         return self.change(
-            lambda job, history: evidence.observe_power_limit(
-                job, history, request, idempotency_key=key, now=self.clock()
-            )
+            lambda job, history: power.observe_power_limit(job, history, request, idempotency_key=key, now=self.clock())
         )
 
     def measure(self, batch_size: int, gpu: Gpu = V100, **epoch_joules: float) -> PowerLimitAnswer:
         """Report measured limits; see :func:`measurements_of`."""
         return self.measured(batch_size, gpu, measurements_of(**epoch_joules))
 
+    def out_of_memory(self, batch_size: int, gpu: Gpu = V100, key: str | None = None) -> PowerLimitAnswer:
+        """Report that a survey found no room for a batch size."""
+        request = ObservePowerLimitRequest(batch_size=batch_size, gpu=gpu, outcome="oom")
+        return self.change(
+            lambda job, history: power.observe_power_limit(job, history, request, idempotency_key=key, now=self.clock())
+        )
+
+    def survey(self, gpu: Gpu = V100, max_batch_size: int | None = None) -> SurveyAnswer:
+        request = SurveyRequest(gpu=gpu, max_batch_size=max_batch_size)
+        return self.change(lambda job, history: surveys.survey(job, history, request))
+
     def power_limit(self, batch_size: int = 32, gpu: Gpu = V100) -> PowerLimitAnswer:
         request = PredictPowerLimitRequest(batch_size=batch_size, gpu=gpu)
-        return self.read(lambda job, _: evidence.predict_power_limit(job, request))
+        return self.read(lambda job, _: power.predict_power_limit(job, request))
 
     def register_again(self, **changes: Any) -> JobDetail:
         detail, is_new = self.change(lambda job, _: registration.register_again(job, settings(**changes)))
@@ -217,9 +228,13 @@ class ExampleJob:
         """Return the decision to delete the job, which stays."""
         return registration.delete(self.value, force=force, now=self.clock())
 
+    def estimates(self, placement: int = 0) -> PlacementEstimates:
+        """Return the estimates of a placement."""
+        return insight.estimates(self.value).placements[placement]
+
     def arms(self, placement: int = 0) -> dict[int, Estimate]:
         """Return the estimates of a placement by batch size."""
-        return {arm.batch_size: arm for arm in insight.estimates(self.value).placements[placement].arms}
+        return {arm.batch_size: arm for arm in self.estimates(placement).arms}
 
     def savings(self) -> PlacementSavings:
         """Return the savings on the first placement."""
@@ -241,6 +256,9 @@ def take(job: ExampleJob, step: Step) -> None:
         return
     if kind == "measure":
         job.measure(16, gpu, w100=figure)
+        return
+    if kind == "no room":
+        job.out_of_memory(128 if figure > 100 else 8, gpu)
         return
     with suppress(NoBatchSizeLeft):
         trial = job.predict(gpu)

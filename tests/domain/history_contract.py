@@ -135,6 +135,19 @@ class HistoryContract:
         assert of_key("b") == [(ON_A40, 300)]
         assert of_key("c") == []
 
+    def test_a_batch_size_has_trained_where_a_trial_has_run_a_part_of_an_epoch(self, make_job: MakeJob) -> None:
+        job = make_job()
+        job.import_run(8, cost=1.0)
+        job.report(job.predict(), 0.5, metric=0.1)
+        job.report(job.predict(A40), 0, outcome="cancelled")
+        for key, size, expected in (
+            (ON_V100, 32, True),
+            (ON_V100, 8, False),
+            (ON_A40, 32, False),
+            (NOWHERE, 32, False),
+        ):
+            assert job.read(lambda _, history, k=key, s=size: history.has_trained(k, s)) is expected  # type: ignore[misc]
+
     def test_evidence_is_what_concluded_in_the_order_of_its_sequence(self, make_job: MakeJob) -> None:
         job = make_job()
         running, late, cancelled = job.predict(), job.predict(), job.predict()

@@ -47,6 +47,7 @@ def test_a_pinned_batch_size_runs_until_it_is_unpinned(policy: str) -> None:
 
 def test_a_pinned_power_limit_holds_in_the_trial_and_in_every_answer() -> None:
     job = ExampleJob(policy="rheostat")
+    job.converge(job.predict(), 100.0)
     job.measure(32, w250=100.0, w225=90.0, w200=80.0, w175=70.0, w150=60.0, w125=90.0, w100=100.0)
     assert job.power_limit(32).power_limit_watts == 150
     pin(job, 32, power_limit_watts=200)

@@ -125,3 +125,61 @@ def test_chances_to_be_the_best_are_shared_among_the_arms_that_are_open() -> Non
     assert closed
     assert all(job.arms()[size].probability_best in (None, 0.0) for size in closed)
     assert sum(arm.probability_best or 0.0 for arm in job.arms().values()) == pytest.approx(1.0)
+
+
+def test_the_account_says_what_exploring_has_cost_and_what_it_has_saved() -> None:
+    joules = {8: 400.0, 16: 200.0, 32: 100.0, 64: 50.0, 128: 110.0}
+    job = ExampleJob(policy="rheostat", eta_knob=1.0, exploration_budget_runs=2.0)
+    sizes = [job.recur(joules) for _ in range(12)]
+    account = job.estimates().account
+    assert account is not None
+    assert sizes[0] == 32
+    assert sizes[-1] == 64
+    assert account.balance_runs == pytest.approx(account.saved_runs - account.spent_runs)
+    assert account.saved_runs == pytest.approx(0.5 * sizes.count(64), rel=0.1)
+    assert account.default_cost == pytest.approx(100.0, rel=0.1)
+    assert account.budget_runs == 2.0
+    assert account.standing == f"so far {account.balance_runs:.2f} runs ahead of always running the default"
+
+
+def test_a_policy_that_keeps_no_account_shows_none() -> None:
+    job = ExampleJob(policy="zeus")
+    job.converge(job.predict(), 100.0)
+    assert job.estimates().account is None
+
+
+def test_the_survey_is_charged_and_told_apart() -> None:
+    job = ExampleJob(policy="rheostat", eta_knob=1.0, power_limits_watts=[100, 250], first_run="default")
+    job.measure(32, w250=200.0, w100=100.0)
+    job.measure(64, w100=90.0)
+    trial = job.predict()
+    job.report(trial, 4, metric=0.95, energy_joules=450.0, time_seconds=4.0)
+    saved = job.savings()
+    assert (saved.energy_joules.actual, saved.energy_joules.surveyed) == (840.0, 390.0)
+    assert (saved.time_seconds.actual, saved.time_seconds.surveyed) == (7.0, 3.0)
+    assert saved.cost.surveyed == 390.0
+    assert saved.energy_joules.baseline == 4 * 200.0
+    assert "the survey before them too" in saved.energy_joules.method
+    assert saved.converged_runs == 1
+
+
+def test_a_survey_without_energy_is_charged_at_the_mean_power_of_the_runs() -> None:
+    job = ExampleJob(policy="rheostat", eta_knob=1.0)
+    job.measured(32, V100, [PowerLimitMeasurement(time_seconds=2.0, steps=1, steps_per_epoch=1)])
+    assert job.savings().energy_joules.surveyed is None
+    job.converge(job.predict(), 100.0, seconds=1.0)
+    assert job.savings().energy_joules.surveyed == 200.0
+
+
+def test_where_the_default_never_ran_the_baseline_is_what_is_expected_of_it() -> None:
+    job = ExampleJob(policy="rheostat", eta_knob=1.0, power_limits_watts=[100, 250])
+    for size, joules in ((8, 800.0), (16, 400.0), (32, 200.0), (64, 100.0), (128, 50.0)):
+        job.measure(size, w250=1.2 * joules, w100=joules)
+    trial = job.predict()
+    assert trial.batch_size == 128
+    job.report(trial, 4, metric=0.95, energy_joules=200.0, time_seconds=4.0)
+    saved = job.savings().energy_joules
+    epochs = job.arms()[32].epochs
+    assert epochs is not None
+    assert saved.baseline == pytest.approx(epochs * 240.0)
+    assert "an estimate, since no run has converged, at batch size 32" in saved.method

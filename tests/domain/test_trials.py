@@ -435,3 +435,64 @@ def test_beta_may_be_changed_while_a_trial_runs() -> None:
     job.update(beta_knob=None)
     answer = job.report(trial, 1, metric=0.1, energy_joules=1e6)
     assert answer.action == "continue"
+
+
+def a_diverged_run(job: ExampleJob, reports: int, first: int = 1) -> Trial:
+    trial = job.predict()
+    for epoch in range(first, first + reports):
+        job.report(trial, epoch, diverged=True, energy_joules=epoch * 100.0, time_seconds=float(epoch))
+    return trial
+
+
+def test_a_run_of_which_the_metric_is_no_number_again_and_again_has_failed() -> None:
+    job = ExampleJob()
+    trial = job.predict()
+    job.report(trial, 1, metric=0.5)
+    assert job.report(trial, 2, diverged=True).action == "continue"
+    assert job.report(trial, 3, metric=0.5).action == "continue"
+    assert [job.report(trial, epoch, diverged=True).action for epoch in (4, 5, 6)] == ["continue", "continue", "stop"]
+    shown = job.show(trial)
+    assert (shown.state, shown.state_reason) == (
+        "failed",
+        "diverged: accuracy was NaN or infinite in 3 evaluations in a row",
+    )
+    assert shown.metric == 0.5
+
+
+def test_how_many_such_evaluations_are_too_many_is_a_setting() -> None:
+    first, never = ExampleJob(diverged_after_reports=1), ExampleJob(diverged_after_reports=None)
+    assert first.show(a_diverged_run(first, 1)).state == "failed"
+    assert never.show(a_diverged_run(never, 9)).state == "running"
+    trial = a_diverged_run(never, 10)
+    assert (never.show(trial).state, "diverged" in never.show(trial).state_reason) == ("failed", True)
+
+
+@pytest.mark.parametrize("policy", ["zeus", "rheostat"])
+def test_one_diverged_run_does_not_close_its_batch_size_and_a_second_one_does(policy: str) -> None:
+    job = ExampleJob(policy=policy, batch_sizes=[32, 64])
+    tried = []
+    for _ in range(40):
+        trial = job.predict()
+        tried.append(trial.batch_size)
+        if trial.batch_size == 64:
+            for epoch in (1, 2, 3):
+                job.report(trial, epoch, diverged=True, energy_joules=epoch * 10.0, time_seconds=epoch * 0.1)
+        else:
+            job.converge(trial, 1000.0)
+    assert tried.count(64) == 2
+
+
+def test_a_report_repeated_after_a_diverged_one_does_not_count_twice() -> None:
+    job = ExampleJob()
+    trial = job.predict()
+    answers = [job.report(trial, epoch, diverged=True).action for epoch in (1, 1, 2, 2)]
+    assert answers == ["continue"] * 4
+
+
+@pytest.mark.parametrize(("outcome", "state"), [("oom", "oom"), ("cancelled", "cancelled"), ("failed", "failed")])
+def test_what_the_trainer_says_of_its_end_is_in_the_reason(outcome: str, state: str) -> None:
+    job = ExampleJob()
+    trial = job.predict()
+    job.report(trial, 0, outcome=outcome, detail=" no room\x00\nfor a batch ")
+    shown = job.show(trial)
+    assert (shown.state, shown.state_reason) == (state, f"the trainer reported {outcome}: no room for a batch")

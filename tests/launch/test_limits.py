@@ -45,7 +45,7 @@ class FakeTrial:
         self.limits_watts.append("found" if best_watts is None else f"best {best_watts}")
 
     def cheapest_power_limit(self, measurements: Sequence[PowerLimitMeasurement]) -> int:
-        return min(one.power_limit_watts for one in measurements)
+        return min(one.power_limit_watts or 0 for one in measurements)
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         self.measurements += measurements

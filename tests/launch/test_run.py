@@ -165,7 +165,7 @@ class TestTheMetric:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
         run = ended(server.url, job, "echo acc=0.95; exec sleep 60", *SETTINGS, *TARGET)
         trial = trial_of(client, job)
-        assert (run.code, trial.state, trial.gpu.model) == (0, "converged", "cpu")
+        assert (run.code, trial.state, trial.gpu.model) == (0, "converged", "unknown")
         assert "There is no agent socket" in run.err
 
     def test_when_none_was_found_the_end_says_what_was_there(self, server: ServerProcess, job: str) -> None:
@@ -256,6 +256,13 @@ class TestTheSettings:
         run = ended(server.url, job, f"touch {tmp_path}/ran", *SETTINGS, *GPU, "--target", "accuracy")
         assert run.code == 125
         assert "'accuracy>=0.96'" in run.err
+        assert not (tmp_path / "ran").exists()
+
+    def test_a_name_that_no_job_can_have_is_a_wrong_option(self, server: ServerProcess, tmp_path: Path) -> None:
+        run = ended(server.url, "team/nightly", f"touch {tmp_path}/ran", *OPTIONS)
+        assert run.code == 2
+        assert "'team/nightly' is not the name of a job" in run.err
+        assert "Traceback" not in run.err
         assert not (tmp_path / "ran").exists()
 
     def test_other_settings_than_were_registered_are_kept_or_taken_over_as_asked(

@@ -1,6 +1,6 @@
 import pytest
 
-from rheostat.sdk.outcome import outcome_of, shows_out_of_memory
+from rheostat.sdk.outcome import RunEnded, detail_of, outcome_of
 
 
 class OutOfMemoryError(RuntimeError):
@@ -38,24 +38,6 @@ def test_an_error_that_the_memory_caused_is_oom(error: Exception) -> None:
     assert outcome_of(error, has_reported=True) == "oom"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "HIP out of memory. Tried to allocate 2.00 GiB",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-        "OOM when allocating tensor with shape[256,832,7,7]",
-        "RESOURCE_EXHAUSTED: Failed to allocate request for 176.00MiB (184549376B) on device ordinal 0",
-        "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory",
-        "Unable to find a valid cuDNN algorithm to run convolution",
-        "GET was unable to find an engine to execute this computation",
-        "CUDA_ERROR_OUT_OF_MEMORY",
-    ],
-)
-def test_memory_runs_out_in_many_words(text: str) -> None:
-    assert outcome_of(RuntimeError(text), has_reported=False) == "oom"
-    assert shows_out_of_memory(f"Traceback:\nRuntimeError: {text}\n")
-
-
 def test_an_error_that_was_dealt_with_is_not_the_cause() -> None:
     error = raised_while_handling(ValueError("a bug"), MemoryError())
     error.__suppress_context__ = True
@@ -77,3 +59,19 @@ def test_a_run_that_came_to_its_end_has_failed_if_it_reported(error: BaseExcepti
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
 def test_a_crash_says_nothing_about_the_batch_size(error: BaseException) -> None:
     assert outcome_of(error, has_reported=True) == "cancelled"
+
+
+def test_an_ending_of_the_callers_own_is_the_outcome() -> None:
+    class Full(RunEnded):
+        outcome = "oom"
+
+    assert outcome_of(Full("no room"), has_reported=True) == "oom"
+    assert outcome_of(RunEnded("MemoryError: of something else"), has_reported=True) == "cancelled"
+
+
+def test_the_detail_is_what_the_error_says() -> None:
+    assert detail_of(ValueError("a bug")) == "ValueError: a bug"
+    assert detail_of(KeyboardInterrupt()) == "KeyboardInterrupt"
+    assert detail_of(RunEnded("The command ended with exit code 1.")) == "The command ended with exit code 1."
+    assert detail_of(None) is None
+    assert detail_of(SystemExit(0)) is None

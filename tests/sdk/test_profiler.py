@@ -84,7 +84,7 @@ class Run:
                 self.clock.step()
 
     def send(self, measurements: Sequence[PowerLimitMeasurement]) -> PowerLimitAnswer | None:
-        self.sent += [one.power_limit_watts for one in measurements]
+        self.sent += [one.power_limit_watts or 0 for one in measurements]
         left = [watts for watts in self.limits if watts not in self.sent]
         return PowerLimitAnswer(power_limit_watts=None if left else 200, profile_power_limits_watts=left)
 

@@ -7,10 +7,11 @@ import pytest
 from rheostat import Gpu
 from rheostat.errors import ConfigurationError, ServerUnreachable
 from rheostat.schemas.agent import NodeGpu, NodeGpus
+from rheostat.sdk import seen_gpus as sdk_seen_gpus
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.ranks import Alone
 from rheostat.sdk.run_gpus import NamedGpus, RunGpus, find_run_gpus
-from rheostat.sdk.seen_gpus import NO_GPU
+from rheostat.sdk.seen_gpus import UNKNOWN_GPU
 from tests.sdk.driver_tool import install, printing
 from tests.sdk.examples import node_gpu
 from tests.sdk.thread_ranks import on_ranks
@@ -19,6 +20,7 @@ from tests.sdk.thread_ranks import on_ranks
 @pytest.fixture(autouse=True)
 def _no_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(sdk_seen_gpus, "_DRIVER_DIRECTORY", tmp_path / "none")
     install(monkeypatch, tmp_path, "exit 9")
 
 
@@ -115,7 +117,7 @@ def test_what_the_agent_cannot_see_the_driver_may_show(monkeypatch: pytest.Monke
 
 def test_a_process_without_a_gpu_leases_none_and_that_is_usual() -> None:
     (run,) = found([FakeAgent("a", [node_gpu(0)], visible=[])])
-    assert (run.gpu, run.to_lease, run.is_usual) == (NO_GPU, (), True)
+    assert (run.gpu, run.to_lease, run.is_usual) == (UNKNOWN_GPU, (), True)
 
 
 def test_a_gpu_that_the_agent_takes_for_anothers_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -130,9 +132,10 @@ def test_without_an_agent_the_gpus_are_those_that_the_process_sees(
 ) -> None:
     install(monkeypatch, tmp_path, printing("0, GPU-7, H200, 700, Disabled\n1, GPU-8, H200, 700, Disabled"))
     (run,) = found([NO_AGENT])
-    assert (run.gpu, run.is_usual) == (Gpu(model="H200", enforced_limit_watts=700), True)
-    for one in found([NO_AGENT, NO_AGENT]):
-        assert one.gpu == Gpu(model="H200", count=2, enforced_limit_watts=700)
+    assert (run.gpu, run.is_usual) == (Gpu(model="H200", enforced_limit_watts=700), False)
+    ranks = found([NO_AGENT, NO_AGENT])
+    assert {one.gpu for one in ranks} == {Gpu(model="H200", count=2, enforced_limit_watts=700)}
+    assert [one.is_usual for one in ranks] == [False, True]  # one of them says it
 
 
 def test_a_partitioned_gpu_is_described_but_not_leased(monkeypatch: pytest.MonkeyPatch) -> None:

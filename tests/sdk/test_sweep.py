@@ -26,8 +26,8 @@ class Server:
         self.answers = True
 
     def send(self, measurements: Sequence[PowerLimitMeasurement]) -> PowerLimitAnswer | None:
-        self.reports.append([one.power_limit_watts for one in measurements])
-        self.known |= {one.power_limit_watts: one for one in measurements}
+        self.reports.append([one.power_limit_watts or 0 for one in measurements])
+        self.known |= {one.power_limit_watts or 0: one for one in measurements}
         left = [watts for watts in self.limits if watts not in self.known]
         best = None if left else max(self.known)
         return PowerLimitAnswer(power_limit_watts=best, profile_power_limits_watts=left) if self.answers else None
@@ -39,7 +39,7 @@ def measured(watts: int, seconds: float = 1.0, *, draw: float = 1000.0, rhythm: 
 
 
 def lowest(measurements: Sequence[PowerLimitMeasurement]) -> int | None:
-    return min((one.power_limit_watts for one in measurements), default=None)
+    return min((one.power_limit_watts or 0 for one in measurements), default=None)
 
 
 def swept(server: Server, measure: Callable[[int, bool], MeasuredLimit | None]) -> Sweep:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rheostat.errors import ServerRefused
+from rheostat.errors import ConfigurationError, ServerRefused
 from rheostat.schemas.fields import Action, TrialState
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import (
@@ -138,6 +138,11 @@ def fast_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def warnings_in(log: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings, but for the one that every run without an agent has."""
+    return [text for text in all_warnings_in(log) if "There is no agent socket" not in text]
+
+
+def all_warnings_in(log: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
 
 
@@ -156,10 +161,11 @@ class TestWithAServer:
         caplog.set_level(logging.INFO)
         with bench.client.trial("nightly", SETTINGS) as trial:
             assert trial.batch_size == 128
+            trial.report(0.1)
         (asked,) = [seen.body["gpu"] for seen in bench.server.seen if seen.path.endswith("/predict")]
         assert (asked["model"], asked["count"], asked["enforced_limit_watts"]) == ("NVIDIA H200", 1, 700)
-        assert warnings_in(caplog) == []
-        assert caplog.text.count("energy is not measured: There is no agent socket") == 1
+        (warning,) = all_warnings_in(caplog)
+        assert "energy is not measured: There is no agent socket" in warning
 
     def test_measured_limits_are_answered_with_the_best(self, bench: Bench) -> None:
         with bench.trial() as trial:
@@ -194,10 +200,37 @@ class TestWithAServer:
         report = bench.reports()[0]
         assert (report["metric"], report["energy_joules"], report["time_seconds"]) == (0.5, 7, 2.5)
 
-    def test_a_diverged_metric_is_reported_as_unknown(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize("metric", [float("nan"), float("inf"), float("-inf"), 1e301])
+    def test_a_metric_that_is_not_finite_is_reported_as_diverged(self, bench: Bench, metric: float) -> None:
         with bench.trial() as trial:
-            assert trial.report(float("nan")) == "continue"
-        assert bench.reports()[0]["metric"] is None
+            assert trial.report(0.5) == "continue"
+            assert trial.report(metric) == "continue"
+        assert [(report["metric"], report.get("diverged", False)) for report in bench.reports()[:2]] == [
+            (0.5, False),
+            (None, True),
+        ]
+
+    @pytest.mark.parametrize(
+        ("metrics", "words"),
+        [((), "no evaluation was reported"), ((float("nan"),) * 2, "NaN or infinite in all evaluations, 2")],
+    )
+    def test_a_run_without_a_usable_metric_says_so_once_here_and_in_the_trial(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, metrics: tuple[float, ...], words: str
+    ) -> None:
+        with bench.trial() as trial:
+            for metric in metrics:
+                trial.report(metric)
+        (warning,) = warnings_in(caplog)
+        assert words in warning
+        assert words in bench.reports()[-1]["detail"]
+
+    def test_the_error_that_ends_a_run_is_told(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        with pytest.raises(ValueError, match="kernel"), bench.trial():
+            raise ValueError("no kernel\nfor this shape " + "x" * 3000)
+        closing = bench.reports()[-1]
+        assert closing["outcome"] == "cancelled"
+        assert closing["detail"].startswith("ValueError: no kernel for this shape xxx")
+        assert len(closing["detail"]) == 500
         assert not warnings_in(caplog)
 
     def test_an_impossible_figure_does_not_stop_the_run(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -282,19 +315,30 @@ class TestWithoutAServer:
             assert (trial.batch_size, trial.learning_rate) == (32, 0.05)
 
     @pytest.mark.parametrize(
-        "refusal",
+        ("refusal", "words"),
         [
-            problem(401, "unauthorized", retryable=False),
-            problem(500, "policy_failed", retryable=False),
-            Reply(200, "<html>Please log in</html>"),
-            Trouble.RESET,
+            (problem(401, "unauthorized", retryable=False), "It did not work."),
+            (problem(500, "policy_failed", retryable=False), "It did not work."),
+            (Reply(200, "<html>Please log in</html>"), "not a Trial"),
+            (Trouble.RESET, "No answer to POST"),
         ],
         ids=["no token", "faulty policy", "another program", "reset"],
     )
-    def test_a_server_that_fails_counts_as_unreachable(self, bench: Bench, refusal: Reply) -> None:
+    def test_a_server_that_fails_counts_as_unreachable_and_the_reason_says_what_happened(
+        self, bench: Bench, refusal: Reply, words: str
+    ) -> None:
         bench.rheostat.refusals["predict"] = refusal
         with bench.trial() as trial:
             assert trial.batch_size == 64
+            assert trial.reason.startswith("the default: ")
+            assert words in trial.reason
+
+    def test_a_name_that_no_job_can_have_is_raised_before_training(self, bench: Bench) -> None:
+        with (
+            pytest.raises(ConfigurationError, match="'team/nightly' is not the name of a job"),
+            bench.client.trial("team/nightly", SETTINGS, GPU),
+        ):
+            pytest.fail("training began")
 
     def test_the_users_own_mistake_is_raised_before_training(self, bench: Bench) -> None:
         bench.rheostat.refusals["PUT"] = problem(422, "invalid_input", retryable=False)

@@ -25,6 +25,7 @@ from rheostat.errors import (
     Unauthenticated,
     Unavailable,
 )
+from rheostat.schemas.fields import JOB_ID_RULE
 from rheostat.schemas.operations import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -98,6 +99,8 @@ def http_problem(scope: Scope, error: HTTPException) -> Response:
     """Return the problem for an error of the HTTP framework."""
     status = HTTPStatus(error.status_code)
     code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
+    if status == HTTPStatus.NOT_FOUND and b"%2f" in scope.get("raw_path", b"").lower():
+        hint = f"A job's name has no slash: {JOB_ID_RULE}."
     response = _problem(scope, status, code, str(error.detail).rstrip(".") + ".", hint)
     response.headers.update(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED and "route" in scope:

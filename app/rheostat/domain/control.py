@@ -13,6 +13,7 @@ from typing import Any
 from rheostat.domain import crashes
 from rheostat.domain.job import Draft, Job
 from rheostat.domain.policy_states import key_of
+from rheostat.domain.records import TrialRecord
 from rheostat.policy.advisor import Advisor, PowerAdvice
 from rheostat.policy.interface import Choice, Situation
 from rheostat.policy.interface import Job as PolicyJob
@@ -64,10 +65,21 @@ def choose(draft: Draft, view: PolicyJob, situation: Situation) -> Plan:
     return Plan(choice, power(job, draft.advisor, view, choice.batch_size))
 
 
-def power(job: Job, advisor: Advisor, view: PolicyJob, batch_size: int) -> PowerAdvice:
+def go_on(draft: Draft, view: PolicyJob, choice: Choice, before: TrialRecord | None) -> Plan:
+    """Return what a trial trains with that goes on from an earlier one: as that did, whatever is ordered now.
+
+    Raises:
+        PolicyFailed: The policy raised, or advised a limit that the job does not have.
+    """
+    is_ordered = before is not None and before.is_ordered
+    return Plan(choice, power(draft.job, draft.advisor, view, choice.batch_size), is_ordered=is_ordered)
+
+
+def power(job: Job, advisor: Advisor, view: PolicyJob, batch_size: int, *, is_before_run: bool = False) -> PowerAdvice:
     """Return the power limit for a batch size, or what to measure first: nothing while exploring is paused.
 
-    An ordered limit holds as long as it is pinned, or a trial that was given it runs.
+    An ordered limit holds as long as it is pinned, or a trial that was given it runs. Before a run the figures of a
+    survey do.
 
     Raises:
         PolicyFailed: The policy raised, or advised a limit that the job does not have.
@@ -79,15 +91,24 @@ def power(job: Job, advisor: Advisor, view: PolicyJob, batch_size: int) -> Power
         is_of_it = (trial.batch_size, trial.placement) == (batch_size, key_of(view))
         if trial.is_ordered and is_of_it and trial.power_limit_watts is not None:
             return PowerAdvice(trial.power_limit_watts)
-    advice = advisor.power(view, batch_size)
+    ask = advisor.power_before_run if is_before_run else advisor.power
+    advice = ask(view, batch_size)
     if advice.power_limit_watts is None and is_paused(job):
         return PowerAdvice(advisor.best_measured_limit(view, batch_size))
     return advice
 
 
 def is_paused(job: Job) -> bool:
-    """Return whether exploring is paused: nothing is surveyed, and no power limit is measured."""
+    """Return whether exploring is paused: no power limit is measured."""
     return "pause" in (job.control or {})
+
+
+def ends_exploring(job: Job) -> str | None:
+    """Return why no batch size is surveyed: the job is paused or pinned; None: it is neither."""
+    control = job.control or {}
+    if "pause" in control:
+        return _because("exploring is paused by an operator", control["pause"])
+    return _because(f"{control['pin']['batch_size']} is {_WORDS['pin']}", control["pin"]) if "pin" in control else None
 
 
 def _best_known(draft: Draft, view: PolicyJob, situation: Situation) -> Choice:

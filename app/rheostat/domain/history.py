@@ -22,6 +22,9 @@ class History(Protocol):
     def trial_by_key(self, idempotency_key: str) -> TrialRecord | None:
         """Return the trial that was made for an idempotency key."""
 
+    def trial_resuming(self, trial_id: str) -> TrialRecord | None:
+        """Return the trial that carries on the totals of another one."""
+
     def observation(self, trial_id: str, epoch: float, *, closing: bool) -> ObservationRecord | None:
         """Return a trial's report of an epoch."""
 
@@ -45,13 +48,19 @@ class History(Protocol):
     def evidence(self) -> list[Evidence]:
         """Return all that a policy learns from, in its order."""
 
+    def has_trained(self, placement: PlacementKey, batch_size: int) -> bool:
+        """Return whether a trial of a batch size has run an epoch, or a part of one, on a placement."""
+
     def beginnings(self) -> list[TrialRecord]:
         """Return the trials that are known to have trained, or to have crashed before that, in any order."""
 
     def trial_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:
-        """Return the sums over the trials that trained, or over the converged ones."""
+        """Return the sums over the trials that trained, or over the converged ones.
+
+        A trial that another one carries on counts as part of that one.
+        """
 
     def run_totals(
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None

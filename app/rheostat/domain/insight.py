@@ -9,10 +9,20 @@ from rheostat.domain.history import History
 from rheostat.domain.job import Draft, Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementRecord, Totals
+from rheostat.domain.survey_sums import survey_sums
+from rheostat.errors import RheostatError
 from rheostat.policy import interface as policy
 from rheostat.policy.interface import ArmEstimate
 from rheostat.policy.interface import Job as PolicyJob
-from rheostat.schemas.insight import Estimate, Estimates, PlacementEstimates, PlacementSavings, Saving, Savings
+from rheostat.schemas.insight import (
+    DefaultAccount,
+    Estimate,
+    Estimates,
+    PlacementEstimates,
+    PlacementSavings,
+    Saving,
+    Savings,
+)
 
 
 def estimates(job: Job) -> Estimates:
@@ -26,7 +36,9 @@ def estimates(job: Job) -> Estimates:
         job_id=job.job_id,
         policy=job.settings.policy,
         placements=[
-            PlacementEstimates(gpu=wire_gpu(placement), arms=_arms(draft, placement))
+            PlacementEstimates(
+                gpu=wire_gpu(placement), arms=_arms(draft, placement), account=_account(draft, placement)
+            )
             for placement in job.placements.values()
         ],
     )
@@ -40,12 +52,26 @@ def savings(job: Job, history: History) -> Savings:
     )
 
 
+def _account(draft: Draft, placement: PlacementRecord) -> DefaultAccount | None:
+    account = draft.advisor.account(draft.view(placement))
+    if account is None:
+        return None
+    return DefaultAccount(
+        balance_runs=account.balance_runs,
+        saved_runs=account.saved_runs,
+        spent_runs=account.spent_runs,
+        budget_runs=account.budget_runs,
+        default_cost=account.default_cost_joules,
+        standing=account.standing,
+    )
+
+
 def _arms(draft: Draft, placement: PlacementRecord) -> list[Estimate]:
     view = draft.view(placement)
     believed = {arm.batch_size: arm for arm in draft.advisor.estimates(view)}
     sums = draft.energy.get(view)
     crashing = crashes.left_out(draft, view, draft.job.settings.batch_sizes)
-    oom = placement.smallest_oom_batch_size
+    oom = placement.closed_from_batch_size
     chances = [arm.probability_best or 0.0 for arm in believed.values() if oom is None or arm.batch_size < oom]
     arms = []
     for size in draft.job.settings.batch_sizes:
@@ -116,15 +142,17 @@ _Figure = Callable[[Totals], float | None]
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """The runs of a placement: all that trained, and those of them that converged."""
+    """The runs of a placement: all that trained, and those of them that converged; and the survey before them."""
 
     paid: list[Totals]
     converged: list[Totals]
+    survey: list[Totals]
 
     def saving(self, figure: _Figure, one_default: float | None, method: str, *, has_energy: bool) -> Saving:
         """Return what was saved of one figure over those runs of which it is known or estimated."""
         counted = [total for total in self.paid if figure(total) is not None]
-        actual = _sum(figure, self.paid) if counted or not self.paid else None
+        surveyed = None if None in map(figure, self.survey) else _sum(figure, self.survey)
+        actual = _sum(figure, self.paid) + (surveyed or 0.0) if counted or not self.paid else None
         baseline = _times(one_default, _runs([total for total in self.converged if figure(total) is not None]))
         saved_percent = None
         if actual is not None and baseline:
@@ -134,9 +162,17 @@ class _Past:
         estimated = sum(total.estimated_runs for total in counted)
         if has_energy and estimated:
             notes.append(f"of {estimated} of {runs} runs the energy is estimated, in whole or in part")
+        if self.survey:
+            notes.append("the survey before them too" if surveyed is not None else "the survey is left out")
         if left_out := runs - _runs(counted):
             notes.append(f"{left_out} of {runs} runs are left out: they did not report this figure")
-        return Saving(actual=actual, baseline=baseline, saved_percent=saved_percent, method="; ".join([*notes, method]))
+        return Saving(
+            actual=actual,
+            surveyed=surveyed,
+            baseline=baseline,
+            saved_percent=saved_percent,
+            method="; ".join([*notes, method]),
+        )
 
 
 def _placement_savings(job: Job, history: History, placement: PlacementRecord) -> PlacementSavings:
@@ -144,6 +180,7 @@ def _placement_savings(job: Job, history: History, placement: PlacementRecord) -
     past = _Past(
         paid=history.trial_totals(key) + history.run_totals(key),
         converged=history.trial_totals(key, converged=True) + history.run_totals(key, converged=True),
+        survey=survey_sums(job.states.get(key, {}).get("survey")).totals(),
     )
     metered = energy.Sums(sum(t.metered_joules for t in past.paid), sum(t.metered_seconds for t in past.paid))
     seconds = sum(total.time_seconds or 0.0 for total in past.paid)
@@ -168,18 +205,16 @@ def _default(job: Job, history: History, placement: PlacementRecord, figures: _F
     runs = history.run_totals(key, converged=True, batch_size=size)
     limit = max(view.power_limits_watts, default=None)
     record = None if limit is None else history.latest_measurement(key, size, limit)
-    if record is not None and trials and (record.cost is not None or record.steps_per_epoch is not None):
+    both = trials + runs
+    epochs, source = _mean_epochs(trials) if both else _expected_epochs(job, placement)
+    if record is not None and epochs and (record.cost is not None or record.steps_per_epoch is not None):
         epoch = power_measurement(view, record)
-        count = _runs(trials)
-        epochs = sum(total.epochs or 0.0 for total in trials) / count
         return _Default(
             _times(epoch.energy_joules, epochs),
             _times(epoch.time_seconds, epochs),
             epoch.cost * epochs,
-            f"baseline: {epochs:.4g} epochs, the mean of {count} converged runs at batch size {size}, "
-            f"each as the epoch measured at {limit} W",
+            f"baseline: {epochs:.4g} epochs, {source} at batch size {size}, each as the epoch measured at {limit} W",
         )
-    both = trials + runs
     if not both:
         return _Default(None, None, None, f"no baseline: no run at batch size {size} has converged here")
     return _Default(
@@ -189,6 +224,23 @@ def _default(job: Job, history: History, placement: PlacementRecord, figures: _F
         f"baseline: the mean of {_runs(both)} converged runs at batch size {size}, at the power limits that they had: "
         + ("no limit can be set here" if limit is None else f"no epoch was measured at {limit} W"),
     )
+
+
+def _mean_epochs(trials: list[Totals]) -> tuple[float | None, str]:
+    count = _runs(trials)
+    mean = sum(total.epochs or 0.0 for total in trials) / count if count else None
+    return mean, f"the mean of {count} converged runs"
+
+
+def _expected_epochs(job: Job, placement: PlacementRecord) -> tuple[float | None, str]:
+    """Return the epochs that the policy expects of the default, of which no run has converged."""
+    draft = Draft(job)
+    try:
+        arms = draft.advisor.estimates(draft.view(placement))
+    except RheostatError:  # savings are shown whatever the policy does
+        return None, "unknown"
+    expected = [arm.epochs.mean for arm in arms if arm.batch_size == job.settings.default_batch_size]
+    return next(iter(expected), None), "an estimate, since no run has converged,"
 
 
 def _runs(totals: list[Totals]) -> int:

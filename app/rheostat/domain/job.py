@@ -108,6 +108,9 @@ class Job:
             beta_knob=settings.beta_knob,
             max_slowdown=settings.max_slowdown,
             window_size=settings.window_size,
+            first_run=settings.first_run,
+            exploration_budget_runs=settings.exploration_budget_runs,
+            diverged_after_reports=settings.diverged_after_reports,
             seed=self.seed,
             trial_number=self.next_trial_number,
             power_scope=placement.power_scope,
@@ -131,6 +134,9 @@ class Job:
             for size in self.settings.batch_sizes
             if (oom is None or size < oom) and (max_batch_size is None or size <= max_batch_size)
         )
+        surveyed_oom = placement.surveyed_oom_batch_size
+        if surveyed_oom is not None:  # a survey alone does not close the smallest
+            fitting = tuple(size for size in fitting if size < surveyed_oom) or fitting[:1]
         if not fitting:
             why = [f"{oom} ran out of memory" if oom is not None else ""]
             why += [f"max_batch_size is {max_batch_size}" if max_batch_size is not None else ""]
@@ -245,6 +251,11 @@ class Draft:
     def energy(self) -> PartStore:
         """The sums of each placement's energy; see :mod:`rheostat.domain.energy`."""
         return self.states.store("energy", replaced=True)
+
+    @cached_property
+    def survey(self) -> PartStore:
+        """The sums of each placement's survey; see :mod:`rheostat.domain.survey_sums`."""
+        return self.states.store("survey", replaced=True)
 
     @cached_property
     def crashes(self) -> PartStore:

@@ -58,6 +58,10 @@ class JobInMemory(History):
         """Return the trial of an idempotency key."""
         return next((t for t in self._trials.values() if t.idempotency_key == idempotency_key), None)
 
+    def trial_resuming(self, trial_id: str) -> TrialRecord | None:
+        """Return the trial that carries on the totals of another one."""
+        return next((t for t in self._trials.values() if t.resumes == trial_id), None)
+
     def observation(self, trial_id: str, epoch: float, *, closing: bool) -> ObservationRecord | None:
         """Return a trial's report of an epoch."""
         return next((o for o in self._of_trial(trial_id) if (o.epoch, o.closing) == (epoch, closing)), None)
@@ -98,6 +102,13 @@ class JobInMemory(History):
             evidence += measurements
         return sorted(evidence, key=lambda piece: piece.sequence or 0)
 
+    def has_trained(self, placement: PlacementKey, batch_size: int) -> bool:
+        """Return whether a trial of a batch size has run on a placement."""
+        return any(
+            (trial.placement, trial.batch_size) == (placement, batch_size) and trial.epochs
+            for trial in self._trials.values()
+        )
+
     def beginnings(self) -> list[TrialRecord]:
         """Return the trials that are known to have trained, or to have crashed before that."""
         return [trial for trial in self._trials.values() if trial.first_epoch_at or trial.crashed_at]
@@ -106,10 +117,12 @@ class JobInMemory(History):
         self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
     ) -> list[Totals]:
         """Return the sums over trials; each trial is one entry."""
+        carried_on = {trial.resumes for trial in self._trials.values()}
         return [
             _totals(trial, trial.epochs, None)
             for trial in self._trials.values()
             if trial.placement == placement
+            and trial.trial_id not in carried_on
             and trial.epochs
             and (not converged or trial.state == "converged")
             and batch_size in (None, trial.batch_size)

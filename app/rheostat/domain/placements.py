@@ -52,6 +52,12 @@ def has_range_of(gpu: Gpu, placement: PlacementRecord) -> bool:
     return is_free and (lowest, highest) == (placement.min_power_limit_watts, placement.max_power_limit_watts)
 
 
+def where_fits(placement: PlacementRecord, batch_size: int) -> PlacementRecord:
+    """Return a placement on which a batch size has trained, whatever a survey said of it."""
+    oom = placement.surveyed_oom_batch_size
+    return replace(placement, surveyed_oom_batch_size=None) if oom is not None and oom <= batch_size else placement
+
+
 def reference_power_watts(placement: PlacementRecord) -> int:
     """Return what one GPU draws at most, by which its time is priced."""
     return placement.max_power_limit_watts or placement.nominal_power_watts or NOMINAL_POWER_WATTS

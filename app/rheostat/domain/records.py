@@ -28,7 +28,8 @@ class PlacementRecord:
     """A GPU model and count that a job ran on.
 
     The limits are of one GPU, both None while no node has told them; ``nominal_power_watts`` then stands for the
-    maximum in costs. ``power_scope`` and ``power_profile`` are as in :class:`PlacementKey`.
+    maximum in costs. ``power_scope`` and ``power_profile`` are as in :class:`PlacementKey`. A run ran out of memory at
+    ``smallest_oom_batch_size``, a survey at ``surveyed_oom_batch_size``.
     """
 
     gpu_model: str
@@ -39,6 +40,13 @@ class PlacementRecord:
     power_scope: PowerScope = ""
     power_profile: str = ""
     nominal_power_watts: int | None = None
+    surveyed_oom_batch_size: int | None = None
+
+    @property
+    def closed_from_batch_size(self) -> int | None:
+        """The smallest batch size that ran out of memory, in a run or a survey; None: none did."""
+        known = [size for size in (self.smallest_oom_batch_size, self.surveyed_oom_batch_size) if size is not None]
+        return min(known, default=None)
 
     @property
     def key(self) -> PlacementKey:
@@ -61,6 +69,10 @@ class TrialRecord:
     ``first_epoch_at`` is when it first reported that it had trained, ``crashed_at`` when it ended before that
     (:mod:`rheostat.domain.crashes`). One that ``is_ordered`` trains what an operator ordered
     (:mod:`rheostat.domain.control`).
+
+    ``resumes`` is the trial whose totals it carries on, None: it has its own from the beginning. ``epochs`` are those
+    of the model; ``started_at_epoch``, ``epoch_shift``, ``repeated_epochs`` and ``is_restarted`` say which of them it
+    ran (:mod:`rheostat.domain.epochs`).
     """
 
     trial_id: str
@@ -91,6 +103,9 @@ class TrialRecord:
     energy_estimate: str | None = None
     resumes: str | None = None
     started_at_epoch: float | None = None
+    epoch_shift: float | None = None
+    repeated_epochs: float | None = None
+    is_restarted: bool = False
     setup_seconds: float | None = None
     setup_joules: float | None = None
     warning: str | None = None
@@ -138,7 +153,11 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class PowerMeasurementRecord:
-    """A measured power limit, as it was reported; those of one request share its idempotency key."""
+    """A measured power limit, as it was reported; those of one request share its idempotency key.
+
+    ``power_limit_watts`` is 0 where none was set, and where nothing was measured since the batch size ran out of
+    memory. ``surveyed``: no run of the batch size was under way or had been.
+    """
 
     placement: PlacementKey
     batch_size: int
@@ -158,9 +177,10 @@ class PowerMeasurementRecord:
 Evidence = TrialRecord | RunRecord | PowerMeasurementRecord
 """What a policy learns from, in the order of its ``sequence``."""
 
-StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy", "crashes"]
+StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy", "survey", "crashes"]
 """The parts of a placement's state: those of its policy, as in :class:`rheostat.policy.advisor.Stores`, the sums of its
-energy (:mod:`rheostat.domain.energy`), and its crashes (:mod:`rheostat.domain.crashes`)."""
+energy (:mod:`rheostat.domain.energy`) and of its survey (:mod:`rheostat.domain.survey_sums`), and its crashes
+(:mod:`rheostat.domain.crashes`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def job_detail(job: Job) -> JobDetail:
         effective_seed=job.seed,
         trials=job.next_trial_number - 1,
         placements=[
-            Placement(gpu=wire_gpu(placement), smallest_oom_batch_size=placement.smallest_oom_batch_size)
+            Placement(gpu=wire_gpu(placement), smallest_oom_batch_size=placement.closed_from_batch_size)
             for placement in job.placements.values()
         ],
         control=None if job.control is None else JobControl.model_validate(job.control, strict=False),

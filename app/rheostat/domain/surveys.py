@@ -1,16 +1,20 @@
-"""Surveys: what a trainer should measure before a placement's first run, and learning from it."""
+"""Surveys: what a trainer should measure before a placement's first run, within a bound on all of it."""
 
 from dataclasses import replace
 
-from rheostat.domain.evidence import power_measurement
+from rheostat.domain import control
+from rheostat.domain.evidence import enter
+from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
-from rheostat.domain.records import PowerMeasurementRecord
-from rheostat.policy.interface import Situation, Survey
-from rheostat.schemas.server import Gpu
+from rheostat.domain.survey_sums import survey_sums
+from rheostat.policy.interface import NO_SURVEY, Situation, Survey
+from rheostat.schemas.power import SurveyAnswer, SurveyRequest, SurveyStep
 
 
-def survey(job: Job, gpu: Gpu, max_batch_size: int | None = None) -> Decision[Survey]:
+def survey(job: Job, history: History, request: SurveyRequest) -> Decision[SurveyAnswer]:
     """Return what is worth measuring next; a placement that is new is entered.
+
+    A slice is so short that all that may be asked for fits in the job's ``survey_seconds``.
 
     Raises:
         NoBatchSizeLeft: None fits the GPU's memory.
@@ -18,19 +22,34 @@ def survey(job: Job, gpu: Gpu, max_batch_size: int | None = None) -> Decision[Su
         PolicyFailed: The policy raised.
     """
     draft = Draft(job)
-    placement = draft.enter(gpu)
+    placement = enter(draft, history, request.gpu)
+    view = job.view(placement, request.gpu)
     situation = Situation(
-        permitted=job.permitted(placement, max_batch_size),
+        permitted=job.permitted(placement, request.max_batch_size),
         pending=tuple(trial.batch_size for trial in job.running.values() if trial.placement == placement.key),
     )
-    return draft.decided(draft.advisor.survey(job.view(placement, gpu), situation))
+    budget = job.settings.survey_seconds
+    left = max(budget - survey_sums(draft.survey.get(view)).time_seconds, 0.0)
+    if (why := control.ends_exploring(job)) is not None:
+        wanted = replace(NO_SURVEY, reason=why)
+    elif left > 0.0:
+        wanted = draft.advisor.survey(view, situation)
+    elif budget:
+        wanted = replace(NO_SURVEY, reason=f"the survey has taken the {budget:g} s that it may take")
+    else:
+        wanted = replace(NO_SURVEY, reason="the job wants no survey: its survey_seconds is 0")
+    most_slices = len(situation.permitted) + len(view.power_limits_watts)
+    return draft.decided(_answer(wanted, min(wanted.slice_seconds, budget / most_slices), left))
 
 
-def fold_survey(draft: Draft, record: PowerMeasurementRecord) -> None:
-    """Let the policy learn from a slice of a survey.
-
-    Raises:
-        PolicyFailed: The policy raised.
-    """
-    view = draft.view(draft.placement(record.placement))
-    draft.advisor.measure(view, record.batch_size, replace(power_measurement(view, record), surveyed=True))
+def _answer(wanted: Survey, slice_seconds: float, budget_seconds: float) -> SurveyAnswer:
+    return SurveyAnswer(
+        survey=[
+            SurveyStep(batch_size=step.batch_size, power_limits_watts=list(step.power_limits_watts))
+            for step in wanted.steps
+        ],
+        slice_seconds=slice_seconds,
+        slice_epochs=wanted.slice_epochs,
+        budget_seconds=budget_seconds,
+        reason=wanted.reason,
+    )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from rheostat.domain import energy
+from rheostat.domain import energy, epochs, resuming
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import ObservationRecord, TrialRecord
@@ -28,6 +28,8 @@ def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
         gpu=gpu_of(trial) or wire_gpu(placement),
         node=trial.node,
         epochs=trial.epochs,
+        epochs_run=epochs.epochs_run(trial),
+        resumes=trial.resumes,
         metric=trial.metric,
         energy_joules=trial.energy_joules,
         energy_is_estimated=energy.is_estimated(trial),
@@ -66,4 +68,5 @@ def _wire_fields(job: Job, trial: TrialRecord) -> dict[str, Any]:
         "reason": trial.reason,
         "state": trial.state,
         "lease_expires_at": trial.lease_expires_at,
+        "progress": resuming.progress(trial),
     }

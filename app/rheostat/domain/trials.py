@@ -5,18 +5,19 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
-from rheostat.domain import control, crashes, energy, keys
+from rheostat.domain import control, crashes, energy, epochs, keys, resuming
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
-from rheostat.domain.placements import has_range_of, placement_key
+from rheostat.domain.placements import has_range_of, placement_key, where_fits
 from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRecord
 from rheostat.domain.trial_views import LEASE_EXPIRED, gpu_of, trial_detail, wire_answer, wire_trial
 from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
+from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Situation
-from rheostat.policy.learning_curve import LearningCurve
+from rheostat.policy.learning_curve import LearningCurve, Target
 from rheostat.schemas.server import (
     HeartbeatAnswer,
     ObserveAnswer,
@@ -65,9 +66,10 @@ def predict(
     if idempotency_key is not None:
         known = history.trial_by_key(idempotency_key)
         if known is not None and not keys.starts_anew(known, request, clock.now):
-            return Decision(_same_trial(job, known, request), job)
+            return _same_trial(job, history, known, request, clock)
         if known is not None:
             keys.leave(draft, known)
+    before = resuming.ancestor(history, request)
     placement = enter(draft, history, request.gpu)
     _abandon_overdue(draft, clock.now)
     running = [trial for trial in job.running.values() if trial.trial_id not in draft.trials]
@@ -76,7 +78,8 @@ def predict(
         permitted=job.permitted(placement, request.max_batch_size),
         pending=tuple(trial.batch_size for trial in running if trial.placement == placement.key),
     )
-    plan = control.choose(draft, view, situation)
+    going_on = resuming.choice_like(before, situation.permitted)
+    plan = control.choose(draft, view, situation) if going_on is None else control.go_on(draft, view, going_on, before)
     choice, power = plan.choice, plan.power
     trial = TrialRecord(
         trial_id=trial_id,
@@ -103,6 +106,7 @@ def predict(
         gpu=request.gpu.model_dump(mode="json"),
         is_ordered=plan.is_ordered,
     )
+    trial = resuming.begun(draft, history, trial, before, request)
     draft.started.append(trial)
     draft.events.append(TrialStarted(trial.trial_id, trial.batch_size))
     return draft.decided(wire_trial(job, trial))
@@ -122,28 +126,31 @@ def observe(
         InvalidInput: Energy or time is less than at an earlier epoch, or more than at a later one.
     """
     draft = Draft(job)
-    trial = _require_trial(job, history, trial_id)
-    known = _earlier_report(history, trial, request)
+    stored = _require_trial(job, history, trial_id)
+    placement = draft.placement(stored.placement)
+    trial, request = _counted(draft, history, stored, request)
+    known = epochs.earlier_report(history, trial, request)
     if known is not None:
         _check_same(known, request)
-        _renew(draft, trial, clock)
+        _renew(draft, stored, clock)
         return draft.decided(wire_answer(known))
     _check_cumulative(history, trial, request)
-    placement = draft.placement(trial.placement)
     reported = _with_report(draft, placement, trial, request)
+    if reported.epochs and (fits := where_fits(placement, trial.batch_size)) != placement:
+        placement = draft.placements[placement.key] = fits
     verdict = _verdict(draft, placement, reported, request)
     saved = _with_verdict(draft, reported, verdict, clock)
     saved = crashes.follow(draft, trial, saved, clock.now, was_interrupted=request.interrupted)
     if saved.sequence is not None and trial.sequence is None:
         _conclude(draft, placement, saved)
-    if saved != trial:
+    if saved != stored:
         draft.trials[trial_id] = saved
     if trial.state in _OPEN and saved.state != "running":
         metered = energy.metered(saved)
         draft.events.append(TrialEnded(trial_id, saved.state, metered and metered.joules, saved.time_seconds))
     report = ObservationRecord(
         trial_id=trial_id,
-        epoch=request.epoch,
+        epoch=epochs.free_place(history, trial, request),
         closing=request.outcome is not None,
         metric=request.metric,
         energy_joules=request.energy_joules,
@@ -184,14 +191,23 @@ def no_such_trial(trial_id: str) -> TrialNotFound:
     return TrialNotFound(f"There is no trial {trial_id!r}.", hint="Trials come from POST /v1/jobs/{job_id}/predict.")
 
 
-def _same_trial(job: Job, known: TrialRecord, request: PredictRequest) -> Trial:
+def _same_trial(
+    job: Job, history: History, known: TrialRecord, request: PredictRequest, clock: Clock
+) -> Decision[Trial]:
+    """Return the trial of a key that is used again; it goes on where its trainer was started again."""
     if known.placement != placement_key(request.gpu):
         raise KeyReused(
             f"The Idempotency-Key belongs to trial {known.trial_id}, which was made for other GPUs.",
             hint="Use a new key for every run.",
             fields=[FieldError("gpu", "differs from the first request with this key")],
         )
-    return wire_trial(job, known)
+    draft = Draft(job)
+    trial = resuming.restarted(history, known)
+    if trial.state == "running" and (trial.state != known.state or trial.lease_expires_at < clock.now):
+        trial = replace(trial, lease_expires_at=clock.lease_expires_at)
+    if trial != known:
+        draft.trials[trial.trial_id] = trial
+    return draft.decided(wire_trial(job, trial))
 
 
 def _abandon_overdue(draft: Draft, now: datetime) -> None:
@@ -211,20 +227,26 @@ def _require_trial(job: Job, history: History, trial_id: str) -> TrialRecord:
     return trial
 
 
-def _earlier_report(history: History, trial: TrialRecord, request: ObserveRequest) -> ObservationRecord | None:
-    """Return the report of the same epoch."""
-    closing = request.outcome is not None
-    is_ahead = closing or trial.epochs is None or request.epoch > trial.epochs
-    if trial.state == "running" and is_ahead:
-        return None  # what a trial ran is in its own row, and a report that closes one ends it
-    return history.observation(trial.trial_id, request.epoch, closing=closing)
+def _counted(
+    draft: Draft, history: History, trial: TrialRecord, request: ObserveRequest
+) -> tuple[TrialRecord, ObserveRequest]:
+    """Return a trial with what a report shows of its epochs, and the report with the model's epoch."""
+    view = draft.view(draft.placement(trial.placement))
+
+    def epoch_cost() -> float | None:
+        try:
+            arms = draft.advisor.estimates(view)
+        except PolicyFailed:
+            return None
+        return next((arm.epoch_cost.mean for arm in arms if arm.batch_size == trial.batch_size), None)
+
+    return epochs.counted(history, trial, request, view, epoch_cost)
 
 
 def _check_same(known: ObservationRecord, request: ObserveRequest) -> None:
     fields = [
         FieldError(name, f"was {getattr(known, name)!r} in the first report")
-        for name in ("metric", "energy_joules", "energy_known_from_seconds", "time_seconds", "outcome")
-        if getattr(known, name) != getattr(request, name)
+        for name in epochs.differences(known, request)
     ]
     if fields:
         raise ReportContradicts(
@@ -239,8 +261,9 @@ def _check_cumulative(history: History, trial: TrialRecord, request: ObserveRequ
     after: ObservationRecord | None = None
     # An ended trial stays at the epoch of its end, however many reports come later.
     if trial.state not in _OPEN or (trial.epochs is not None and request.epoch < trial.epochs):
-        before = history.observation_before(trial.trial_id, request.epoch)
-        after = history.observation_after(trial.trial_id, request.epoch)
+        at = epochs.place(trial, request.epoch)
+        before = history.observation_before(trial.trial_id, at)
+        after = history.observation_after(trial.trial_id, at)
     fields = []
     for name, figure in (
         ("energy_joules", partial(energy.reported_alike, request)),
@@ -275,8 +298,13 @@ def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, r
         **energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts),
         epochs=request.epoch,
         metric=trial.metric if request.metric is None else request.metric,
-        curve=LearningCurve.from_state(trial.curve).add(request.epoch, request.metric, view.target).to_state(),
+        curve=_curve_after(trial, request, view.target).to_state(),
     )
+
+
+def _curve_after(trial: TrialRecord, request: ObserveRequest, target: Target | None) -> LearningCurve:
+    curve = LearningCurve.from_state(trial.curve)
+    return curve.diverged_again() if request.diverged else curve.add(request.epoch, request.metric, target)
 
 
 def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest) -> Verdict:
@@ -288,8 +316,8 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
             view,
             batch_size=trial.batch_size,
             epoch=request.epoch,
-            metric=request.metric,
-            cost=view.cost(trial.energy_joules, trial.time_seconds),
+            metric=request.metric if request.epoch > 0.0 else None,  # what is evaluated before training is no result
+            cost=_comparable_cost(view, trial) if request.epoch > 0.0 else None,
             outcome=request.outcome,
             curve=LearningCurve.from_state(trial.curve),
             may_stop=not trial.is_ordered,
@@ -297,10 +325,16 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))
         return Verdict("running", f"continues, since the policy failed: {error.message}")
+    if request.outcome is not None and request.detail:
+        return Verdict(verdict.state, f"{verdict.reason}: {request.detail}")
     estimate = energy.explanation(trial, view.max_power_watts)
     if verdict.state == "stopped" and estimate is not None:
         return Verdict(verdict.state, f"{verdict.reason} (energy {estimate})")
     return verdict
+
+
+def _comparable_cost(view: PolicyJob, trial: TrialRecord) -> float | None:
+    return epochs.comparable_cost(trial, view.cost(trial.energy_joules, trial.time_seconds))
 
 
 def _with_verdict(draft: Draft, trial: TrialRecord, verdict: Verdict, clock: Clock) -> TrialRecord:

@@ -30,6 +30,17 @@ _hardware = partial(typer.Option, rich_help_panel="Hardware")
 _end = partial(typer.Option, rich_help_panel="How to end the command")
 
 
+def _job_name(name: str) -> str:
+    """Refuse a name that no job can have, as any other mistake on the command line."""
+    from rheostat.errors import ConfigurationError
+    from rheostat.sdk.server import checked_job_id
+
+    try:
+        return checked_job_id(name)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 class Scaling(StrEnum):
     """How the learning rate scales with the batch size."""
 
@@ -41,7 +52,9 @@ class Scaling(StrEnum):
 def run(
     *,
     command: Arguments,
-    job: Annotated[str, typer.Option(help="Name of the job, the same in every run.", show_default=False)],
+    job: Annotated[
+        str, typer.Option(help="Name of the job, the same in every run.", show_default=False, callback=_job_name)
+    ],
     config: Annotated[Path | None, _setting(help="TOML file with these settings.")] = None,
     batch_sizes: Annotated[str | None, _setting(help="Batch sizes that may be tried: 32,64,128.")] = None,
     default_batch_size: Annotated[int | None, _setting(help="The batch size that you would use otherwise.")] = None,
@@ -54,6 +67,9 @@ def run(
     eta_knob: Annotated[float | None, _setting(help="Weight of energy against time, 0 to 1.")] = None,
     beta_knob: Annotated[
         float | None, _setting(help="A run is stopped at this multiple of the lowest cost; 0: never.")
+    ] = None,
+    diverged_after: Annotated[
+        int | None, _setting(help="A run has failed after so many metrics in a row that are NaN or infinite; 0: never.")
     ] = None,
     max_slowdown: Annotated[
         float | None, _setting(help="Longest epoch allowed; 1.1: 10 % longer than at the fastest power limit.")
@@ -137,6 +153,7 @@ def run(
             "learning_rate.scaling": None if lr_scaling is None else lr_scaling.value,
             "eta_knob": eta_knob,
             "beta_knob": beta_knob,
+            "diverged_after_reports": diverged_after,
             "max_slowdown": max_slowdown,
             "power_limits_watts": reading.whole_numbers("--power-limits", power_limits),
             "power_limit_step_watts": power_limit_step,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
-from rheostat.sdk.outcome import shows_out_of_memory
+from rheostat.sdk.out_of_memory import shows_out_of_memory
 
 _CHUNK_BYTES = 2**16
 _TAIL_BYTES = 2**14
@@ -56,7 +56,7 @@ class OutputRelay:
 
     def shows_out_of_memory(self) -> bool:
         """Return whether the end of the output reports an out-of-memory error."""
-        return shows_out_of_memory(self._tail.decode(errors="replace"))
+        return any(map(shows_out_of_memory, self._tail.decode(errors="replace").splitlines()))
 
     def _copy(self) -> None:
         sources = select.poll()

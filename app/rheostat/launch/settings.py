@@ -23,6 +23,7 @@ _OPTIONS = {
     "target": "--target",
     "power_limits_watts": "--power-limits",
     "power_limit_step_watts": "--power-limit-step",
+    "diverged_after_reports": "--diverged-after",
 }
 _TARGET = re.compile(r"\s*(?P<metric>\S(?:.*\S)?)\s*(?P<sign>>=|<=)\s*(?P<value>\S+)\s*")
 _GPU = re.compile(r"(?P<model>.+):(?P<lowest>\d+)-(?P<highest>\d+)")
@@ -97,8 +98,9 @@ def given_settings(options: Mapping[str, object], config: Path | None) -> JobSet
                 settings[outer] = value
     if not settings:
         return None
-    if options.get("beta_knob") == 0:
-        settings["beta_knob"] = None
+    for name in ("beta_knob", "diverged_after_reports"):
+        if options.get(name) == 0:
+            settings[name] = None
     try:
         return JobSettings.model_validate(settings)
     except ValidationError as error:

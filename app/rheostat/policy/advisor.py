@@ -156,6 +156,20 @@ class Advisor:
         permitted = [one for one in measured if one.power_limit_watts in job.power_limits_watts]
         return select(permitted, max_slowdown=job.max_slowdown).power_limit_watts if permitted else None
 
+    def power_before_run(self, job: Job, batch_size: int) -> PowerAdvice:
+        """Return as :meth:`power` the limit for a batch size, or what to measure; a survey's figures do for that.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        surveyed = None
+        if len(job.power_limits_watts) > 1:
+            surveyed = self._ask(lambda: self._power_limits.surveyed(job, batch_size))
+        if surveyed is None:
+            return self.power(job, batch_size)
+        limit, plan = surveyed
+        return PowerAdvice(limit, plan if limit is None else ())
+
     def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
         """Learn from a measured power limit.
 
@@ -193,10 +207,9 @@ class Advisor:
         target = job.target
         if target is not None and metric is not None and target.reached(metric):
             return Verdict("converged", f"{target.metric} {metric:g} reached the target {target.value:g}")
-        if epoch >= job.max_epochs:
-            if target is None:
-                return Verdict("converged", f"ran its {job.max_epochs} epochs")
-            return Verdict("failed", f"{target.metric} did not reach {target.value:g} in {job.max_epochs} epochs")
+        failure = _failure(job, epoch, curve)
+        if failure is not None:
+            return failure
         if not may_stop:
             return Verdict("running", "not at the target yet")
         progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve)
@@ -233,6 +246,7 @@ class Advisor:
         if state in ("cancelled", "abandoned", "running"):
             return
         bound = self._bound(job)
+        spent = cost
         if state in ("oom", "failed"):
             cost = max(cost or 0.0, bound.failure_charge(job))
         if cost is None or (cost == 0.0 and state in ("converged", None)):
@@ -241,7 +255,23 @@ class Advisor:
             self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
         elif state == "stopped":
             self._stores.cost_bound[job] = bound.stopped().to_state()
-        self._ask(lambda: self._batch_sizes.conclude(job, Result(batch_size, cost, state, epochs, curve)))
+        self._ask(lambda: self._batch_sizes.conclude(job, Result(batch_size, cost, state, epochs, curve, spent=spent)))
+
+    def learn_part(self, job: Job, *, batch_size: int, cost: float | None, epochs: float | None) -> None:
+        """Learn from the part of a training that a run made, when another one had made the epochs before.
+
+        Args:
+            job: The placement that ran.
+            batch_size: What it trained with.
+            cost: What the part cost in joules, or None when unknown.
+            epochs: How many epochs it ran.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        if cost and epochs:
+            epoch_cost = cost / epochs
+            self._ask(lambda: self._batch_sizes.learn_epoch_cost(job, batch_size, epoch_cost))
 
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return what the policy believes of each arm.
@@ -273,3 +303,17 @@ class Advisor:
                 f"The policy {self._name} failed: {type(error).__name__}: {error}",
                 hint="Choose another policy for the job, or correct this one and run `rheostat jobs rebuild`.",
             ) from error
+
+
+def _failure(job: Job, epoch: float, curve: LearningCurve) -> Verdict | None:
+    """Return that a run has failed, or come to the end of its epochs; None: neither."""
+    target, most = job.target, job.diverged_after_reports
+    if target is None:
+        return Verdict("converged", f"ran its {job.max_epochs} epochs") if epoch >= job.max_epochs else None
+    is_over = epoch >= job.max_epochs
+    if curve.not_finite > 0 and (is_over or (most is not None and curve.not_finite >= most)):
+        count = f"{curve.not_finite} evaluations in a row" if curve.not_finite > 1 else "its last evaluation"
+        return Verdict("failed", f"diverged: {target.metric} was NaN or infinite in {count}")
+    if is_over:
+        return Verdict("failed", f"{target.metric} did not reach {target.value:g} in {job.max_epochs} epochs")
+    return None

@@ -70,6 +70,7 @@ class Job:
             is cheaper.
         exploration_budget_runs: How far exploring may take a placement behind "always the default", in runs of the
             default; 0: it never explores; None: there is no bound.
+        diverged_after_reports: A run has failed after so many evaluations in a row that were not finite; None: never.
         seed: Seed of everything that this job draws at random.
         trial_number: Number of the trial that is being decided, from 1.
         power_scope: ``module`` when power is of the module that carries the GPU; empty: of the GPU.
@@ -90,6 +91,7 @@ class Job:
     window_size: int = field(compare=False, default=0)
     first_run: FirstRun = field(compare=False, default="predicted")
     exploration_budget_runs: float | None = field(compare=False, default=1.0)
+    diverged_after_reports: int | None = field(compare=False, default=3)
     seed: int = field(compare=False, default=0)
     trial_number: int = field(compare=False, default=1)
     power_scope: Literal["", "module"] = ""
@@ -154,11 +156,13 @@ class Survey:
         steps: What to measure, in order; once that is done there may be more, so ask again. None: nothing is.
         slice_seconds: How long a slice should be at most ...
         slice_epochs: ... and how large a share of an epoch at the default batch size.
+        reason: Why this is asked for, or why nothing is.
     """
 
     steps: tuple[SurveyStep, ...] = ()
     slice_seconds: float = 10.0
     slice_epochs: float = 0.02
+    reason: str = "the policy asks for none"
 
 
 NO_SURVEY = Survey()
@@ -195,6 +199,7 @@ class Result:
         state: How it ended; None when it is unknown whether it converged.
         epochs: Epochs that it ran; None when only the whole run's cost was reported.
         curve: Its evaluations.
+        spent: What it really cost in joules, where it is charged more; None: as much as its cost.
     """
 
     batch_size: int
@@ -202,11 +207,17 @@ class Result:
     state: TrialState | None
     epochs: float | None = None
     curve: LearningCurve = NO_CURVE
+    spent: float | None = None
 
     @property
     def converged(self) -> bool | None:
         """Whether it reached the target; None when that is unknown."""
         return None if self.state is None else self.state == "converged"
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its metric was no finite number in the end: another seed need not diverge."""
+        return self.state == "failed" and self.curve.not_finite > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,16 +263,29 @@ class Account:
         balance_runs: What the better batch sizes have saved, less what exploring has cost, in runs of the default.
         budget_runs: How far below zero exploring may take it; None: there is no bound.
         default_cost_joules: What a run of the default is expected to cost.
+        saved_runs: What of the balance the better batch sizes have saved; the rest was spent on exploring.
     """
 
     balance_runs: float
     budget_runs: float | None
     default_cost_joules: float
+    saved_runs: float = 0.0
 
     @property
     def left_runs(self) -> float:
         """What exploring may still lose."""
         return float("inf") if self.budget_runs is None else self.balance_runs + self.budget_runs
+
+    @property
+    def spent_runs(self) -> float:
+        """What exploring has cost."""
+        return self.saved_runs - self.balance_runs
+
+    @property
+    def standing(self) -> str:
+        """How it stands, in words."""
+        side = "ahead of" if self.balance_runs >= 0.0 else "behind"
+        return f"so far {abs(self.balance_runs):.2f} runs {side} always running the default"
 
 
 class BatchSizeOptimizer(ABC):
@@ -358,6 +382,17 @@ class BatchSizeOptimizer(ABC):
         """Learn from a run that is over. The default calls :meth:`observe`."""
         self.observe(job, result.batch_size, result.cost, result.converged)
 
+    def learn_epoch_cost(self, job: Job, batch_size: int, cost: float) -> None:  # noqa: B027
+        """Learn what an epoch cost in a run that tells nothing else, as one that began in the middle of a training.
+
+        The default learns nothing.
+
+        Args:
+            job: The placement that ran.
+            batch_size: What it trained with.
+            cost: Mean cost of an epoch in joules.
+        """
+
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return the estimates of each arm; the default returns none."""
         return ()
@@ -403,6 +438,13 @@ class PowerLimitOptimizer(ABC):
     def plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
         """Return the limits in watts that are still to be measured, in order; the default is all of them."""
         return job.power_limits_watts
+
+    def surveyed(self, job: Job, batch_size: int) -> tuple[int | None, tuple[int, ...]] | None:
+        """Return what :meth:`predict` and :meth:`plan` would say if what a survey measured were a run's.
+
+        None where a run has measured the batch size, or no survey has; the default does not tell them apart.
+        """
+        return None
 
     def survey_plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
         """Return the limits in watts that a survey should still measure, in order; the default is none."""

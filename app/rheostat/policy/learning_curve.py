@@ -1,7 +1,7 @@
 """How a run approaches its target: what must be remembered of its evaluations while it trains."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 MOST_POINTS = 64
@@ -39,11 +39,17 @@ class LearningCurve:
         points: Epoch and metric of each evaluation that was better than all before it, in order.
         epoch: When the latest evaluation was, better or not; 0 before the first.
         gap: Epochs between the latest two evaluations: how precisely it is known when something was reached.
+        not_finite: How many of the latest evaluations in a row were NaN or infinite.
     """
 
     points: tuple[tuple[float, float], ...] = ()
     epoch: float = 0.0
     gap: float = 1.0
+    not_finite: int = 0
+
+    def diverged_again(self) -> "LearningCurve":
+        """Return the curve with another evaluation that was NaN or infinite."""
+        return replace(self, not_finite=self.not_finite + 1)
 
     def add(self, epoch: float, metric: float | None, target: Target | None) -> "LearningCurve":
         """Return the curve with another evaluation; one without a metric, or of an earlier epoch, adds nothing."""
@@ -75,11 +81,17 @@ class LearningCurve:
         """Return the curve that :meth:`to_state` wrote; of a run that has none an empty one."""
         if state is None:
             return cls()
-        return cls(tuple((epoch, metric) for epoch, metric in state["points"]), state["epoch"], state["gap"])
+        return cls(
+            tuple((epoch, metric) for epoch, metric in state["points"]),
+            state["epoch"],
+            state["gap"],
+            state.get("not_finite", 0),
+        )
 
     def to_state(self) -> dict[str, Any]:
         """Return the curve as plain JSON."""
-        return {"points": [list(point) for point in self.points], "epoch": self.epoch, "gap": self.gap}
+        state = {"points": [list(point) for point in self.points], "epoch": self.epoch, "gap": self.gap}
+        return state if self.not_finite == 0 else {**state, "not_finite": self.not_finite}
 
 
 NO_CURVE = LearningCurve()

@@ -17,6 +17,7 @@ from rheostat.policy.interface import (
     Job,
     Policy,
     PowerLimitOptimizer,
+    Result,
     Situation,
     State,
 )
@@ -28,7 +29,7 @@ class PruningThompsonSampling(BatchSizeOptimizer):
     """Two rounds of exploration with pruning, then Gaussian Thompson sampling over the survivors.
 
     State: ``batch_sizes``; ``results``, the first two results of each batch size; ``arms``, count, mean and
-    squared deviations of each one's costs.
+    squared deviations of each one's costs; ``diverged``, the batch sizes of which a run has diverged.
 
     Attributes:
         pruning_rounds: How often each surviving batch size is explored before sampling starts.
@@ -81,13 +82,29 @@ class PruningThompsonSampling(BatchSizeOptimizer):
 
         A result without a verdict (None) counts as converged, as the job was run to its end.
         """
+        self._learn(job, batch_size, cost, converged=converged is not False)
+
+    def conclude(self, job: Job, result: Result) -> None:
+        """Learn from a run that is over; the first that diverged does not rule its batch size out: it may be the seed.
+
+        What it cost counts.
+        """
+        forgiven = self.store[job].get("diverged", [])
+        if not result.diverged or result.batch_size in forgiven:
+            self.observe(job, result.batch_size, result.cost, result.converged)
+            return
+        self.store[job] = {**self.store[job], "diverged": [*forgiven, result.batch_size]}
+        self._learn(job, result.batch_size, result.cost, converged=None)
+
+    def _learn(self, job: Job, batch_size: int, cost: float, *, converged: bool | None) -> None:
+        """Learn a cost; None: it says nothing of whether the batch size survives."""
         state = self.store[job]
         key, results = str(batch_size), state["results"]
         if key in results and not any(good for known in results.values() for _, good in known):
             results = {}  # tried again though it failed: nothing else fits this GPU, so exploration starts over
         known = results.get(key, [])
-        if len(known) < self.pruning_rounds:
-            results = {**results, key: [*known, [cost, converged is not False]]}
+        if converged is not None and len(known) < self.pruning_rounds:
+            results = {**results, key: [*known, [cost, converged]]}
         arm = _arms(state).get(batch_size, ArmCosts()).add(cost, job.window_size)
         state = {
             **state,

@@ -8,16 +8,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import uuid4
 
-from rheostat.domain import evidence, surveys, trials
-from rheostat.domain.job import Decision, Draft, Job
+from rheostat.domain import power, surveys, trials
 from rheostat.domain.memory import JobInMemory
-from rheostat.domain.records import PlacementKey, PowerMeasurementRecord
 from rheostat.domain.registration import new_job
 from rheostat.domain.trials import Clock
 from rheostat.errors import InvalidInput
 from rheostat.policy.advisor import PowerAdvice
 from rheostat.policy.interface import Policy, TrialState
-from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
+from rheostat.schemas.power import (
+    ObservePowerLimitRequest,
+    PowerLimitAnswer,
+    PowerLimitMeasurement,
+    SurveyAnswer,
+    SurveyRequest,
+)
 from rheostat.schemas.server import Gpu, JobSettings, ObserveRequest, PredictRequest, Trial
 from rheostat.sdk.client import Client
 
@@ -127,28 +131,12 @@ class InProcess:
 
     def survey(self) -> SurveySlice | None:
         """Return what to measure next."""
-        asked = self._job.change(lambda job, _: surveys.survey(job, self._gpu))
-        if not asked.steps:
-            return None
-        size, (limit, *_) = asked.steps[0].batch_size, asked.steps[0].power_limits_watts
-        return SurveySlice(size, limit, asked.slice_seconds, asked.slice_epochs)
+        request = SurveyRequest(gpu=self._gpu)
+        return _next_slice(self._job.change(lambda job, history: surveys.survey(job, history, request)))
 
     def observe_survey(self, wanted: SurveySlice, measured: Slice) -> None:
         """Report a slice of a survey."""
-
-        def learn(job: Job, _: object) -> Decision[None]:
-            draft = Draft(job)
-            record = PowerMeasurementRecord(
-                placement=PlacementKey(self._gpu.model, self._gpu.count),
-                batch_size=wanted.batch_size,
-                **_measurement(measured).model_dump(),
-                sequence=draft.take_sequence(),
-                received_at=_CLOCK.now,
-            )
-            draft.learn(lambda: surveys.fold_survey(draft, record))
-            return draft.decided(None)
-
-        self._job.change(learn)
+        self._measure(wanted.batch_size, measured)
 
     def predict(self) -> Launch:
         """Launch a trial."""
@@ -163,19 +151,19 @@ class InProcess:
 
     def observe_power_limit(self, launch: Launch, measured: Slice) -> PowerAdvice:
         """Report a measured power limit."""
-        request = _power_limit_request(launch, measured, self._gpu)
-        answer = self._job.change(
-            lambda job, history: evidence.observe_power_limit(
-                job, history, request, idempotency_key=None, now=_CLOCK.now
-            )
-        )
-        return _advice(answer)
+        return _advice(self._measure(launch.batch_size, measured))
 
     def observe(self, launch: Launch, report: Report) -> TrialState:
         """Report an epoch."""
         request = _observe_request(report)
         answer = self._job.change(lambda job, history: trials.observe(job, history, launch.trial_id, request, _CLOCK))
         return answer.state
+
+    def _measure(self, batch_size: int, measured: Slice) -> PowerLimitAnswer:
+        request = _power_limit_request(batch_size, measured, self._gpu)
+        return self._job.change(
+            lambda job, history: power.observe_power_limit(job, history, request, idempotency_key=None, now=_CLOCK.now)
+        )
 
 
 class Server:
@@ -202,11 +190,12 @@ class Server:
             )
 
     def survey(self) -> SurveySlice | None:
-        """Return nothing: a replay through a server makes no survey."""
-        return None
+        """Return what to measure next."""
+        return _next_slice(self._client.survey(self._job_id, SurveyRequest(gpu=self._gpu)))
 
     def observe_survey(self, wanted: SurveySlice, measured: Slice) -> None:
-        """Report a slice of a survey, of which there is none."""
+        """Report a slice of a survey."""
+        self._client.observe_power_limit(self._job_id, _power_limit_request(wanted.batch_size, measured, self._gpu))
 
     def predict(self) -> Launch:
         """Launch a trial; asked twice, because an answer was lost on its way, the server launches one."""
@@ -215,7 +204,7 @@ class Server:
 
     def observe_power_limit(self, launch: Launch, measured: Slice) -> PowerAdvice:
         """Report a measured power limit."""
-        request = _power_limit_request(launch, measured, self._gpu)
+        request = _power_limit_request(launch.batch_size, measured, self._gpu)
         return _advice(self._client.observe_power_limit(self._job_id, request))
 
     def observe(self, launch: Launch, report: Report) -> TrialState:
@@ -232,8 +221,15 @@ def _advice(answer: PowerLimitAnswer) -> PowerAdvice:
     return PowerAdvice(answer.power_limit_watts, tuple(answer.profile_power_limits_watts))
 
 
-def _power_limit_request(launch: Launch, measured: Slice, gpu: Gpu) -> ObservePowerLimitRequest:
-    return ObservePowerLimitRequest(batch_size=launch.batch_size, gpu=gpu, measurements=[_measurement(measured)])
+def _next_slice(answer: SurveyAnswer) -> SurveySlice | None:
+    if not answer.survey:
+        return None
+    step = answer.survey[0]
+    return SurveySlice(step.batch_size, step.power_limits_watts[0], answer.slice_seconds, answer.slice_epochs)
+
+
+def _power_limit_request(batch_size: int, measured: Slice, gpu: Gpu) -> ObservePowerLimitRequest:
+    return ObservePowerLimitRequest(batch_size=batch_size, gpu=gpu, measurements=[_measurement(measured)])
 
 
 def _measurement(measured: Slice) -> PowerLimitMeasurement:

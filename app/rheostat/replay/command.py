@@ -55,8 +55,7 @@ def replay(
         bool,
         typer.Option(
             "--survey/--no-survey",
-            help="Measure the cost of an epoch of every batch size before the first run, where the policy asks for it "
-            "and decides in this process.",
+            help="Measure the cost of an epoch of every batch size before the first run, where the policy asks for it.",
         ),
     ] = True,
     server: Annotated[
@@ -107,7 +106,7 @@ def replay(
         concurrency=concurrency,
         server=server,
         job_id=job_id,
-        survey=survey and server is None,
+        survey=survey,
     )
     with _progress(len(worlds) * seeds * recurrences) as advance:
         outcomes = list(replay_worlds(worlds, plan, advance))

@@ -34,7 +34,7 @@ class Plan:
         concurrency: So many recurrences are launched together.
         server: Address of a server that decides; None: this process.
         job_id: Name of the one job on the server; None: made up.
-        survey: Whether each job measures before its first run what the policy asks for; only in this process.
+        survey: Whether each job measures before its first run what the policy asks for.
     """
 
     policy: str

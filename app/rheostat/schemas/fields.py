@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+JOB_ID_RULE = "1 to 128 letters of A to Z and a to z, digits, dots, hyphens and underscores, a letter or digit first"
+"""The pattern of a job's id in words."""
 IDEMPOTENCY_KEY_PATTERN = r"^[!-~]{1,128}$"
 
 NAMESPACE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
@@ -29,6 +31,18 @@ def _whole(value: object) -> object:
 
 
 Whole = BeforeValidator(_whole)
+
+
+MAX_DETAIL = 500
+
+
+def on_one_line(text: str) -> str:
+    """Return a text as it can be shown in a line: without control characters and ends of lines, and not too long."""
+    shown = "".join(one if one.isprintable() else " " for one in text[: 4 * MAX_DETAIL])
+    return " ".join(shown.split())[:MAX_DETAIL]
+
+
+Detail = Annotated[str, Field(max_length=4 * MAX_DETAIL), AfterValidator(on_one_line)]
 
 # No control characters: PostgreSQL cannot store NUL, and the others are unreadable.
 Printable = AfterValidator(_printable)
@@ -54,12 +68,16 @@ Epoch = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Metric = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
 EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BetaKnob = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
+BudgetRuns = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+SurveySeconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+DivergedAfter = Annotated[int, Field(ge=1, le=1000), Whole]
 MaxSlowdown = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
 
 Scope = Literal["trainer", "admin", "read"]
 TrialState = Literal["running", "converged", "failed", "stopped", "oom", "cancelled", "abandoned"]
 Outcome = Literal["failed", "oom", "cancelled"]
 Action = Literal["continue", "stop"]
+FirstRun = Literal["predicted", "default"]
 
 
 def _ascending(values: list[int]) -> list[int]:

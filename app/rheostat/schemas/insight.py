@@ -32,11 +32,32 @@ class Estimate(Body):
     status: str
 
 
+class DefaultAccount(Body):
+    """How a placement stands against always running the default, in expected runs of the default."""
+
+    balance_runs: float = Field(
+        description="`saved_runs` less `spent_runs`; below 0: behind always running the default."
+    )
+    saved_runs: float = Field(description="What converged runs of better batch sizes have saved.")
+    spent_runs: float = Field(
+        description="What exploring has cost beyond the default: dearer runs, stopped and failed."
+    )
+    budget_runs: float | None = Field(
+        description="How far behind exploring may take it: the job's `exploration_budget_runs`, and a hundredth of it "
+        "for every run beyond a hundred; null: no bound."
+    )
+    default_cost: float = Field(description="Expected cost of a run of the default in joules.")
+    standing: str = Field(description="The same in words.")
+
+
 class PlacementEstimates(Body):
     """The estimates of one placement."""
 
     gpu: Gpu
     arms: list[Estimate]
+    account: DefaultAccount | None = Field(
+        description="Null: nothing has converged on the job yet, or the policy keeps no account."
+    )
 
 
 class Estimates(Body):
@@ -51,8 +72,10 @@ class Saving(Body):
     """One figure against always running the default batch size at the maximum power limit."""
 
     actual: float | None = Field(
-        description="Total of all runs that have this figure, measured or estimated, including failed and stopped ones."
+        description="Total of all runs that have this figure, measured or estimated, failed and stopped ones and "
+        "the survey before them among it."
     )
+    surveyed: float | None = Field(description="What of it the survey before the first run took; null: unknown.")
     baseline: float | None = Field(description="Expected total of as many converged runs of the default.")
     saved_percent: float | None
     method: str = Field(description="How both figures were derived, or why one is missing.")

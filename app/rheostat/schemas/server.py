@@ -24,8 +24,12 @@ from rheostat.schemas.fields import (
     BatchSizes,
     BetaKnob,
     Body,
+    BudgetRuns,
+    Detail,
+    DivergedAfter,
     Epoch,
     EtaKnob,
+    FirstRun,
     GpuCount,
     Joules,
     MaxEpochs,
@@ -38,10 +42,13 @@ from rheostat.schemas.fields import (
     PowerLimits,
     Seconds,
     Seed,
+    SurveySeconds,
+    TrialId,
     TrialState,
     Watts,
     WindowSize,
 )
+from rheostat.schemas.progress import TrialProgress
 
 
 class Target(Body):
@@ -85,6 +92,9 @@ class JobSettings(Body):
         None, description="The metric value to reach; null: a run has converged when it has run `max_epochs`."
     )
     max_epochs: MaxEpochs = Field(description="A run that has not reached its target by then has failed.")
+    diverged_after_reports: DivergedAfter | None = Field(
+        3, description="A run has failed after so many evaluations in a row that were NaN or infinite; null: never."
+    )
     power_limits_watts: PowerLimits | None = Field(
         None, description="Limits of one GPU to choose from; null: the GPU's range."
     )
@@ -94,6 +104,18 @@ class JobSettings(Body):
     )
     policy: Name = Field("rheostat", description="Name of the policy.")
     window_size: WindowSize = Field(0, description="Number of latest runs of a batch size that count; 0: all.")
+    first_run: FirstRun = Field(
+        "predicted",
+        description="Batch size of the first run: the one that a survey predicts to be the cheapest, or the default.",
+    )
+    exploration_budget_runs: BudgetRuns | None = Field(
+        1.0,
+        description="How far exploring may take the job behind always running the default, in runs of the default; "
+        "0: never explore; null: no bound.",
+    )
+    survey_seconds: SurveySeconds = Field(
+        120.0, description="How long all slices of a survey together may take on each placement; 0: no survey."
+    )
     seed: Seed | None = Field(None, description="Random seed; null: the server chooses one.")
     learning_rate: LearningRate | None = Field(None, description="Learning rate that `predict` returns; null: none.")
 
@@ -136,6 +158,9 @@ class JobUpdate(Body):
     max_slowdown: MaxSlowdown | None = None
     policy: Name = "rheostat"
     window_size: WindowSize = 0
+    first_run: FirstRun = "predicted"
+    exploration_budget_runs: BudgetRuns | None = 1.0
+    survey_seconds: SurveySeconds = 120.0
     batch_sizes: BatchSizes | None = Field(None, description="All current batch sizes and the new ones.")
     default_batch_size: BatchSize = Field(1, description="One of the batch sizes.")
     target: Target | None = Field(
@@ -146,6 +171,7 @@ class JobUpdate(Body):
     power_limits_watts: PowerLimits | None = None
     power_limit_step_watts: Watts = 25
     learning_rate: LearningRate | None = None
+    diverged_after_reports: DivergedAfter | None = 3
 
     @model_validator(mode="after")
     def _names_a_setting(self) -> Self:
@@ -238,6 +264,14 @@ class PredictRequest(Body):
     gpu: Gpu
     node: Name | None = Field(None, description="Where it runs, for the list of trials.")
     max_batch_size: BatchSize | None = Field(None, description="Largest batch size that fits this node.")
+    resumes: TrialId | None = Field(
+        None,
+        description="The trial from whose checkpoint this run goes on: with its batch size, where that fits, and with "
+        "its totals so far. It ends.",
+    )
+    started_at_epoch: Epoch | None = Field(
+        None, description="Epochs that the model has done before this run, from a checkpoint; null: none, or unknown."
+    )
     on_used_key: Literal["same", "new"] = Field(
         "same",
         description="What an Idempotency-Key of a trial that has ended stands for: that trial, or a new one that takes "
@@ -262,6 +296,11 @@ class Trial(Body):
     reason: str = Field(description="Why this batch size.")
     state: TrialState = Field("running", description="Another one for the Idempotency-Key of a trial that has ended.")
     lease_expires_at: datetime = Field(description="Report or send a heartbeat before then.")
+    progress: TrialProgress | None = Field(
+        None,
+        description="What was reported before of a trial that goes on, for a trainer to add its own totals to; null: "
+        "nothing was.",
+    )
 
 
 class TrialDetail(Trial):
@@ -270,7 +309,13 @@ class TrialDetail(Trial):
     state_reason: str
     gpu: Gpu
     node: str | None
-    epochs: float | None = Field(description="Epochs done at the latest report.")
+    epochs: float | None = Field(description="Epochs that the model had done at the latest report, counted from 1.")
+    epochs_run: float | None = Field(
+        None,
+        description="Epochs that this trial has run itself: without those before it was resumed from a checkpoint, and "
+        "with those that were run again.",
+    )
+    resumes: str | None = Field(None, description="The trial whose totals it carries on; null: none.")
     metric: float | None = Field(description="Latest value of the target metric.")
     energy_joules: float | None = Field(description="Total over all GPUs; null: unknown.")
     energy_is_estimated: bool = Field(
@@ -294,8 +339,14 @@ class TrialPage(Body):
 class ObserveRequest(Body):
     """A report after an evaluation, or at the end of a run; figures are totals since the trial began."""
 
-    epoch: Epoch = Field(description="Epochs done; fractional for evaluations inside an epoch.")
-    metric: Metric | None = Field(None, description="Value of the target metric; null: not evaluated.")
+    epoch: Epoch = Field(
+        description="Epochs done; fractional for evaluations inside an epoch. Where the first one after training is "
+        "reported as 0, all count as one more; an evaluation before training is no epoch."
+    )
+    metric: Metric | None = Field(None, description="Value of the target metric; null: not evaluated, or not finite.")
+    diverged: bool = Field(
+        False, description="The metric was evaluated and is NaN or infinite, which JSON cannot say; it is null then."
+    )
     energy_joules: Joules | None = Field(None, description="Energy so far over all GPUs; null: unknown.")
     energy_known_from_seconds: Seconds | None = Field(
         None,
@@ -303,12 +354,26 @@ class ObserveRequest(Body):
         "was used meanwhile is estimated.",
     )
     time_seconds: Seconds | None = Field(None, description="Training time so far; null: unknown.")
+    started_at_epoch: Epoch | None = Field(
+        None,
+        description="Epochs that the model had done when this process began to train, from a checkpoint; null: none, "
+        "or unknown.",
+    )
     outcome: Outcome | None = Field(None, description="Only when the trainer ends the run.")
     interrupted: bool = Field(
         False,
         description="With an outcome: somebody ended the run from outside, as with Ctrl-C, so that it says nothing of "
         "the batch size even when it ended before its first epoch.",
     )
+    detail: Detail | None = Field(
+        None, description="Why the trainer ends the run, on one line; it becomes part of the trial's reason."
+    )
+
+    @model_validator(mode="after")
+    def _is_finite_or_diverged(self) -> Self:
+        if self.diverged and self.metric is not None:
+            raise ValueError("metric must be null when diverged is true")
+        return self
 
 
 class ObserveAnswer(Body):

@@ -4,7 +4,7 @@ import logging
 from time import monotonic
 from typing import Literal
 
-from rheostat.errors import KeyReused, RheostatError, ServerRefused
+from rheostat.errors import ConfigurationError, KeyReused, RheostatError, ServerRefused
 from rheostat.schemas.server import JobSettings, JobUpdate, Trial
 from rheostat.sdk.server import ServerClient, get_job_request, register_job_request, update_job_request
 
@@ -98,6 +98,6 @@ def _shown(settings: JobSettings, name: str) -> str:
 
 def is_mistake(error: RheostatError) -> bool:
     """Return whether an error is the trainer's own, so that it is better told than trained on without the server."""
-    return isinstance(error, KeyReused) or (
+    return isinstance(error, KeyReused | ConfigurationError) or (
         isinstance(error, ServerRefused) and error.server_code in ("invalid_input", "idempotency_key_reused")
     )

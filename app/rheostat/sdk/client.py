@@ -1,6 +1,7 @@
 """The client that a trainer opens: the operations of the server, and the context of one run."""
 
 import os
+from functools import partial
 from math import isfinite
 from socket import gethostname
 
@@ -11,6 +12,7 @@ from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.run_gpus import NamedGpus
 from rheostat.sdk.server import ServerClient
+from rheostat.sdk.trainer_steps import StepsAt, TrainerSteps
 from rheostat.sdk.trial import RunningTrial
 
 ANSWER_VARIABLE = "RHEOSTAT_ANSWER_SECONDS"
@@ -59,6 +61,8 @@ class Client(ServerClient):
         on_conflict: OnConflict = "keep",
         on_used_key: OnUsedKey = "error",
         node_agent: NodeAgent | None = None,
+        survey: StepsAt | None = None,
+        examples_per_epoch: float | None = None,
     ) -> RunningTrial:
         """Return the context of one run of a job; see :class:`rheostat.sdk.trial.RunningTrial`.
 
@@ -75,6 +79,10 @@ class Client(ServerClient):
                 registered ones, with a warning; ``update`` changes the job, which needs a token with scope ``admin``.
             on_used_key: What a key means whose trial has ended: an ``error``, or a ``new`` trial that takes the key.
             node_agent: The node's agent; by default the one in ``RHEOSTAT_AGENT_DIR``, if one is there.
+            survey: Returns an iterator of training steps at a batch size, with a model and an optimizer of its own, to
+                throw away. Before the job's first run on these GPUs, it measures for some seconds what steps of each
+                batch size cost. It is not called with several ranks, nor in a copy of the trial in another process.
+            examples_per_epoch: Size of the data set, by which a survey knows how many steps an epoch has.
         """
         options = TrialOptions(
             gpu=gpu,
@@ -87,6 +95,8 @@ class Client(ServerClient):
             on_used_key=on_used_key,
             answer_seconds=self._answer_seconds,
             entry_seconds=self._entry_seconds,
+            survey=None if survey is None else partial(TrainerSteps, survey),
+            examples_per_epoch=examples_per_epoch,
         )
         return RunningTrial(self, job_id, settings, options)
 

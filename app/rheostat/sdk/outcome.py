@@ -1,17 +1,19 @@
 """How a run ended, by the exception that ended it: one rule for the SDK and for `rheostat run`."""
 
-import re
 from collections.abc import Iterator
 
 from rheostat.schemas.fields import Outcome
+from rheostat.sdk.out_of_memory import is_out_of_memory
 
-# As Python, CUDA, cuBLAS, PyTorch, TensorFlow and XLA say it; cuDNN finds no algorithm when none fits the memory.
-_OUT_OF_MEMORY = re.compile(
-    r"out[ _-]?of[ _-]?memory|\bMemoryError\b|\bOOM when allocating|RESOURCE_EXHAUSTED: Failed to allocate"
-    r"|CUBLAS_STATUS_ALLOC_FAILED|cudaErrorMemoryAllocation|DefaultCPUAllocator: (?:can't|not enough)"
-    r"|Unable to find a valid cuDNN algorithm|unable to find an engine to execute this computation",
-    re.IGNORECASE,
-)
+
+class RunEnded(Exception):
+    """Ends a trial's block by an outcome of the caller's own; what it says becomes part of the trial's reason.
+
+    Attributes:
+        outcome: How the run ended.
+    """
+
+    outcome: Outcome = "cancelled"
 
 
 class RunInterrupted(Exception):
@@ -35,7 +37,19 @@ def outcome_of(error: BaseException | None, *, has_reported: bool) -> Outcome:
     """
     if error is None or came_to_its_end(error):
         return "failed" if has_reported else "cancelled"
-    return "oom" if any(map(_is_out_of_memory, _with_causes(error))) else "cancelled"
+    if isinstance(error, RunEnded):
+        return error.outcome
+    return "oom" if any(map(is_out_of_memory, _with_causes(error))) else "cancelled"
+
+
+def detail_of(error: BaseException | None) -> str | None:
+    """Return what the trial's reason should say of an error; None: there is none."""
+    if error is None or came_to_its_end(error):
+        return None
+    text = str(error)
+    if not isinstance(error, RunEnded):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text
 
 
 def came_to_its_end(error: BaseException | None) -> bool:
@@ -55,13 +69,3 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         left.extend(cause for cause in (one.__cause__, context) if cause is not None)
         if isinstance(one, BaseExceptionGroup):
             left.extend(one.exceptions)
-
-
-def shows_out_of_memory(text: str) -> bool:
-    """Return whether a text, such as a traceback, reports an out-of-memory error."""
-    return _OUT_OF_MEMORY.search(text) is not None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    names = " ".join(cls.__name__ for cls in type(error).__mro__)
-    return shows_out_of_memory(f"{names}: {error}")

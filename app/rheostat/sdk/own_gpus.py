@@ -73,6 +73,22 @@ def own_gpus(
     return shown if len(shown) == 1 else shown[local_rank : local_rank + 1]
 
 
+def told_count(
+    named: Sequence[str | int] | None,
+    count: int | None,
+    local_rank: int | None,
+    environment: Mapping[str, str] = os.environ,
+) -> int:
+    """Return how many GPUs this process uses where none can be seen; for the arguments see `own_gpus`."""
+    if (names := _names(named, environment)) is not None:
+        return max(len(names), 1)
+    if local_rank is not None:
+        return 1
+    if count is not None:
+        return count
+    return max(len(_wanted(environment.get(_VISIBLE_VARIABLE, ""))), 1)
+
+
 def slice_in_use(named: Sequence[str | int] | None = None, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the UUID of the slice of a partitioned GPU that this process is told to use; None: it is not."""
     names = _names(named, environment)
@@ -104,9 +120,7 @@ def _is_uuid(gpu: NumberedGpu, name: str) -> bool:
 
 def _shown(gpus: Sequence[G], visible: Sequence[G] | None, environment: Mapping[str, str]) -> list[G]:
     text = environment.get(_VISIBLE_VARIABLE)
-    # CUDA reads the list up to the first entry that it does not know, such as -1.
-    names = [] if text is None else takewhile(lambda name: name and not name.startswith("-"), _listed(text))
-    wanted = list(names)
+    wanted = [] if text is None else _wanted(text)
     if visible is None and (text is None or any(name.isdecimal() for name in wanted)):
         raise ConfigurationError(
             f"Which of the node's {len(gpus)} GPUs this process uses is unknown.",
@@ -117,8 +131,10 @@ def _shown(gpus: Sequence[G], visible: Sequence[G] | None, environment: Mapping[
     return [_find(gpus, dict(enumerate(visible or ())), name) for name in wanted]
 
 
-def _listed(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+def _wanted(text: str) -> list[str]:
+    """Return the entries of a list; CUDA reads it up to the first one that it does not know, such as -1."""
+    names = (name.strip() for name in text.split(","))
+    return list(takewhile(lambda name: name and not name.startswith("-"), names))
 
 
 def pytorch_device() -> Any | None:

@@ -12,7 +12,7 @@ from typing import SupportsFloat
 from pydantic import ValidationError
 
 from rheostat.errors import RheostatError
-from rheostat.schemas.fields import Action, Body
+from rheostat.schemas.fields import Action, Body, on_one_line
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import (
     Gpu,
@@ -27,7 +27,8 @@ from rheostat.sdk.agreement import OnConflict, agreed_settings, check_key, is_mi
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
-from rheostat.sdk.outcome import came_to_its_end, outcome_of, was_interrupted
+from rheostat.sdk.outcome import came_to_its_end, detail_of, outcome_of, was_interrupted
+from rheostat.sdk.seen_metrics import SeenMetrics
 from rheostat.sdk.server import (
     ServerClient,
     observe_power_limit_request,
@@ -43,6 +44,7 @@ _log = logging.getLogger("rheostat")
 # The server's clock may differ from ours, so the time that a lease seems to have left is bounded.
 _SHORTEST_HEARTBEAT_SECONDS = 1.0
 _LONGEST_HEARTBEAT_SECONDS = 60.0
+# Refusals that a later run gets, too: they are the trainer's to mend.
 
 
 class Reporter:
@@ -53,6 +55,7 @@ class Reporter:
     Attributes:
         settings: By which the run trains: once it has started, those that the server has.
         warn_once: Logs what does not work.
+        problem: Why there is no trial, once :meth:`start` has returned none.
 
     Args:
         client: Client of the server.
@@ -66,6 +69,7 @@ class Reporter:
         self, client: ServerClient, job_id: str, settings: JobSettings, batch_size: int, answer_seconds: float = 2.0
     ) -> None:
         self.warn_once = WarnOnce()
+        self.problem: RheostatError | None = None
         self._client = client
         self._job_id = job_id
         self.settings = settings
@@ -79,6 +83,7 @@ class Reporter:
         self._answer: ObserveAnswer | None = None
         self._most_joules = 0.0
         self._reached = False
+        self._seen = SeenMetrics(settings)
         self._own_clock = False
         self._began_at = monotonic()
         self._over = Event()
@@ -88,10 +93,11 @@ class Reporter:
         request: PredictRequest,
         idempotency_key: str | None,
         within_seconds: float = 10.0,
-        *,
         on_conflict: OnConflict = "keep",
+        *,
+        survey: Callable[[], None] = lambda: None,
     ) -> Trial | None:
-        """Register the job and start a trial; None when the server does not answer in time.
+        """Register, survey and start a trial; None when the server does not answer in time, or refuses for now.
 
         Raises:
             ServerRefused: A setting is wrong.
@@ -101,12 +107,16 @@ class Reporter:
         give_up_at = monotonic() + within_seconds
         try:
             self.settings = agreed_settings(self._client, self._job_id, self.settings, on_conflict, within_seconds)
+            self._seen = SeenMetrics(self.settings)
+            left_seconds = give_up_at - monotonic()
+            survey()
             trial = self._client.send(
-                predict_request(self._job_id, request, idempotency_key), within_seconds=give_up_at - monotonic()
+                predict_request(self._job_id, request, idempotency_key), within_seconds=left_seconds
             )
         except RheostatError as error:
             if is_mistake(error):
                 raise
+            self.problem = error
             self.warn_once("Training starts without the server, with the default batch size", error)
             self._outbox.expect_no_answer()
             return None
@@ -140,19 +150,23 @@ class Reporter:
         """
         last_epoch = 0.0 if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
-        self._reached = self.settings.has_converged(float(metric), epoch) or epoch >= self.settings.max_epochs
+        figure = self._seen.add(metric)
+        self._reached = self.settings.has_converged(figure, epoch) or epoch >= self.settings.max_epochs
+        self._reached = self._reached or self._seen.has_diverged
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
         try:
             report = ObserveRequest(
                 epoch=epoch,
-                metric=_known(metric),
+                metric=figure,
                 energy_joules=None if callable(energy) else _known(energy),
                 time_seconds=self._elapsed_seconds() if time_seconds is None else _known(time_seconds),
             )
         except ValidationError as error:
             self.warn_once("A report cannot be sent", error)
             return decision, None
+        if self._seen.is_diverging:
+            report = report.model_copy(update={"diverged": True})
         self._latest = report
         measure = energy if callable(energy) else None
         if self._trial is None:
@@ -190,6 +204,8 @@ class Reporter:
             energy: Energy since the run began; None: unknown.
         """
         self._over.set()
+        if came_to_its_end(error) and (silence := self._seen.silence) is not None:
+            _log.warning("The run ends without a usable metric: %s.", silence)
         give_up_at = monotonic() + self._answer_seconds
         self._outbox.drain(self._answer_seconds)
         if self._trial is None:
@@ -249,14 +265,17 @@ class Reporter:
         # The trainer's own figures are those of its last report. Time that goes on under an energy that does not
         # would look as if nothing had been used since.
         own = latest if self._own_clock else None
-        return ObserveRequest(
+        closing = ObserveRequest(
             epoch=0.0 if latest is None else latest.epoch,
             metric=None,
             energy_joules=None if own is None else own.energy_joules,
             time_seconds=self._elapsed_seconds() if own is None else own.time_seconds,
             outcome=outcome_of(error, has_reported=latest is not None),
-            **({"interrupted": True} if was_interrupted(error) else {}),
         )
+        # Only what is so is said, for a server of before does not know these fields.
+        detail = self._seen.silence if came_to_its_end(error) else detail_of(error)
+        said = {"detail": on_one_line(detail)} if detail else {}
+        return closing.model_copy(update=said | ({"interrupted": True} if was_interrupted(error) else {}))
 
     def _take(self, answer: Body) -> None:
         """Take an answer, in the sending thread."""

@@ -12,7 +12,7 @@ from rheostat.schemas.server import Gpu
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.own_gpus import own_gpus, slice_in_use
 from rheostat.sdk.ranks import Ranks
-from rheostat.sdk.seen_gpus import NO_GPU, described_gpus, seen_gpus
+from rheostat.sdk.seen_gpus import UNKNOWN_GPU, described_gpus, seen_gpus
 
 NamedGpus = Sequence[str | int] | Literal["visible"] | None
 """The GPUs of a process; "visible": all that ``CUDA_VISIBLE_DEVICES`` shows it."""
@@ -27,7 +27,8 @@ class RunGpus:
         leads: Whether this rank is the one of its node that leases GPUs.
         to_lease: UUIDs of the GPUs that it leases.
         problem: Why this rank's GPUs cannot be leased.
-        is_usual: Whether that is how the node is made, and no mistake: it has no agent, no GPU, or a partitioned one.
+        is_usual: Whether nobody need be told: the node has no GPU, or a partitioned one, or another rank tells that it
+            has no agent.
     """
 
     gpu: Gpu
@@ -43,7 +44,7 @@ class _OwnGpus:
 
     host: str
     gpus: tuple[NodeGpu, ...] = ()
-    seen: Gpu = NO_GPU
+    seen: Gpu = UNKNOWN_GPU
     mistake: str | None = None
 
 
@@ -89,7 +90,7 @@ def find_run_gpus(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, gpus: NamedGp
     unleased = [one.seen for one in all_ranks if not one.gpus]
     described = _described(gpu, list(by_place.values()), unleased)
     has_no_agent = not (agent.is_named or agent.has_socket)
-    is_usual = has_no_agent or isinstance(problem, _PartitionedGpu | _NoGpu)
+    is_usual = (has_no_agent and not leads) or isinstance(problem, _PartitionedGpu | _NoGpu)
     return RunGpus(described, leads, at_host if leads else (), problem, is_usual)
 
 
@@ -131,7 +132,7 @@ def _own(
             why = "" if node.visible is not None else f" ({node.visible_by})"
             problem = ConfigurationError(f"{error.message}{why}", hint=error.hint)
     seen = gpu or described_gpus(question.named, count=question.count, local_rank=question.local_rank)
-    if seen == NO_GPU and isinstance(problem, _PartitionedGpu):
+    if seen == UNKNOWN_GPU and isinstance(problem, _PartitionedGpu):
         seen = Gpu(model=f"{problem.model} MIG")
     return _OwnGpus(host, seen=seen), problem or _none_found(seen)
 
@@ -160,7 +161,7 @@ def _visible(node: NodeGpus) -> list[NodeGpu] | None:
 
 
 def _none_found(seen: Gpu) -> RheostatError:
-    if seen == NO_GPU:
+    if seen == UNKNOWN_GPU:
         return _NoGpu("This process has no GPU.")
     return ConfigurationError(
         "The agent finds no GPU of this process, which sees one itself.",

@@ -1,6 +1,7 @@
 """The operations of the server: one method for each, by its name. The only module that knows the server's routes."""
 
 import os
+import re
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,9 +13,15 @@ import httpx
 
 from rheostat.errors import ConfigurationError
 from rheostat.schemas.control import OrderRequest, PauseRequest
-from rheostat.schemas.fields import Body, TrialState
+from rheostat.schemas.fields import JOB_ID_PATTERN, JOB_ID_RULE, Body, TrialState
 from rheostat.schemas.insight import Estimates, Savings
-from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
+from rheostat.schemas.power import (
+    ObservePowerLimitRequest,
+    PowerLimitAnswer,
+    PredictPowerLimitRequest,
+    SurveyAnswer,
+    SurveyRequest,
+)
 from rheostat.schemas.server import (
     HeartbeatAnswer,
     JobDetail,
@@ -192,6 +199,10 @@ class ServerClient:
         """Report measured power limits, once for each key; the answer is that of :meth:`predict_power_limit`."""
         return self.send(observe_power_limit_request(job_id, request, idempotency_key))
 
+    def survey(self, job_id: str, request: SurveyRequest) -> SurveyAnswer:
+        """Return what is worth measuring before a run; its results go by :meth:`observe_power_limit`."""
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/survey", SurveyAnswer, as_json(request)))
+
     def heartbeat(self, trial_id: str) -> HeartbeatAnswer:
         """Renew a trial's lease. Tried once: the next heartbeat comes soon."""
         return self.send(HttpRequest("POST", f"{_trial(trial_id)}/heartbeat", HeartbeatAnswer), retry=False)
@@ -261,7 +272,19 @@ def observe_power_limit_request(
     return HttpRequest("POST", f"{_job(job_id)}/power/observe", PowerLimitAnswer, as_json(request), key)
 
 
+def checked_job_id(job_id: str) -> str:
+    """Return a job's name as it is.
+
+    Raises:
+        ConfigurationError: No server accepts it.
+    """
+    if re.fullmatch(JOB_ID_PATTERN, job_id) is None:
+        raise ConfigurationError(f"{job_id!r} is not the name of a job.", hint=f"A name has {JOB_ID_RULE}.")
+    return job_id
+
+
 def _job(job_id: str) -> str:
+    job_id = checked_job_id(job_id)
     return f"/v1/jobs/{quote(job_id, safe='')}"
 
 

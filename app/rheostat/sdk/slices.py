@@ -90,7 +90,7 @@ class Stretch:
 
 
 @dataclass(slots=True)
-class _Mean:
+class RunningMean:
     """The mean of times, and how precise it is, without keeping them."""
 
     count: int = 0
@@ -101,6 +101,7 @@ class _Mean:
     _products: float = 0.0
 
     def add(self, seconds: float) -> None:
+        """Take one more."""
         # Differences to the first one: squares of the times themselves would cancel out badly.
         if self.count == 0:
             self._first = seconds
@@ -153,7 +154,7 @@ class StepSlice:
         self.count = 0
         self._period, self._changes = self._rhythm.period, self._rhythm.changes
         self._counted_seconds = 0.0
-        self._mean = _Mean()
+        self._mean = RunningMean()
         self._part_steps, self._part_seconds, self._part_last = 0, 0.0, 0
 
     def is_enough(self) -> bool:

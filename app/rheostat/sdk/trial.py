@@ -9,10 +9,10 @@ from time import monotonic_ns
 from types import TracebackType
 from typing import Self, SupportsFloat, TypeVar
 
-from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
+from rheostat.errors import ConfigurationError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.server import JobSettings, PredictRequest, Trial
+from rheostat.schemas.server import JobSettings, Trial
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
@@ -23,6 +23,7 @@ from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import RunGpus, find_run_gpus
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
+from rheostat.sdk.survey import SurveyedJob, survey_gpus
 from rheostat.sdk.sweep import cheapest_limit
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class _Start:
     trial: Trial | None = None
     settings: JobSettings | None = None
     mistake: str | None = None
+    problem: str | None = None
 
 
 class RunningTrial:
@@ -72,7 +74,7 @@ class RunningTrial:
         self.learning_rate = settings.learning_rate_for(self.batch_size)
         self.power_limit_watts: int | None = None
         self.profile_power_limits_watts: tuple[int, ...] = ()
-        self.reason = "the default: the server did not answer"
+        self.reason = "the default: no server was asked yet"
         self.trial_id: str | None = None
         self._client = client
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
@@ -89,7 +91,8 @@ class RunningTrial:
         if self._process is not None:
             gpus = replace(self._gpus, leads=False, to_lease=(), problem=None)
             values = {name: getattr(self, name) for name in _VALUES} | {"_gpus": gpus}
-        return _copy, ((self._client, self._job_id, self._settings, self._options), values)
+        options = replace(self._options, survey=None)  # a closure, usually
+        return _copy, ((self._client, self._job_id, self._settings, options), values)
 
     @property
     def _is_ours(self) -> bool:
@@ -106,7 +109,7 @@ class RunningTrial:
         start = _Start()
         if self._ranks.rank == 0:
             try:
-                start = _Start(self._predict(), self._reporter.settings)
+                start = self._predict()
             except RheostatError as error:
                 mistake, start = error, _Start(mistake=str(error))
         start = self._ranks.broadcast(start)
@@ -115,22 +118,33 @@ class RunningTrial:
         self._settings = start.settings or self._settings
         if start.trial is not None:
             self._take(start.trial)
+        elif start.problem is not None:
+            self.reason = f"the default: {start.problem}"
         self._lease_gpus()
         self._reporter.begin()
         return self
 
-    def _predict(self) -> Trial | None:
-        options = self._options
-        request = PredictRequest(
-            gpu=self._gpus.gpu,
-            node=options.node,
-            max_batch_size=options.max_batch_size,
+    def _predict(self) -> _Start:
+        options, request = self._options, self._options.request(self._gpus.gpu)
+        trial = self._reporter.start(
+            request, options.idempotency_key, options.entry_seconds, options.on_conflict, survey=self._survey
         )
-        if options.on_used_key == "new":
-            request = request.model_copy(update={"on_used_key": "new"})
-        return self._reporter.start(
-            request, options.idempotency_key, options.entry_seconds, on_conflict=options.on_conflict
-        )
+        problem = self._reporter.problem
+        return _Start(trial, self._reporter.settings, problem=None if problem is None else problem.message)
+
+    def _survey(self) -> None:
+        options, gpus = self._options, self._gpus
+        self._settings = self._reporter.settings
+        if options.survey is None:
+            return
+        if self._ranks.size > 1:
+            _log.info("There is no survey: several processes train together.")
+            return
+        job = SurveyedJob(self._job_id, self._settings, gpus.gpu, options.max_batch_size, options.examples_per_epoch)
+        survey_gpus(self._client, job, lambda: self._new_lease() if gpus.to_lease else None, options.survey)
+
+    def _new_lease(self) -> GpuLease:
+        return GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
 
     def _take(self, trial: Trial) -> None:
         self.trial_id = trial.trial_id
@@ -145,11 +159,13 @@ class RunningTrial:
         problem, is_usual = self._gpus.problem, self._gpus.is_usual
         if self._gpus.to_lease:
             try:
-                self._lease = GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
+                self._lease = self._new_lease()
             except RheostatError as error:
                 problem, is_usual = error, False
         if problem is not None:
             what = "Power limits stay as they are and energy is not measured"
+            # A run that has neither server nor agent has been told already that it trains as it is.
+            is_usual = is_usual or (self.trial_id is None and isinstance(problem, ServerUnreachable))
             _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", what, problem)
         self._has_leases = any(self._ranks.gather(self._lease is not None))
         if self.power_limit_watts is not None:

@@ -19,7 +19,7 @@ from rheostat.service.jobs import (
     savings,
     update_job,
 )
-from rheostat.service.power import observe_power_limit, predict_power_limit
+from rheostat.service.power import observe_power_limit, predict_power_limit, survey
 from rheostat.service.trials import get_trial, heartbeat, list_trials, observe, observe_run, predict
 from rheostat.storage.queries import Counts
 
@@ -50,6 +50,7 @@ __all__ = [
     "register_job",
     "resume_job",
     "savings",
+    "survey",
     "unforce_job",
     "unpin_job",
     "update_job",

@@ -71,6 +71,10 @@ class StoredHistory(History):
         """Return the trial that was made for an idempotency key."""
         return self._trial(trials.c.idempotency_key == idempotency_key)
 
+    def trial_resuming(self, trial_id: str) -> TrialRecord | None:
+        """Return the trial that carries on the totals of another one."""
+        return self._trial(trials.c.resumes == trial_id)
+
     def trials(self, *, state: str | None, now: datetime, before: int | None, limit: int) -> list[TrialRecord]:
         """Return up to ``limit`` trials, newest first, of numbers under ``before``.
 
@@ -140,6 +144,17 @@ class StoredHistory(History):
         evidence += [self._measurement(row) for row in self._rows(measured)]
         return sorted(evidence, key=lambda piece: piece.sequence or 0)
 
+    def has_trained(self, placement: PlacementKey, batch_size: int) -> bool:
+        """Return whether a trial of a batch size has run an epoch, or a part of one, on a placement."""
+        if placement not in self._placement_pks:
+            return False
+        trained = select(trials.c.trial_id).where(
+            trials.c.placement_pk == self._placement_pks[placement],
+            trials.c.batch_size == batch_size,
+            trials.c.epochs > 0,
+        )
+        return bool(self._rows(trained.limit(1)))
+
     def beginnings(self) -> list[TrialRecord]:
         """Return the trials that are known to have trained, or to have crashed before that."""
         began = or_(trials.c.first_epoch_at.is_not(None), trials.c.crashed_at.is_not(None))
@@ -151,6 +166,10 @@ class StoredHistory(History):
     ) -> list[Totals]:
         """Return the sums over the trials that trained, or over the converged ones."""
         energy, seconds = trials.c.energy_joules, trials.c.time_seconds
+        later = trials.alias()
+        carried_on = select(later.c.resumes).where(
+            later.c.placement_pk == self._placement_pks[placement], later.c.resumes.is_not(None)
+        )
         query = select(
             func.count().label("runs"),
             func.sum(trials.c.epochs).label("epochs"),
@@ -160,7 +179,11 @@ class StoredHistory(History):
             func.coalesce(func.sum(case((_METERED_SECONDS > 0, _METERED_JOULES))), 0.0).label("metered_joules"),
             func.coalesce(func.sum(_METERED_SECONDS), 0.0).label("metered_seconds"),
             func.sum(_IS_ESTIMATED).label("estimated_runs"),
-        ).where(trials.c.placement_pk == self._placement_pks[placement], trials.c.epochs > 0)
+        ).where(
+            trials.c.placement_pk == self._placement_pks[placement],
+            trials.c.epochs > 0,
+            trials.c.trial_id.not_in(carried_on),
+        )
         if converged:
             query = query.where(trials.c.state == "converged")
         if batch_size is not None:

@@ -103,6 +103,7 @@ placements = Table(
     Column("power_scope", String(16), nullable=False, server_default=""),
     Column("power_profile", String(128), nullable=False, server_default=""),
     Column("nominal_power_watts", Integer),
+    Column("surveyed_oom_batch_size", Integer),
     UniqueConstraint("job_pk", "gpu_model", "gpu_count", "power_scope", "power_profile", name="uq_placements_gpu"),
 )
 
@@ -146,6 +147,9 @@ trials = Table(
     Column("ended_at", UtcDateTime),
     Column("resumes", String(32)),
     Column("started_at_epoch", Double),
+    Column("epoch_shift", Double),
+    Column("repeated_epochs", Double),
+    Column("is_restarted", Boolean, nullable=False, server_default=false()),
     Column("setup_seconds", Double),
     Column("setup_joules", Double),
     Column("warning", Text),
@@ -159,6 +163,12 @@ trials = Table(
         name="state",
     ),
     Index("ix_trials_placement_pk_sequence", "placement_pk", "sequence"),
+    Index(
+        "ix_trials_resumes",
+        "resumes",
+        postgresql_where=text("resumes IS NOT NULL"),
+        sqlite_where=text("resumes IS NOT NULL"),
+    ),
     Index(
         "ix_trials_running",
         "job_pk",

@@ -1,7 +1,10 @@
 """Surveys: what is measured before the first run, and where that makes it start."""
 
+from dataclasses import replace
+
 import pytest
 
+from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.interface import NO_SURVEY, Situation
 from tests.policy.examples import a_job
 from tests.policy.recommender.trainer import ACCURACY, SIZES, Trainer
@@ -20,7 +23,7 @@ def test_a_batch_size_that_the_memory_does_not_hold_is_not_measured() -> None:
 
 def test_a_survey_comes_once_before_the_first_run() -> None:
     trainer = Trainer()
-    assert trainer.advisor.survey(trainer.job, Situation(SIZES, pending=(32,))) == NO_SURVEY
+    assert trainer.advisor.survey(trainer.job, Situation(SIZES, pending=(32,))).steps == NO_SURVEY.steps
     trainer.run(32)
     assert trainer.survey() == []
 
@@ -31,6 +34,19 @@ def test_the_first_run_is_where_cheaper_epochs_outweigh_what_is_unknown_of_their
     choice = trainer.advisor.choose(trainer.job, Situation(SIZES))
     assert choice.batch_size == 128
     assert "predicted by the survey: an epoch costs 75 % less than at 32" in choice.reason
+
+
+@pytest.mark.parametrize(("step_bound", "first"), [(True, 128), (False, 32)])
+def test_where_the_steps_of_an_epoch_are_unknown_batch_sizes_compare_by_the_cost_of_an_example(
+    step_bound: bool, first: int
+) -> None:
+    trainer = Trainer()
+    for size in SIZES:
+        cost = 10.0 if step_bound else 0.3 * size
+        slice_ = PowerMeasurement(100, cost, cost / 100, cost, of_an_epoch=False, surveyed=True)
+        for watts in trainer.job.power_limits_watts if size == 32 else (100,):
+            trainer.advisor.measure(trainer.job, size, replace(slice_, power_limit_watts=watts))
+    assert trainer.choose() == first
 
 
 def test_epochs_that_cost_the_same_everywhere_leave_the_first_run_to_the_default() -> None:

@@ -1,4 +1,4 @@
-"""Routes of power limits."""
+"""Routes of power limits, and of surveys."""
 
 from fastapi import APIRouter, Request
 
@@ -6,12 +6,18 @@ from rheostat import service as use_cases
 from rheostat.api.dependencies import IdempotencyKeyHeader, JobIdPath, TrainerService, answer_of
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
-from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PredictPowerLimitRequest
+from rheostat.schemas.power import (
+    ObservePowerLimitRequest,
+    PowerLimitAnswer,
+    PredictPowerLimitRequest,
+    SurveyAnswer,
+    SurveyRequest,
+)
 
-router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs/{job_id}/power", tags=["power limits"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs/{job_id}", tags=["power limits"])
 
 
-@router.post("/predict", responses=responses(404, 409))
+@router.post("/power/predict", responses=responses(404, 409))
 def predict_power_limit(
     service: TrainerService, job_id: JobIdPath, request: PredictPowerLimitRequest
 ) -> PowerLimitAnswer:
@@ -19,7 +25,7 @@ def predict_power_limit(
     return use_cases.predict_power_limit(service, job_id, request)
 
 
-@router.post("/observe", responses=responses(404, 409))
+@router.post("/power/observe", responses=responses(404, 409))
 async def observe_power_limit(
     request: Request,
     service: TrainerService,
@@ -29,3 +35,9 @@ async def observe_power_limit(
 ) -> PowerLimitAnswer:
     """Report measured power limits; the answer is the best one, or what to measure next."""
     return await answer_of(request, use_cases.observe_power_limit(service, job_id, report, idempotency_key))
+
+
+@router.post("/survey", responses=responses(404, 409))
+async def survey(request: Request, service: TrainerService, job_id: JobIdPath, wanted: SurveyRequest) -> SurveyAnswer:
+    """Ask what is worth measuring before a run, in slices of training at several batch sizes."""
+    return await answer_of(request, use_cases.survey(service, job_id, wanted))

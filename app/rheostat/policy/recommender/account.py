@@ -54,9 +54,10 @@ def open_account(evidence: Evidence, belief: Belief, default: int, budget: float
     relative = np.exp(np.array(belief.log_cost) - belief.log_cost[default])
     counts = np.array([evidence.arms[size].paid for size in belief.grid.batch_sizes])
     unit = exp(belief.log_cost[default])
-    balance = float(counts @ (1.0 - relative)) - evidence.wasted_joules / unit
+    saved = float(counts @ np.maximum(1.0 - relative, 0.0))
+    spent = float(counts @ np.maximum(relative - 1.0, 0.0)) + evidence.wasted_joules / unit
     grown = None if budget is None else budget * max(1.0, LONG_RUN_SHARE * float(counts.sum()))
-    return Account(balance, grown, unit)
+    return Account(saved - spent, grown, unit, saved)
 
 
 def affordable(

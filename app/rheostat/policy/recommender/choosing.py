@@ -6,7 +6,7 @@ from operator import and_
 import numpy as np
 
 from rheostat.errors import NoBatchSizeLeft
-from rheostat.policy.interface import Choice, Situation
+from rheostat.policy.interface import Choice, PowerLimitOptimizer, Situation
 from rheostat.policy.recommender import account, acquisition, explanations, surveying
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.closing import CLOSED_FROM
@@ -24,15 +24,15 @@ PATIENCE = 4
 """In safe mode, unsuccessful runs of one batch size before the next one is tried."""
 
 
-def choose(known: Knowledge, situation: Situation) -> Choice:
-    """Return the batch size of a new trial; before any success the default.
+def choose(known: Knowledge, situation: Situation, power_limits: PowerLimitOptimizer | None = None) -> Choice:
+    """Return the batch size of a new trial; before any success the default, or what a survey predicts.
 
     Raises:
         NoBatchSizeLeft: None that is permitted has converged, and all of them have failed.
     """
     belief = known.belief
     if belief is None:
-        return surveying.first(known, situation) or _first(known, situation)
+        return surveying.first(known, situation, power_limits) or _first(known, situation)
     permitted = [size in situation.permitted for size in known.grid.batch_sizes]
     best = belief.best(map(and_, belief.converged, permitted))
     if best is None:

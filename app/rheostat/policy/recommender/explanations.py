@@ -22,19 +22,13 @@ def best_known(belief: Belief, best: int, *, may_explore: bool, held_back_by: Ac
     if held_back_by is not None:
         why = (
             f"no exploration, since it might cost more than is left of the budget of {held_back_by.budget_runs:g} runs "
-            f"of the default; {standing(held_back_by)}"
+            f"of the default; {held_back_by.standing}"
         )
     elif may_explore:
         why = "exploring another would cost more than it is expected to save"
     else:
         why = "no exploration, since the last runs of others did not converge"
     return f"best known batch size: {_expected_cost(belief, best)}; {why}"
-
-
-def standing(account: Account) -> str:
-    """Return how the account against the default stands."""
-    side = "ahead of" if account.balance_runs >= 0.0 else "behind"
-    return f"so far {abs(account.balance_runs):.2f} runs {side} always running the default"
 
 
 def exploration(belief: Belief, best: int, arm: int, prospect: Prospect) -> str:

@@ -79,8 +79,9 @@ def _with_success(known: Knowledge, arm: Arm) -> Arm:
 def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Update:
     size, belief = result.batch_size, known.belief
     unconverged = {**evidence.unconverged, size: evidence.unconverged.get(size, 0) + 1}
-    wasted = evidence.wasted_joules + known.believable_cost(result)
-    update = Update(evidence._replace(unconverged=unconverged, wasted_joules=wasted))
+    cost = known.believable_cost(result)
+    spent = cost if result.spent is None else min(cost, result.spent)
+    update = Update(evidence._replace(unconverged=unconverged, wasted_joules=evidence.wasted_joules + spent))
     if belief is not None and result.epochs:
         run = belief.run(size)
         so_far = stopping.not_yet(run, result.epochs, result.curve.gap)
@@ -97,7 +98,7 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Upda
 def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
     """Return an arm whose run did not converge, with what that does to its standing."""
     cost = known.believable_cost(result)
-    ran_out = (result.epochs or 0.0) >= known.job.max_epochs
+    ran_out = (result.epochs or 0.0) >= known.job.max_epochs and not result.diverged
     if ran_out or arm.converged:
         arm = arm._replace(lost_joules=arm.lost_joules + cost)
     if result.state == "stopped":

@@ -17,7 +17,7 @@ from rheostat.policy.interface import (
 )
 from rheostat.policy.recommender import choosing, drift, early_stopping, explanations, learning, surveying
 from rheostat.policy.recommender.belief import Belief
-from rheostat.policy.recommender.evidence import Arm, Evidence
+from rheostat.policy.recommender.evidence import Arm, Evidence, safe_log
 from rheostat.policy.recommender.knowledge import Knowledge, gather, siblings
 from rheostat.policy.recommender.power_sweep import PowerSweep
 
@@ -44,11 +44,11 @@ class Recommender(BatchSizeOptimizer):
     def predict(self, job: Job) -> int:
         """Return the batch size for a trial that runs alone on a GPU that fits them all."""
         known = self._gather(job)
-        return choosing.choose(known, Situation(known.grid.batch_sizes)).batch_size
+        return choosing.choose(known, Situation(known.grid.batch_sizes), self.power_limits).batch_size
 
     def choose(self, job: Job, situation: Situation) -> Choice:
         """Run the best known batch size, or one that is worth trying; before any success the default."""
-        return choosing.choose(self._gather(job), situation)
+        return choosing.choose(self._gather(job), situation, self.power_limits)
 
     def best_known(self, job: Job, situation: Situation) -> Choice | None:
         """Return the best known batch size, or None before any success."""
@@ -74,6 +74,12 @@ class Recommender(BatchSizeOptimizer):
             for other in siblings(self.store, job):
                 evidence = Evidence.from_state(self.store[other])
                 self.store[other] = drift.discount(evidence, update.outdated).to_state()
+
+    def learn_epoch_cost(self, job: Job, batch_size: int, cost: float) -> None:
+        """Learn what an epoch cost in a run that tells nothing else."""
+        evidence = self._gather(job).own
+        arm = evidence.arms[batch_size].with_epoch_cost(safe_log(cost))
+        self.store[job] = evidence.with_arm(batch_size, arm).to_state()
 
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return the estimates of each arm."""

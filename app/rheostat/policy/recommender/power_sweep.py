@@ -58,6 +58,14 @@ class PowerSweep(PowerLimitOptimizer):
         """Return the limits in watts that are still to be measured, highest first."""
         return self._advice(job, batch_size).plan
 
+    def surveyed(self, job: Job, batch_size: int) -> tuple[int | None, tuple[int, ...]] | None:
+        """Return what a survey tells of a batch size that no run has measured; None where it tells nothing."""
+        state = self._state(job)
+        if str(batch_size) in state["runs"] or str(batch_size) not in state["surveys"]:
+            return None
+        as_of_a_run = {**state, "runs": state["surveys"]}
+        return _advice_from(as_of_a_run, batch_size, job.power_limits_watts, job.max_slowdown)
+
     def survey_plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
         """Return the limits that a survey should still measure, highest first: all at the first batch size."""
         state = self._state(job)
@@ -120,7 +128,12 @@ class _Advice(NamedTuple):
 def _advise(
     of: ByIdentity[State], batch_size: int, power_limits_watts: tuple[int, ...], max_slowdown: float | None
 ) -> _Advice:
-    state = of.value
+    return _advice_from(of.value, batch_size, power_limits_watts, max_slowdown)
+
+
+def _advice_from(
+    state: State, batch_size: int, power_limits_watts: tuple[int, ...], max_slowdown: float | None
+) -> _Advice:
     sweep = state["runs"].get(str(batch_size), _NOT_MEASURED)
     measured = _measured(sweep)
     known = {m.power_limit_watts for m in measured}

@@ -7,10 +7,12 @@ epochs outweigh the prior of the epochs model with part of its spread::
     score = prior mean of f + log(epoch cost / that of the default) + 0.35 prior deviation of f;  the default's is 0
 """
 
-from math import isnan
+from dataclasses import replace
+from math import isnan, log, nan
 
 import numpy as np
 
+from rheostat.policy.cost import select
 from rheostat.policy.interface import NO_SURVEY, Choice, Job, PowerLimitOptimizer, Situation, Survey, SurveyStep
 from rheostat.policy.recommender import epochs
 from rheostat.policy.recommender.grid import Grid
@@ -26,23 +28,28 @@ def plan(known: Knowledge, situation: Situation, power_limits: PowerLimitOptimiz
 
     The nearest come first, so that a survey that is broken off has measured what matters most.
     """
-    if power_limits is None or situation.pending or any(arm.runs for arm in known.own.arms.values()):
+    if power_limits is None:
         return NO_SURVEY
+    if situation.pending or any(arm.runs for arm in known.own.arms.values()):
+        return replace(NO_SURVEY, reason="runs measure what they need themselves once the first is under way")
     default = base(known.job, situation)
     steps = [
         _step(known.job, size, power_limits)
         for size in sorted(situation.permitted, key=lambda size: abs(np.log2(size / default)))
     ]
     if steps[0] is not None:
-        return Survey((steps[0],))
-    return Survey(tuple(step for step in steps if step is not None))
+        return Survey((steps[0],), reason=f"first {default}, under each power limit that can be set")
+    left = tuple(step for step in steps if step is not None)
+    return Survey(left, reason="then the other batch sizes" if left else "all that is worth measuring is measured")
 
 
-def first(known: Knowledge, situation: Situation) -> Choice | None:
+def first(known: Knowledge, situation: Situation, power_limits: PowerLimitOptimizer | None = None) -> Choice | None:
     """Return the batch size that a survey predicts to be the cheapest, or None where the default should run first."""
     job, grid = known.job, known.grid
     default = base(job, situation)
     log_costs = dict(zip(grid.batch_sizes, known.prices.log_costs.tolist(), strict=True))
+    if power_limits is not None and isnan(log_costs[default]):
+        log_costs = {size: _log_cost_of_example(job, size, power_limits) for size in grid.batch_sizes}
     may_explore = job.first_run == "predicted" and job.exploration_budget_runs != 0.0
     if not may_explore or known.own.unconverged or isnan(log_costs[default]):
         return None
@@ -77,6 +84,12 @@ def _step(job: Job, batch_size: int, power_limits: PowerLimitOptimizer) -> Surve
     if left or (not job.power_limits_watts and not power_limits.measurements(job, batch_size)):
         return SurveyStep(batch_size, left)
     return None
+
+
+def _log_cost_of_example(job: Job, batch_size: int, power_limits: PowerLimitOptimizer) -> float:
+    """Return what one example costs where the steps of an epoch are unknown: an epoch has as many at any batch size."""
+    steps = [m for m in power_limits.measurements(job, batch_size) if not m.of_an_epoch]
+    return log(select(steps, max_slowdown=job.max_slowdown).cost / batch_size) if steps else nan
 
 
 def _prior(grid: Grid, default: int) -> Array:
