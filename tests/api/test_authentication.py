@@ -28,6 +28,7 @@ SCOPES = {
     "heartbeat": "trainer",
     "predict_power_limit": "trainer",
     "observe_power_limit": "trainer",
+    "survey": "trainer",
     "list_jobs": "read",
     "get_job": "read",
     "get_trial": "read",

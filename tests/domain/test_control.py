@@ -58,7 +58,7 @@ def test_a_pinned_power_limit_holds_in_the_trial_and_in_every_answer() -> None:
     assert job.report(trial, 1, metric=0.1).power_limit_watts == 200
     assert job.measure(32, w150=50.0).power_limit_watts == 200
     job.report(trial, 2, outcome="cancelled")
-    assert job.predict().power_limit_watts == 150
+    assert job.power_limit(32).power_limit_watts == 150
 
 
 def test_a_limit_that_this_gpu_does_not_have_leaves_the_policys() -> None:
