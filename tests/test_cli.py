@@ -36,6 +36,46 @@ def test_jobs_are_listed_shown_and_rebuilt(url: str) -> None:
     assert "rebuilt from 1 observations" in _run("jobs", "rebuild", "nightly", "--database-url", url).stdout
 
 
+def test_settings_are_changed_and_the_job_deleted(url: str) -> None:
+    changes = (
+        "max_epochs=99",
+        "target=accuracy>=0.97",
+        "batch_sizes=8,16,32,64,128,512",
+        "beta_knob=null",
+        "policy=zeus",
+    )
+    changed = json.loads(operate(url, "jobs", "set", "nightly", *changes).partition(": ")[2])
+    assert (changed["max_epochs"], changed["target"]["value"], changed["policy"]) == (99, 0.97, "zeus")
+    assert (changed["batch_sizes"], changed["beta_knob"]) == ([8, 16, 32, 64, 128, 512], None)
+    for wrong, why in (
+        ("max_epochs", "setting=value"),
+        ("seed=1", "can be changed"),
+        ("max_epochs=soon", "max_epochs"),
+    ):
+        refused = _run("jobs", "set", "nightly", wrong, "--database-url", url)
+        assert (refused.returncode, why in refused.stderr, "Traceback" in refused.stderr) == (1, True, False)
+    assert operate(url, "jobs", "delete", "nightly") == "nightly: deleted\n"
+    assert operate(url, "jobs", "list") == ""
+
+
+def test_a_job_is_pinned_paused_and_forced(url: str) -> None:
+    def control() -> object:
+        return json.loads(operate(url, "jobs", "show", "nightly"))["job"]["control"]
+
+    pinned = operate(url, "jobs", "pin", "nightly", "64", "--power-limit", "200", "--reason", "as in the paper")
+    assert "rheostat jobs unpin nightly" in pinned
+    operate(url, "jobs", "pause", "nightly")
+    operate(url, "jobs", "force", "nightly", "32")
+    known = control()
+    assert isinstance(known, dict)
+    assert (known["pin"]["power_limit_watts"], known["force"]["batch_size"]) == (200, 32)
+    operate(url, "jobs", "unpin", "nightly")
+    operate(url, "jobs", "resume", "nightly")
+    operate(url, "jobs", "force", "nightly", "--cancel")
+    assert control() is None
+    assert "Batch size 7 is not among" in _run("jobs", "pin", "nightly", "7", "--database-url", url).stderr
+
+
 def test_jobs_of_another_namespace_are_reached_by_its_name(url: str) -> None:
     assert operate(url, "jobs", "list", "--namespace", "vision") == ""
     with pytest.raises(AssertionError, match="no job 'nightly'"):

@@ -340,9 +340,8 @@ class TestWithoutAServer:
         ):
             pytest.fail("training began")
 
-    @pytest.mark.parametrize(("status", "code"), [(409, "job_differs"), (422, "invalid_input")])
-    def test_the_users_own_mistake_is_raised_before_training(self, bench: Bench, status: int, code: str) -> None:
-        bench.rheostat.refusals["PUT"] = problem(status, code, retryable=False)
+    def test_the_users_own_mistake_is_raised_before_training(self, bench: Bench) -> None:
+        bench.rheostat.refusals["PUT"] = problem(422, "invalid_input", retryable=False)
         with pytest.raises(ServerRefused, match="It did not work"), bench.trial():
             pytest.fail("training began")
 

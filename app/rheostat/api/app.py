@@ -19,7 +19,7 @@ from rheostat.api.hosts import ANY, LOOPBACK_NAMES, CheckHost
 from rheostat.api.metrics import Metrics
 from rheostat.api.openapi import Application
 from rheostat.api.request_log import RequestLog
-from rheostat.api.routers import jobs, operations, power, trials
+from rheostat.api.routers import control, jobs, operations, power, trials
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
 from rheostat.service import Service
@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestLog, metrics=app.state.metrics)
     stop_tracing = add_tracing(app)
     # The busiest first: they are tried in this order.
-    for router in (trials.router, jobs.router, power.router, operations.router):
+    for router in (trials.router, jobs.router, control.router, power.router, operations.router):
         app.router.routes.extend(router.routes)  # an included router is matched twice at every request
     _serve_docs(app)
     return app

@@ -16,6 +16,7 @@ from rheostat.schemas.server import PredictRequest
 _MAY_GO_ON = ("running", "abandoned", "cancelled")
 
 _CARRIED = (
+    "first_epoch_at",
     "epochs",
     "metric",
     "curve",

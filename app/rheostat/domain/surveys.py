@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+from rheostat.domain import control
 from rheostat.domain.evidence import enter
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
@@ -34,7 +35,9 @@ def survey(job: Job, history: History, request: SurveyRequest, now: datetime) ->
     )
     budget = job.settings.survey_seconds
     left = max(budget - survey_sums(draft.survey.get(view)).time_seconds, 0.0)
-    if left > 0.0:
+    if (why := control.ends_exploring(job)) is not None:
+        wanted = replace(NO_SURVEY, reason=why)
+    elif left > 0.0:
         wanted = draft.advisor.survey(view, situation)
     elif budget:
         wanted = replace(NO_SURVEY, reason=f"the survey has taken the {budget:g} s that it may take")

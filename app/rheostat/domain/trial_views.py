@@ -23,8 +23,7 @@ def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
     view = job.view(placement)
     lost = trial.state == "running" and trial.lease_expires_at < now
     return TrialDetail(
-        **_wire_fields(job, trial),
-        state="abandoned" if lost else trial.state,
+        **(_wire_fields(job, trial) | {"state": "abandoned" if lost else trial.state}),
         state_reason=LEASE_EXPIRED if lost else trial.state_reason,
         gpu=gpu_of(trial) or wire_gpu(placement),
         node=trial.node,
@@ -67,6 +66,7 @@ def _wire_fields(job: Job, trial: TrialRecord) -> dict[str, Any]:
         "power_limit_watts": trial.power_limit_watts,
         "profile_power_limits_watts": trial.profile_power_limits_watts,
         "reason": trial.reason,
+        "state": trial.state,
         "lease_expires_at": trial.lease_expires_at,
         "progress": resuming.progress(trial),
     }

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
-from rheostat.domain import crashes, energy, epochs, resuming
+from rheostat.domain import control, crashes, energy, epochs, keys, resuming
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
@@ -54,7 +54,7 @@ def predict(
 ) -> Decision[Trial]:
     """Make a trial: choose its batch size and power limit, and give it a lease.
 
-    The same idempotency key gives the same trial, and no new one.
+    The same idempotency key gives the same trial, and no new one, unless :func:`rheostat.domain.keys.starts_anew`.
 
     Raises:
         KeyReused: The key belongs to a trial on other GPUs.
@@ -62,12 +62,14 @@ def predict(
         NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
         PolicyFailed: The policy raised, or chose what is not permitted.
     """
+    draft = Draft(job)
     if idempotency_key is not None:
         known = history.trial_by_key(idempotency_key)
-        if known is not None:
+        if known is not None and not keys.starts_anew(known, request, clock.now):
             return _same_trial(job, history, known, request, clock)
+        if known is not None:
+            keys.leave(draft, known)
     before = resuming.ancestor(history, request)
-    draft = Draft(job)
     placement = enter(draft, history, request.gpu)
     _abandon_overdue(draft, clock.now)
     running = [trial for trial in job.running.values() if trial.trial_id not in draft.trials]
@@ -76,8 +78,9 @@ def predict(
         permitted=job.permitted(placement, request.max_batch_size),
         pending=tuple(trial.batch_size for trial in running if trial.placement == placement.key),
     )
-    choice = resuming.choice_like(before, situation.permitted) or crashes.choose(draft, view, situation)
-    power = draft.advisor.power(view, choice.batch_size)
+    going_on = resuming.choice_like(before, situation.permitted)
+    plan = control.choose(draft, view, situation) if going_on is None else control.go_on(draft, view, going_on, before)
+    choice, power = plan.choice, plan.power
     trial = TrialRecord(
         trial_id=trial_id,
         placement=placement.key,
@@ -101,6 +104,7 @@ def predict(
         lease_expires_at=clock.lease_expires_at,
         ended_at=None,
         gpu=request.gpu.model_dump(mode="json"),
+        is_ordered=plan.is_ordered,
     )
     trial = resuming.begun(draft, history, trial, before, request)
     draft.started.append(trial)
@@ -210,7 +214,8 @@ def _abandon_overdue(draft: Draft, now: datetime) -> None:
     """End the trials whose lease expired."""
     for trial in draft.job.running.values():
         if trial.lease_expires_at < now:
-            lost = replace(trial, state="abandoned", state_reason=LEASE_EXPIRED, ended_at=now)
+            latest = draft.trials.get(trial.trial_id, trial)
+            lost = replace(latest, state="abandoned", state_reason=LEASE_EXPIRED, ended_at=now)
             draft.trials[trial.trial_id] = crashes.follow(draft, trial, lost, now)
             draft.events.append(TrialEnded(trial.trial_id, "abandoned"))
 
@@ -315,6 +320,7 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
             cost=_comparable_cost(view, trial) if request.epoch > 0.0 else None,
             outcome=request.outcome,
             curve=LearningCurve.from_state(trial.curve),
+            may_stop=not trial.is_ordered,
         )
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))
@@ -353,11 +359,13 @@ def _conclude(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> N
 
 
 def _power_limit(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> int | None:
-    """Return the best power limit among those that the trial's node allows."""
+    """Return the best power limit among those that the trial's node allows, or the one that was ordered."""
+    if trial.is_ordered and trial.power_limit_watts is not None:
+        return trial.power_limit_watts
     gpu = gpu_of(trial)
     view = draft.view(placement) if gpu is None or has_range_of(gpu, placement) else draft.job.view(placement, gpu)
     try:
-        return draft.advisor.power(view, trial.batch_size).power_limit_watts
+        return control.power(draft.job, draft.advisor, view, trial.batch_size).power_limit_watts
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} keeps its power limit", error))
         return trial.power_limit_watts

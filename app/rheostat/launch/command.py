@@ -5,7 +5,7 @@
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -133,6 +133,14 @@ def run(
         str | None,
         typer.Option(help="Identifies this run: a restart with the same key is the same trial.", show_default=False),
     ] = None,
+    on_conflict: Annotated[
+        Literal["keep", "update"],
+        typer.Option(help="Settings that differ from the registered ones: keep these, or update them."),
+    ] = "keep",
+    on_used_key: Annotated[
+        Literal["error", "new"],
+        typer.Option(help="What a --key means whose trial has ended: an error, or a new trial."),
+    ] = "error",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
 ) -> None:
     """Run any training command with the batch size and power limit of the lowest cost.
@@ -181,6 +189,8 @@ def run(
                 gpus=_named(gpus),
                 max_batch_size=max_batch_size,
                 idempotency_key=key,
+                on_conflict=on_conflict,
+                on_used_key=on_used_key,
             )
             code = run_trial(trial, job, settings, plan)
     except RheostatError as error:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from uuid import uuid4
 
 from rheostat.errors import ConfigurationError
-from rheostat.launch.plan import LaunchPlan, placeholders
+from rheostat.launch.plan import LaunchPlan, check, placeholders
 from rheostat.launch.supervisor import CommandEnded, Supervisor
 from rheostat.launch.templates import NAMES
 from rheostat.schemas.server import JobSettings
@@ -25,6 +25,9 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Lau
     try:
         with trial:
             _log.info("batch size %d: %s", trial.batch_size, trial.reason)
+            if trial.settings != settings:
+                settings = trial.settings
+                check(settings, plan)
             values = _values(trial, settings, plan)
             return Supervisor(trial, settings, plan, values).run(_environment(trial, job_id, plan, values))
     except CommandEnded as ended:

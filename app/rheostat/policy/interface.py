@@ -346,6 +346,13 @@ class BatchSizeOptimizer(ABC):
         nearest = min(situation.permitted, key=lambda size: (abs(size - predicted), size))
         return Choice(nearest, f"nearest to {predicted}, which {self.name} predicts and this GPU cannot run")
 
+    def best_known(self, job: Job, situation: Situation) -> Choice | None:
+        """Return the permitted batch size of the lowest expected cost among those that converged, with the reason.
+
+        It runs while exploring is paused. The default does not know: the job's default batch size runs.
+        """
+        return None
+
     def survey(self, job: Job, situation: Situation) -> Survey:
         """Return what a trainer that can make a few steps at any batch size should measure before it asks for one.
 

@@ -69,6 +69,14 @@ class PruningThompsonSampling(BatchSizeOptimizer):
             f"Thompson sampling: drew an expected cost of {draws[size]:.4g} J, the lowest of {len(draws)} arms",
         )
 
+    def best_known(self, job: Job, situation: Situation) -> Choice | None:
+        """Return the permitted batch size of the lowest mean cost among those that converged."""
+        state = self.store[job]
+        arms, results = _arms(state), _results(state)
+        converged = [size for size in situation.permitted if any(good for _, good in results.get(size, ()))]
+        best = min(converged, key=lambda size: arms[size].mean, default=None)
+        return None if best is None else Choice(best, f"lowest mean cost so far, {arms[best].mean:.4g} J")
+
     def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
         """Learn a cost; while exploring also whether the batch size survives.
 

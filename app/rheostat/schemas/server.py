@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from rheostat.schemas.control import JobControl
 from rheostat.schemas.fields import (
     Action,
     BatchSize,
@@ -161,6 +162,16 @@ class JobUpdate(Body):
     exploration_budget_runs: BudgetRuns | None = 1.0
     survey_seconds: SurveySeconds = 120.0
     batch_sizes: BatchSizes | None = Field(None, description="All current batch sizes and the new ones.")
+    default_batch_size: BatchSize = Field(1, description="One of the batch sizes.")
+    target: Target | None = Field(
+        None,
+        description="Earlier runs count where their evaluations show that they reached it; of another metric none.",
+    )
+    max_epochs: MaxEpochs = Field(1, description="Earlier runs that failed before these no longer count as failed.")
+    power_limits_watts: PowerLimits | None = None
+    power_limit_step_watts: Watts = 25
+    learning_rate: LearningRate | None = None
+    diverged_after_reports: DivergedAfter | None = 3
 
     @model_validator(mode="after")
     def _names_a_setting(self) -> Self:
@@ -235,6 +246,7 @@ class JobDetail(Body):
     effective_seed: int = Field(description="The seed in use: the job's, or the one that the server chose.")
     trials: int = Field(description="Number of trials ever made.")
     placements: list[Placement]
+    control: JobControl | None = Field(None, description="What an operator ordered; null: nothing.")
     created_at: datetime
     updated_at: datetime
 
@@ -260,6 +272,11 @@ class PredictRequest(Body):
     started_at_epoch: Epoch | None = Field(
         None, description="Epochs that the model has done before this run, from a checkpoint; null: none, or unknown."
     )
+    on_used_key: Literal["same", "new"] = Field(
+        "same",
+        description="What an Idempotency-Key of a trial that has ended stands for: that trial, or a new one that takes "
+        "the key.",
+    )
 
 
 class Trial(Body):
@@ -277,6 +294,7 @@ class Trial(Body):
         description="Limits to measure, in order, when it is null; empty where no limit can be set on this GPU."
     )
     reason: str = Field(description="Why this batch size.")
+    state: TrialState = Field("running", description="Another one for the Idempotency-Key of a trial that has ended.")
     lease_expires_at: datetime = Field(description="Report or send a heartbeat before then.")
     progress: TrialProgress | None = Field(
         None,
@@ -288,7 +306,6 @@ class Trial(Body):
 class TrialDetail(Trial):
     """A trial and its results."""
 
-    state: TrialState
     state_reason: str
     gpu: Gpu
     node: str | None

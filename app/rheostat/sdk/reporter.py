@@ -11,7 +11,7 @@ from typing import SupportsFloat
 
 from pydantic import ValidationError
 
-from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
+from rheostat.errors import RheostatError
 from rheostat.schemas.fields import Action, Body, on_one_line
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import (
@@ -23,6 +23,7 @@ from rheostat.schemas.server import (
     PredictRequest,
     Trial,
 )
+from rheostat.sdk.agreement import OnConflict, agreed_settings, check_key, is_mistake
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
@@ -44,7 +45,6 @@ _log = logging.getLogger("rheostat")
 _SHORTEST_HEARTBEAT_SECONDS = 1.0
 _LONGEST_HEARTBEAT_SECONDS = 60.0
 # Refusals that a later run gets, too: they are the trainer's to mend.
-_MISTAKES = ("job_differs", "invalid_input")
 
 
 class Reporter:
@@ -53,6 +53,7 @@ class Reporter:
     Figures are totals, and each report is kept until the server has it.
 
     Attributes:
+        settings: By which the run trains: once it has started, those that the server has.
         warn_once: Logs what does not work.
         problem: Why there is no trial, once :meth:`start` has returned none.
 
@@ -71,7 +72,7 @@ class Reporter:
         self.problem: RheostatError | None = None
         self._client = client
         self._job_id = job_id
-        self._settings = settings
+        self.settings = settings
         self._batch_size = batch_size
         self._answer_seconds = answer_seconds
         self._outbox = Outbox(client, self.warn_once, answer_seconds, self._take)
@@ -92,32 +93,34 @@ class Reporter:
         request: PredictRequest,
         idempotency_key: str | None,
         within_seconds: float = 10.0,
+        on_conflict: OnConflict = "keep",
         *,
         survey: Callable[[], None] = lambda: None,
     ) -> Trial | None:
         """Register, survey and start a trial; None when the server does not answer in time, or refuses for now.
 
         Raises:
-            ServerRefused: The job was registered with other settings, or a setting is wrong.
+            ServerRefused: A setting is wrong.
+            KeyReused: The trial of the key has ended.
         """
         self._gpu = request.gpu
         give_up_at = monotonic() + within_seconds
         try:
-            self._client.send(register_job_request(self._job_id, self._settings), within_seconds=within_seconds)
+            self.settings = agreed_settings(self._client, self._job_id, self.settings, on_conflict, within_seconds)
+            self._seen = SeenMetrics(self.settings)
             left_seconds = give_up_at - monotonic()
             survey()
             trial = self._client.send(
                 predict_request(self._job_id, request, idempotency_key), within_seconds=left_seconds
             )
         except RheostatError as error:
-            if isinstance(error, ConfigurationError) or (
-                isinstance(error, ServerRefused) and error.server_code in _MISTAKES
-            ):
+            if is_mistake(error):
                 raise
             self.problem = error
             self.warn_once("Training starts without the server, with the default batch size", error)
             self._outbox.expect_no_answer()
             return None
+        check_key(trial, idempotency_key)
         self._trial = trial
         self._batch_size = trial.batch_size
         self._outbox.deliver_spool()
@@ -148,7 +151,7 @@ class Reporter:
         last_epoch = 0.0 if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
         figure = self._seen.add(metric)
-        self._reached = self._settings.has_converged(figure, epoch) or epoch >= self._settings.max_epochs
+        self._reached = self.settings.has_converged(figure, epoch) or epoch >= self.settings.max_epochs
         self._reached = self._reached or self._seen.has_diverged
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
@@ -238,9 +241,9 @@ class Reporter:
             gpu=gpu,
             energy_joules=latest.energy_joules or None,
             time_seconds=latest.time_seconds or None,
-            converged=self._settings.has_converged(latest.metric, latest.epoch),
+            converged=self.settings.has_converged(latest.metric, latest.epoch),
         )
-        registration = register_job_request(self._job_id, self._settings)
+        registration = register_job_request(self._job_id, self.settings)
         request = observe_run_request(self._job_id, run)
         self._outbox.put(lambda: registration)
         self._outbox.put(lambda: request)

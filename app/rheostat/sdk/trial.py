@@ -12,7 +12,7 @@ from typing import Self, SupportsFloat, TypeVar
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.server import JobSettings, PredictRequest, Trial
+from rheostat.schemas.server import JobSettings, Trial
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
@@ -36,6 +36,7 @@ class _Start:
     """The server's answer to rank 0, for all ranks."""
 
     trial: Trial | None = None
+    settings: JobSettings | None = None
     mistake: str | None = None
     problem: str | None = None
 
@@ -60,7 +61,8 @@ class RunningTrial:
         trial_id: The server's id of the trial; None without a server.
 
     Raises:
-        ServerRefused: On entry, when the job was registered with other settings, or a setting is wrong.
+        ServerRefused: On entry, when a setting is wrong.
+        KeyReused: On entry, when the trial of the key has ended.
         ConfigurationError: On entry, when a named GPU is not on the node, or `torch.distributed` is not initialised.
     """
 
@@ -113,6 +115,7 @@ class RunningTrial:
         start = self._ranks.broadcast(start)
         if start.mistake is not None:
             raise mistake or ConfigurationError(start.mistake)
+        self._settings = start.settings or self._settings
         if start.trial is not None:
             self._take(start.trial)
         elif start.problem is not None:
@@ -122,16 +125,16 @@ class RunningTrial:
         return self
 
     def _predict(self) -> _Start:
-        request = PredictRequest(
-            gpu=self._gpus.gpu, node=self._options.node, max_batch_size=self._options.max_batch_size
+        options, request = self._options, self._options.request(self._gpus.gpu)
+        trial = self._reporter.start(
+            request, options.idempotency_key, options.entry_seconds, options.on_conflict, survey=self._survey
         )
-        options = self._options
-        trial = self._reporter.start(request, options.idempotency_key, options.entry_seconds, survey=self._survey)
         problem = self._reporter.problem
-        return _Start(trial, problem=None if problem is None else problem.message)
+        return _Start(trial, self._reporter.settings, problem=None if problem is None else problem.message)
 
     def _survey(self) -> None:
         options, gpus = self._options, self._gpus
+        self._settings = self._reporter.settings
         if options.survey is None:
             return
         if self._ranks.size > 1:
@@ -167,6 +170,11 @@ class RunningTrial:
         self._has_leases = any(self._ranks.gather(self._lease is not None))
         if self.power_limit_watts is not None:
             self.limit_power(self.power_limit_watts)
+
+    @property
+    def settings(self) -> JobSettings:
+        """By which it trains: inside the block those that the server has, if it answered."""
+        return self._settings
 
     @property
     def rank(self) -> int:

@@ -85,7 +85,7 @@ jobs = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("version", BigInteger, nullable=False, server_default="0"),
     Column("control", JSON(none_as_null=True)),
-    Column("judged_anew_before", BigInteger),
+    Column("judging", JSON(none_as_null=True)),
     UniqueConstraint("namespace", "job_id"),
 )
 
