@@ -23,7 +23,7 @@ from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import RunGpus, find_run_gpus
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
-from rheostat.sdk.survey import SurveyedJob, survey_gpus
+from rheostat.sdk.survey import OpenSteps, SurveyedJob, survey_gpus
 from rheostat.sdk.sweep import cheapest_limit
 
 T = TypeVar("T")
@@ -129,6 +129,10 @@ class RunningTrial:
         trial = self._reporter.start(request, options.idempotency_key, options.entry_seconds, survey=self._survey)
         problem = self._reporter.problem
         return _Start(trial, problem=None if problem is None else problem.message)
+
+    def survey_by(self, steps_at: OpenSteps) -> None:
+        """Survey the batch sizes by steps of another kind than this process's own; before the block is entered."""
+        self._options = replace(self._options, survey=steps_at)
 
     def _survey(self) -> None:
         options, gpus = self._options, self._gpus
