@@ -136,13 +136,10 @@ class RunningTrial:
 
     def _survey(self) -> None:
         options, gpus = self._options, self._gpus
-        if options.survey is None:
-            return
-        if self._ranks.size > 1:
-            _log.info("There is no survey: several processes train together.")
-            return
-        job = SurveyedJob(self._job_id, self._settings, gpus.gpu, options.max_batch_size, options.examples_per_epoch)
-        survey_gpus(self._client, job, lambda: self._new_lease() if gpus.to_lease else None, options.survey)
+        if options.survey is not None:
+            limits = options.max_batch_size, options.examples_per_epoch
+            job = SurveyedJob(self._job_id, self._settings, gpus.gpu, *limits, ranks=self._ranks.size)
+            survey_gpus(self._client, job, self._new_lease if gpus.to_lease else None, options.survey)
 
     def _new_lease(self) -> GpuLease:
         return GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
