@@ -26,6 +26,7 @@ Gpus = Annotated[
 ]
 _setting = partial(typer.Option, show_default=False, rich_help_panel="Settings of the job")
 _metric = partial(typer.Option, rich_help_panel="Where to read the metric")
+_survey = partial(typer.Option, rich_help_panel="Survey before the first run")
 _hardware = partial(typer.Option, rich_help_panel="Hardware")
 _end = partial(typer.Option, rich_help_panel="How to end the command")
 
@@ -106,6 +107,20 @@ def run(
         _metric(help="JSON lines or CSV with the metric under its name, and optionally epoch.", show_default=False),
     ] = None,
     first_epoch: Annotated[float, _metric(help="The number of the command's first epoch.")] = 1,
+    step_pattern: Annotated[
+        str | None,
+        _survey(
+            help="Line of output that tells of a training step, as 'step {step}': the command first runs at each batch "
+            "size for some seconds.",
+            show_default=False,
+        ),
+    ] = None,
+    examples_per_epoch: Annotated[
+        float | None, _survey(min=1, help="Size of the data set, if you know it.", show_default=False)
+    ] = None,
+    survey_seconds: Annotated[
+        float | None, _survey(min=0, help="How long the survey may take in total. (Default: 120.)", show_default=False)
+    ] = None,
     gpus: Gpus = None,
     gpu: Annotated[
         str | None,
@@ -174,10 +189,12 @@ def run(
             "exploration_budget_runs": exploration_budget,
             "policy": policy,
             "window_size": window_size,
+            "survey_seconds": survey_seconds,
             "seed": seed,
         }
         given = reading.given_settings(options, config)
-        plan = LaunchPlan(command, metrics_file, metric_pattern, first_epoch, signal_number(stop_signal), stop_grace)
+        end = signal_number(stop_signal), stop_grace
+        plan = LaunchPlan(command, metrics_file, metric_pattern, first_epoch, *end, step_pattern)
         described = reading.gpu(gpu, gpu_count)
         with Client(server, retry_for_seconds=server_patience) as client:
             settings = given or reading.registered_settings(client, job)
@@ -191,6 +208,7 @@ def run(
                 idempotency_key=key,
                 on_conflict=on_conflict,
                 on_used_key=on_used_key,
+                examples_per_epoch=examples_per_epoch,
             )
             code = run_trial(trial, job, settings, plan)
     except RheostatError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rheostat.errors import ConfigurationError
 from rheostat.launch.patterns import pattern_reader
+from rheostat.launch.steps import StepReader
 from rheostat.launch.templates import names_in
 from rheostat.schemas.server import JobSettings
 from rheostat.sdk.ranks import has_launcher
@@ -22,6 +23,7 @@ class LaunchPlan:
         first_epoch: The number that it gives its first epoch.
         stop_signal: The signal that asks it to end.
         stop_grace_seconds: Time from then to SIGKILL.
+        step_pattern: Regular expression of the lines of output that tell of a training step; None: there is no survey.
     """
 
     arguments: Sequence[str]
@@ -30,6 +32,7 @@ class LaunchPlan:
     first_epoch: float = 1.0
     stop_signal: int = signal.SIGTERM
     stop_grace_seconds: float = 30.0
+    step_pattern: str | None = None
 
 
 def check(settings: JobSettings, plan: LaunchPlan) -> None:
@@ -55,6 +58,8 @@ def check(settings: JobSettings, plan: LaunchPlan) -> None:
         )
     if plan.metric_pattern is not None:
         pattern_reader(plan.metric_pattern)
+    if plan.step_pattern is not None:
+        StepReader(plan.step_pattern)
 
 
 def placeholders(plan: LaunchPlan) -> set[str]:

@@ -23,7 +23,7 @@ from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import RunGpus, find_run_gpus
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
-from rheostat.sdk.survey import SurveyedJob, survey_gpus
+from rheostat.sdk.survey import OpenSteps, SurveyedJob, survey_gpus
 from rheostat.sdk.sweep import cheapest_limit
 
 T = TypeVar("T")
@@ -132,16 +132,17 @@ class RunningTrial:
         problem = self._reporter.problem
         return _Start(trial, self._reporter.settings, problem=None if problem is None else problem.message)
 
+    def survey_by(self, steps_at: OpenSteps) -> None:
+        """Survey the batch sizes by steps of another kind than this process's own; before the block is entered."""
+        self._options = replace(self._options, survey=steps_at)
+
     def _survey(self) -> None:
         options, gpus = self._options, self._gpus
-        self._settings = self._reporter.settings
-        if options.survey is None:
-            return
-        if self._ranks.size > 1:
-            _log.info("There is no survey: several processes train together.")
-            return
-        job = SurveyedJob(self._job_id, self._settings, gpus.gpu, options.max_batch_size, options.examples_per_epoch)
-        survey_gpus(self._client, job, lambda: self._new_lease() if gpus.to_lease else None, options.survey)
+        if options.survey is not None:
+            self._settings = self._reporter.settings
+            limits = options.max_batch_size, options.examples_per_epoch
+            job = SurveyedJob(self._job_id, self._settings, gpus.gpu, *limits, ranks=self._ranks.size)
+            survey_gpus(self._client, job, self._new_lease if gpus.to_lease else None, options.survey)
 
     def _new_lease(self) -> GpuLease:
         return GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
