@@ -195,7 +195,7 @@ class Result:
 
     Attributes:
         batch_size: What it trained with.
-        cost: What it cost in joules.
+        cost: What it cost in joules; one that failed is charged at least what the bound would have let it spend.
         state: How it ended; None when it is unknown whether it converged.
         epochs: Epochs that it ran; None when only the whole run's cost was reported.
         curve: Its evaluations.

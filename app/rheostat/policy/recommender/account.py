@@ -2,9 +2,11 @@
 
 In runs of the default, with ``D`` the expected cost of a success at the default::
 
-    balance = sum over converged runs of (1 - expected cost of the run's arm / D) - joules of all other runs / D
+    balance = sum over converged runs of (1 - expected cost of the run's arm / D) - joules of the other runs / D
 
-Converged runs count by what is expected of their arm now, not by what they happened to cost: luck is no credit. An
+Converged runs count by what is expected of their arm now, not by what they happened to cost: luck is no credit. What
+an arm that converges now and then loses on failures is part of that expectation, and the default's failures are what
+doing nothing would have cost, too: neither counts among the other runs. An
 exploration is made only while the balance, less what it may lose, stays above ``-exploration_budget_runs``
 (conservative bandits: Wu, Shariff, Lattimore, Szepesvari 2016). While it runs, what is left of the budget bounds it.
 A job that goes on for long may lose one run in a hundred, so that no early loss ends exploring for good. When evidence

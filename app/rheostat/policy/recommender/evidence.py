@@ -160,7 +160,8 @@ class Evidence(NamedTuple):
         drift: The two cumulative sums of the drift test, upwards and downwards.
         learned: Converged runs since evidence was last discounted.
         unconverged: How often each batch size did not converge since the last run that did.
-        wasted_joules: Cost of all runs that did not converge, since evidence was last discounted or found wrong.
+        wasted_joules: Cost of the runs that did not converge of arms other than the default that had not converged
+            before (those of the others are in ``lost_joules``), since evidence was last discounted or found wrong.
     """
 
     arms: dict[int, Arm]

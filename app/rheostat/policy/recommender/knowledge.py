@@ -78,15 +78,15 @@ class Knowledge:
         log_costs = zip(self.grid.batch_sizes, self.prices.log_costs.tolist(), strict=True)
         return {size: None if isnan(log_cost) else exp(log_cost) for size, log_cost in log_costs}
 
-    def believable_cost(self, result: Result) -> float:
+    def believable_cost(self, result: Result, cost: float) -> float:
         """Return what a run cost in joules, or what its epochs usually cost if its cost is an outlier and that is less.
 
         No arm is given up because of a figure that may be off by a thousand.
         """
         if self.belief is None or self.belief.reference_cost is None or not result.epochs:
-            return result.cost
+            return cost
         usual = exp(self.belief.epoch_costs.mean[self.grid.index(result.batch_size)]) * result.epochs
-        return min(result.cost, usual) if is_outlier(safe_log(result.cost), (safe_log(usual), 0.0)) else result.cost
+        return min(cost, usual) if is_outlier(safe_log(cost), (safe_log(usual), 0.0)) else cost
 
     def by_curve(self, belief: Belief, batch_size: int, curve: LearningCurve) -> Expectation:
         """Return what a run's evaluations make of its expected log epochs."""

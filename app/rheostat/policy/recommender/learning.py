@@ -79,9 +79,11 @@ def _with_success(known: Knowledge, arm: Arm) -> Arm:
 def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Update:
     size, belief = result.batch_size, known.belief
     unconverged = {**evidence.unconverged, size: evidence.unconverged.get(size, 0) + 1}
-    cost = known.believable_cost(result)
-    spent = cost if result.spent is None else min(cost, result.spent)
-    update = Update(evidence._replace(unconverged=unconverged, wasted_joules=evidence.wasted_joules + spent))
+    evidence = evidence._replace(unconverged=unconverged)
+    if size != known.job.default_batch_size and not evidence.arms[size].converged:
+        spent = known.believable_cost(result, _spent(result))
+        evidence = evidence._replace(wasted_joules=evidence.wasted_joules + spent)
+    update = Update(evidence)
     if belief is not None and result.epochs:
         run = belief.run(size)
         so_far = stopping.not_yet(run, result.epochs, result.curve.gap)
@@ -95,10 +97,17 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Upda
     return update._replace(evidence=update.evidence.with_arm(size, arm))
 
 
+def _spent(result: Result) -> float:
+    """Return what a run that did not converge spent; one that ended before its first report next to nothing."""
+    if result.spent is not None:
+        return result.spent
+    return result.cost if result.epochs else 0.0
+
+
 def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
     """Return an arm whose run did not converge, with what that does to its standing."""
-    cost = known.believable_cost(result)
     ran_out = (result.epochs or 0.0) >= known.job.max_epochs and not result.diverged
+    cost = known.believable_cost(result, _spent(result) if ran_out else result.cost)
     if ran_out or arm.converged:
         arm = arm._replace(lost_joules=arm.lost_joules + cost)
     if result.state == "stopped":
