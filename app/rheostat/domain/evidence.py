@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from rheostat.domain import crashes, energy, epochs, survey_sums
+from rheostat.domain import crashes, energy, epochs, setup, survey_sums
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import reference_power_watts
@@ -97,6 +97,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             cost=epochs.comparable_cost(evidence, view.cost(evidence.energy_joules, evidence.time_seconds)),
             epochs=evidence.epochs,
             curve=LearningCurve.from_state(evidence.curve),
+            fixed_cost=setup.cost(view, evidence),
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
-from rheostat.domain import crashes, energy, epochs, resuming
+from rheostat.domain import crashes, energy, epochs, resuming, setup
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
@@ -288,9 +288,11 @@ def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, r
     if late or trial.state not in _OPEN:
         return trial
     view = draft.view(placement)
+    totals = energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts)
     return replace(
         trial,
-        **energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts),
+        **totals,
+        **setup.figures_after(trial, request, totals),
         epochs=request.epoch,
         metric=trial.metric if request.metric is None else request.metric,
         curve=_curve_after(trial, request, view.target).to_state(),
@@ -315,6 +317,7 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
             cost=_comparable_cost(view, trial) if request.epoch > 0.0 else None,
             outcome=request.outcome,
             curve=LearningCurve.from_state(trial.curve),
+            fixed_cost=setup.cost(view, trial),
         )
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))

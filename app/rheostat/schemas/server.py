@@ -342,6 +342,12 @@ class ObserveRequest(Body):
         description="Epochs that the model had done when this process began to train, from a checkpoint; null: none, "
         "or unknown.",
     )
+    setup_seconds: Seconds | None = Field(
+        None,
+        description="What of `time_seconds` went by before the first training step: start-up, loading a checkpoint; "
+        "null: unknown, then it is estimated from the reports.",
+    )
+    setup_joules: Joules | None = Field(None, description="What of `energy_joules` went by then; null: unknown.")
     outcome: Outcome | None = Field(None, description="Only when the trainer ends the run.")
     interrupted: bool = Field(
         False,
