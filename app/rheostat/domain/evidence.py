@@ -86,7 +86,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
         draft.advisor.learn_part(
             view,
             batch_size=evidence.batch_size,
-            cost=view.cost(evidence.energy_joules, evidence.time_seconds),
+            cost=setup.trained_cost(view, evidence),
             epochs=epochs.epochs_run(evidence),
         )
     else:

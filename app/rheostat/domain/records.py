@@ -65,7 +65,7 @@ class TrialRecord:
 
     ``setup_seconds`` and ``setup_joules`` are the part of its totals that went by before the first training step, as
     reported or as estimated from the first report and the latest (:mod:`rheostat.domain.setup`); ``first_report`` holds
-    epoch, time and energy of the first, None before it and when the trainer reports that part.
+    place, time and energy of the first, None before it and when the trainer reports that part.
 
     ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
     :class:`rheostat.policy.learning_curve.LearningCurve` as plain JSON, None before its first evaluation.

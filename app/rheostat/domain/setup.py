@@ -6,6 +6,7 @@ latest report begins there at epoch 0. It is stored with the trial, so that a re
 
 from typing import Any
 
+from rheostat.domain.epochs import place
 from rheostat.domain.records import TrialRecord
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.schemas.server import ObserveRequest
@@ -29,13 +30,14 @@ def figures_after(trial: TrialRecord, request: ObserveRequest, totals: dict[str,
             "setup_joules": _at_most(request.setup_joules, energy),
             "first_report": None,
         }
-    epochs, first = request.epoch - (trial.started_at_epoch or 0.0), trial.first_report
+    began, now, first = trial.started_at_epoch or 0.0, place(trial, request.epoch), trial.first_report
     if first is None:
-        is_first = trial.setup_seconds is None and epochs > 0.0
-        return {"first_report": {"epochs": epochs, "time_seconds": time, "energy_joules": energy}} if is_first else {}
-    if first["epochs"] > FARTHEST * (epochs - first["epochs"]):
+        is_first = trial.setup_seconds is None and now > began
+        return {"first_report": {"place": now, "time_seconds": time, "energy_joules": energy}} if is_first else {}
+    ran, since = first["place"] - began, now - first["place"]
+    if not 0.0 < ran <= FARTHEST * since:
         return {}
-    back = first["epochs"] / (epochs - first["epochs"])
+    back = ran / since
     return {
         "setup_seconds": _at_start(first["time_seconds"], time, back),
         "setup_joules": _at_start(first["energy_joules"], energy, back),
@@ -51,6 +53,12 @@ def cost(view: PolicyJob, trial: TrialRecord) -> float | None:
     if joules is None and seconds is not None and trial.energy_joules is not None and trial.time_seconds:
         joules = trial.energy_joules * seconds / trial.time_seconds
     return view.cost(joules, seconds)
+
+
+def trained_cost(view: PolicyJob, trial: TrialRecord) -> float | None:
+    """Return what a trial cost from its first step on, as far as that is known."""
+    whole = view.cost(trial.energy_joules, trial.time_seconds)
+    return None if whole is None else max(whole - (cost(view, trial) or 0.0), 0.0)
 
 
 def _at_most(figure: float | None, total: float | None) -> float | None:

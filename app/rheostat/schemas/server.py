@@ -283,6 +283,9 @@ class Trial(Body):
         description="What was reported before of a trial that goes on, for a trainer to add its own totals to; null: "
         "nothing was.",
     )
+    warnings: list[str] = Field(
+        default_factory=list, description="What is allowed but hardly meant, for the trainer's log; empty: nothing."
+    )
 
 
 class TrialDetail(Trial):
@@ -307,7 +310,8 @@ class TrialDetail(Trial):
     )
     energy_estimate: str | None = Field(description="How the energy was estimated, in words; null: it was not.")
     time_seconds: float | None
-    cost: float | None = Field(description="In joules, at the job's current eta_knob.")
+    cost: float | None = Field(description="In joule equivalents, at the job's current eta_knob.")
+    warning: str | None = Field(None, description="The warnings of all its answers, one a line; null: none.")
     created_at: datetime
     ended_at: datetime | None
 
@@ -372,6 +376,9 @@ class ObserveAnswer(Body):
     action: Action
     reason: str
     power_limit_watts: int | None = Field(description="Best limit known so far; null: none.")
+    warnings: list[str] = Field(
+        default_factory=list, description="What is hardly meant in this trial's reports; the same until its end."
+    )
 
 
 class HeartbeatAnswer(Body):
@@ -403,4 +410,4 @@ class ObserveRunAnswer(Body):
     """The recorded run."""
 
     run_id: str
-    cost: float = Field(description="In joules, at the job's eta_knob.")
+    cost: float = Field(description="In joule equivalents, at the job's eta_knob.")
