@@ -105,7 +105,7 @@ def test_a_setup_longer_than_the_run_so_far_is_all_of_it() -> None:
         ([(0.1, 8.1), (0.2, 8.2)], 8.0),
         ([(1, 1.0), (2, 3.0)], 0.0),
         ([(4, 9.0), (4.1, 9.0)], None),
-        ([(0, 5.0), (1, 9.0), (2, 10.0)], 8.0),
+        ([(0, 1.0), (1, 9.0), (2, 10.0)], 8.0),
     ],
 )
 def test_without_it_the_line_through_the_first_report_and_the_latest_tells(
