@@ -53,9 +53,10 @@ def open_account(evidence: Evidence, belief: Belief, default: int, budget: float
         default: The arm of the default.
         budget: How far behind the default exploring may take it; None: without bound.
     """
-    relative = np.exp(np.array(belief.log_cost) - belief.log_cost[default])
+    unit = belief.run_cost(default)
+    costs = belief.fixed_cost + np.exp(np.array(belief.log_cost))
     counts = np.array([evidence.arms[size].paid for size in belief.grid.batch_sizes])
-    unit = exp(belief.log_cost[default])
+    relative = costs / unit
     saved = float(counts @ np.maximum(1.0 - relative, 0.0))
     spent = float(counts @ np.maximum(relative - 1.0, 0.0)) + evidence.wasted_joules / unit
     grown = None if budget is None else budget * max(1.0, LONG_RUN_SHARE * float(counts.sum()))
@@ -89,14 +90,15 @@ def most_joules(account: Account) -> float:
 def _losses(account: Account, belief: Belief, best: int, stopped_at: float) -> list[float]:
     """Return how many runs of the default a run of each arm may lose against it, its spread included.
 
-    A run that is stopped is paid for, and followed by one of the best known arm.
+    A run that is stopped is paid for, and followed by one of the best known arm; each begins with its fixed part.
     """
+    fixed = belief.fixed_cost / exp(belief.log_cost[best])
     deviation = np.sqrt(belief.log_cost_variance + belief.noise)
     relative = np.array(belief.log_cost) - belief.log_cost[best]
     costs = np.exp(np.minimum(relative + DRAWS[0][:, None] * deviation, _LARGEST_LOG))
     never: Array = np.where(belief.converged, 0.0, stopping.NEVER_CONVERGES if stopped_at < inf else 0.0)
-    wasted = 1.0 + min(stopped_at, _LARGEST_LOG)
-    costs = np.where((costs > stopped_at) & ~np.array(belief.converged), wasted, costs)
+    wasted = 1.0 + min(stopped_at, _LARGEST_LOG) + 2.0 * fixed
+    costs = np.where((costs > stopped_at) & ~np.array(belief.converged), wasted, costs + fixed)
     mean = (1.0 - never) * costs.mean(axis=0) + never * wasted
     square = (1.0 - never) * (costs * costs).mean(axis=0) + never * wasted * wasted
     deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
