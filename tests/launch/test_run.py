@@ -109,14 +109,32 @@ class TestTheEnd:
             ("exit 3", (3, "cancelled")),
             ("echo acc=0.1; kill -SEGV $$", (139, "cancelled")),
             ("echo 'torch.OutOfMemoryError: CUDA out of memory.' >&2; exit 1", (1, "oom")),
-            ("echo 'ran out of memory, went on'; echo acc=0.1", (0, "failed")),
+            ("echo 'MemoryError' >&2; seq 100000 >&2; exit 1", (1, "oom")),
+            ("echo 'hint: avoid running out of memory'; exit 1", (1, "cancelled")),
+            ("echo 'MemoryError: went on'; echo acc=0.1", (0, "failed")),
+            ("echo nobody has room; exit 4", (4, "oom")),
         ],
     )
     def test_one_that_ends_by_itself_has_its_own_exit_code(
         self, server: ServerProcess, client: Client, job: str, script: str, end: tuple[int, str]
     ) -> None:
-        run = ended(server.url, job, script, *OPTIONS)
+        run = ended(server.url, job, script, *OPTIONS, "--oom-pattern", "^nobody has room")
         assert (run.code, trial_of(client, job).state) == end
+
+    def test_the_trial_says_how_it_failed(self, server: ServerProcess, client: Client, job: str) -> None:
+        ended(server.url, job, "echo 'ValueError: a bug' >&2; exit 3", *OPTIONS)
+        reason = trial_of(client, job).state_reason
+        assert reason.endswith("The command ended with exit code 3. Its last line was: ValueError: a bug")
+
+    @pytest.mark.parametrize(("reports", "code"), [(2, 0), (5, 124)])
+    def test_a_metric_that_is_no_number_ends_it_after_three(
+        self, server: ServerProcess, client: Client, job: str, reports: int, code: int
+    ) -> None:
+        script = f"for i in $(seq {reports}); do echo acc=nan; sleep 0.3; done"
+        run = ended(server.url, job, script, *OPTIONS)
+        trial = trial_of(client, job)
+        assert (trial.state, run.code) == ("failed", code)
+        assert "accuracy was NaN or infinite in" in trial.state_reason
 
     def test_without_a_target_success_is_convergence(self, server: ServerProcess, client: Client, job: str) -> None:
         run = ended(server.url, job, "true", *SETTINGS, *GPU)
@@ -168,10 +186,15 @@ class TestTheMetric:
         assert (run.code, trial.state, trial.gpu.model) == (0, "converged", "unknown")
         assert "There is no agent socket" in run.err
 
-    def test_when_none_was_found_the_end_says_what_was_there(self, server: ServerProcess, job: str) -> None:
-        run = ended(server.url, job, "echo loss=1; echo accuracy=0.95; echo", *OPTIONS)
-        assert "No evaluation was found: no line" in run.err
-        assert "the last one was 'accuracy=0.95'" in run.err
+    def test_when_none_was_found_the_end_says_what_was_there(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        run = ended(server.url, job, "seq 5; echo loss=1; echo accuracy=0.95; echo", *OPTIONS)
+        trial = trial_of(client, job)
+        assert (run.code, trial.state) == (0, "cancelled")
+        for told in (run.err, trial.state_reason):
+            assert told.count("No evaluation was found: no line of the output matched --metric-pattern 'acc=") == 1
+            assert "Its last lines are: '5', 'loss=1', 'accuracy=0.95'." in told
 
     @pytest.mark.parametrize(
         ("content", "words"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rheostat.errors import ConfigurationError
-from rheostat.launch.patterns import pattern_reader
+from rheostat.launch.patterns import compiled, pattern_reader
 from rheostat.launch.templates import names_in
 from rheostat.schemas.server import JobSettings
 from rheostat.sdk.ranks import has_launcher
@@ -22,6 +22,7 @@ class LaunchPlan:
         first_epoch: The number that it gives its first epoch.
         stop_signal: The signal that asks it to end.
         stop_grace_seconds: Time from then to SIGKILL.
+        oom_patterns: Regular expressions of lines of output that say that memory ran out, besides the known ones.
     """
 
     arguments: Sequence[str]
@@ -30,6 +31,7 @@ class LaunchPlan:
     first_epoch: float = 1.0
     stop_signal: int = signal.SIGTERM
     stop_grace_seconds: float = 30.0
+    oom_patterns: Sequence[str] = ()
 
 
 def check(settings: JobSettings, plan: LaunchPlan) -> None:
@@ -55,6 +57,8 @@ def check(settings: JobSettings, plan: LaunchPlan) -> None:
         )
     if plan.metric_pattern is not None:
         pattern_reader(plan.metric_pattern)
+    for pattern in plan.oom_patterns:
+        compiled("--oom-pattern", pattern)
 
 
 def placeholders(plan: LaunchPlan) -> set[str]:

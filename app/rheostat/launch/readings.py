@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite, nan
 
+from rheostat.sdk.seen_metrics import UNREAD
+
 _log = logging.getLogger(__name__)
 
 _LONGEST_LINE_BYTES = 2**20
@@ -20,7 +22,7 @@ class Reading:
     """An evaluation.
 
     Attributes:
-        metric: Value of the target metric; NaN when the line has none.
+        metric: Value of the target metric; NaN when it is not finite, and `UNREAD` when the line has none.
         epoch: As the command counts; None when the line has none.
     """
 
@@ -42,15 +44,16 @@ class LineSplitter:
         """Add bytes; return the lines that they complete."""
         *finished, self._begun = (self._begun + data).split(b"\n")
         self._begun = self._begun[-_LONGEST_LINE_BYTES:]
-        return [_shown(line) for line in finished]
+        return [shown(line) for line in finished]
 
     def rest(self) -> list[str]:
         """Return the incomplete last line, if any, at the end of the output."""
         begun, self._begun = self._begun, b""
-        return [_shown(begun)] if begun else []
+        return [shown(begun)] if begun else []
 
 
-def _shown(line: bytes) -> str:
+def shown(line: bytes) -> str:
+    """Return a line as a terminal shows it: without colours, and without what was overwritten."""
     last = next((part for part in reversed(line.split(b"\r")) if part.strip()), b"")
     return _COLOUR.sub("", last.decode(errors="replace"))
 
@@ -79,7 +82,7 @@ class FileReader:
         if record is None:
             return None
         self.names.update(dict.fromkeys(record))
-        metric = nan if self._metric is None else number(record.get(self._metric))
+        metric = UNREAD if self._metric is None else number(record.get(self._metric))
         return None if metric is None else Reading(metric, number(record.get("epoch")))
 
     def _row(self, line: str) -> dict[str, object] | None:

@@ -7,8 +7,9 @@ from hashlib import sha256
 from uuid import uuid4
 
 from rheostat.errors import ConfigurationError
+from rheostat.launch.endings import CommandEnded
 from rheostat.launch.plan import LaunchPlan, placeholders
-from rheostat.launch.supervisor import CommandEnded, Supervisor
+from rheostat.launch.supervisor import Supervisor
 from rheostat.launch.templates import NAMES
 from rheostat.schemas.server import JobSettings
 from rheostat.sdk.trial import RunningTrial
