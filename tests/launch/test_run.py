@@ -152,6 +152,27 @@ class TestTheMetric:
         trial = trial_of(client, job)
         assert (trial.epochs, trial.metric) == (2, 0.8)
 
+    def test_a_document_that_is_written_whole_again_is_read_as_it_grows(
+        self, server: ServerProcess, client: Client, job: str, tmp_path: Path
+    ) -> None:
+        history = """{"epoch": 1.0, "accuracy": 0.1}"""
+        script = f"""mkdir $1
+        echo '{{"log_history": [{history}]}}' > $1/trainer_state.json
+        sleep 0.5
+        echo '{{"log_history": [{history}, {{"epoch": 2.0, "accuracy": 0.95}}]}}' > $1/trainer_state.json
+        exec sleep 60"""
+        options = ("--target", "accuracy>=0.9", "--metrics-file", f"{tmp_path}/*/trainer_state.json")
+        run = ended(server.url, job, script, *SETTINGS, *GPU, *options, arguments=(f"{tmp_path}/checkpoint-1",))
+        trial = trial_of(client, job)
+        assert (run.code, trial.state, trial.epochs, trial.metric) == (0, "converged", 2, 0.95)
+
+    def test_it_is_read_from_dictionaries_in_the_output(self, server: ServerProcess, client: Client, job: str) -> None:
+        """As Hugging Face's trainer prints them."""
+        script = """echo "{'loss': 2.5, 'epoch': 0.5}"; echo "{'accuracy': 0.8, 'epoch': 1.0}"; echo 'a, b: 1'"""
+        ended(server.url, job, script, *SETTINGS, *GPU, "--target", "accuracy>=0.9", "--metrics-file", "-")
+        trial = trial_of(client, job)
+        assert (trial.epochs, trial.metric) == (1, 0.8)
+
     def test_an_epoch_is_reported_once(self, server: ServerProcess, client: Client, job: str) -> None:
         pattern = ("--metric-pattern", r"epoch (?P<epoch>[\d.]+) acc=(?P<metric>\S+)")
         script = "for line in '0.5 acc=0.1' '1 acc=0.2' '1 acc=0.3' '2 acc=0.4'; do echo epoch $line; done"
@@ -200,8 +221,11 @@ class TestTheMetric:
         ("content", "words"),
         [
             ('{"eval_acc": 0.95}', "has 'accuracy'; there are: eval_acc."),
-            ('{\n  "log_history": [],\n  "accuracy": 0.95\n}', "has no new line that is JSON or CSV"),
-            ("", "has no new line"),
+            ('{\n  "log_history": [{"eval_loss": 2.5}]\n}', "has 'accuracy'; there are: eval_loss."),
+            ("loss,acc\n1,0.5", "has 'accuracy'; there are: loss, acc."),
+            ("accuracy\n", "has a number as 'accuracy'."),
+            ("it went well", "has nothing new that is JSON or CSV."),
+            ("", "has nothing new"),
         ],
     )
     def test_nor_was_one_found_in_a_file(
@@ -212,7 +236,7 @@ class TestTheMetric:
         run = ended(server.url, job, 'printf %s "$1" > "$2"', *SETTINGS, *GPU, *options, arguments=(content, str(file)))
         assert words in run.err
         assert run.err.count("No evaluation was found") == 1
-        assert "has no column" not in run.err
+        assert ("has no column" in run.err) == ("," in content and "{" not in content)
 
     def test_one_of_epoch_0_is_not_taken_for_a_success_at_no_cost(
         self, server: ServerProcess, client: Client, job: str

@@ -90,7 +90,11 @@ def run(
     ] = None,
     metrics_file: Annotated[
         str | None,
-        _metric(help="JSON lines or CSV with the metric under its name, and optionally epoch.", show_default=False),
+        _metric(
+            help="JSON, JSON lines or CSV with the metric under its name, and optionally epoch; with * or ? the newest "
+            "file of such a name; -: records in the output.",
+            show_default=False,
+        ),
     ] = None,
     first_epoch: Annotated[float, _metric(help="The number of the command's first epoch.")] = 1,
     gpus: Gpus = None,

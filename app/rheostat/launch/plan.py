@@ -10,6 +10,9 @@ from rheostat.launch.templates import names_in
 from rheostat.schemas.server import JobSettings
 from rheostat.sdk.ranks import has_launcher
 
+OUTPUT = "-"
+"""As a metrics file: JSON and printed dictionaries in the command's output."""
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
@@ -17,7 +20,7 @@ class LaunchPlan:
 
     Attributes:
         arguments: The command.
-        metrics_file: File that it writes its metric to; may have placeholders.
+        metrics_file: File that it writes its metric to, or `OUTPUT`; may have placeholders.
         metric_pattern: Regular expression of the lines of output that have the metric.
         first_epoch: The number that it gives its first epoch.
         stop_signal: The signal that asks it to end.
@@ -49,6 +52,11 @@ def check(settings: JobSettings, plan: LaunchPlan) -> None:
         raise ConfigurationError(
             f"The job's target metric is {settings.target.metric!r}, but no option says where to read it.",
             hint="Give --metric-pattern for lines of the output, or --metrics-file.",
+        )
+    if "tfevents" in (plan.metrics_file or ""):
+        raise ConfigurationError(
+            f"--metrics-file {plan.metrics_file} is a TensorBoard event file, which is not read.",
+            hint="Print the metric and give --metric-pattern, or write JSON lines or CSV beside it.",
         )
     if has_launcher():
         raise ConfigurationError(

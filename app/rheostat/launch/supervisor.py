@@ -5,20 +5,19 @@ import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 
 from rheostat.launch.endings import NOT_EXECUTABLE, NOT_FOUND, STOPPED, CommandEnded, Interrupted, failure, own_code
 from rheostat.launch.evaluations import Evaluation, Evaluations
 from rheostat.launch.limits import EpochLimits
+from rheostat.launch.metrics_file import MetricsFile
 from rheostat.launch.output import OutputRelay
 from rheostat.launch.patterns import pattern_reader
-from rheostat.launch.plan import LaunchPlan
+from rheostat.launch.plan import OUTPUT, LaunchPlan
 from rheostat.launch.process import Command
 from rheostat.launch.readings import FileReader, LineSplitter, Reader, Reading
 from rheostat.launch.signals import SignalForwarder, signal_name
-from rheostat.launch.tail import FileTail
 from rheostat.launch.templates import fill
 from rheostat.launch.watch import OutputWatch
 from rheostat.schemas.server import JobSettings
@@ -65,12 +64,17 @@ class Supervisor:
         self._plan = plan
         self._values = values
         self._evaluations = Evaluations(settings, plan.first_epoch)
-        target_value = None if settings.target is None else settings.target.value
-        reader = None if plan.metric_pattern is None else pattern_reader(plan.metric_pattern, target_value)
+        target = settings.target
+        self._records = FileReader(None if target is None else target.metric)
+        reader: Reader | None = None
+        if plan.metric_pattern is not None:
+            reader = pattern_reader(plan.metric_pattern, None if target is None else target.value)
+        elif plan.metrics_file == OUTPUT:
+            reader = self._records.printed
         self._metrics = [_MetricReader(reader, self._take) for _ in (1, 2)]
-        self._file_reader = FileReader(None if settings.target is None else settings.target.metric)
         self._watch = OutputWatch([re.compile(pattern) for pattern in plan.oom_patterns])
         self._outputs = [OutputRelay(fd, partial(self._read, fd)) for fd in (1, 2)]
+        self._file: MetricsFile | None = None
         self._ended = Event()
         self._limits = EpochLimits(trial)
         self._is_decided = self._is_reached = self._is_ended_by_us = False
@@ -79,12 +83,12 @@ class Supervisor:
     def run(self, environment: Mapping[str, str]) -> int:
         """Run it; return the exit code, or raise a `CommandEnded` that determines the trial's outcome."""
         with SignalForwarder(self._resize) as signals:
-            file = None if self._plan.metrics_file is None else Path(fill(self._plan.metrics_file, self._values))
-            tail = None if file is None else FileTail(file)
+            if self._plan.metrics_file not in (None, OUTPUT):
+                self._file = MetricsFile(self._filled_file, self._records)
             command = self._start(environment)
             signals.begin(command)
             Thread(target=self._await_end, args=(command,), name="rheostat-run-end", daemon=True).start()
-            follower = Thread(target=self._follow, args=(tail,), name="rheostat-run-metrics", daemon=True)
+            follower = Thread(target=self._follow, name="rheostat-run-metrics", daemon=True)
             follower.start()
             self._attend(command)
             code = command.reap()
@@ -124,19 +128,20 @@ class Supervisor:
             for output in self._outputs:
                 output.start()
 
-    def _follow(self, tail: FileTail | None) -> None:
+    def _follow(self) -> None:
         """Read the metrics file until the command and its outputs have ended, in a thread."""
-        if tail is None:
+        if (file := self._file) is None:
             return
-        metric = _MetricReader(self._file_reader, self._take)
+        is_over = False
         try:
-            while not self._ended.wait(_POLL_SECONDS):
-                metric.read(tail.poll())
-            metric.read(tail.rest())
+            while not is_over:
+                is_over = self._ended.wait(_POLL_SECONDS)
+                for reading in file.poll(is_last=is_over):
+                    self._take(reading)
         except OSError as error:
             _log.warning("The metrics file can no longer be read: %s", error)
         finally:
-            tail.close()
+            file.close()
 
     def _await_end(self, command: Command) -> None:
         command.wait()
@@ -207,11 +212,17 @@ class Supervisor:
         if (pattern := self._plan.metric_pattern) is not None:
             last = self._watch.last_lines(_MOST_LINES)
             return f"no line of the output matched --metric-pattern {pattern!r}. {_quoted_lines(last)}"
-        file = fill(self._plan.metrics_file or "", self._values)
-        if not (names := list(self._file_reader.names)[:_MOST_NAMES]):
-            return f"--metrics-file {file} has no new line that is JSON or CSV; one record is one line."
+        file = "the output" if self._plan.metrics_file == OUTPUT else f"--metrics-file {self._filled_file}"
+        if not (names := list(self._records.names)[:_MOST_NAMES]):
+            return f"{file} has nothing new that is JSON or CSV."
         metric = self._settings.target and self._settings.target.metric
-        return f"no record of --metrics-file {file} has {metric!r}; there are: {', '.join(names)}."
+        if metric in names:
+            return f"no record of {file} has a number as {metric!r}."
+        return f"no record of {file} has {metric!r}; there are: {', '.join(names)}."
+
+    @property
+    def _filled_file(self) -> str:
+        return fill(self._plan.metrics_file or "", self._values)
 
 
 def _quoted_lines(lines: Sequence[str]) -> str:
