@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from math import inf
 from time import monotonic_ns
 from typing import Any
 
 import pytest
 
-from rheostat import Gpu, JobSettings
+from rheostat import Gpu, JobSettings, Target
 from rheostat.schemas.progress import TrialProgress
 from rheostat.schemas.server import ObserveRunRequest, PredictRequest
 from rheostat.sdk.client import Client
@@ -17,6 +18,7 @@ from rheostat.sdk.spool import spool_directory, spool_files
 from tests.sdk.examples import GOES_ON, JOB, TRIAL, until
 from tests.sdk.scripted_server import Reply, ScriptedServer
 
+NAN = float("nan")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GPU = Gpu(model="Test GPU", min_power_limit_watts=100, max_power_limit_watts=250)
 WITHOUT_TARGET = JobSettings(batch_sizes=[32], default_batch_size=32, max_epochs=3)
@@ -55,6 +57,26 @@ def test_a_run_without_a_target_has_converged_after_its_epochs_also_without_the_
 ) -> None:
     (run,) = queued_runs(epochs, time_seconds=10.0)
     assert (run.converged, run.time_seconds) == (converged, 10)
+
+
+def decisions(metrics: list[float], settings: JobSettings) -> list[str]:
+    """Report evaluations without a server, and return what each was answered."""
+    with Client("http://127.0.0.1:1", retry_for_seconds=0.0) as client:
+        reporter = Reporter(client, "nightly", settings, 32)
+        assert reporter.start(PredictRequest(gpu=GPU), None) is None
+        answers: list[str] = [reporter.report(metric, None, None, 10.0 * at)[0] for at, metric in enumerate(metrics, 1)]
+        reporter.close(None, None)
+    return answers
+
+
+def test_a_metric_that_is_no_number_ends_a_run_without_the_server_too() -> None:
+    settings = WITHOUT_TARGET.model_copy(
+        update={"max_epochs": 9, "target": Target(metric="acc", value=0.9, direction="maximize")}
+    )
+    assert decisions([NAN, NAN, 0.1, inf, NAN, NAN], settings) == ["continue"] * 5 + ["stop"]
+    assert not [request for left in spool_files(spool_directory()) for request in left.requests]
+    never = settings.model_copy(update={"diverged_after_reports": None})
+    assert decisions([NAN] * 5, never) == ["continue"] * 5
 
 
 @pytest.fixture

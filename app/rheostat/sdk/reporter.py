@@ -259,7 +259,8 @@ class Reporter:
         latest, gpu = self._completed, self._gpu
         if latest is None or gpu is None or not (latest.energy_joules or latest.time_seconds):
             return
-        if not came_to_its_end(error):
+        # A whole run has no evaluations: that it diverged, which says little of its batch size, cannot be told of it.
+        if not came_to_its_end(error) or self._seen.is_diverging:
             return
         run = ObserveRunRequest(
             batch_size=self._batch_size,
