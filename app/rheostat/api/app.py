@@ -91,7 +91,9 @@ def _add_guards(app: FastAPI, settings: Settings, service: Service) -> None:
         max_body_bytes=settings.max_body_bytes,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    authenticator = TokenAuthenticator(service, allow_anonymous=settings.on_loopback)
+    authenticator = TokenAuthenticator(
+        service, allow_anonymous=settings.on_loopback, timeout_seconds=settings.request_timeout_seconds
+    )
     app.add_middleware(Authenticate, authenticator=authenticator)
     hosts = settings.allowed_hosts
     if hosts is None:
