@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rheostat.domain import crashes, energy, epochs, survey_sums
+from rheostat.domain import crashes, energy, epochs, judging, setup, survey_sums
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import reference_power_watts
@@ -77,32 +77,34 @@ def fold(draft: Draft, evidence: Evidence) -> None:
         if evidence.outcome is None:
             draft.advisor.measure(view, evidence.batch_size, power_measurement(view, evidence))
         return
-    if isinstance(evidence, RunRecord):
-        state, share = STATE_OF_VERDICT[evidence.converged], _share_to_target(view, evidence)
+    run = judging.judged(draft.job, evidence)
+    if isinstance(run, RunRecord):
+        state, share = STATE_OF_VERDICT[run.converged], _share_to_target(view, run)
         draft.advisor.conclude(
             view,
             state,
-            batch_size=evidence.batch_size,
-            cost=share * _run_cost(draft, view, evidence),
-            epochs=None if evidence.epochs is None else share * evidence.epochs,
-            curve=LearningCurve.from_state(evidence.curve),
-            may_stop_others=evidence.epochs is not None,
+            batch_size=run.batch_size,
+            cost=share * _run_cost(draft, view, run),
+            epochs=None if run.epochs is None else share * run.epochs,
+            curve=LearningCurve.from_state(run.curve),
+            may_stop_others=run.epochs is not None,
         )
-    elif not epochs.is_whole(evidence) and evidence.state != "oom":
+    elif run is not None and not epochs.is_whole(run) and run.state != "oom":
         draft.advisor.learn_part(
             view,
-            batch_size=evidence.batch_size,
-            cost=view.cost(evidence.energy_joules, evidence.time_seconds),
-            epochs=epochs.epochs_run(evidence),
+            batch_size=run.batch_size,
+            cost=setup.trained_cost(view, run),
+            epochs=epochs.epochs_run(run),
         )
-    else:
+    elif run is not None:
         draft.advisor.conclude(
             view,
-            evidence.state,
-            batch_size=evidence.batch_size,
-            cost=epochs.comparable_cost(evidence, view.cost(evidence.energy_joules, evidence.time_seconds)),
-            epochs=evidence.epochs,
-            curve=LearningCurve.from_state(evidence.curve),
+            run.state,
+            batch_size=run.batch_size,
+            cost=epochs.comparable_cost(run, view.cost(run.energy_joules, run.time_seconds)),
+            epochs=run.epochs,
+            curve=LearningCurve.from_state(run.curve),
+            fixed_cost=setup.cost(view, run),
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 

@@ -16,6 +16,7 @@ from rheostat.schemas.server import PredictRequest
 _MAY_GO_ON = ("running", "abandoned", "cancelled")
 
 _CARRIED = (
+    "first_epoch_at",
     "epochs",
     "metric",
     "curve",
@@ -30,6 +31,9 @@ _CARRIED = (
     "repeated_epochs",
     "setup_seconds",
     "setup_joules",
+    "first_report",
+    "first_epoch_at",
+    "first_report",
 )
 
 
@@ -81,6 +85,7 @@ def begun(
     """
     if before is None:
         return trial if request.started_at_epoch is None else replace(trial, started_at_epoch=request.started_at_epoch)
+    before = draft.trials.get(before.trial_id, before)
     is_open = _may_go_on(before) and history.trial_resuming(before.trial_id) is None
     is_alike = (before.placement, before.batch_size) == (trial.placement, trial.batch_size)
     if is_open:
