@@ -23,7 +23,7 @@ def best_known(belief: Belief, best: int, *, may_explore: bool, held_back_by: Ac
     if held_back_by is not None:
         why = (
             f"no exploration, since it might cost more than is left of the budget of {held_back_by.budget_runs:g} runs "
-            f"of the default; {held_back_by.standing}"
+            "of the default"
         )
     elif may_explore:
         why = "exploring another would cost more than it is expected to save"
