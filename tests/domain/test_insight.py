@@ -139,6 +139,7 @@ def test_the_account_says_what_exploring_has_cost_and_what_it_has_saved() -> Non
     assert account.saved_runs == pytest.approx(0.5 * sizes.count(64), rel=0.1)
     assert account.default_cost == pytest.approx(100.0, rel=0.1)
     assert account.budget_runs == 2.0
+    assert account.standing in job.predict().reason
     assert account.standing == f"so far {account.balance_runs:.2f} runs ahead of always running the default"
 
 

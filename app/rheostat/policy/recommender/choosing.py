@@ -1,6 +1,7 @@
 """Choosing a batch size: the best known one, one that is worth trying, or a fallback when runs do not converge."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import and_
 
 import numpy as np
@@ -41,7 +42,10 @@ def choose(known: Knowledge, situation: Situation, power_limits: PowerLimitOptim
         return _safe(known, belief, permitted)
     if not any(belief.measured):
         return _elsewhere(belief, best)
-    return _weigh(known, belief, best, situation, permitted)
+    choice = _weigh(known, belief, best, situation, permitted)
+    if known.account is None:
+        return choice
+    return replace(choice, reason=f"{choice.reason}; {known.account.standing}")
 
 
 def best_known(known: Knowledge, situation: Situation) -> Choice | None:
