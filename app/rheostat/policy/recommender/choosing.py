@@ -9,6 +9,7 @@ import numpy as np
 from rheostat.errors import NoBatchSizeLeft
 from rheostat.policy.interface import Choice, PowerLimitOptimizer, Situation
 from rheostat.policy.recommender import account, acquisition, explanations, surveying
+from rheostat.policy.recommender.acquisition import Prospect
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.closing import CLOSED_FROM
 from rheostat.policy.recommender.knowledge import Knowledge
@@ -80,7 +81,7 @@ def _weigh(known: Knowledge, belief: Belief, best: int, situation: Situation, pe
         learned=known.own.learned,
         beta_knob=known.job.beta_knob,
     )
-    affordable = _affordable(known, predicted, best, situation)
+    affordable = _affordable(known, predicted, best, situation, prospect)
     arm = int(np.where(affordable, prospect.score, -np.inf).argmax())
     if arm != best:
         return Choice(sizes[arm], explanations.exploration(belief, best, arm, prospect))
@@ -102,12 +103,13 @@ def _within_reach(belief: Belief) -> list[bool]:
     ]
 
 
-def _affordable(known: Knowledge, predicted: Belief, best: int, situation: Situation) -> list[bool]:
+def _affordable(known: Knowledge, predicted: Belief, best: int, situation: Situation, prospect: Prospect) -> list[bool]:
     """Return which arms the account against the default allows to run: the best known one and the default always."""
     if known.account is None:
         return [True] * len(known.grid)
     pending = [known.grid.index(size) for size in situation.pending]
-    affordable = account.affordable(known.account, predicted, best, pending, known.job.beta_knob)
+    worth = prospect.score.tolist()
+    affordable = account.affordable(known.account, predicted, best, pending, known.job.beta_knob, worth=worth)
     affordable[best] = affordable[known.grid.index(known.job.default_batch_size)] = True
     return affordable
 
