@@ -236,7 +236,10 @@ class TestWithAServer:
 
     @pytest.mark.parametrize(
         ("metrics", "words"),
-        [((), "no evaluation was reported"), ((float("nan"),) * 2, "NaN or infinite in all evaluations, 2")],
+        [
+            ((), "no evaluation was reported"),
+            ((float("nan"),) * 2, "NaN or infinite in all evaluations, 2"),
+        ],
     )
     def test_a_run_without_a_usable_metric_says_so_once_here_and_in_the_trial(
         self, bench: Bench, caplog: pytest.LogCaptureFixture, metrics: tuple[float, ...], words: str
@@ -247,6 +250,12 @@ class TestWithAServer:
         (warning,) = warnings_in(caplog)
         assert words in warning
         assert words in bench.reports()[-1]["detail"]
+
+    def test_a_diverged_run_is_told_once(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        with bench.trial() as trial:
+            for _ in range(3):
+                trial.report(float("nan"))
+        assert warnings_in(caplog) == ["The run has diverged: its metric is NaN or infinite again and again."]
 
     def test_the_error_that_ends_a_run_is_told(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(ValueError, match="kernel"), bench.trial():
