@@ -199,6 +199,11 @@ class TestWithAServer:
             assert trial.measured([measurement]) == 200
             assert (trial.power_limit_watts, trial.profile_power_limits_watts) == (200, ())
 
+    def test_a_report_outside_of_the_block_is_a_mistake(self, bench: Bench) -> None:
+        trial = bench.trial()
+        with pytest.raises(ConfigurationError, match="report inside of the block"):
+            trial.report(0.5)
+
     def test_the_server_decides_whether_to_go_on(self, bench: Bench) -> None:
         with bench.trial() as trial:
             assert trial.report(0.99) == "continue"

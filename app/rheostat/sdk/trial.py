@@ -17,6 +17,7 @@ from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
+from rheostat.sdk.outside import report_outside
 from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
@@ -306,7 +307,7 @@ class RunningTrial:
         """
         metric = number_of(metric)
         if not self._is_ours:
-            return "continue"
+            return report_outside(self._process)
         self._clock.interrupt()
         self._own_meter = energy_joules is not None
         energy = self._energy_at(monotonic_ns()) if energy_joules is None else energy_joules
