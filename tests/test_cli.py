@@ -77,6 +77,18 @@ def test_a_job_is_pinned_paused_and_forced(url: str) -> None:
     assert "Batch size 7 is not among" in run_command("jobs", "pin", "nightly", "7", "--database-url", url).stderr
 
 
+def test_runs_of_before_are_imported_once(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    file.write_text("run,batch_size,gpu_model,gpu_count,energy_joules\nfirst,32,V100,4,100\nsecond,64,V100,4,90\n")
+    for _ in range(2):
+        done = run_command("jobs", "import", str(file), "--job", "nightly", "--database-url", url)
+        assert done.stdout == "nightly: 2 runs are recorded\n", done.stderr
+    assert "rebuilt from 3 observations" in run_command("jobs", "rebuild", "nightly", "--database-url", url).stdout
+    file.write_text("batch_size,gpu_model,energy_joules\n32,V100,much\n")
+    refused = run_command("jobs", "import", str(file), "--job", "nightly", "--database-url", url)
+    assert (refused.returncode, "line 2, column energy_joules" in refused.stderr) == (1, True)
+
+
 def test_jobs_of_another_namespace_are_reached_by_its_name(url: str) -> None:
     assert operate(url, "jobs", "list", "--namespace", "vision") == ""
     with pytest.raises(AssertionError, match="no job 'nightly'"):

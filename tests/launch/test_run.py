@@ -250,6 +250,15 @@ class TestTheMetric:
         pattern = ("--metric-pattern", "epoch {epoch} acc={metric}")
         run = ended(server.url, job, "echo epoch 0 acc=0.95; echo epoch 1 acc=0.96", *OPTIONS, *pattern)
         trial = trial_of(client, job)
+        assert (trial.state, trial.epochs, trial.metric) == ("converged", 1, 0.95)
+        assert run.err.count("counts its epochs from 0") == 1
+
+    def test_one_before_the_first_epoch_that_is_named_does_not_count(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        options = (*OPTIONS, "--metric-pattern", "epoch {epoch} acc={metric}", "--first-epoch", "1")
+        run = ended(server.url, job, "echo epoch 0 acc=0.95; echo epoch 1 acc=0.96", *options)
+        trial = trial_of(client, job)
         assert (trial.state, trial.epochs, trial.metric) == ("converged", 1, 0.96)
         assert run.err.count("give --first-epoch 0") == 1
 

@@ -10,6 +10,7 @@ import typer
 from rheostat.cli import admin, job_settings, orders
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
+from rheostat.cli.history import import_runs
 from rheostat.cli.spool import spool
 from rheostat.cli.words import counted, say_if_none
 from rheostat.demo.command import demo
@@ -41,6 +42,7 @@ app.command()(admin.audit)
 database.command("backup")(admin.back_up_database)
 database.command("restore")(admin.restore_database)
 database.command("prune")(admin.prune_database)
+jobs.command("import")(import_runs)
 app.command()(replay)
 app.command()(demo)
 # Options after the name of the user's command belong to that command.

@@ -32,6 +32,8 @@ _CARRIED = (
     "setup_seconds",
     "setup_joules",
     "first_report",
+    "first_epoch_at",
+    "first_report",
 )
 
 
@@ -55,7 +57,7 @@ def ancestor(history: History, request: PredictRequest) -> TrialRecord | None:
     """
     if request.resumes is None:
         return None
-    found = history.trial(request.resumes)
+    found = history.trial(request.resumes) or history.trial_by_key(request.resumes)
     if found is None:
         raise InvalidInput(
             f"The job has no trial {request.resumes!r} to go on from.",
@@ -83,6 +85,7 @@ def begun(
     """
     if before is None:
         return trial if request.started_at_epoch is None else replace(trial, started_at_epoch=request.started_at_epoch)
+    before = draft.trials.get(before.trial_id, before)
     is_open = _may_go_on(before) and history.trial_resuming(before.trial_id) is None
     is_alike = (before.placement, before.batch_size) == (trial.placement, trial.batch_size)
     if is_open:

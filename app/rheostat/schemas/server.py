@@ -25,25 +25,27 @@ from rheostat.schemas.fields import (
     BetaKnob,
     Body,
     BudgetRuns,
+    Curve,
     Detail,
     DivergedAfter,
     Epoch,
     EtaKnob,
     FirstRun,
     GpuCount,
+    IdempotencyKey,
     Joules,
     MaxEpochs,
     MaxSlowdown,
     Metric,
     Name,
     Outcome,
+    PositiveEpoch,
     PositiveJoules,
     PositiveSeconds,
     PowerLimits,
     Seconds,
     Seed,
     SurveySeconds,
-    TrialId,
     TrialState,
     Watts,
     WindowSize,
@@ -264,10 +266,10 @@ class PredictRequest(Body):
     gpu: Gpu
     node: Name | None = Field(None, description="Where it runs, for the list of trials.")
     max_batch_size: BatchSize | None = Field(None, description="Largest batch size that fits this node.")
-    resumes: TrialId | None = Field(
+    resumes: IdempotencyKey | None = Field(
         None,
-        description="The trial from whose checkpoint this run goes on: with its batch size, where that fits, and with "
-        "its totals so far. It ends.",
+        description="Id or Idempotency-Key of the trial from whose checkpoint this run goes on: with its batch size, "
+        "where that fits, and with its totals so far. That trial ends.",
     )
     started_at_epoch: Epoch | None = Field(
         None, description="Epochs that the model has done before this run, from a checkpoint; null: none, or unknown."
@@ -413,7 +415,25 @@ class ObserveRunRequest(Body):
     cost: PositiveJoules | None = Field(None, description="In joules, when energy and time are not known separately.")
     energy_joules: PositiveJoules | None = None
     time_seconds: PositiveSeconds | None = None
-    converged: bool | None = Field(None, description="Whether it reached the target; null: unknown.")
+    converged: bool | None = Field(
+        None, description="Whether it reached the target; null: as its curve says, else unknown."
+    )
+    epochs: PositiveEpoch | None = Field(
+        None, description="Epochs that it ran; null: unknown, then it says nothing of epochs and stops no run."
+    )
+    curve: Curve | None = Field(
+        None, description="Its evaluations, [epoch, metric] each, in the order of their epochs; needs `epochs`."
+    )
+    power_limit_watts: Watts | None = Field(None, description="Limit of each GPU while it ran; null: unknown.")
+
+    @field_validator("curve")
+    @classmethod
+    def _is_of_its_epochs(cls, curve: list[list[float]] | None, info: ValidationInfo) -> list[list[float]] | None:
+        if curve is not None and "epochs" in info.data:
+            last, at = info.data["epochs"], [epoch for epoch, _ in curve]
+            if last is None or at != sorted(set(at)) or at[0] <= 0.0 or at[-1] > last:
+                raise ValueError("its epochs must ascend, from above 0 up to `epochs`")
+        return curve
 
     @model_validator(mode="after")
     def _has_a_cost(self) -> Self:

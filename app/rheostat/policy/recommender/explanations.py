@@ -93,8 +93,13 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
         arm.runs,
         closed or _status(belief, arm, at),
         cost=_run_cost(belief, at),
-        epochs=interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise),
-        epoch_cost=interval(belief.epoch_costs.mean[at], belief.epoch_costs.variance[at]),
+        # Those of a history that has none are only what its costs make of them.
+        epochs=UNKNOWN
+        if not belief.knows_epochs or (arm.whole_costs.count and not arm.epochs.count)
+        else interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise),
+        epoch_cost=interval(belief.epoch_costs.mean[at], belief.epoch_costs.variance[at])
+        if belief.knows_epochs
+        else UNKNOWN,
         probability_best=chance,
     )
 
