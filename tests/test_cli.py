@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rheostat import JobSettings
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest
 from rheostat.sdk.server import observe_request, register_job_request
 from rheostat.sdk.spool import RequestQueue, spool_files
 from tests.serving import SETTINGS, V100, operate, serving

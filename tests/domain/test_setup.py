@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from rheostat.schemas.power import PowerLimitMeasurement
-from rheostat.schemas.server import ObserveAnswer, Trial
+from rheostat.schemas.trials import ObserveAnswer, Trial
 from tests.domain.examples import V100, ExampleJob
 
 EPOCHS = {8: 14, 16: 12, 32: 10, 64: 11, 128: 40}

@@ -10,7 +10,8 @@ from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasureme
 from rheostat.errors import KeyReused, ServerRefused
 from rheostat.schemas.control import OrderRequest
 from rheostat.schemas.power import ObservePowerLimitRequest, PredictPowerLimitRequest, SurveyRequest
-from rheostat.schemas.server import JobUpdate, ObserveRequest, ObserveRunRequest, PredictRequest
+from rheostat.schemas.server import JobUpdate
+from rheostat.schemas.trials import ObserveRequest, ObserveRunRequest, PredictRequest
 from rheostat.sdk import reporter
 from tests.agent.agents import eventually
 from tests.sdk.server_process import ServerProcess

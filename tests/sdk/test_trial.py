@@ -13,16 +13,8 @@ import pytest
 from rheostat.errors import ConfigurationError, ServerRefused
 from rheostat.schemas.fields import Action, TrialState
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.server import (
-    Gpu,
-    HeartbeatAnswer,
-    JobDetail,
-    JobSettings,
-    LearningRate,
-    ObserveAnswer,
-    Target,
-    Trial,
-)
+from rheostat.schemas.server import Gpu, JobDetail, JobSettings, LearningRate, Target
+from rheostat.schemas.trials import HeartbeatAnswer, ObserveAnswer, Trial
 from rheostat.sdk import node_agent, reporter
 from rheostat.sdk.client import Client
 from rheostat.sdk.trial import RunningTrial

@@ -20,7 +20,7 @@ from rheostat.domain.records import ObservationRecord, TrialRecord
 from rheostat.errors import FieldError, InvalidInput
 from rheostat.policy.interface import Job
 from rheostat.policy.learning_curve import LearningCurve, Target
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest
 
 COUNTS_FROM_0 = "The trainer counts its epochs from 0: its epoch 0 counts as epoch 1, and so on."
 

@@ -14,15 +14,8 @@ from pydantic import ValidationError
 from rheostat.errors import RheostatError
 from rheostat.schemas.fields import Action, Body, on_one_line
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.server import (
-    Gpu,
-    JobSettings,
-    ObserveAnswer,
-    ObserveRequest,
-    ObserveRunRequest,
-    PredictRequest,
-    Trial,
-)
+from rheostat.schemas.server import Gpu, JobSettings
+from rheostat.schemas.trials import ObserveAnswer, ObserveRequest, ObserveRunRequest, PredictRequest, Trial
 from rheostat.sdk.agreement import OnConflict, agreed_settings, check_key, is_mistake
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy

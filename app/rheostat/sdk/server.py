@@ -22,12 +22,9 @@ from rheostat.schemas.power import (
     SurveyAnswer,
     SurveyRequest,
 )
-from rheostat.schemas.server import (
+from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
+from rheostat.schemas.trials import (
     HeartbeatAnswer,
-    JobDetail,
-    JobPage,
-    JobSettings,
-    JobUpdate,
     ObserveAnswer,
     ObserveRequest,
     ObserveRunAnswer,

@@ -12,8 +12,8 @@ from typing import Self, SupportsFloat, TypeVar
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.progress import TrialProgress
-from rheostat.schemas.server import JobSettings, Trial
+from rheostat.schemas.server import JobSettings
+from rheostat.schemas.trials import Trial, TrialProgress
 from rheostat.sdk.epoch_units import EpochLength
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
