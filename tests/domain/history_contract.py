@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from rheostat.domain.records import Evidence, ObservationRecord, PlacementKey, Totals, TrialRecord
-from rheostat.schemas.server import Trial
+from rheostat.schemas.trials import Trial
 from tests.domain.examples import A40, LEASE, V100, ExampleJob, measurements_of
 
 ON_V100, ON_A40, NOWHERE = PlacementKey("V100", 1), PlacementKey("A40", 2), PlacementKey("H100", 8)

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from rheostat.errors import KeyReused
-from rheostat.schemas.server import ObserveRunRequest
+from rheostat.schemas.trials import ObserveRunRequest
 from tests.domain.examples import V100, ExampleJob
 
 RHEOSTAT: dict[str, Any] = {"policy": "rheostat", "max_epochs": 20}

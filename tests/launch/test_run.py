@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from rheostat import Client
-from rheostat.schemas.server import TrialDetail
+from rheostat.schemas.trials import TrialDetail
 from rheostat.sdk.outbox import deliver_spool
 from tests.agent.agents import eventually
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended

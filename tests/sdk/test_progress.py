@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from rheostat.schemas.progress import TrialProgress
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest, TrialProgress
 from rheostat.sdk.progress import Before
 
 REPORT = {"epoch": 7.0, "metric": 0.5, "energy_joules": 100.0, "time_seconds": 1.0}

@@ -9,7 +9,7 @@ import pytest
 
 from rheostat import Client, JobSettings, RunningTrial, Target
 from rheostat.errors import ServerRefused
-from rheostat.schemas.server import TrialDetail
+from rheostat.schemas.trials import TrialDetail
 from rheostat.sdk.spool import spool_directory, spool_files
 from tests.sdk.examples import GPU
 from tests.sdk.server_process import ServerProcess

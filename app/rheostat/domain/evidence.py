@@ -14,7 +14,8 @@ from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.interface import STATE_OF_VERDICT
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.learning_curve import LearningCurve
-from rheostat.schemas.server import Gpu, ObserveRunAnswer, ObserveRunRequest
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import ObserveRunAnswer, ObserveRunRequest
 
 
 def observe_run(

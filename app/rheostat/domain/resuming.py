@@ -10,8 +10,7 @@ from rheostat.domain.job import Draft
 from rheostat.domain.records import TrialRecord
 from rheostat.errors import FieldError, InvalidInput
 from rheostat.policy.interface import Choice
-from rheostat.schemas.progress import TrialProgress
-from rheostat.schemas.server import PredictRequest
+from rheostat.schemas.trials import PredictRequest, TrialProgress
 
 _MAY_GO_ON = ("running", "abandoned", "cancelled")
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from rheostat.schemas.server import Gpu, PredictRequest
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import PredictRequest
 from rheostat.sdk.agreement import OnConflict, OnUsedKey
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.run_gpus import NamedGpus

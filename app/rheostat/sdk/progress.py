@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from rheostat.schemas.progress import TrialProgress
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest, TrialProgress
 
 
 @dataclass(frozen=True, slots=True)

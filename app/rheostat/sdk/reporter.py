@@ -14,15 +14,8 @@ from pydantic import ValidationError
 from rheostat.errors import RheostatError
 from rheostat.schemas.fields import Action, Body, on_one_line
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.server import (
-    Gpu,
-    JobSettings,
-    ObserveAnswer,
-    ObserveRequest,
-    ObserveRunRequest,
-    PredictRequest,
-    Trial,
-)
+from rheostat.schemas.server import Gpu, JobSettings
+from rheostat.schemas.trials import ObserveAnswer, ObserveRequest, ObserveRunRequest, PredictRequest, Trial
 from rheostat.sdk.agreement import OnConflict, agreed_settings, check_key, is_mistake
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
@@ -182,6 +175,8 @@ class Reporter:
         figure = self._seen.add(metric)
         self._reached = self.settings.has_converged(figure, epoch) or epoch >= self.settings.max_epochs
         self._reached = self._reached or self._seen.has_diverged
+        if self._seen.has_diverged and not self._over.is_set():
+            _log.warning("The run has diverged: its metric is NaN or infinite again and again.")
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
         try:
@@ -235,7 +230,7 @@ class Reporter:
             energy: Energy since the run began; None: unknown.
         """
         self._over.set()
-        if came_to_its_end(error) and (silence := self._seen.silence) is not None:
+        if came_to_its_end(error) and (silence := self._seen.silence) and not self._seen.has_diverged:
             _log.warning("The run ends without a usable metric: %s.", silence)
         give_up_at = monotonic() + self._answer_seconds
         self._outbox.drain(self._answer_seconds)

@@ -12,13 +12,14 @@ from typing import Self, SupportsFloat, TypeVar
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.progress import TrialProgress
-from rheostat.schemas.server import JobSettings, Trial
+from rheostat.schemas.server import JobSettings
+from rheostat.schemas.trials import Trial, TrialProgress
 from rheostat.sdk.epoch_units import EpochLength
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
+from rheostat.sdk.outside import report_outside
 from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
@@ -327,7 +328,7 @@ class RunningTrial:
         """
         metric = number_of(metric)
         if not self._is_ours:
-            return "continue"
+            return report_outside(self._process)
         length = EpochLength(self.batch_size, self._options.examples_per_epoch, self._steps_per_epoch)
         epoch = length.epochs(epoch=epoch, step=step, examples=examples)
         self._clock.interrupt()

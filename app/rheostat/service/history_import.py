@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rheostat.csv_lines import Line, read_lines
 from rheostat.domain.job import Decision
 from rheostat.errors import InvalidInput, RheostatError
-from rheostat.schemas.server import ObserveRunAnswer, ObserveRunRequest
+from rheostat.schemas.trials import ObserveRunAnswer, ObserveRunRequest
 from rheostat.service.context import Service
 from rheostat.service.jobs import get_job
 from rheostat.service.trials import observe_run

@@ -109,7 +109,8 @@ def _should_stop(known: Knowledge, belief: Belief, progress: Progress, bound: Bo
         return None
     account, cost = _account_of_exploration(known, belief, at), progress.cost or 0.0
     is_overdrawn = account is not None and cost > max(account.left_runs, 0.0) * account.default_cost_joules
-    if not stopping.should_stop(expectation, curve, bound, for_later_runs=not is_overdrawn):
+    at_launch = belief.run(progress.batch_size)
+    if not stopping.should_stop(expectation, curve, bound, at_launch=at_launch, for_later_runs=not is_overdrawn):
         return None
     return (
         f"after {curve.epoch:g} epochs its learning curve predicts about {exp(expectation.mean):.3g} to the target; "

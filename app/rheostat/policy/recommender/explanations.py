@@ -23,7 +23,7 @@ def best_known(belief: Belief, best: int, *, may_explore: bool, held_back_by: Ac
     if held_back_by is not None:
         why = (
             f"no exploration, since it might cost more than is left of the budget of {held_back_by.budget_runs:g} runs "
-            f"of the default; {held_back_by.standing}"
+            "of the default"
         )
     elif may_explore:
         why = "exploring another would cost more than it is expected to save"
@@ -76,9 +76,13 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
     """Return the estimates of an arm, with the probability that it is the cheapest."""
     belief, arm = known.belief, known.pooled.arms[batch_size]
     closed = known.closed.get(batch_size)
+    at = known.grid.index(batch_size)
     if belief is None:
-        return ArmEstimate(batch_size, arm.runs, closed or "nothing has converged yet")
-    at = belief.grid.index(batch_size)
+        epoch_cost = UNKNOWN
+        if any(known.prices.are_seen):
+            costs = known.prices.posterior(known.grid)
+            epoch_cost = interval(costs.mean[at], costs.variance[at])
+        return ArmEstimate(batch_size, arm.runs, closed or "nothing has converged yet", epoch_cost=epoch_cost)
     if not belief.has_level:
         epochs = interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise)
         return ArmEstimate(

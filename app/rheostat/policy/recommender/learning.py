@@ -128,14 +128,16 @@ def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
 def _with_censored_observation(known: Knowledge, belief: Belief, arm: Arm, result: Result, epochs: float) -> Arm:
     """Return an arm with a stopped run as a censored observation of its epochs, unless that is an outlier.
 
-    A run that failed says something of convergence, but nothing of how many epochs a converging one needs.
+    A run that failed says something of convergence, but nothing of how many epochs a converging one needs. Neither does
+    one that was stopped long after it should have converged: it counts as far as it would have.
     """
     run = belief.run(result.batch_size)
     by_curve = known.by_curve(belief, result.batch_size, result.curve)
     epochs = min(epochs, known.job.max_epochs)
     censored = stopping.censored_observation(run, by_curve, belief.noise, epochs, result.curve.gap)
-    precision, weighted = censored
-    if precision < arm.censored[0] or is_outlier(weighted / precision, (run.mean, run.variance)):
+    alive = stopping.chance_of_converging(by_curve, epochs, result.curve.gap)
+    precision, weighted = censored = (alive * censored[0], alive * censored[1])
+    if precision <= arm.censored[0] or is_outlier(weighted / precision, (run.mean, run.variance)):
         return arm
     return arm._replace(censored=censored)
 
