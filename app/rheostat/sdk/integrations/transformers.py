@@ -136,10 +136,11 @@ class RheostatCallback(TrainerCallback):
             self._warn_of_no_evaluation(state)
         if state.global_step == 0 or self._epochs:
             self._epochs_before = self._epochs - (state.epoch or 0.0)
-        elif state.epoch:
-            self._trial.resumed_at(state.epoch)
         loader = kwargs.get("train_dataloader")
         steps = ceil(len(loader) / args.gradient_accumulation_steps) if isinstance(loader, Sized) else None
+        if state.global_step > 0 and not self._epochs:
+            # The Trainer skips as many steps, of this batch size, as the checkpoint had of its own.
+            self._trial.resumed_at(state.global_step / steps if steps else state.epoch or 0.0)
         self._is_training = True
         self._trial.begin_profiling(steps)
 
