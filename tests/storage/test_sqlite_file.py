@@ -1,8 +1,10 @@
 """The file of the embedded database: private, and watched."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Connection, text
@@ -75,3 +77,11 @@ def test_a_file_that_was_put_in_its_place_is_neither_read_nor_written(tmp_path: 
     with pytest.raises(DatabaseUnavailable, match="moved away or replaced"):
         _write(service.database)
     service.close()
+
+
+def test_a_full_disk_makes_the_server_not_ready(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.require_writable()
+    full = SimpleNamespace(free=9_999_999)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(DatabaseUnavailable, match=r"is full: 10\.0 MB left"):
+        database.require_writable()

@@ -77,11 +77,12 @@ def check_ready(service: Service) -> None:
     """Check that the service can answer requests.
 
     Raises:
-        DatabaseUnavailable: The database cannot be reached.
+        DatabaseUnavailable: The database cannot be reached or written.
         SchemaOutdated: Its schema is of another version.
     """
     status = schema_status(service)
     if status.at_head:
+        service.database.require_writable()
         return
     if status.known:
         hint = "Run `rheostat db upgrade`."

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -33,6 +33,8 @@ LOCK_TIMEOUT_SECONDS = 10
 _RACES = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
 _LOCK_NOT_AVAILABLE = "55P03"
 _QUERY_CANCELED = "57014"
+_READ_ONLY = "25006"
+_IS_READ_ONLY = "SELECT current_setting('default_transaction_read_only')::boolean OR pg_is_in_recovery()"
 _NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703"}
 
 _Failure: TypeAlias = DBAPIError | PendingRollbackError | PoolTimeout
@@ -140,6 +142,17 @@ class Database:
             return _run(engine.begin, checked)
         finally:
             engine.dispose()
+
+    def require_writable(self) -> None:
+        """Check that nothing that can be seen without writing forbids to write.
+
+        Raises:
+            DatabaseUnavailable: The disk is full, PostgreSQL is read-only, or the database cannot be reached.
+        """
+        if self.is_sqlite:
+            self.file.require_space()
+        elif self.read(lambda connection: connection.scalar(text(_IS_READ_ONLY))):
+            raise _read_only()
 
     def close(self) -> None:
         """Close all connections."""
@@ -295,7 +308,7 @@ def _sqlite_engine(url: URL, file: SqliteFile, *, writer: bool, foreign_keys: bo
 
 def _postgresql_engine(url: URL, statement_timeout: timedelta | None) -> Engine:
     milliseconds = 0 if statement_timeout is None else max(1, int(statement_timeout.total_seconds() * 1000))
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=8,
         max_overflow=32,
@@ -311,6 +324,14 @@ def _postgresql_engine(url: URL, statement_timeout: timedelta | None) -> Engine:
             "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c statement_timeout={milliseconds} -c timezone=UTC",
         },
     )
+
+    @event.listens_for(engine, "checkin")
+    def _forget_access_mode(connection: Any, _: Any) -> None:
+        # SQLAlchemy leaves READ WRITE behind after a read, which overrules an operator who made the database read-only.
+        if connection is not None:
+            connection.read_only = None
+
+    return engine
 
 
 def _sqlstate(error: _Failure) -> str | None:
@@ -329,14 +350,11 @@ def _worth_another_try(error: _Failure) -> bool:
 
 def _translated(error: _Failure) -> RheostatError:
     """Translate a database error; the driver's message, which quotes SQL, stays in the cause and out of answers."""
-    if isinstance(error, PoolTimeout):
-        return DatabaseBusy("Timed out waiting for a free connection to the database.", hint="Try again.")
-    if isinstance(error, IntegrityError) or _sqlstate(error) in _RACES:
-        return DatabaseBusy("Another request changed the same rows at the same time, twice.", hint="Try again.")
-    if _sqlstate(error) == _QUERY_CANCELED:
-        return DatabaseBusy("A database statement exceeded its time limit.", hint="Try again.")
-    if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(_origin(error)):
-        return DatabaseBusy("Timed out waiting for a database lock.", hint="Try again.")
+    busy = _why_busy(error)
+    if busy is not None:
+        return DatabaseBusy(busy, hint="Try again.")
+    if _sqlstate(error) == _READ_ONLY:
+        return _read_only()
     if _sqlstate(error) in _NO_SUCH_TABLE_OR_COLUMN or "no such" in str(_origin(error)):
         return SchemaOutdated(
             "The database's schema is not the one that this version needs.",
@@ -345,4 +363,23 @@ def _translated(error: _Failure) -> RheostatError:
     return DatabaseUnavailable(
         "The database cannot be reached or written.",
         hint="Try again; if the error persists, check /readyz and the server's log.",
+    )
+
+
+def _why_busy(error: _Failure) -> str | None:
+    if isinstance(error, PoolTimeout):
+        return "Timed out waiting for a free connection to the database."
+    if isinstance(error, IntegrityError) or _sqlstate(error) in _RACES:
+        return "Another request changed the same rows at the same time, twice."
+    if _sqlstate(error) == _QUERY_CANCELED:
+        return "A database statement exceeded its time limit."
+    if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(_origin(error)):
+        return "Timed out waiting for a database lock."
+    return None
+
+
+def _read_only() -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        "The database is read-only: default_transaction_read_only is on, or it is a standby.",
+        hint="Turn it off again, or give the address of the primary.",
     )

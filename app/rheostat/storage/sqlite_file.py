@@ -1,6 +1,7 @@
 """The file of the embedded database: where it may be, who may read it, and whether it is still there."""
 
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +29,10 @@ NETWORK_FILE_SYSTEMS = frozenset(
     ]
 )
 """File systems, by their names in /proc/mounts, on which SQLite's locks or shared memory are unreliable."""
+
+
+LEAST_FREE_BYTES = 10_000_000
+"""Room for the log of writes, which grows to some 4 MB between two checkpoints."""
 
 
 class SqliteFile:
@@ -60,6 +65,19 @@ class SqliteFile:
             f"The database file {self.path} was moved away or replaced while in use; nothing is written any more.",
             hint="Move the file back, or restart the server to use the one that is there now.",
         )
+
+    def require_space(self) -> None:
+        """Check that the disk has room for the next writes.
+
+        Raises:
+            DatabaseUnavailable: It has not.
+        """
+        free = shutil.disk_usage(self.path.parent).free
+        if free < LEAST_FREE_BYTES:
+            raise DatabaseUnavailable(
+                f"The disk of {self.path} is full: {free / 1e6:.1f} MB left of {LEAST_FREE_BYTES / 1e6:.0f} needed.",
+                hint="Make room on it; what was acknowledged is kept.",
+            )
 
     def make_private(self) -> None:
         """Create the file, and its folder, for this user alone; take an older one away from other users.
