@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, permutations
 
-from benchmarks.decisions.reference import Oracle
 from rheostat.replay.backend import Backend, InProcess
+from rheostat.replay.reference import Oracle, recurrence_costs, worst_behind
 from rheostat.replay.run import Plan, job_of
-from rheostat.replay.simulator import TrialRecord, replay_job
+from rheostat.replay.simulator import replay_job
 from rheostat.replay.world import RecordedRun, World
 
 CHECKPOINTS = (10, 20, 50, 100)
@@ -75,13 +75,13 @@ class Game:
             concurrency=self.concurrency,
             survey=self.survey,
         )
-        total = self._running_total(trials)
+        costs = recurrence_costs(self.world, trials, recurrences=self.recurrences, eta_knob=self.eta_knob)
+        total = list(accumulate(costs))
         oracle = self.world.oracle(self.eta_knob).cost
         excess = {n: total[n - 1] / (n * oracle) - 1.0 for n in self.checkpoints}
-        nothing_done = Oracle(self.world, self.eta_knob, always_default=True)
-        default = self._running_total(replay_job(self.world, nothing_done, seed=seed, recurrences=self.recurrences))
-        behind = max(spent - would_be for spent, would_be in zip(total, default, strict=True))
-        return Figures(excess, behind / (default[-1] / self.recurrences))
+        behind = worst_behind(self.world, costs, seed=seed, eta_knob=self.eta_knob)
+        assert behind is not None
+        return Figures(excess, behind)
 
     def _backend(self, seed: int) -> Backend:
         if self.player in REFERENCES:
@@ -100,13 +100,6 @@ class Game:
         earlier = InProcess(old_settings.model_copy(update={"power_limits_watts": limits}), old_gpu)
         replay_job(self.before, earlier, seed=seed + 10_000, recurrences=DRIFT_AFTER, survey=self.survey)
         return earlier if old_gpu == gpu else InProcess(settings, gpu, beside=earlier)
-
-    def _running_total(self, trials: Sequence[TrialRecord]) -> list[float]:
-        """Return what the recurrences up to each one cost together."""
-        costs = [0.0] * self.recurrences
-        for trial in trials:
-            costs[trial.recurrence - 1] += self.world.cost(trial.energy_joules, trial.time_seconds, self.eta_knob)
-        return list(accumulate(costs))
 
 
 def one_at_a_time(worlds: Sequence[World], policies: Sequence[str], heading: str) -> list[Game]:

@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("trials", sa.Column("is_restarted", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("trials", sa.Column("setup_seconds", sa.Double))
     op.add_column("trials", sa.Column("setup_joules", sa.Double))
+    op.add_column("trials", sa.Column("first_report", sa.JSON))
     op.add_column("trials", sa.Column("warning", sa.Text))
     op.add_column("trials", sa.Column("first_epoch_at", sa.DateTime(timezone=True)))
     op.add_column("trials", sa.Column("crashed_at", sa.DateTime(timezone=True)))

@@ -32,14 +32,24 @@ def recurrences(client: Client, agent: NodeAgent) -> list[Recurrence]:
     return [job.with_rheostat(number) for number in range(1, 5)]
 
 
+def test_a_survey_comes_before_the_first_run_and_is_counted_there(
+    client: Client, recurrences: list[Recurrence]
+) -> None:
+    first = client.list_trials(JOB_ID).trials[-1]
+    assert first.number == 1
+    assert "predicted by the survey" in first.reason
+    assert 0 < recurrences[0].time_seconds - (first.time_seconds or 0.0) < 0.2 * recurrences[0].time_seconds
+
+
 def test_the_server_has_time_and_energy_of_all_runs(client: Client, recurrences: list[Recurrence]) -> None:
     trials = client.list_trials(JOB_ID).trials
     assert len(trials) == sum(recurrence.runs for recurrence in recurrences)
-    assert sum(trial.energy_joules or 0 for trial in trials) == pytest.approx(
-        sum(recurrence.energy_joules for recurrence in recurrences)
+    after_the_survey = [trial for trial in trials if trial.number > recurrences[0].runs]
+    assert sum(trial.energy_joules or 0 for trial in after_the_survey) == pytest.approx(
+        sum(recurrence.energy_joules for recurrence in recurrences[1:])
     )
-    assert sum(trial.time_seconds or 0 for trial in trials) == pytest.approx(
-        sum(recurrence.time_seconds for recurrence in recurrences)
+    assert sum(trial.time_seconds or 0 for trial in after_the_survey) == pytest.approx(
+        sum(recurrence.time_seconds for recurrence in recurrences[1:])
     )
 
 

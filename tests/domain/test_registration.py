@@ -1,12 +1,17 @@
 """Registering, changing and deleting a job, and deriving its state again."""
 
+from dataclasses import replace
+
 import pytest
 
 from rheostat.domain import registration
+from rheostat.domain.job import stored_settings
 from rheostat.domain.records import AuditNote
 from rheostat.errors import InvalidInput, JobBusy, JobDiffers
 from rheostat.schemas.power import PowerLimitMeasurement
 from tests.domain.examples import JOB, LEASE, V100, Clock, ExampleJob, settings
+
+NEW_SETTINGS = ("first_run", "exploration_budget_runs", "survey_seconds")
 
 
 def test_a_new_job_has_no_past_and_is_noted_in_the_audit_trail() -> None:
@@ -56,6 +61,38 @@ def test_a_trainer_that_registers_again_does_not_undo_what_an_operator_changed()
     job = ExampleJob()
     job.update(eta_knob=1.0)
     assert job.register_again().settings.eta_knob == 1.0
+
+
+def test_a_job_of_before_a_setting_existed_is_found_with_its_default_and_not_with_another() -> None:
+    job = ExampleJob()
+    stored = {name: value for name, value in job.value.registered_settings.items() if name not in NEW_SETTINGS}
+    older = replace(job.value, registered_settings=stored, settings=stored_settings(stored))
+    assert not registration.register_again(older, settings()).answer[1]
+    with pytest.raises(JobDiffers) as refused:
+        registration.register_again(older, settings(survey_seconds=60.0))
+    assert [field.field for field in refused.value.fields] == ["survey_seconds"]
+    assert "registered as 120.0, now 60.0" in refused.value.fields[0].message
+
+
+def test_what_bounds_exploring_may_be_changed_without_losing_the_past() -> None:
+    joules = {8: 400.0, 16: 200.0, 32: 100.0, 64: 50.0, 128: 110.0}
+    job = ExampleJob(policy="rheostat", eta_knob=1.0, exploration_budget_runs=0.0)
+    assert [job.recur(joules) for _ in range(3)] == [32] * 3
+    before = job.value.states
+    job.update(exploration_budget_runs=None, first_run="default", survey_seconds=0.0)
+    assert job.value.states == before
+    assert (
+        job.register_again(exploration_budget_runs=0.0, policy="rheostat", eta_knob=1.0).settings.first_run == "default"
+    )
+    assert {job.recur(joules) for _ in range(4)} > {64}
+
+
+def test_a_first_run_at_the_default_is_what_a_job_may_ask_for() -> None:
+    for first_run, expected in (("predicted", 128), ("default", 32)):
+        job = ExampleJob(policy="rheostat", eta_knob=1.0, power_limits_watts=[250], first_run=first_run)
+        for size, joules in ((8, 400.0), (16, 200.0), (32, 100.0), (64, 50.0), (128, 25.0)):
+            job.measure(size, w250=joules)
+        assert job.predict().batch_size == expected
 
 
 def test_a_new_eta_knob_applies_to_past_runs() -> None:

@@ -252,7 +252,7 @@ def test_a_trial_is_stopped_when_its_cost_passes_beta_times_the_lowest() -> None
     job.converge(job.predict(), 100.0)
     stopped = job.report(job.predict(), 1, metric=0.1, energy_joules=210.0)
     assert (stopped.state, stopped.action) == ("stopped", "stop")
-    assert "210 J, passed 200 J" in stopped.reason
+    assert "210 J-eq, passed 200 J-eq" in stopped.reason
 
 
 def test_a_trial_is_stopped_before_the_epoch_that_would_pass_the_bound() -> None:

@@ -46,3 +46,24 @@ def test_an_example_reaches_its_target_on_two_processes(
     assert not any(rank.returncode for rank in ranks), "\n".join(logs)
     (trial,) = client.list_trials(job_id).trials
     assert trial.state == "converged", logs
+
+
+@pytest.mark.parametrize("job_id", ["nightly-pytorch", "nightly-transformers", "nightly-lightning"])
+def test_an_example_surveys_its_batch_sizes_on_one_process(
+    server: ServerProcess, client: Client, tmp_path: Path, job_id: str
+) -> None:
+    alone = f"{job_id}-alone"
+    path = tmp_path / "train.py"
+    path.write_text(example(job_id).replace('devices="auto"', "devices=1").replace(job_id, alone))
+    (environment,) = rank_environments(server.url, [{"CUDA_VISIBLE_DEVICES": ""}])
+    ran = run_example(path, environment)
+    try:
+        log = ran.communicate(timeout=110)[1]
+    finally:
+        ran.kill()
+        ran.wait()
+    assert ran.returncode == 0, log
+    (trial,) = client.list_trials(alone).trials
+    assert trial.state == "converged", log
+    (placement,) = client.savings(alone).placements
+    assert placement.time_seconds.surveyed

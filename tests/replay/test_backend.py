@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.interface import Choice, Job, Policy, Progress, Result, Situation
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
-from rheostat.replay.backend import InProcess, Report, Slice
+from rheostat.replay.backend import InProcess, Report, Server, Slice, SurveySlice
 from rheostat.replay.run import Outcome, Plan, replay_worlds
 from rheostat.replay.world import World
 from rheostat.schemas.server import Gpu, JobSettings, Target
@@ -104,7 +105,7 @@ def test_a_trial_ends_at_its_target_and_the_policy_learns_from_it() -> None:
     cost = 0.5 * 200.0 + 0.5 * 250.0 * 4.0
     assert seen[-1] == (
         "conclude",
-        Result(32, cost, "converged", epochs=2.0, curve=LearningCurve(((1.0, 0.5), (2.0, 0.7)), 2.0)),
+        Result(32, cost, "converged", epochs=2.0, curve=LearningCurve(((1.0, 0.5), (2.0, 0.7)), 2.0), spent=cost),
     )
 
 
@@ -127,18 +128,19 @@ def replayed(world: World, plan: Plan) -> tuple[Outcome, ...]:
     return tuple(replay_worlds([world], plan))
 
 
-def a_plan(policy: str = "zeus", *, concurrency: int = 1, server: str | None = None, job_id: str | None = None) -> Plan:
-    return Plan(policy, 0.5, 2.0, recurrences=14, seeds=(1,), concurrency=concurrency, server=server, job_id=job_id)
+def a_plan(policy: str = "zeus", **more: Any) -> Plan:
+    return Plan(policy, 0.5, 2.0, recurrences=14, seeds=(1,), **more)
 
 
 @pytest.mark.parametrize("policy", ["rheostat", "zeus"])
 @pytest.mark.parametrize("concurrency", [1, 3])
+@pytest.mark.parametrize("survey", [True, False])
 def test_a_server_decides_as_this_process_does(
-    tmp_path: Path, server: ServerProcess, policy: str, concurrency: int
+    tmp_path: Path, server: ServerProcess, policy: str, concurrency: int, survey: bool
 ) -> None:
     world = a_world(tmp_path)
-    (here,) = replayed(world, a_plan(policy, concurrency=concurrency))
-    (there,) = replayed(world, a_plan(policy, concurrency=concurrency, server=server.url))
+    (here,) = replayed(world, a_plan(policy, concurrency=concurrency, survey=survey))
+    (there,) = replayed(world, a_plan(policy, concurrency=concurrency, survey=survey, server=server.url))
     assert there.trials == here.trials
     assert {trial.state for trial in here.trials} > {"converged"}
 
@@ -152,10 +154,7 @@ def test_a_server_that_is_killed_and_started_again_decides_as_before(tmp_path: P
         def kill_twice() -> None:
             done.append(len(done))
             if len(done) in {4, 9}:
-                server.kill()
-                restart = Thread(target=server.start)
-                restart.start()
-                restarts.append(restart)
+                kill_and_start(server, restarts)
 
         restarts: list[Thread] = []
         (there,) = replay_worlds([world], a_plan(policy, server=server.url), kill_twice)
@@ -164,6 +163,39 @@ def test_a_server_that_is_killed_and_started_again_decides_as_before(tmp_path: P
     assert len(restarts) == 2
     (here,) = replayed(world, a_plan(policy))
     assert there.trials == here.trials
+
+
+def test_a_server_that_is_killed_within_a_survey_decides_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = a_world(tmp_path)
+    (here,) = replayed(world, a_plan("rheostat", survey=True))
+    with ServerProcess(tmp_path) as server:
+        slices: list[SurveySlice] = []
+        restarts: list[Thread] = []
+
+        def observe_survey(backend: Server, wanted: SurveySlice, measured: Slice) -> None:
+            slices.append(wanted)
+            if len(slices) in {2, 5}:
+                kill_and_start(server, restarts)
+            report(backend, wanted, measured)
+
+        report = Server.observe_survey
+        monkeypatch.setattr(Server, "observe_survey", observe_survey)
+        (there,) = replayed(world, a_plan("rheostat", survey=True, server=server.url))
+        for restart in restarts:
+            restart.join()
+    assert (len(restarts), len(slices)) == (2, 7)
+    assert there.trials == here.trials
+    assert here.trials[0].time_seconds > replayed(world, a_plan("rheostat"))[0].trials[0].time_seconds
+
+
+def kill_and_start(server: ServerProcess, restarts: list[Thread]) -> None:
+    """Kill a server, and start it again while its clients wait."""
+    server.kill()
+    restart = Thread(target=server.start)
+    restart.start()
+    restarts.append(restart)
 
 
 def test_the_jobs_of_a_replay_stay_on_the_server_under_names_of_their_own(

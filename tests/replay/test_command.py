@@ -33,7 +33,7 @@ def test_it_tells_excess_and_savings_in_a_table(tmp_path: Path) -> None:
     lines = run(tmp_path, *JOB).splitlines()
     assert lines[0] == "Policy rheostat, eta_knob 0.5, 20 recurrences, mean over 2 seeds."
     (heading,) = [line for line in lines if line.startswith("workload")]
-    assert heading.split()[4:] == ["at", "10", "at", "20", "energy", "time", "cost"]
+    assert heading.split()[4:] == ["at", "10", "at", "20", "behind", "energy", "time", "cost"]
 
 
 def test_several_gpus_are_replayed_in_one_go_and_can_be_named(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from rheostat.replay.reference import Oracle, recurrence_costs
 from rheostat.replay.report import NOTE, decisions, summarize, table
 from rheostat.replay.run import Outcome, Plan, replay_worlds
-from rheostat.replay.simulator import TrialRecord
+from rheostat.replay.simulator import TrialRecord, replay_job
 from rheostat.replay.world import World
 from tests.replay.examples import a_world
 
@@ -56,6 +57,22 @@ def test_excess_is_told_at_the_checkpoints_that_were_reached(world: World) -> No
     assert told(120) == ["10", "20", "50", "100"]
     assert told(50) == ["10", "20", "50"]
     assert told(7) == ["7"]
+
+
+def test_the_worst_that_a_seed_was_behind_always_running_the_default_is_told(world: World) -> None:
+    always_default = Oracle(world, 0.5, always_default=True)
+    trials = replay_job(world, always_default, seed=1, recurrences=12)
+    mean = sum(recurrence_costs(world, trials, recurrences=12, eta_knob=0.5)) / 12
+    dearer = replace(
+        trials[0],
+        energy_joules=trials[0].energy_joules + 2 * mean,
+        time_seconds=trials[0].time_seconds + 2 * mean / world.max_power_limit_watts,
+    )
+    summary = summarize(PLAN, [Outcome(world, 1, None, (dearer, *trials[1:])), Outcome(world, 1, None, trials)])
+    assert summary["worlds"][0]["worst_behind"] == pytest.approx(2.0)
+    assert [seed["worst_behind"] for seed in summary["worlds"][0]["seeds"]] == pytest.approx([2.0, 0.0])
+    (line,) = [line for line in table(summary).splitlines() if line.startswith("digits/perceptron/sgd")]
+    assert "  2.00  " in line
 
 
 def test_savings_are_against_as_many_runs_of_the_default_at_the_highest_limit(world: World) -> None:

@@ -98,6 +98,10 @@ def serve(
         int | None,
         typer.Option(help="Worker processes; use several with PostgreSQL only. (Default: 1.)", show_default=False),
     ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(help="Prefix that a reverse proxy serves all under, as /rheostat.", show_default=False),
+    ] = None,
 ) -> None:
     """Run the server; every option is also an environment variable, such as RHEOSTAT_PORT."""
     # Before numpy is imported: on matrices of a dozen rows its threads slow down each other and requests.
@@ -105,7 +109,7 @@ def serve(
     from rheostat.api.metrics_directory import metrics_directory
     from rheostat.api.settings import load_settings
 
-    settings = load_settings(database_url=database_url, host=host, port=port, workers=workers)
+    settings = load_settings(database_url=database_url, host=host, port=port, workers=workers, root_path=root_path)
     with metrics_directory() if settings.workers > 1 else nullcontext():
         from rheostat.api.server import serve as run  # imported after the folder is set, which its imports read
 

@@ -1,7 +1,7 @@
 """Recurrences of the job: runs until one reaches the target, through the server or with the default."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import numpy as np
@@ -18,6 +18,7 @@ from rheostat.demo.digits import (
     job_settings,
 )
 from rheostat.demo.simulated_gpu import SimulatedGpu
+from rheostat.demo.survey import survey
 from rheostat.errors import RheostatError, ServerUnreachable
 from rheostat.schemas.power import PowerLimitMeasurement
 from rheostat.sdk import Client, RunningTrial
@@ -39,7 +40,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """A recurrence that reached the target; time and energy are those of all its runs.
+    """A recurrence that reached the target; time and energy are those of all its runs, and of a survey before them.
 
     Attributes:
         batch_size: Batch size of the run that reached the target.
@@ -88,8 +89,14 @@ class RecurringJob:
         self._digits = Digits()
 
     def with_rheostat(self, number: int) -> Recurrence:
-        """Run a recurrence with what the server predicts."""
-        return self._until_converged(number, self._run_with_rheostat)
+        """Run a recurrence with what the server predicts, after a survey where the server wants to know more first."""
+        surveyed = survey(self._client, self._agent, JOB_ID, self._settings)
+        recurrence = self._until_converged(number, self._run_with_rheostat)
+        return replace(
+            recurrence,
+            energy_joules=recurrence.energy_joules + surveyed.energy_joules,
+            time_seconds=recurrence.time_seconds + surveyed.time_seconds,
+        )
 
     def baseline(self, number: int) -> Recurrence:
         """Run a recurrence with the default batch size at full power, without the server."""

@@ -46,7 +46,8 @@ def show(recurrences: int, seed: int) -> None:
     console.print(
         f"A network that recognises handwritten digits is retrained {recurrences} times to {TARGET_ACCURACY:.0%} "
         f"accuracy: with Rheostat, and with the default (batch size {DEFAULT_BATCH_SIZE}, "
-        f"{MAX_POWER_LIMIT_WATTS} W). Training is real, through a real server and a real node agent.\n"
+        f"{MAX_POWER_LIMIT_WATTS} W). Training is real, through a real server and a real node agent. "
+        "Before the first, a survey measures some steps of each batch size; it is counted there.\n"
         "[bold]The GPU is simulated[/bold], after published measurements of a V100: no joule was measured.\n"
     )
     # One thread multiplies matrices this small faster than several.
@@ -106,7 +107,7 @@ def table(pairs: Sequence[Pair]) -> Table:
 def summary(pairs: Sequence[Pair]) -> str:
     """Return the savings over all recurrences, and over the latest quarter of them."""
     latest = pairs[-max(1, len(pairs) // 4) :]
-    return f"All {len(pairs)}, with all exploration and stopped runs: {_saved(pairs)}\n" + (
+    return f"All {len(pairs)}, with all exploration, stopped runs and the survey: {_saved(pairs)}\n" + (
         f"The latest {len(latest)} alone: {_saved(latest)}"
     )
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from rheostat.domain import crashes, energy, epochs, judging, survey_sums
+from rheostat.domain import crashes, energy, epochs, judging, setup, survey_sums
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import reference_power_watts
@@ -87,7 +87,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
         draft.advisor.learn_part(
             view,
             batch_size=run.batch_size,
-            cost=view.cost(run.energy_joules, run.time_seconds),
+            cost=setup.trained_cost(view, run),
             epochs=epochs.epochs_run(run),
         )
     elif run is not None:
@@ -98,6 +98,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             cost=epochs.comparable_cost(run, view.cost(run.energy_joules, run.time_seconds)),
             epochs=run.epochs,
             curve=LearningCurve.from_state(run.curve),
+            fixed_cost=setup.cost(view, run),
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 

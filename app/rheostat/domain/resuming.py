@@ -31,6 +31,7 @@ _CARRIED = (
     "repeated_epochs",
     "setup_seconds",
     "setup_joules",
+    "first_report",
 )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
-from rheostat.domain import control, crashes, energy, epochs, keys, resuming
+from rheostat.domain import control, crashes, energy, epochs, keys, plausibility, resuming, setup
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
@@ -15,6 +15,7 @@ from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRec
 from rheostat.domain.trial_views import LEASE_EXPIRED, gpu_of, trial_detail, wire_answer, wire_trial
 from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
+from rheostat.policy.cost import cost_text
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Situation
 from rheostat.policy.learning_curve import LearningCurve, Target
@@ -110,6 +111,7 @@ def predict(
         ended_at=None,
         gpu=request.gpu.model_dump(mode="json"),
         is_ordered=plan.is_ordered,
+        warning=plausibility.joined(None, plausibility.of_settings(job.settings)),
     )
     trial = resuming.begun(draft, history, trial, before, request)
     draft.started.append(trial)
@@ -138,7 +140,7 @@ def observe(
     if known is not None:
         _check_same(known, request)
         _renew(draft, stored, clock)
-        return draft.decided(wire_answer(known))
+        return draft.decided(wire_answer(known, trial))
     _check_cumulative(history, trial, request)
     reported = _with_report(draft, placement, trial, request)
     if reported.epochs and (fits := where_fits(placement, trial.batch_size)) != placement:
@@ -168,7 +170,7 @@ def observe(
         answered_power_limit_watts=_power_limit(draft, placement, trial),
     )
     draft.observations.append(report)
-    return draft.decided(wire_answer(report))
+    return draft.decided(wire_answer(report, saved))
 
 
 def renew_lease(job: Job, history: History, trial_id: str, clock: Clock) -> Decision[HeartbeatAnswer]:
@@ -298,9 +300,12 @@ def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, r
     if late or trial.state not in _OPEN:
         return trial
     view = draft.view(placement)
+    totals = energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts)
     return replace(
         trial,
-        **energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts),
+        **totals,
+        **setup.figures_after(trial, request, totals),
+        warning=plausibility.joined(trial.warning, plausibility.of_report(draft.job.settings, trial, request)),
         epochs=request.epoch,
         metric=trial.metric if request.metric is None else request.metric,
         curve=_curve_after(trial, request, view.target).to_state(),
@@ -316,6 +321,7 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
     if trial.state not in _OPEN:
         return Verdict(trial.state, f"the trial has ended already: {trial.state_reason}")
     view = draft.view(placement)
+    cost = view.cost(trial.energy_joules, trial.time_seconds)
     try:
         verdict = draft.advisor.assess(
             view,
@@ -326,16 +332,18 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
             outcome=request.outcome,
             curve=LearningCurve.from_state(trial.curve),
             may_stop=not trial.is_ordered,
+            fixed_cost=setup.cost(view, trial),
         )
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))
         return Verdict("running", f"continues, since the policy failed: {error.message}")
     if request.outcome is not None and request.detail:
         return Verdict(verdict.state, f"{verdict.reason}: {request.detail}")
+    if verdict.state != "stopped" or cost is None:
+        return verdict
     estimate = energy.explanation(trial, view.max_power_watts)
-    if verdict.state == "stopped" and estimate is not None:
-        return Verdict(verdict.state, f"{verdict.reason} (energy {estimate})")
-    return verdict
+    so_far = cost_text(cost, trial.energy_joules, trial.time_seconds)
+    return replace(verdict, reason=f"{verdict.reason} (so far {so_far}{f'; energy {estimate}' if estimate else ''})")
 
 
 def _comparable_cost(view: PolicyJob, trial: TrialRecord) -> float | None:

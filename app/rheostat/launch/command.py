@@ -26,6 +26,7 @@ Gpus = Annotated[
 ]
 _setting = partial(typer.Option, show_default=False, rich_help_panel="Settings of the job")
 _metric = partial(typer.Option, rich_help_panel="Where to read the metric")
+_survey = partial(typer.Option, rich_help_panel="Survey before the first run")
 _hardware = partial(typer.Option, rich_help_panel="Hardware")
 _end = partial(typer.Option, rich_help_panel="How to end the command")
 
@@ -39,6 +40,13 @@ def _job_name(name: str) -> str:
         return checked_job_id(name)
     except ConfigurationError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+class FirstRun(StrEnum):
+    """Which batch size the first run has."""
+
+    PREDICTED = "predicted"
+    DEFAULT = "default"
 
 
 class Scaling(StrEnum):
@@ -78,6 +86,12 @@ def run(
     power_limit_step: Annotated[
         int | None, _setting(help="Step through the GPU's range of power limits, in watts.")
     ] = None,
+    first_run: Annotated[
+        FirstRun | None, _setting(help="Batch size of the first run: as a survey predicts, or the default.")
+    ] = None,
+    exploration_budget: Annotated[
+        float | None, _setting(min=0, help="Runs of the default that exploring may lose; 0: never explore.")
+    ] = None,
     policy: Annotated[str | None, _setting(help="Name of the policy.")] = None,
     window_size: Annotated[int | None, _setting(help="Number of latest runs that count; 0: all.")] = None,
     seed: Annotated[int | None, _setting(help="Random seed of the decisions.")] = None,
@@ -90,9 +104,27 @@ def run(
     ] = None,
     metrics_file: Annotated[
         str | None,
-        _metric(help="JSON lines or CSV with the metric under its name, and optionally epoch.", show_default=False),
+        _metric(
+            help="JSON, JSON lines or CSV with the metric under its name, and optionally epoch; with * or ? the newest "
+            "file of such a name; -: records in the output.",
+            show_default=False,
+        ),
     ] = None,
     first_epoch: Annotated[float, _metric(help="The number of the command's first epoch.")] = 1,
+    step_pattern: Annotated[
+        str | None,
+        _survey(
+            help="Line of output that tells of a training step, as 'step {step}': the command first runs at each batch "
+            "size for some seconds.",
+            show_default=False,
+        ),
+    ] = None,
+    examples_per_epoch: Annotated[
+        float | None, _survey(min=1, help="Size of the data set, if you know it.", show_default=False)
+    ] = None,
+    survey_seconds: Annotated[
+        float | None, _survey(min=0, help="How long the survey may take in total. (Default: 120.)", show_default=False)
+    ] = None,
     gpus: Gpus = None,
     gpu: Annotated[
         str | None,
@@ -106,6 +138,13 @@ def run(
         int | None, _hardware(min=1, help="Largest batch size that fits this machine.", show_default=False)
     ] = None,
     stop_signal: Annotated[str, _end(help="Signal that asks the command to end.")] = "SIGTERM",
+    oom_pattern: Annotated[
+        list[str] | None,
+        _end(
+            help="Line of output that says that memory ran out, as a regular expression; besides those that are known.",
+            show_default=False,
+        ),
+    ] = None,
     stop_grace: Annotated[float, _end(min=0, help="Seconds from that signal to SIGKILL.")] = 30,
     server: Annotated[
         str | None,
@@ -157,12 +196,24 @@ def run(
             "max_slowdown": max_slowdown,
             "power_limits_watts": reading.whole_numbers("--power-limits", power_limits),
             "power_limit_step_watts": power_limit_step,
+            "first_run": None if first_run is None else first_run.value,
+            "exploration_budget_runs": exploration_budget,
             "policy": policy,
             "window_size": window_size,
+            "survey_seconds": survey_seconds,
             "seed": seed,
         }
         given = reading.given_settings(options, config)
-        plan = LaunchPlan(command, metrics_file, metric_pattern, first_epoch, signal_number(stop_signal), stop_grace)
+        plan = LaunchPlan(
+            command,
+            metrics_file,
+            metric_pattern,
+            first_epoch,
+            signal_number(stop_signal),
+            stop_grace,
+            step_pattern=step_pattern,
+            oom_patterns=oom_pattern or (),
+        )
         described = reading.gpu(gpu, gpu_count)
         with Client(server, retry_for_seconds=server_patience) as client:
             settings = given or reading.registered_settings(client, job)
@@ -176,6 +227,7 @@ def run(
                 idempotency_key=key,
                 on_conflict=on_conflict,
                 on_used_key=on_used_key,
+                examples_per_epoch=examples_per_epoch,
             )
             code = run_trial(trial, job, settings, plan)
     except RheostatError as error:
@@ -199,9 +251,9 @@ def measure(
     The energy comes from the node's agent; without one it is unknown, and the reason is told.
     """
     from rheostat.errors import RheostatError
+    from rheostat.launch.endings import NOT_EXECUTABLE, NOT_FOUND
     from rheostat.launch.measure import as_json, summary
     from rheostat.launch.measure import measure as measure_command
-    from rheostat.launch.supervisor import NOT_EXECUTABLE, NOT_FOUND
     from rheostat.sdk.node_agent import NodeAgent
 
     try:

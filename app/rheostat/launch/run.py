@@ -3,13 +3,17 @@
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from uuid import uuid4
 
 from rheostat.errors import ConfigurationError
-from rheostat.launch.plan import LaunchPlan, check, placeholders
-from rheostat.launch.supervisor import CommandEnded, Supervisor
-from rheostat.launch.templates import NAMES
+from rheostat.launch.endings import CommandEnded
+from rheostat.launch.plan import OUTPUT, LaunchPlan, check, placeholders
+from rheostat.launch.supervisor import Supervisor
+from rheostat.launch.survey import CommandSteps
+from rheostat.launch.templates import NAMES, fill
 from rheostat.schemas.server import JobSettings
 from rheostat.sdk.trial import RunningTrial
 
@@ -22,38 +26,61 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Lau
     Raises:
         RheostatError: The run cannot begin.
     """
+    if plan.step_pattern is not None:
+        trial.survey_by(partial(CommandSteps, partial(_survey_command, trial, job_id, settings, plan), plan))
     try:
         with trial:
             _log.info("batch size %d: %s", trial.batch_size, trial.reason)
             if trial.settings != settings:
                 settings = trial.settings
                 check(settings, plan)
-            values = _values(trial, settings, plan)
+            name = trial.trial_id or f"local-{uuid4().hex}"
+            what = _What(trial.batch_size, trial.learning_rate, trial.gpu_count, name)
+            values = _values(what, settings, plan)
             return Supervisor(trial, settings, plan, values).run(_environment(trial, job_id, plan, values))
     except CommandEnded as ended:
         _log.warning("%s", ended)
         return ended.exit_code
 
 
-def _values(trial: RunningTrial, settings: JobSettings, plan: LaunchPlan) -> dict[str, str]:
+def _survey_command(
+    trial: RunningTrial, job_id: str, settings: JobSettings, plan: LaunchPlan, batch_size: int
+) -> tuple[list[str], dict[str, str]]:
+    """Return the arguments and the environment of the command in a survey."""
+    what = _What(batch_size, settings.learning_rate_for(batch_size), trial.gpu_count, f"survey-{uuid4().hex}")
+    values = _values(what, settings, plan)
+    environment = {"PYTHONUNBUFFERED": "1", **_environment(trial, job_id, plan, values), "RHEOSTAT_SURVEY": "1"}
+    return [fill(argument, values) for argument in plan.arguments], environment
+
+
+@dataclass(frozen=True, slots=True)
+class _What:
+    """What the command is to train with, and the name of the run."""
+
+    batch_size: int
+    learning_rate: float | None
+    gpus: int
+    name: str
+
+
+def _values(what: _What, settings: JobSettings, plan: LaunchPlan) -> dict[str, str]:
     """Return the values of the placeholders."""
-    name = trial.trial_id or f"local-{uuid4().hex}"
-    share, rest = divmod(trial.batch_size, trial.gpu_count)
+    share, rest = divmod(what.batch_size, what.gpus)
     if rest and "per_device_batch_size" in placeholders(plan):
         raise ConfigurationError(
-            f"A batch size of {trial.batch_size} cannot be split equally over {trial.gpu_count} GPUs.",
-            hint=f"Give the job batch sizes that are multiples of {trial.gpu_count}.",
+            f"A batch size of {what.batch_size} cannot be split equally over {what.gpus} GPUs.",
+            hint=f"Give the job batch sizes that are multiples of {what.gpus}.",
         )
     values = {
-        "batch_size": str(trial.batch_size),
+        "batch_size": str(what.batch_size),
         "epochs": str(settings.max_epochs),
-        "seed": str(int.from_bytes(sha256(name.encode()).digest()[:4]) >> 1),
-        "trial_id": name,
+        "seed": str(int.from_bytes(sha256(what.name.encode()).digest()[:4]) >> 1),
+        "trial_id": what.name,
     }
     if not rest:
         values["per_device_batch_size"] = str(share)
-    if trial.learning_rate is not None:
-        values["learning_rate"] = repr(trial.learning_rate)
+    if what.learning_rate is not None:
+        values["learning_rate"] = repr(what.learning_rate)
     return values
 
 
@@ -64,8 +91,8 @@ def _environment(trial: RunningTrial, job_id: str, plan: LaunchPlan, values: Map
         "RHEOSTAT_TRIAL_ID": trial.trial_id,
         "RHEOSTAT_POWER_LIMIT_WATTS": None if trial.power_limit_watts is None else str(trial.power_limit_watts),
     }
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    if plan.metric_pattern is not None:
+    inherited = {name: value for name, value in os.environ.items() if name not in (*ours, "RHEOSTAT_SURVEY")}
+    if plan.metric_pattern is not None or plan.metrics_file == OUTPUT:
         # Python writes into a pipe in blocks, so that the metric would come too late to end a run in time.
         inherited.setdefault("PYTHONUNBUFFERED", "1")
     return inherited | {name: value for name, value in ours.items() if value is not None}

@@ -193,6 +193,7 @@ class Advisor:
         outcome: Outcome | None = None,
         curve: LearningCurve = NO_CURVE,
         may_stop: bool = True,
+        fixed_cost: float | None = None,
     ) -> Verdict:
         """Return what a report makes of a running trial.
 
@@ -212,7 +213,7 @@ class Advisor:
             return failure
         if not may_stop:
             return Verdict("running", "not at the target yet")
-        progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve)
+        progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve, fixed_cost)
         stop = self._ask(lambda: self._batch_sizes.early_stop(job, progress))
         return Verdict("running", "not at the target yet") if stop is None else Verdict("stopped", stop)
 
@@ -225,6 +226,7 @@ class Advisor:
         cost: float | None,
         epochs: float | None = None,
         curve: LearningCurve = NO_CURVE,
+        fixed_cost: float | None = None,
     ) -> None:
         """Learn from a run that is over.
 
@@ -239,6 +241,7 @@ class Advisor:
             cost: Its cost in joules, or None when unknown.
             epochs: Epochs that it ran, where known.
             curve: Its evaluations, where known.
+            fixed_cost: What of its cost went by before its first training step, where known.
 
         Raises:
             PolicyFailed: The policy raised.
@@ -255,7 +258,8 @@ class Advisor:
             self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
         elif state == "stopped":
             self._stores.cost_bound[job] = bound.stopped().to_state()
-        self._ask(lambda: self._batch_sizes.conclude(job, Result(batch_size, cost, state, epochs, curve, spent=spent)))
+        result = Result(batch_size, cost, state, epochs, curve, spent, fixed_cost)
+        self._ask(lambda: self._batch_sizes.conclude(job, result))
 
     def learn_part(self, job: Job, *, batch_size: int, cost: float | None, epochs: float | None) -> None:
         """Learn from the part of a training that a run made, when another one had made the epochs before.

@@ -7,7 +7,7 @@ reports holds nothing up, and every draw is reproducible.
 from collections.abc import Sequence
 from functools import lru_cache
 
-from rheostat.policy.cost import PowerMeasurement, select
+from rheostat.policy.cost import PowerMeasurement, cost_text, select
 from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import (
     ArmEstimate,
@@ -66,7 +66,7 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         size, draws = sample_lowest({size: arms[size] for size in walk.survivors}, job.random())
         return Choice(
             size,
-            f"Thompson sampling: drew an expected cost of {draws[size]:.4g} J, the lowest of {len(draws)} arms",
+            f"Thompson sampling: drew an expected cost of {cost_text(draws[size])}, the lowest of {len(draws)} arms",
         )
 
     def best_known(self, job: Job, situation: Situation) -> Choice | None:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from rheostat import __version__
+from rheostat.replay.reference import recurrence_costs, worst_behind
 from rheostat.replay.run import Outcome, Plan
 from rheostat.replay.world import Expectation, World
 
@@ -21,8 +22,10 @@ def summarize(plan: Plan, outcomes: Sequence[Outcome]) -> Figures:
     """Return all figures of a replay as JSON.
 
     ``excess`` after N recurrences is their cumulative cost over N times the oracle's, less 1. ``saved_percent`` is
-    against as many recurrences of the default batch size at the highest power limit. Failed and stopped trials and
-    the profiling of power limits are in both. Costs are in joules.
+    against as many recurrences of the default batch size at the highest power limit. Failed and stopped trials,
+    surveys and the profiling of power limits are in both. ``worst_behind`` is the farthest that the job ever was behind
+    always running the default at its best limit, under the same draws, in runs of the default; of a world the worst of
+    its seeds. Costs are in joules.
     """
     worlds: list[World] = []
     for outcome in outcomes:
@@ -52,7 +55,7 @@ def decisions(plan: Plan, outcome: Outcome) -> list[Figures]:
 def table(summary: Mapping[str, Any]) -> str:
     """Return the figures as a table, with what the reader must know to read it."""
     checkpoints = [f"at {n}" for n in summary["worlds"][0]["mean"]["excess"]]
-    rows = [["workload", "GPU", "oracle", "default", *checkpoints, "energy", "time", "cost"]]
+    rows = [["workload", "GPU", "oracle", "default", *checkpoints, "behind", "energy", "time", "cost"]]
     notes = []
     for world in summary["worlds"]:
         mean, oracle = world["mean"], world["oracle"]
@@ -63,6 +66,7 @@ def table(summary: Mapping[str, Any]) -> str:
                 f"{oracle['batch_size']} at {oracle['power_limit_watts']} W",
                 str(world["default_batch_size"]),
                 *(f"{excess:.3f}" for excess in mean["excess"].values()),
+                "-" if world["worst_behind"] is None else f"{world['worst_behind']:.2f}",
                 *(f"{mean['saved_percent'][figure]:.1f} %" for figure in ("energy", "time", "cost")),
             ]
         )
@@ -74,8 +78,8 @@ def table(summary: Mapping[str, Any]) -> str:
     head = (
         f"Policy {plan['policy']}, eta_knob {plan['eta_knob']:g}, {plan['recurrences']} recurrences, mean over "
         f"{seeds} seed{'s' if seeds > 1 else ''}.\n"
-        "Excess over the oracle after N recurrences; energy, time and cost saved against the default at the highest "
-        "limit.\n"
+        "Excess over the oracle after N recurrences; the worst that a seed ever was behind always running the default, "
+        "in runs of it;\nenergy, time and cost saved against the default at the highest limit.\n"
     )
     return "\n".join([head, *aligned(rows, words=3), "", *notes, NOTE])
 
@@ -83,6 +87,7 @@ def table(summary: Mapping[str, Any]) -> str:
 def _world(plan: Plan, world: World, outcomes: Sequence[Outcome]) -> Figures:
     oracle, baseline = world.oracle(plan.eta_knob), world.baseline(plan.eta_knob)
     seeds = [_seed(plan, outcome, oracle, baseline) for outcome in outcomes]
+    behind = [seed["worst_behind"] for seed in seeds if seed["worst_behind"] is not None]
     return {
         **asdict(world.workload),
         "gpu_model": world.gpu_model,
@@ -99,14 +104,13 @@ def _world(plan: Plan, world: World, outcomes: Sequence[Outcome]) -> Figures:
             group: {key: fmean(seed[group][key] for seed in seeds) for key in seeds[0][group]}
             for group in ("excess", "saved_percent")
         },
+        "worst_behind": max(behind, default=None),
         "seeds": seeds,
     }
 
 
 def _seed(plan: Plan, outcome: Outcome, oracle: Expectation, baseline: Expectation) -> Figures:
-    costs = [0.0] * plan.recurrences
-    for trial in outcome.trials:
-        costs[trial.recurrence - 1] += outcome.world.cost(trial.energy_joules, trial.time_seconds, plan.eta_knob)
+    costs = recurrence_costs(outcome.world, outcome.trials, recurrences=plan.recurrences, eta_knob=plan.eta_knob)
     cumulative = list(accumulate(costs))
     energy = sum(trial.energy_joules for trial in outcome.trials)
     time = sum(trial.time_seconds for trial in outcome.trials)
@@ -119,6 +123,7 @@ def _seed(plan: Plan, outcome: Outcome, oracle: Expectation, baseline: Expectati
         "time_seconds": time,
         "cost": cumulative[-1],
         "excess": {str(n): cumulative[n - 1] / (n * oracle.cost) - 1 for n in reached},
+        "worst_behind": worst_behind(outcome.world, costs, seed=outcome.seed, eta_knob=plan.eta_knob),
         "saved_percent": {
             figure: 100 * (1 - spent / (plan.recurrences * expected))
             for figure, spent, expected in (

@@ -301,6 +301,9 @@ class Trial(Body):
         description="What was reported before of a trial that goes on, for a trainer to add its own totals to; null: "
         "nothing was.",
     )
+    warnings: list[str] = Field(
+        default_factory=list, description="What is allowed but hardly meant, for the trainer's log; empty: nothing."
+    )
 
 
 class TrialDetail(Trial):
@@ -324,7 +327,8 @@ class TrialDetail(Trial):
     )
     energy_estimate: str | None = Field(description="How the energy was estimated, in words; null: it was not.")
     time_seconds: float | None
-    cost: float | None = Field(description="In joules, at the job's current eta_knob.")
+    cost: float | None = Field(description="In joule equivalents, at the job's current eta_knob.")
+    warning: str | None = Field(None, description="The warnings of all its answers, one a line; null: none.")
     created_at: datetime
     ended_at: datetime | None
 
@@ -359,6 +363,12 @@ class ObserveRequest(Body):
         description="Epochs that the model had done when this process began to train, from a checkpoint; null: none, "
         "or unknown.",
     )
+    setup_seconds: Seconds | None = Field(
+        None,
+        description="What of `time_seconds` went by before the first training step: start-up, loading a checkpoint; "
+        "null: unknown, then it is estimated from the reports.",
+    )
+    setup_joules: Joules | None = Field(None, description="What of `energy_joules` went by then; null: unknown.")
     outcome: Outcome | None = Field(None, description="Only when the trainer ends the run.")
     interrupted: bool = Field(
         False,
@@ -383,6 +393,9 @@ class ObserveAnswer(Body):
     action: Action
     reason: str
     power_limit_watts: int | None = Field(description="Best limit known so far; null: none.")
+    warnings: list[str] = Field(
+        default_factory=list, description="What is hardly meant in this trial's reports; the same until its end."
+    )
 
 
 class HeartbeatAnswer(Body):
@@ -414,4 +427,4 @@ class ObserveRunAnswer(Body):
     """The recorded run."""
 
     run_id: str
-    cost: float = Field(description="In joules, at the job's eta_knob.")
+    cost: float = Field(description="In joule equivalents, at the job's eta_knob.")

@@ -84,8 +84,11 @@ class Reporter:
         self._most_joules = 0.0
         self._reached = False
         self._seen = SeenMetrics(settings)
+        self._warned: set[str] = set()
         self._own_clock = False
         self._began_at = monotonic()
+        self._setup_seconds: float | None = None
+        self._setup_joules: float | None = None
         self._over = Event()
 
     def start(
@@ -123,6 +126,7 @@ class Reporter:
         check_key(trial, idempotency_key)
         self._trial = trial
         self._batch_size = trial.batch_size
+        self._warn(trial.warnings)
         self._outbox.deliver_spool()
         in_background(partial(self._keep_trial, trial), f"heartbeat-{trial.trial_id[:8]}")
         return trial
@@ -131,9 +135,26 @@ class Reporter:
         """Record that training begins now."""
         self._began_at = monotonic()
 
+    def first_step(self, began_ns: int, energy: Callable[[], Energy | None]) -> None:
+        """Take when the first training step began: what went by before it is set-up, and no epoch's cost.
+
+        Args:
+            began_ns: On `time.monotonic_ns`.
+            energy: Returns the energy until then; it is called in the background.
+        """
+        # A server of before does not know these fields; and of a trial that goes on an earlier part was reported.
+        if self._trial is None or "warnings" not in self._trial.model_fields_set or self._trial.progress is not None:
+            return
+        self._setup_seconds = max(began_ns / 1e9 - self._began_at, 0.0)
+        in_background(partial(self._measure_setup, energy), "setup-energy")
+
+    def _measure_setup(self, energy: Callable[[], Energy | None]) -> None:
+        used = energy()
+        self._setup_joules = None if used is None or used.unknown_seconds else used.joules
+
     def report(
         self,
-        metric: SupportsFloat,
+        metric: float,
         epoch: float | None,
         energy: SupportsFloat | Callable[[], Energy | None] | None,
         time_seconds: SupportsFloat | None,
@@ -167,6 +188,8 @@ class Reporter:
             return decision, None
         if self._seen.is_diverging:
             report = report.model_copy(update={"diverged": True})
+        if time_seconds is None and self._setup_seconds is not None:
+            report = report.model_copy(update={"setup_seconds": self._setup_seconds})
         self._latest = report
         measure = energy if callable(energy) else None
         if self._trial is None:
@@ -226,6 +249,8 @@ class Reporter:
         """Add the energy to a report, in the sending thread; return its request, if there is a trial."""
         if measure is not None:
             report = self._with_energy(report, measure())
+            if report.setup_seconds is not None and self._setup_joules is not None:
+                report = report.model_copy(update={"setup_joules": self._setup_joules})
         self._completed = report
         return None if self._trial is None else observe_request(self._trial.trial_id, report)
 
@@ -234,7 +259,8 @@ class Reporter:
         latest, gpu = self._completed, self._gpu
         if latest is None or gpu is None or not (latest.energy_joules or latest.time_seconds):
             return
-        if not came_to_its_end(error):
+        # A whole run has no evaluations: that it diverged, which says little of its batch size, cannot be told of it.
+        if not came_to_its_end(error) or self._seen.is_diverging:
             return
         run = ObserveRunRequest(
             batch_size=self._batch_size,
@@ -281,8 +307,16 @@ class Reporter:
         """Take an answer, in the sending thread."""
         if isinstance(answer, ObserveAnswer):
             self._answer = answer
+            self._warn(answer.warnings)
             if answer.action == "stop":
                 self._over.set()
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Log what the server warns of, each once."""
+        for warning in warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                _log.warning("%s", warning)
 
     def _elapsed_seconds(self) -> float:
         return monotonic() - self._began_at

@@ -42,7 +42,10 @@ from rheostat.sdk.transport import Transport, as_json
 
 DEFAULT_URL = "http://127.0.0.1:8420"
 
-_GARBAGE_HINT = "Does a Rheostat server of this version listen there, or a proxy or another program?"
+_GARBAGE_HINT = (
+    "Does a Rheostat server of this version listen there, or a proxy or another program? "
+    "Where a proxy serves it under a path, RHEOSTAT_URL has that path."
+)
 _ADDRESS_HINT = "Write it as http://host:8420."
 
 
@@ -89,6 +92,8 @@ class ServerClient:
                 headers={"Authorization": f"Bearer {token}"} if token else None,
                 # No proxy can reach this machine's own loopback.
                 trust_env=not _is_loopback(url.host),
+                # SSL_CERT_FILE counts there, too.
+                verify=httpx.create_ssl_context() if url.scheme == "https" else True,
             )
         except (ValueError, ImportError, OSError) as error:
             raise ConfigurationError(

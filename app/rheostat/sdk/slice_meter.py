@@ -14,6 +14,8 @@ _SECOND = 1_000_000_000
 _SLOW_START_TIMES = 1.5
 """A step that takes so many times the median belongs to the start where it comes first."""
 _FEWEST_FOR_A_MEDIAN = 3
+_STANDARD_ERROR = 0.02
+"""The recommender takes a survey's figures to be right within 3 %."""
 
 
 def survey_rules(energy_source: str | None, longest_seconds: float) -> SliceRules:
@@ -24,7 +26,9 @@ def survey_rules(energy_source: str | None, longest_seconds: float) -> SliceRule
         longest_seconds: How long the server lets a slice be, unless the energy needs longer.
     """
     rules = BY_POWER_READINGS if energy_source == "power_readings" else BY_COUNTER
-    return replace(rules, fewest_settle_steps=1, fewest_steps=2, longest_seconds=longest_seconds)
+    return replace(
+        rules, fewest_settle_steps=1, fewest_steps=2, longest_seconds=longest_seconds, standard_error=_STANDARD_ERROR
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,6 @@ class BatchSizeSteps(StepSource, Protocol):
 
 
 OpenSteps = Callable[[int], BatchSizeSteps]
-LeaseGpus = Callable[[], GpuLease | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,7 @@ class SurveyedJob:
         gpu: The GPUs of the run.
         max_batch_size: Largest batch size that this node can train with; None: unknown.
         examples_per_epoch: Size of the data set; None: unknown.
+        ranks: How many processes train together.
     """
 
     job_id: str
@@ -68,6 +68,7 @@ class SurveyedJob:
     gpu: Gpu
     max_batch_size: int | None = None
     examples_per_epoch: float | None = None
+    ranks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,13 +304,22 @@ class Survey:
         self._client.observe_power_limit(self._job.job_id, request)
 
 
-def survey_gpus(client: ServerClient, job: SurveyedJob, lease_gpus: LeaseGpus, steps_at: OpenSteps) -> None:
-    """Survey the GPUs of a run, which are leased meanwhile if there is an agent; see :class:`Survey`."""
+def survey_gpus(
+    client: ServerClient, job: SurveyedJob, lease_gpus: Callable[[], GpuLease] | None, steps_at: OpenSteps
+) -> None:
+    """Survey the GPUs of a run, which are leased meanwhile if there is an agent; see :class:`Survey`.
+
+    Of several processes one that ran out of memory would leave the others waiting for ever: there is no survey then.
+    """
     if job.settings.survey_seconds == 0:
         return
+    if job.ranks > 1:
+        _log.info("There is no survey: several processes train together.")
+        return
     lease: GpuLease | None = None
-    with suppress(RheostatError):  # the trial says why, when it tries the same
-        lease = lease_gpus()
+    if lease_gpus is not None:
+        with suppress(RheostatError):  # the trial says why, when it tries the same
+            lease = lease_gpus()
     try:
         Survey(client, job, lease, steps_at).run()
     finally:

@@ -21,9 +21,10 @@ from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import RunGpus, find_run_gpus
+from rheostat.sdk.seen_metrics import number_of
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
-from rheostat.sdk.survey import SurveyedJob, survey_gpus
+from rheostat.sdk.survey import OpenSteps, SurveyedJob, survey_gpus
 from rheostat.sdk.sweep import cheapest_limit
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ class RunningTrial:
         self._client = client
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
         self._agent = options.node_agent or NodeAgent()
-        self._clock = StepClock()
+        self._clock = StepClock(self._first_step)
         self._lease: GpuLease | None = None
         self._has_leases = self._own_meter = self._is_released = False
         self._profiler: Profiler | None = None
@@ -132,16 +133,17 @@ class RunningTrial:
         problem = self._reporter.problem
         return _Start(trial, self._reporter.settings, problem=None if problem is None else problem.message)
 
+    def survey_by(self, steps_at: OpenSteps) -> None:
+        """Survey the batch sizes by steps of another kind than this process's own; before the block is entered."""
+        self._options = replace(self._options, survey=steps_at)
+
     def _survey(self) -> None:
         options, gpus = self._options, self._gpus
-        self._settings = self._reporter.settings
-        if options.survey is None:
-            return
-        if self._ranks.size > 1:
-            _log.info("There is no survey: several processes train together.")
-            return
-        job = SurveyedJob(self._job_id, self._settings, gpus.gpu, options.max_batch_size, options.examples_per_epoch)
-        survey_gpus(self._client, job, lambda: self._new_lease() if gpus.to_lease else None, options.survey)
+        if options.survey is not None:
+            self._settings = self._reporter.settings
+            limits = options.max_batch_size, options.examples_per_epoch
+            job = SurveyedJob(self._job_id, self._settings, gpus.gpu, *limits, ranks=self._ranks.size)
+            survey_gpus(self._client, job, self._new_lease if gpus.to_lease else None, options.survey)
 
     def _new_lease(self) -> GpuLease:
         return GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
@@ -209,6 +211,15 @@ class RunningTrial:
         """
         self.begin_profiling(len(loader) if isinstance(loader, Sized) else None)
         return self._clock.steps_of(loader)
+
+    def begin_step(self) -> None:
+        """Record that a training step begins, where :meth:`steps` does not fit: what is before the first is set-up."""
+        self._clock.begin()
+
+    def _first_step(self, began_ns: int) -> None:
+        if self._is_ours and self._ranks.rank == 0:
+            energy = partial(self._own_energy, began_ns) if self._ranks.size == 1 else lambda: None
+            self._reporter.first_step(began_ns, energy)
 
     def step(self) -> None:
         """Record the end of a training step, where :meth:`steps` does not fit; after :meth:`begin_profiling`."""
@@ -284,11 +295,16 @@ class RunningTrial:
         later ones do not wait until the server is back.
 
         Args:
-            metric: Value of the target metric. A value that is not finite is reported as unknown, here and below.
+            metric: Value of the target metric: a number, or a tensor or array of one. A value that is not finite is
+                reported as unknown, here and below.
             epoch: Epochs done, fractional inside an epoch; by default one more than last time.
             energy_joules: Energy of all GPUs since the run began; by default what the agents measured, if they did.
             time_seconds: Training time since the run began; by default the time since the block was entered.
+
+        Raises:
+            ConfigurationError: The metric is not a number.
         """
+        metric = number_of(metric)
         if not self._is_ours:
             return "continue"
         self._clock.interrupt()

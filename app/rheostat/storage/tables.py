@@ -152,6 +152,7 @@ trials = Table(
     Column("is_restarted", Boolean, nullable=False, server_default=false()),
     Column("setup_seconds", Double),
     Column("setup_joules", Double),
+    Column("first_report", JSON(none_as_null=True)),
     Column("warning", Text),
     Column("first_epoch_at", UtcDateTime),
     Column("crashed_at", UtcDateTime),

@@ -35,6 +35,7 @@ _CHANGING = (
     "is_restarted",
     "setup_seconds",
     "setup_joules",
+    "first_report",
     "warning",
     "first_epoch_at",
     "crashed_at",

@@ -118,15 +118,46 @@ def test_a_survey_sweeps_one_batch_size_and_measures_the_others_at_its_best_limi
 
 def test_a_run_measures_again_what_a_survey_found_to_be_good_and_its_figures_count() -> None:
     sweep, job = a_sweep()
-    steep = {limit: 100.0 + 2.0 * abs(limit - 200) for limit in LIMITS}
+    steep = {limit: 100.0 + 0.7 * abs(limit - 200) for limit in LIMITS}
     survey_all(sweep, job, 32, steep)
     assert sweep.predict(job, 32) is None
-    assert sweep.plan(job, 32) == (225, 200, 175)
+    assert sweep.plan(job, 32) == (275, 250, 225, 200, 175, 150)
     assert sweep.measurements(job, 32)[0].surveyed
     measure_all(sweep, job, 32, steep | {175: 90.0})
     assert sweep.predict(job, 32) == 175
     assert not any(m.surveyed for m in sweep.measurements(job, 32))
     assert survey_all(sweep, job, 32, steep) == []
+
+
+@pytest.mark.parametrize(("limit", "factor"), [(300, 3.0), (200, 3.0), (125, 0.3), (150, 0.01)])
+def test_a_survey_that_cannot_be_rules_out_no_limit(limit: int, factor: float) -> None:
+    sweep, job = a_sweep()
+    survey_all(sweep, job, 32, COSTS | {limit: COSTS[limit] * factor})
+    assert sweep.plan(job, 32) == LIMITS
+    assert sweep.plan(job, 64) == LIMITS
+
+
+def test_a_survey_that_a_run_contradicts_rules_out_no_limit() -> None:
+    sweep, job = a_sweep()
+    survey_all(sweep, job, 32, {limit: limit / 100.0 for limit in LIMITS})
+    planned = sweep.plan(job, 32)
+    assert 300 not in planned
+    sweep.measure(job, 32, PowerMeasurement(planned[0], 10.0))
+    assert sweep.plan(job, 32) == tuple(limit for limit in LIMITS if limit != planned[0])
+    assert sweep.plan(job, 64) == LIMITS
+
+
+def test_what_only_a_survey_measured_answers_whoever_asks_before_a_run() -> None:
+    sweep, job = a_sweep()
+    assert sweep.surveyed(job, 32) is None
+    sweep.measure(job, 32, PowerMeasurement(300, 120.0, surveyed=True))
+    assert sweep.surveyed(job, 32) == (None, LIMITS[1:])
+    survey_all(sweep, job, 32, COSTS)
+    best, _ = sweep.surveyed(job, 32) or (None, ())
+    assert best == 200
+    assert sweep.predict(job, 32) is None
+    sweep.measure(job, 32, PowerMeasurement(300, 120.0))
+    assert sweep.surveyed(job, 32) is None
 
 
 def test_a_job_with_one_limit_has_every_batch_size_surveyed_at_it() -> None:

@@ -90,6 +90,6 @@ def test_a_survey_that_lies_does_no_lasting_harm(lie: dict[int, float]) -> None:
 def test_a_survey_on_another_gpu_decides_between_batch_sizes_that_converged_elsewhere() -> None:
     trainer = Trainer()
     trainer.recur(20)
-    elsewhere = trainer.on(gpu_model="A40", joules={8: 100.0, 16: 100.0, 32: 20.0, 64: 100.0, 128: 100.0})
+    elsewhere = trainer.on(gpu_model="A40", joules={8: 100.0, 16: 100.0, 32: 60.0, 64: 100.0, 128: 100.0})
     elsewhere.survey()
     assert elsewhere.choose() == 32

@@ -19,10 +19,10 @@ AGREEMENT = log(2.0)
 """Two outliers this close confirm each other."""
 
 
-def is_outlier(value: float, predicted: tuple[float, float]) -> bool:
+def is_outlier(value: float, predicted: tuple[float, float], log_ratio: float = OUTLIER_LOG_RATIO) -> bool:
     """Return whether a logarithm is too far from its predictive mean and variance to be accepted at once."""
     mean, variance = predicted
-    return abs(value - mean) > max(OUTLIER_LOG_RATIO, OUTLIER_DEVIATIONS * sqrt(variance))
+    return abs(value - mean) > max(log_ratio, OUTLIER_DEVIATIONS * sqrt(variance))
 
 
 def admit(tally: Tally, value: float, predicted: tuple[float, float] | None, window_size: int) -> tuple[Tally, bool]:

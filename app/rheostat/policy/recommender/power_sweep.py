@@ -5,7 +5,8 @@ Other batch sizes measure only the limits that were good at the nearest one that
 little from one batch size to the next.
 
 A survey does the same before the first run, but with other batch sizes only at the best limit. What a run of a batch
-size measures replaces what a survey measured of it: a few steps from a cold start are less precise.
+size measures replaces what a survey measured of it: a few steps from a cold start are less precise. A survey that
+contradicts itself, or a run, takes no limit away from what runs measure.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,12 @@ BELIEVABLE = 5.0
 limit saves so much, since neither power nor speed changes by as much over the range of a GPU."""
 
 _ENOUGH_FOR_A_MEDIAN = 3
+
+IMPRECISION = 0.85
+"""By so much less than is possible may a lower limit cost in a survey."""
+
+CONTRADICTION = NEAR_BEST
+"""A survey whose cost of a limit is off what a run measures by more than this factor may have ruled out good limits."""
 
 
 class PowerSweep(PowerLimitOptimizer):
@@ -82,6 +89,10 @@ class PowerSweep(PowerLimitOptimizer):
         state = self._state(job)
         kind = "surveys" if measurement.surveyed else "runs"
         sweep = state[kind].get(str(batch_size), _NOT_MEASURED)
+        if not measurement.surveyed and _contradicts(state["surveys"].get(str(batch_size), _NOT_MEASURED), measurement):
+            surveys = {size: surveyed for size, surveyed in state["surveys"].items() if size != str(batch_size)}
+            state = {**state, "surveys": surveys}
+            sweep = {**sweep, "planned": job.power_limits_watts, "done": False}
         planned = sweep["planned"]
         if not planned and measurement.surveyed:
             planned = _planned_by_survey(state, batch_size, job)
@@ -150,7 +161,7 @@ def _planned(
     state: State, batch_size: int, power_limits_watts: tuple[int, ...], max_slowdown: float | None
 ) -> set[int]:
     """Return what a batch size that was not measured in a run should measure."""
-    done = {int(size): sweep for size, sweep in _surveyed_sweeps(state).items()}
+    done = {int(size): sweep for size, sweep in _surveyed_sweeps(state).items() if _is_possible(sweep)}
     done |= {int(size): sweep for size, sweep in state["runs"].items() if sweep["done"] and int(size) != batch_size}
     if not done:
         return set(power_limits_watts)
@@ -178,6 +189,26 @@ def _planned_by_survey(state: State, batch_size: int, job: Job) -> tuple[int, ..
 def _surveyed_sweeps(state: State) -> State:
     """Return the sweeps of a survey that are done and compare several limits."""
     return {size: sweep for size, sweep in state["surveys"].items() if sweep["done"] and len(sweep["planned"]) > 1}
+
+
+def _is_possible(sweep: State) -> bool:
+    """Return whether the costs of a sweep agree: a lower limit saves no more power than it takes away, and no time."""
+    measured = _measured(sweep)
+    return all(
+        low.cost >= IMPRECISION * low.power_limit_watts / high.power_limit_watts * high.cost
+        for at, high in enumerate(measured)
+        for low in measured[at + 1 :]
+    )
+
+
+def _contradicts(surveyed: State, measurement: PowerMeasurement) -> bool:
+    """Return whether a run's measurement is far off that of a survey under the same limit."""
+    same = [m for m in _measured(surveyed) if m.power_limit_watts == measurement.power_limit_watts]
+    return any(
+        m.of_an_epoch == measurement.of_an_epoch
+        and not m.cost / CONTRADICTION <= measurement.cost <= m.cost * CONTRADICTION
+        for m in same
+    )
 
 
 def _nearest(sizes: Iterable[int], batch_size: int) -> int:

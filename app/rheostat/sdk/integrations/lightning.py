@@ -1,5 +1,6 @@
 """For Lightning: a callback that begins a trial before the data loaders exist, and ends it with the training."""
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from math import ceil, isfinite
 from typing import Any
@@ -10,6 +11,7 @@ from lightning.pytorch.utilities.parsing import lightning_hasattr, lightning_set
 from rheostat.errors import ConfigurationError
 from rheostat.sdk.integrations.batches import equal_split
 from rheostat.sdk.integrations.pytorch import check_loader, initial_learning_rates, restore_learning_rates
+from rheostat.sdk.integrations.stepping import OnStep, steps_of
 from rheostat.sdk.trial import RunningTrial
 
 
@@ -61,6 +63,10 @@ class RheostatCallback(Callback):
         updates = trainer.num_training_batches / trainer.accumulate_grad_batches
         self._trial.begin_profiling(ceil(updates) if isfinite(updates) else None)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Record when the first step begins."""
+        self._trial.begin_step()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -110,6 +116,55 @@ class RheostatCallback(Callback):
             raise ConfigurationError(f"The metric {self._metric!r} is not logged.", hint=f"Logged metrics: {logged}.")
         if self._trial.report(metrics[self._metric], epoch=_epochs(trainer)) == "stop":
             self._is_over = trainer.should_stop = True
+
+
+def survey_steps(make_module: Callable[[], LightningModule], **options: Any) -> Callable[[int], Iterator[None]]:
+    """Return what `Client.trial` takes as ``survey``: steps of a module to throw away, at any batch size.
+
+    It neither validates, nor logs, nor saves.
+
+    Args:
+        make_module: Makes a new module, with the data loader.
+        options: Of the `Trainer`, those that determine how it trains, such as ``precision`` and
+            ``accumulate_grad_batches``.
+    """
+
+    def steps_at(batch_size: int) -> Iterator[None]:
+        def train(on_step: OnStep) -> None:
+            module = make_module()
+            trainer = Trainer(**_QUIET, **options, callbacks=[_StepCallback(on_step)])
+            split = equal_split(batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+            _set(module, ("batch_size",), split.per_device)
+            trainer.fit(module)
+
+        return steps_of(train)
+
+    return steps_at
+
+
+_QUIET: dict[str, Any] = {
+    "max_epochs": -1,
+    "limit_val_batches": 0,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "devices": 1,
+}
+
+
+class _StepCallback(Callback):
+    """Tells the end of each update of the weights."""
+
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell it."""
+        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._on_step()
 
 
 def _epochs(trainer: Trainer) -> float | None:

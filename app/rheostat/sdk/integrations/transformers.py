@@ -1,15 +1,17 @@
 """For the Hugging Face `Trainer`: sets its arguments from the trial, and reports its evaluations by a callback."""
 
 import logging
-from collections.abc import Sized
+from collections.abc import Callable, Iterator, Sized
+from copy import copy
 from math import ceil
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rheostat.errors import ConfigurationError
 from rheostat.sdk.integrations.batches import equal_split
 from rheostat.sdk.integrations.pytorch import initial_learning_rates, restore_learning_rates
+from rheostat.sdk.integrations.stepping import OnStep, steps_of
 from rheostat.sdk.trial import RunningTrial
 
 _log = logging.getLogger("rheostat")
@@ -29,17 +31,62 @@ def set_arguments(
     Raises:
         ConfigurationError: The batch size cannot be split equally, or the arguments let it change during training.
     """
+    _set_batch_size(args, trial.batch_size, max_per_device_batch_size)
+    if trial.learning_rate is not None:
+        args.learning_rate = trial.learning_rate
+
+
+def survey_steps(
+    args: TrainingArguments,
+    make_trainer: Callable[[TrainingArguments], Trainer],
+    *,
+    max_per_device_batch_size: int | None = None,
+) -> Callable[[int], Iterator[None]]:
+    """Return what `Client.trial` takes as ``survey``: steps of a trainer to throw away, at any batch size.
+
+    It neither evaluates, nor logs, nor saves.
+
+    Args:
+        args: Arguments of the trainer; they stay as they are.
+        make_trainer: Makes a `Trainer` with such arguments and a new model.
+        max_per_device_batch_size: As of :func:`set_arguments`.
+    """
+
+    def steps_at(batch_size: int) -> Iterator[None]:
+        own = copy(args)
+        own.eval_strategy = own.save_strategy = own.logging_strategy = "no"  # type: ignore[assignment, unused-ignore]
+        own.report_to, own.load_best_model_at_end = [], False
+        _set_batch_size(own, batch_size, max_per_device_batch_size)
+
+        def train(on_step: OnStep) -> None:
+            trainer = make_trainer(own)
+            trainer.add_callback(_StepCallback(on_step))
+            trainer.train()
+
+        return steps_of(train)
+
+    return steps_at
+
+
+class _StepCallback(TrainerCallback):
+    """Tells the end of each step."""
+
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Tell it."""
+        self._on_step()
+
+
+def _set_batch_size(args: TrainingArguments, batch_size: int, most_per_device: int | None) -> None:
     if args.auto_find_batch_size:
         raise ConfigurationError("auto_find_batch_size would change the batch size during the trial: leave it out.")
     if args.accelerator_config.split_batches:
         raise ConfigurationError("split_batches changes the meaning of the batch size per device: leave it out.")
-    split = equal_split(
-        trial.batch_size, _devices(args), args.gradient_accumulation_steps, most_per_device=max_per_device_batch_size
-    )
+    split = equal_split(batch_size, _devices(args), args.gradient_accumulation_steps, most_per_device=most_per_device)
     args.per_device_train_batch_size = split.per_device
     args.gradient_accumulation_steps = split.accumulation_steps
-    if trial.learning_rate is not None:
-        args.learning_rate = trial.learning_rate
 
 
 def _devices(args: TrainingArguments) -> int:
@@ -92,6 +139,12 @@ class RheostatCallback(TrainerCallback):
         steps = ceil(len(loader) / args.gradient_accumulation_steps) if isinstance(loader, Sized) else None
         self._is_training = True
         self._trial.begin_profiling(steps)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Record when the first step begins."""
+        self._trial.begin_step()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Record the end of an optimizer step."""

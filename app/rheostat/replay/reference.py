@@ -1,8 +1,13 @@
-"""What no policy can beat: one that knows the best choice in advance, and one that finds it after a single run."""
+"""What a policy is compared with: one that knows the best choice in advance, and always running the default."""
 
+from collections.abc import Sequence
+from itertools import accumulate
+
+from rheostat.errors import PolicyFailed
 from rheostat.policy.advisor import PowerAdvice
 from rheostat.policy.interface import TrialState
 from rheostat.replay.backend import Launch, Report, Slice, SurveySlice
+from rheostat.replay.simulator import TrialRecord, replay_job
 from rheostat.replay.world import World
 
 
@@ -72,3 +77,32 @@ class Oracle:
                 figures[watts].energy_joules, figures[watts].time_seconds, self._eta_knob
             ),
         )
+
+
+def recurrence_costs(world: World, trials: Sequence[TrialRecord], *, recurrences: int, eta_knob: float) -> list[float]:
+    """Return what each recurrence cost, in joules."""
+    costs = [0.0] * recurrences
+    for trial in trials:
+        costs[trial.recurrence - 1] += world.cost(trial.energy_joules, trial.time_seconds, eta_knob)
+    return costs
+
+
+def worst_behind(world: World, costs: Sequence[float], *, seed: int, eta_knob: float) -> float | None:
+    """Return the farthest that recurrences ever were behind always running the default, in runs of the default.
+
+    The default runs at its best limit, under the same draws. None where it does not converge.
+
+    Args:
+        world: Where.
+        costs: What each recurrence cost.
+        seed: Seed of the drawn runs.
+        eta_knob: Weight of energy against time.
+    """
+    backend = Oracle(world, eta_knob, always_default=True)
+    try:
+        trials = replay_job(world, backend, seed=seed, recurrences=len(costs))
+    except PolicyFailed:
+        return None
+    default = list(accumulate(recurrence_costs(world, trials, recurrences=len(costs), eta_knob=eta_knob)))
+    behind = max(spent - would_be for spent, would_be in zip(accumulate(costs), default, strict=True))
+    return behind / (default[-1] / len(costs))
