@@ -52,7 +52,7 @@ def test_settings_are_changed_and_the_job_deleted(url: str) -> None:
         ("seed=1", "can be changed"),
         ("max_epochs=soon", "max_epochs"),
     ):
-        refused = _run("jobs", "set", "nightly", wrong, "--database-url", url)
+        refused = run_command("jobs", "set", "nightly", wrong, "--database-url", url)
         assert (refused.returncode, why in refused.stderr, "Traceback" in refused.stderr) == (1, True, False)
     assert operate(url, "jobs", "delete", "nightly") == "nightly: deleted\n"
     assert operate(url, "jobs", "list") == ""
@@ -73,7 +73,7 @@ def test_a_job_is_pinned_paused_and_forced(url: str) -> None:
     operate(url, "jobs", "resume", "nightly")
     operate(url, "jobs", "force", "nightly", "--cancel")
     assert control() is None
-    assert "Batch size 7 is not among" in _run("jobs", "pin", "nightly", "7", "--database-url", url).stderr
+    assert "Batch size 7 is not among" in run_command("jobs", "pin", "nightly", "7", "--database-url", url).stderr
 
 
 def test_jobs_of_another_namespace_are_reached_by_its_name(url: str) -> None:
