@@ -55,3 +55,26 @@ def test_the_end_wakes_who_waits_and_what_comes_after_it_still_counts(evaluation
     assert evaluations.has_ended
     evaluations.put(Reading(0.95, None))
     assert evaluations.take(30.0) == Evaluation(0.95, 1.0)
+
+
+def test_steps_become_epochs_and_the_one_before_training_does_not_count() -> None:
+    evaluations = Evaluations(SETTINGS, first_epoch=None, steps_per_epoch=50.0)
+    evaluations.put(Reading(0.1, 0.0))
+    assert evaluations.take() is None
+    evaluations.put(Reading(0.2, 75.0))
+    assert evaluations.take() == Evaluation(0.2, 1.5)
+
+
+def test_epochs_go_on_where_another_process_ended() -> None:
+    unnumbered, numbered = (Evaluations(SETTINGS, first_epoch=None, epochs_before=6.0) for _ in (1, 2))
+    unnumbered.put(Reading(0.2, None))
+    assert unnumbered.take() == Evaluation(0.2, 7.0)
+    numbered.put(Reading(0.2, 1.0))
+    assert numbered.take() == Evaluation(0.2, 1.0)
+
+
+def test_a_first_epoch_of_0_is_reported_as_it_is() -> None:
+    evaluations = Evaluations(SETTINGS, first_epoch=None)
+    evaluations.put(Reading(0.2, 0.0))
+    assert evaluations.take() == Evaluation(0.2, 0.0)
+    assert evaluations.counts_from_0

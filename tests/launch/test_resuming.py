@@ -62,3 +62,14 @@ def test_a_command_that_begins_at_a_later_epoch_is_found_out(server: ServerProce
     (trial,) = client.list_trials(job).trials
     assert (trial.state, trial.epochs, trial.epochs_run) == ("converged", 6, 3)
     assert run.err.count("began at epoch 3") == 1
+
+
+def test_a_command_may_count_in_steps(server: ServerProcess, client: Client, job: str) -> None:
+    pattern = ("--target", "accuracy>=0.9", "--metric-pattern", "step {step} acc={metric}")
+    script = "sleep 0.2; echo step 50 acc=0.5; sleep 0.2; echo step 250 acc=0.95"
+    ended(server.url, job, script, *OPTIONS, *pattern, "--examples-per-epoch", "6400")
+    (trial,) = client.list_trials(job).trials
+    assert (trial.state, trial.batch_size, trial.epochs) == ("converged", 64, 2.5)
+    refused = ended(server.url, job, script, *OPTIONS, *pattern)
+    assert refused.code == 125
+    assert "Give --examples-per-epoch" in refused.err

@@ -123,7 +123,7 @@ def run(
         ),
     ] = None,
     examples_per_epoch: Annotated[
-        float | None, _survey(min=1, help="Size of the data set, if you know it.", show_default=False)
+        float | None, _survey(min=1, help="Size of the data set, if you know it; for {step}, too.", show_default=False)
     ] = None,
     survey_seconds: Annotated[
         float | None, _survey(min=0, help="How long the survey may take in total. (Default: 120.)", show_default=False)
@@ -220,6 +220,7 @@ def run(
             stop_grace,
             step_pattern=step_pattern,
             oom_patterns=oom_pattern or (),
+            examples_per_epoch=examples_per_epoch,
         )
         described = reading.gpu(gpu, gpu_count)
         with Client(server, retry_for_seconds=server_patience) as client:

@@ -11,6 +11,8 @@ from rheostat.schemas.server import JobSettings
 
 _log = logging.getLogger(__name__)
 
+_AFTER_0 = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -35,9 +37,17 @@ class Evaluations:
         settings: What the job asks for.
         first_epoch: The number that the command gives its first epoch; None: 0 or 1, which the server finds out.
         epochs_before: Epochs that another process reported, for a command that does not number them.
+        steps_per_epoch: How many of what the command counts are an epoch.
     """
 
-    def __init__(self, settings: JobSettings, first_epoch: float | None, epochs_before: float = 0.0) -> None:
+    def __init__(
+        self,
+        settings: JobSettings,
+        first_epoch: float | None,
+        epochs_before: float = 0.0,
+        steps_per_epoch: float | None = None,
+    ) -> None:
+        self._steps_per_epoch = steps_per_epoch
         self._settings = settings
         self._first_epoch = first_epoch
         self._epochs_before = epochs_before
@@ -73,19 +83,24 @@ class Evaluations:
         before = None if self._latest is None else self._latest.epoch
         if reading.epoch is None:
             return (self._epochs_before if before is None else before) + 1
-        epoch = reading.epoch if self._first_epoch is None else reading.epoch + 1 - self._first_epoch
-        if self._first_epoch is not None and epoch <= 0:
-            if not self._has_warned:
-                self._has_warned = True
-                _log.warning(
-                    "An evaluation of epoch %g does not count, since --first-epoch is %g. If the command counts from 0,"
-                    " give --first-epoch 0.",
-                    reading.epoch,
-                    self._first_epoch,
-                )
-            return None
-        is_new = isfinite(epoch) and epoch >= 0 and (before is None or epoch > before)
+        first, least, epoch = self._first_epoch, 0.0, reading.epoch
+        if self._steps_per_epoch is not None:
+            epoch, least = epoch / self._steps_per_epoch, _AFTER_0
+        elif first is not None:
+            epoch, least = epoch + 1 - first, _AFTER_0
+            self._warn_of_epoch_0(reading.epoch, first)
+        is_new = isfinite(epoch) and epoch >= least and (before is None or epoch > before)
         return epoch if is_new else None
+
+    def _warn_of_epoch_0(self, epoch: float, first: float) -> None:
+        if epoch < first and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "An evaluation of epoch %g does not count, since --first-epoch is %g. If the command counts from 0,"
+                " give --first-epoch 0.",
+                epoch,
+                first,
+            )
 
     def take(self, wait_seconds: float = 0.0) -> Evaluation | None:
         """Return the one that is to be reported next; None when there is none in time, or the command has ended."""

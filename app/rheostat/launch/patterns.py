@@ -27,6 +27,7 @@ _COMMA = r",(?: [0-9]{3}(?![0-9]) | [0-9]+(?![0-9.,eE]) )"
 _PLACEHOLDERS = {
     "{metric}": f"(?x:(?P<metric>{_NUMBER}(?!{_COMMA})))",
     "{epoch}": f"(?x:(?P<epoch>{_NUMBER}))",
+    "{step}": f"(?x:(?P<epoch>{_NUMBER}))",
 }
 _numbers = re.compile(_NUMBER, re.VERBOSE)
 _comma = re.compile(_COMMA, re.VERBOSE)
@@ -44,8 +45,8 @@ def pattern_reader(pattern: str, target_value: float | None = None) -> Reader:
     A line of which it cuts a number, as it does when it reads ``9.1`` of ``9.1e-1``, has an unknown metric.
 
     Args:
-        pattern: Has ``{metric}``, and optionally ``{epoch}``, in place of the numbers; or groups of these names; or
-            one group, the metric.
+        pattern: Has ``{metric}``, and optionally ``{epoch}`` or ``{step}``, in place of the numbers; or groups
+            ``metric`` and ``epoch``; or one group, the metric. A step stands in place of the epoch.
         target_value: The target; None: there is none. A share is not compared with a percentage without a warning.
 
     Raises:

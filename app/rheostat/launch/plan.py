@@ -28,6 +28,7 @@ class LaunchPlan:
         stop_grace_seconds: Time from then to SIGKILL.
         step_pattern: Regular expression of the lines of output that tell of a training step; None: there is no survey.
         oom_patterns: Regular expressions of lines of output that say that memory ran out, besides the known ones.
+        examples_per_epoch: Size of the data set; None: unknown.
     """
 
     arguments: Sequence[str]
@@ -38,6 +39,12 @@ class LaunchPlan:
     stop_grace_seconds: float = 30.0
     step_pattern: str | None = None
     oom_patterns: Sequence[str] = ()
+    examples_per_epoch: float | None = None
+
+    def steps_per_epoch(self, batch_size: int) -> float | None:
+        """Return how many of what `metric_pattern` counts make an epoch; None: it counts epochs."""
+        has_steps = "{step}" in (self.metric_pattern or "")
+        return self.examples_per_epoch / batch_size if has_steps and self.examples_per_epoch else None
 
 
 def check(settings: JobSettings, plan: LaunchPlan) -> None:
@@ -65,6 +72,11 @@ def check(settings: JobSettings, plan: LaunchPlan) -> None:
         raise ConfigurationError(
             "`rheostat run` was started by a launcher of several processes.",
             hint="Put it around the launcher: rheostat run ... -- torchrun ...",
+        )
+    if "{step}" in (plan.metric_pattern or "") and plan.examples_per_epoch is None:
+        raise ConfigurationError(
+            "The --metric-pattern has {step}, but it is not known how many steps an epoch has.",
+            hint="Give --examples-per-epoch, the size of the data set.",
         )
     if plan.metric_pattern is not None:
         pattern_reader(plan.metric_pattern)

@@ -63,9 +63,9 @@ class Supervisor:
         self._settings = settings
         self._plan = plan
         self._values = values
-        self._evaluations = Evaluations(
-            settings, plan.first_epoch, 0.0 if trial.progress is None else trial.progress.epoch
-        )
+        before = 0.0 if trial.progress is None else trial.progress.epoch
+        steps = plan.steps_per_epoch(trial.batch_size)
+        self._evaluations = Evaluations(settings, plan.first_epoch, before, steps)
         target = settings.target
         self._records = FileReader(None if target is None else target.metric)
         reader: Reader | None = None
