@@ -46,17 +46,6 @@ def test_the_command_gets_an_error_when_our_reader_is_gone() -> None:
     os.close(ours)
 
 
-def test_an_out_of_memory_error_in_the_last_output_is_detected() -> None:
-    reads, ours = os.pipe()
-    relay = OutputRelay(ours, lambda _: None)
-    os.write(relay.theirs, b"RuntimeError: CUDA_ERROR_OUT_OF_MEMORY\n")
-    relay.start()
-    relay.finish()
-    assert relay.shows_out_of_memory()
-    os.close(ours)
-    os.close(reads)
-
-
 def test_nothing_is_lost_to_a_slow_reader_and_remaining_processes_are_not_waited_for() -> None:
     reads, ours = os.pipe()
     relay = OutputRelay(ours, lambda _: None)

@@ -102,3 +102,38 @@ class TestMistakes:
     def test_a_pattern_that_does_not_say_where_the_metric_is_is_refused(self, pattern: str) -> None:
         with pytest.raises(ConfigurationError, match="--metric-pattern"):
             pattern_reader(pattern)
+
+
+class TestNoNumbers:
+    @pytest.mark.parametrize("pattern", ["loss=([0-9.]+)", r"loss=(?P<metric>\d+\.\d+) at", "loss={metric}"])
+    @pytest.mark.parametrize("word", ["nan", "NaN", "inf", "-inf", "Infinity"])
+    def test_a_word_is_read_where_the_pattern_takes_digits(self, pattern: str, word: str) -> None:
+        if word.startswith("-") and "(" in pattern:
+            pattern = pattern.replace("loss=", "loss=-?")
+        reading = pattern_reader(pattern)(f"loss={word} at 3")
+        assert reading is not None
+        assert isnan(reading.metric)
+
+    def test_the_epoch_beside_it_is_read(self) -> None:
+        reading = pattern_reader(r"epoch (?P<epoch>\d+) loss (?P<metric>[\d.]+)")("epoch 3 loss nan")
+        assert reading is not None
+        assert (isnan(reading.metric), reading.epoch) == (True, 3)
+
+    @pytest.mark.parametrize("line", ["grad nan, loss=", "nan", "loss=nano", "epoch inf loss=x", "val_loss=?, nan"])
+    def test_a_word_elsewhere_is_no_metric(self, line: str) -> None:
+        assert pattern_reader("loss=([0-9.]+)")(line) is None
+
+
+class TestUnits:
+    def test_a_percentage_is_not_silently_compared_with_a_share(self, caplog: pytest.LogCaptureFixture) -> None:
+        read = pattern_reader("acc={metric}", target_value=0.9)
+        assert [read("acc=91%"), read("acc=92 %")] == [Reading(91.0, None), Reading(92.0, None)]
+        (record,) = caplog.records
+        assert "reads 91 of '91%', and the target is at most 1" in record.getMessage()
+
+    @pytest.mark.parametrize(("line", "target_value"), [("acc=0.91", 0.9), ("acc=91%", 90.0), ("acc=91%", None)])
+    def test_other_units_are_no_mistake(
+        self, line: str, target_value: float | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert pattern_reader("acc={metric}", target_value)(line) is not None
+        assert not caplog.records

@@ -59,7 +59,41 @@ class TestFile:
         with caplog.at_level(logging.WARNING):
             assert read("epoch,acc") is None
             assert read("1,0.5") is None
-        assert "it has: epoch, acc" in caplog.text
+        assert "there are: epoch, acc" in caplog.text
+
+    def test_text_is_no_header(self, caplog: pytest.LogCaptureFixture) -> None:
+        read = FileReader("acc")
+        assert [read(line) for line in ("starting up", "epoch 1 done", "acc", "0.5")][-1] == Reading(0.5, None)
+        assert not caplog.records
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            (
+                "               epoch,      train/loss,    metrics/mAP50(B)",
+                "                   3,          0.4,         0.5",
+            ),
+            ("epoch\ttrain, loss\tmetrics/mAP50(B)", "3\t0.4\t0.5"),
+            ("epoch;loss;metrics/mAP50(B)", "3;0,4;0.5"),
+            ("\ufeffmetrics/mAP50(B),Epoch", "0.5,3"),
+            ('"epoch","metrics/mAP50(B)"', '"3","0.5"'),
+        ],
+        ids=["YOLO's", "tabs", "semicolons", "a spreadsheet's", "quoted"],
+    )
+    def test_columns_come_in_many_ways(self, lines: tuple[str, str]) -> None:
+        read = FileReader("metrics/mAP50(B)")
+        assert [read(line) for line in lines] == [None, Reading(0.5, 3)]
+
+    def test_printed_dictionaries_count(self) -> None:
+        read = FileReader("eval_loss")
+        assert read("{'loss': 0.7, 'grad_norm': 1.5, 'epoch': 0.5}") is None
+        assert read("{'eval_loss': 0.3, 'eval_runtime': None, 'epoch': 1.0}") == Reading(0.3, 1.0)
+        reading = read("{'eval_loss': nan, 'epoch': 2.0}")
+        assert reading is not None
+        assert (isnan(reading.metric), reading.epoch) == (True, 2.0)
+
+    def test_an_object_in_a_line_may_have_the_metric(self) -> None:
+        assert FileReader("acc")('{"epoch": 2, "eval": {"acc": 0.5, "n": 7}}') == Reading(0.5, 2)
 
     def test_without_a_target_each_line_is_an_epoch(self) -> None:
         reading = FileReader(None)('{"epoch": 2}')

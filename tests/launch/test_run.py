@@ -109,14 +109,32 @@ class TestTheEnd:
             ("exit 3", (3, "cancelled")),
             ("echo acc=0.1; kill -SEGV $$", (139, "cancelled")),
             ("echo 'torch.OutOfMemoryError: CUDA out of memory.' >&2; exit 1", (1, "oom")),
-            ("echo 'ran out of memory, went on'; echo acc=0.1", (0, "failed")),
+            ("echo 'MemoryError' >&2; seq 100000 >&2; exit 1", (1, "oom")),
+            ("echo 'hint: avoid running out of memory'; exit 1", (1, "cancelled")),
+            ("echo 'MemoryError: went on'; echo acc=0.1", (0, "failed")),
+            ("echo nobody has room; exit 4", (4, "oom")),
         ],
     )
     def test_one_that_ends_by_itself_has_its_own_exit_code(
         self, server: ServerProcess, client: Client, job: str, script: str, end: tuple[int, str]
     ) -> None:
-        run = ended(server.url, job, script, *OPTIONS)
+        run = ended(server.url, job, script, *OPTIONS, "--oom-pattern", "^nobody has room")
         assert (run.code, trial_of(client, job).state) == end
+
+    def test_the_trial_says_how_it_failed(self, server: ServerProcess, client: Client, job: str) -> None:
+        ended(server.url, job, "echo 'ValueError: a bug' >&2; exit 3", *OPTIONS)
+        reason = trial_of(client, job).state_reason
+        assert reason.endswith("The command ended with exit code 3. Its last line was: ValueError: a bug")
+
+    @pytest.mark.parametrize(("reports", "code"), [(2, 0), (5, 124)])
+    def test_a_metric_that_is_no_number_ends_it_after_three(
+        self, server: ServerProcess, client: Client, job: str, reports: int, code: int
+    ) -> None:
+        script = f"for i in $(seq {reports}); do echo acc=nan; sleep 0.3; done"
+        run = ended(server.url, job, script, *OPTIONS)
+        trial = trial_of(client, job)
+        assert (trial.state, run.code) == ("failed", code)
+        assert "accuracy was NaN or infinite in" in trial.state_reason
 
     def test_without_a_target_success_is_convergence(self, server: ServerProcess, client: Client, job: str) -> None:
         run = ended(server.url, job, "true", *SETTINGS, *GPU)
@@ -133,6 +151,27 @@ class TestTheMetric:
         ended(server.url, job, script, *SETTINGS, *GPU, *options, arguments=(file,))
         trial = trial_of(client, job)
         assert (trial.epochs, trial.metric) == (2, 0.8)
+
+    def test_a_document_that_is_written_whole_again_is_read_as_it_grows(
+        self, server: ServerProcess, client: Client, job: str, tmp_path: Path
+    ) -> None:
+        history = """{"epoch": 1.0, "accuracy": 0.1}"""
+        script = f"""mkdir $1
+        echo '{{"log_history": [{history}]}}' > $1/trainer_state.json
+        sleep 0.5
+        echo '{{"log_history": [{history}, {{"epoch": 2.0, "accuracy": 0.95}}]}}' > $1/trainer_state.json
+        exec sleep 60"""
+        options = ("--target", "accuracy>=0.9", "--metrics-file", f"{tmp_path}/*/trainer_state.json")
+        run = ended(server.url, job, script, *SETTINGS, *GPU, *options, arguments=(f"{tmp_path}/checkpoint-1",))
+        trial = trial_of(client, job)
+        assert (run.code, trial.state, trial.epochs, trial.metric) == (0, "converged", 2, 0.95)
+
+    def test_it_is_read_from_dictionaries_in_the_output(self, server: ServerProcess, client: Client, job: str) -> None:
+        """As Hugging Face's trainer prints them."""
+        script = """echo "{'loss': 2.5, 'epoch': 0.5}"; echo "{'accuracy': 0.8, 'epoch': 1.0}"; echo 'a, b: 1'"""
+        ended(server.url, job, script, *SETTINGS, *GPU, "--target", "accuracy>=0.9", "--metrics-file", "-")
+        trial = trial_of(client, job)
+        assert (trial.epochs, trial.metric) == (1, 0.8)
 
     def test_an_epoch_is_reported_once(self, server: ServerProcess, client: Client, job: str) -> None:
         pattern = ("--metric-pattern", r"epoch (?P<epoch>[\d.]+) acc=(?P<metric>\S+)")
@@ -168,17 +207,25 @@ class TestTheMetric:
         assert (run.code, trial.state, trial.gpu.model) == (0, "converged", "unknown")
         assert "There is no agent socket" in run.err
 
-    def test_when_none_was_found_the_end_says_what_was_there(self, server: ServerProcess, job: str) -> None:
-        run = ended(server.url, job, "echo loss=1; echo accuracy=0.95; echo", *OPTIONS)
-        assert "No evaluation was found: no line" in run.err
-        assert "the last one was 'accuracy=0.95'" in run.err
+    def test_when_none_was_found_the_end_says_what_was_there(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        run = ended(server.url, job, "seq 5; echo loss=1; echo accuracy=0.95; echo", *OPTIONS)
+        trial = trial_of(client, job)
+        assert (run.code, trial.state) == (0, "cancelled")
+        for told in (run.err, trial.state_reason):
+            assert told.count("No evaluation was found: no line of the output matched --metric-pattern 'acc=") == 1
+            assert "Its last lines are: '5', 'loss=1', 'accuracy=0.95'." in told
 
     @pytest.mark.parametrize(
         ("content", "words"),
         [
             ('{"eval_acc": 0.95}', "has 'accuracy'; there are: eval_acc."),
-            ('{\n  "log_history": [],\n  "accuracy": 0.95\n}', "has no new line that is JSON or CSV"),
-            ("", "has no new line"),
+            ('{\n  "log_history": [{"eval_loss": 2.5}]\n}', "has 'accuracy'; there are: eval_loss."),
+            ("loss,acc\n1,0.5", "has 'accuracy'; there are: loss, acc."),
+            ("accuracy\n", "has a number as 'accuracy'."),
+            ("it went well", "has nothing new that is JSON or CSV."),
+            ("", "has nothing new"),
         ],
     )
     def test_nor_was_one_found_in_a_file(
@@ -189,7 +236,7 @@ class TestTheMetric:
         run = ended(server.url, job, 'printf %s "$1" > "$2"', *SETTINGS, *GPU, *options, arguments=(content, str(file)))
         assert words in run.err
         assert run.err.count("No evaluation was found") == 1
-        assert "has no column" not in run.err
+        assert ("has no column" in run.err) == ("," in content and "{" not in content)
 
     def test_one_of_epoch_0_is_not_taken_for_a_success_at_no_cost(
         self, server: ServerProcess, client: Client, job: str

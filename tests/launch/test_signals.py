@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from rheostat import Client
-from rheostat.launch.process import oom_kills
 from tests.agent.agents import eventually
 from tests.launch.runs import OPTIONS, Run, gone
 from tests.sdk.server_process import ServerProcess
@@ -73,10 +72,3 @@ def test_both_stop_and_go_on_together(server: ServerProcess, job: str) -> None:
         eventually(lambda: state(run.pid) == state(child) == "S")
         os.kill(run.pid, signal.SIGTERM)
         assert run.code == 143
-
-
-def test_the_kernels_count_of_processes_without_memory_is_read(tmp_path: Path) -> None:
-    vmstat = tmp_path / "vmstat"
-    assert oom_kills(vmstat) == 0
-    vmstat.write_text("pgfault 5\noom_kill 3\noom_killer 9\n")
-    assert oom_kills(vmstat) == 3

@@ -23,7 +23,7 @@ MESSAGES = {
     "NCCL": "NCCL error in: ProcessGroupNCCL.cpp:1269, unhandled error. Last error: Cuda failure 2 'out of memory'",
     "XLA": "RESOURCE_EXHAUSTED: Failed to allocate request for 176.00MiB (184549376B) on device ordinal 0",
     "XLA on the way": "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 285212672 bytes.",
-    "XLA on a TPU": "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space",
+    "XLA on a TPU": "RESOURCE_EXHAUSTED: XLA:TPU compile error. Ran out of memory in memory space hbm",
     "XLA's constants": "INTERNAL: Failed to allocate 1073741824 bytes for new constant",
     "TensorFlow": "OOM when allocating tensor with shape[256,832,7,7] and type float on GPU:0 by GPU_0_bfc",
     "TensorFlow's RNN": "Failed to call ThenRnnForward with model config: [rnn_mode, rnn_input_mode]: 2, 0, 0",

@@ -91,7 +91,11 @@ def run(
     ] = None,
     metrics_file: Annotated[
         str | None,
-        _metric(help="JSON lines or CSV with the metric under its name, and optionally epoch.", show_default=False),
+        _metric(
+            help="JSON, JSON lines or CSV with the metric under its name, and optionally epoch; with * or ? the newest "
+            "file of such a name; -: records in the output.",
+            show_default=False,
+        ),
     ] = None,
     first_epoch: Annotated[float, _metric(help="The number of the command's first epoch.")] = 1,
     step_pattern: Annotated[
@@ -121,6 +125,13 @@ def run(
         int | None, _hardware(min=1, help="Largest batch size that fits this machine.", show_default=False)
     ] = None,
     stop_signal: Annotated[str, _end(help="Signal that asks the command to end.")] = "SIGTERM",
+    oom_pattern: Annotated[
+        list[str] | None,
+        _end(
+            help="Line of output that says that memory ran out, as a regular expression; besides those that are known.",
+            show_default=False,
+        ),
+    ] = None,
     stop_grace: Annotated[float, _end(min=0, help="Seconds from that signal to SIGKILL.")] = 30,
     server: Annotated[
         str | None,
@@ -170,8 +181,16 @@ def run(
             "seed": seed,
         }
         given = reading.given_settings(options, config)
-        end = signal_number(stop_signal), stop_grace
-        plan = LaunchPlan(command, metrics_file, metric_pattern, first_epoch, *end, step_pattern)
+        plan = LaunchPlan(
+            command,
+            metrics_file,
+            metric_pattern,
+            first_epoch,
+            signal_number(stop_signal),
+            stop_grace,
+            oom_patterns=oom_pattern or (),
+            step_pattern=step_pattern,
+        )
         described = reading.gpu(gpu, gpu_count)
         with Client(server, retry_for_seconds=server_patience) as client:
             settings = given or reading.registered_settings(client, job)
@@ -207,9 +226,9 @@ def measure(
     The energy comes from the node's agent; without one it is unknown, and the reason is told.
     """
     from rheostat.errors import RheostatError
+    from rheostat.launch.endings import NOT_EXECUTABLE, NOT_FOUND
     from rheostat.launch.measure import as_json, summary
     from rheostat.launch.measure import measure as measure_command
-    from rheostat.launch.supervisor import NOT_EXECUTABLE, NOT_FOUND
     from rheostat.sdk.node_agent import NodeAgent
 
     try:

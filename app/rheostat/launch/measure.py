@@ -9,9 +9,9 @@ from threading import Event, Thread
 from time import monotonic, monotonic_ns, sleep
 
 from rheostat.errors import ConfigurationError, RheostatError
+from rheostat.launch.endings import own_code
 from rheostat.launch.process import Command
 from rheostat.launch.signals import SignalForwarder
-from rheostat.launch.supervisor import BY_SIGNAL
 from rheostat.schemas.agent import GpuUsage, NodeGpu
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent
@@ -79,7 +79,7 @@ def measure(arguments: Sequence[str], gpus: NamedGpus, agent: NodeAgent) -> Meas
     joules = None if unknown else sum(one.energy_joules or 0.0 for one in figures)
     return Measurement(
         command=list(arguments),
-        exit_code=code if code >= 0 else BY_SIGNAL - code,
+        exit_code=own_code(code),
         time_seconds=seconds,
         energy_joules=joules,
         mean_watts=None if joules is None else joules / seconds,

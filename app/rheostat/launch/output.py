@@ -8,10 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
-from rheostat.sdk.out_of_memory import shows_out_of_memory
-
 _CHUNK_BYTES = 2**16
-_TAIL_BYTES = 2**14
 # More than a pipe holds: all that was written before the command ended is copied, but not all that is written later.
 _LAST_BYTES = 2**20
 _LAST_MILLISECONDS = 50
@@ -34,7 +31,6 @@ class OutputRelay:
         self._terminal = os.isatty(ours)
         self._source, self.theirs = _terminal_like(ours) if self._terminal else os.pipe()
         self._ended = os.eventfd(0, os.EFD_CLOEXEC)
-        self._tail = b""
         self._thread = Thread(target=self._copy, name=f"rheostat-output-{ours}", daemon=True)
 
     def start(self) -> None:
@@ -53,10 +49,6 @@ class OutputRelay:
         if self._terminal:
             with suppress(OSError):
                 _copy_size(self._ours, self._source)
-
-    def shows_out_of_memory(self) -> bool:
-        """Return whether the end of the output reports an out-of-memory error."""
-        return any(map(shows_out_of_memory, self._tail.decode(errors="replace").splitlines()))
 
     def _copy(self) -> None:
         sources = select.poll()
@@ -81,7 +73,6 @@ class OutputRelay:
         data = _read_some(self._source)
         if data:
             _write(self._ours, data)
-            self._tail = (self._tail + data)[-_TAIL_BYTES:]
             self._read(data)
         return len(data)
 

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rheostat.errors import ConfigurationError
-from rheostat.launch.patterns import pattern_reader
+from rheostat.launch.patterns import compiled, pattern_reader
 from rheostat.launch.steps import StepReader
 from rheostat.launch.templates import names_in
 from rheostat.schemas.server import JobSettings
 from rheostat.sdk.ranks import has_launcher
+
+OUTPUT = "-"
+"""As a metrics file: JSON and printed dictionaries in the command's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +21,12 @@ class LaunchPlan:
 
     Attributes:
         arguments: The command.
-        metrics_file: File that it writes its metric to; may have placeholders.
+        metrics_file: File that it writes its metric to, or `OUTPUT`; may have placeholders.
         metric_pattern: Regular expression of the lines of output that have the metric.
         first_epoch: The number that it gives its first epoch.
         stop_signal: The signal that asks it to end.
         stop_grace_seconds: Time from then to SIGKILL.
+        oom_patterns: Regular expressions of lines of output that say that memory ran out, besides the known ones.
         step_pattern: Regular expression of the lines of output that tell of a training step; None: there is no survey.
     """
 
@@ -32,6 +36,7 @@ class LaunchPlan:
     first_epoch: float = 1.0
     stop_signal: int = signal.SIGTERM
     stop_grace_seconds: float = 30.0
+    oom_patterns: Sequence[str] = ()
     step_pattern: str | None = None
 
 
@@ -51,6 +56,11 @@ def check(settings: JobSettings, plan: LaunchPlan) -> None:
             f"The job's target metric is {settings.target.metric!r}, but no option says where to read it.",
             hint="Give --metric-pattern for lines of the output, or --metrics-file.",
         )
+    if "tfevents" in (plan.metrics_file or ""):
+        raise ConfigurationError(
+            f"--metrics-file {plan.metrics_file} is a TensorBoard event file, which is not read.",
+            hint="Print the metric and give --metric-pattern, or write JSON lines or CSV beside it.",
+        )
     if has_launcher():
         raise ConfigurationError(
             "`rheostat run` was started by a launcher of several processes.",
@@ -58,6 +68,8 @@ def check(settings: JobSettings, plan: LaunchPlan) -> None:
         )
     if plan.metric_pattern is not None:
         pattern_reader(plan.metric_pattern)
+    for pattern in plan.oom_patterns:
+        compiled("--oom-pattern", pattern)
     if plan.step_pattern is not None:
         StepReader(plan.step_pattern)
 

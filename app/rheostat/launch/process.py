@@ -5,11 +5,11 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic, sleep
 
+from rheostat.launch.oom_kills import OomKills
+
 _LOOK_SECONDS = 0.02
-_VMSTAT = Path("/proc/vmstat")
 
 # A terminal sends these to all processes of the group; other signals go to the command alone.
 _FOR_ALL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
@@ -19,7 +19,7 @@ class Command:
     """A command that runs in a process group of its own, so that it can be ended with all that it started.
 
     Attributes:
-        oom_killed: Whether SIGKILL ended it, and the kernel's OOM killer was active while it ran.
+        oom_kills: What the kernel's OOM killer has ended since it started.
 
     Args:
         arguments: The program and its arguments.
@@ -34,8 +34,7 @@ class Command:
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int) -> None:
         # A process group other than the terminal's own would be stopped when it reads from there.
         stdin = subprocess.DEVNULL if os.isatty(0) else None
-        self._oom_kills = oom_kills()
-        self.oom_killed = False
+        self.oom_kills = OomKills()
         self._process = subprocess.Popen(  # noqa: S603 -- the user's own command
             arguments, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, process_group=0
         )
@@ -61,9 +60,7 @@ class Command:
 
     def reap(self) -> int:
         """Return its exit code once it has ended; minus the number of the signal that ended it."""
-        code = self._process.wait()
-        self.oom_killed = code == -signal.SIGKILL and oom_kills() > self._oom_kills
-        return code
+        return self._process.wait()
 
     def end_rest(self, number: int, grace_seconds: float) -> None:
         """End the processes that it left behind, finally by SIGKILL; call it after :meth:`reap`."""
@@ -76,13 +73,3 @@ class Command:
                     os.waitpid(-self._process.pid, os.WNOHANG)
                 os.killpg(self._process.pid, 0)
             os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def oom_kills(vmstat: Path = _VMSTAT) -> int:
-    """Return how many processes the kernel's OOM killer has ended since boot; 0 when unknown."""
-    with suppress(OSError, ValueError):
-        for line in vmstat.read_text().splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-    return 0

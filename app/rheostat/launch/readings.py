@@ -4,14 +4,18 @@ import csv
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite, nan
 
+from rheostat.sdk.seen_metrics import UNREAD
+
 _log = logging.getLogger(__name__)
 
 _LONGEST_LINE_BYTES = 2**20
+_DELIMITERS = (",", "\t", ";")
+_PYTHON_WORD = re.compile(r"(?<=[\s:-])(?:nan|inf|None|True|False)(?=[,}\s])")
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -20,7 +24,7 @@ class Reading:
     """An evaluation.
 
     Attributes:
-        metric: Value of the target metric; NaN when the line has none.
+        metric: Value of the target metric; NaN when it is not finite, and `UNREAD` when the line has none.
         epoch: As the command counts; None when the line has none.
     """
 
@@ -42,67 +46,91 @@ class LineSplitter:
         """Add bytes; return the lines that they complete."""
         *finished, self._begun = (self._begun + data).split(b"\n")
         self._begun = self._begun[-_LONGEST_LINE_BYTES:]
-        return [_shown(line) for line in finished]
+        return [shown(line) for line in finished]
 
     def rest(self) -> list[str]:
         """Return the incomplete last line, if any, at the end of the output."""
         begun, self._begun = self._begun, b""
-        return [_shown(begun)] if begun else []
+        return [shown(begun)] if begun else []
 
 
-def _shown(line: bytes) -> str:
+def shown(line: bytes) -> str:
+    """Return a line as a terminal shows it: without colours, and without what was overwritten."""
     last = next((part for part in reversed(line.split(b"\r")) if part.strip()), b"")
     return _COLOUR.sub("", last.decode(errors="replace"))
 
 
 class FileReader:
-    """Reads JSON lines or CSV, whichever a line is. A CSV header may come again at any time.
+    """Reads JSON lines, printed Python dictionaries or CSV, whichever a line is. A CSV header may come again.
 
     Attributes:
-        names: Keys and columns that were there, in the order in which they came.
-
-    Args:
         metric: Key or column of the metric; None: each line is an epoch.
+        names: Keys and columns that were there, in the order in which they came.
     """
 
     def __init__(self, metric: str | None) -> None:
         self.names: dict[str, None] = {}
-        self._metric = metric
+        self.metric = metric
         self._columns: list[str] | None = None
+        self._delimiter = ","
         self._missed = False
 
     def __call__(self, line: str) -> Reading | None:
         """Read a line; None: it is not an evaluation."""
-        if not line.strip():
+        line = line.strip().lstrip("\ufeff")
+        if not line:
             return None
-        record = _json(line) if line.lstrip().startswith("{") else self._row(line)
-        if record is None:
-            return None
+        record = _json(line) if line.startswith("{") else self._row(line)
+        return None if record is None else self.read(record)
+
+    def printed(self, line: str) -> Reading | None:
+        """Read a record among other lines of output; None: it is not an evaluation."""
+        record = _json(line.strip()) if line.lstrip().startswith("{") else None
+        return None if record is None else self.read(record)
+
+    def read(self, record: Mapping[str, object]) -> Reading | None:
+        """Read a record, or one in it that has the metric; None: it is not an evaluation."""
+        if self.metric is not None and self.metric not in record:
+            for inner in record.values():
+                if isinstance(inner, dict) and self.metric in inner:
+                    record = {**record, **inner}
         self.names.update(dict.fromkeys(record))
-        metric = nan if self._metric is None else number(record.get(self._metric))
-        return None if metric is None else Reading(metric, number(record.get("epoch")))
+        metric = UNREAD if self.metric is None else number(record.get(self.metric))
+        return None if metric is None else Reading(metric, number(record.get("epoch", record.get("Epoch"))))
 
     def _row(self, line: str) -> dict[str, object] | None:
         if '":' in line or not any(map(str.isalnum, line)):  # a part of a JSON document of several lines
             return None
+        if self._columns is None:
+            self._delimiter = max(_DELIMITERS, key=line.count)
         try:
-            cells = [cell.strip() for cell in next(csv.reader([line]))]
+            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=self._delimiter))]
         except csv.Error:
             return None
-        if self._columns is None or self._metric in cells or cells == self._columns:
+        if self._columns is None and len(cells) == 1 and self.metric not in (None, *cells):
+            return None  # text
+        if self._columns is None or self.metric in cells or cells == self._columns:
             self._columns = cells
-            if self._metric not in (None, *cells) and not self._missed:
+            self.names.update(dict.fromkeys(cells))
+            if self.metric not in (None, *cells) and not self._missed:
                 self._missed = True
-                _log.warning("The metrics file has no column %r; it has: %s.", self._metric, ", ".join(cells))
+                _log.warning("The metrics file has no column %r; there are: %s.", self.metric, ", ".join(cells))
             return None
         return dict(zip(self._columns, cells, strict=False))
 
 
 def _json(line: str) -> dict[str, object] | None:
-    with suppress(ValueError):
-        record = json.loads(line)
-        return record if isinstance(record, dict) else None
+    """Return a line of JSON, or of a Python dictionary as trainers print it."""
+    for text in (line, _as_json(line) if line.startswith("{'") else ""):
+        with suppress(ValueError):
+            record = json.loads(text)
+            return record if isinstance(record, dict) else None
     return None
+
+
+def _as_json(line: str) -> str:
+    words = {"nan": "NaN", "inf": "Infinity", "None": "null", "True": "true", "False": "false"}
+    return _PYTHON_WORD.sub(lambda word: words[word[0]], line.replace("'", '"'))
 
 
 def number(value: object) -> float | None:

@@ -9,8 +9,9 @@ from hashlib import sha256
 from uuid import uuid4
 
 from rheostat.errors import ConfigurationError
-from rheostat.launch.plan import LaunchPlan, placeholders
-from rheostat.launch.supervisor import CommandEnded, Supervisor
+from rheostat.launch.endings import CommandEnded
+from rheostat.launch.plan import OUTPUT, LaunchPlan, placeholders
+from rheostat.launch.supervisor import Supervisor
 from rheostat.launch.survey import CommandSteps
 from rheostat.launch.templates import NAMES, fill
 from rheostat.schemas.server import JobSettings
@@ -88,7 +89,7 @@ def _environment(trial: RunningTrial, job_id: str, plan: LaunchPlan, values: Map
         "RHEOSTAT_POWER_LIMIT_WATTS": None if trial.power_limit_watts is None else str(trial.power_limit_watts),
     }
     inherited = {name: value for name, value in os.environ.items() if name not in (*ours, "RHEOSTAT_SURVEY")}
-    if plan.metric_pattern is not None:
+    if plan.metric_pattern is not None or plan.metrics_file == OUTPUT:
         # Python writes into a pipe in blocks, so that the metric would come too late to end a run in time.
         inherited.setdefault("PYTHONUNBUFFERED", "1")
     return inherited | {name: value for name, value in ours.items() if value is not None}

@@ -1,75 +1,46 @@
 """Runs a command from start to end: reports its metric, and ends it when the server answers "stop"."""
 
 import logging
+import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from math import nan
-from pathlib import Path
+from functools import partial
 from threading import Event, Thread
 from time import monotonic
 
+from rheostat.launch.endings import NOT_EXECUTABLE, NOT_FOUND, STOPPED, CommandEnded, Interrupted, failure, own_code
 from rheostat.launch.evaluations import Evaluation, Evaluations
 from rheostat.launch.limits import EpochLimits
+from rheostat.launch.metrics_file import MetricsFile
 from rheostat.launch.output import OutputRelay
 from rheostat.launch.patterns import pattern_reader
-from rheostat.launch.plan import LaunchPlan
+from rheostat.launch.plan import OUTPUT, LaunchPlan
 from rheostat.launch.process import Command
 from rheostat.launch.readings import FileReader, LineSplitter, Reader, Reading
 from rheostat.launch.signals import SignalForwarder, signal_name
-from rheostat.launch.tail import FileTail
 from rheostat.launch.templates import fill
+from rheostat.launch.watch import OutputWatch
 from rheostat.schemas.server import JobSettings
-from rheostat.sdk.outcome import RunInterrupted
+from rheostat.sdk.seen_metrics import UNREAD
 from rheostat.sdk.trial import RunningTrial
 
 _log = logging.getLogger(__name__)
 
-STOPPED, NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 124, 126, 127, 128
-"""Exit codes, as those of `timeout` and of shells."""
-
 _POLL_SECONDS = 0.1
 _MOST_NAMES = 20
+_MOST_LINES = 3
 
 _SIGNAL_SECONDS = 0.5
 """Longest wait: a signal that comes just before a wait begins is forwarded only when it ends."""
 
 
-class CommandEnded(Exception):
-    """Ends the trial's block before the target; its class determines the trial's outcome.
-
-    Attributes:
-        exit_code: Exit code of `rheostat run`.
-    """
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-class Cancelled(CommandEnded):
-    """Nothing is learnt from the run."""
-
-
-class Interrupted(Cancelled, RunInterrupted):
-    """A signal to `rheostat run` ended it."""
-
-
-class OutOfMemoryError(CommandEnded):
-    """The batch size was too large; the trial recognises this class name."""
-
-
 class _MetricReader:
-    """Reads the metric from one output.
-
-    Attributes:
-        last_line: The last line that was not blank.
-    """
+    """Reads the metric from one output."""
 
     def __init__(self, reader: Reader | None, take: Callable[[Reading], None]) -> None:
         self._reader = reader
         self._take = take
         self._lines = LineSplitter()
-        self.last_line = ""
 
     def feed(self, data: bytes) -> None:
         if self._reader is not None:
@@ -80,7 +51,6 @@ class _MetricReader:
 
     def read(self, lines: Sequence[str]) -> None:
         for line in lines:
-            self.last_line = line if line.strip() else self.last_line
             if self._reader is not None and (reading := self._reader(line)) is not None:
                 self._take(reading)
 
@@ -94,10 +64,17 @@ class Supervisor:
         self._plan = plan
         self._values = values
         self._evaluations = Evaluations(settings, plan.first_epoch)
-        reader = None if plan.metric_pattern is None else pattern_reader(plan.metric_pattern)
-        self._metrics = [_MetricReader(reader, self._evaluations.put) for _ in (1, 2)]
-        self._file_reader = FileReader(None if settings.target is None else settings.target.metric)
-        self._outputs = [OutputRelay(fd, metric.feed) for fd, metric in zip((1, 2), self._metrics, strict=True)]
+        target = settings.target
+        self._records = FileReader(None if target is None else target.metric)
+        reader: Reader | None = None
+        if plan.metric_pattern is not None:
+            reader = pattern_reader(plan.metric_pattern, None if target is None else target.value)
+        elif plan.metrics_file == OUTPUT:
+            reader = self._records.printed
+        self._metrics = [_MetricReader(reader, self._take) for _ in (1, 2)]
+        self._watch = OutputWatch([re.compile(pattern) for pattern in plan.oom_patterns])
+        self._outputs = [OutputRelay(fd, partial(self._read, fd)) for fd in (1, 2)]
+        self._file: MetricsFile | None = None
         self._ended = Event()
         self._limits = EpochLimits(trial)
         self._is_decided = self._is_reached = self._is_ended_by_us = False
@@ -106,12 +83,12 @@ class Supervisor:
     def run(self, environment: Mapping[str, str]) -> int:
         """Run it; return the exit code, or raise a `CommandEnded` that determines the trial's outcome."""
         with SignalForwarder(self._resize) as signals:
-            file = None if self._plan.metrics_file is None else Path(fill(self._plan.metrics_file, self._values))
-            tail = None if file is None else FileTail(file)
+            if self._plan.metrics_file not in (None, OUTPUT):
+                self._file = MetricsFile(self._filled_file, self._records)
             command = self._start(environment)
             signals.begin(command)
             Thread(target=self._await_end, args=(command,), name="rheostat-run-end", daemon=True).start()
-            follower = Thread(target=self._follow, args=(tail,), name="rheostat-run-metrics", daemon=True)
+            follower = Thread(target=self._follow, name="rheostat-run-metrics", daemon=True)
             follower.start()
             self._attend(command)
             code = command.reap()
@@ -120,11 +97,20 @@ class Supervisor:
             for output, metric in zip(self._outputs, self._metrics, strict=True):
                 output.finish()
                 metric.finish()
+            self._watch.finish()
             self._ended.set()
             follower.join()
             if (last := self._evaluations.take()) is not None:
                 self._report(last)
         return self._conclude(code, command, signals.ended_by)
+
+    def _read(self, output: int, data: bytes) -> None:
+        self._watch.feed(output, data)
+        self._metrics[output - 1].feed(data)
+
+    def _take(self, reading: Reading) -> None:
+        self._watch.note_progress()
+        self._evaluations.put(reading)
 
     def _resize(self) -> None:
         for output in self._outputs:
@@ -137,24 +123,25 @@ class Supervisor:
             return Command(arguments, environment, stdout.theirs, stderr.theirs)
         except OSError as error:
             code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-            raise Cancelled(f"{arguments[0]} cannot be run: {error.strerror}.", code) from error
+            raise CommandEnded(f"{arguments[0]} cannot be run: {error.strerror}.", code) from error
         finally:
             for output in self._outputs:
                 output.start()
 
-    def _follow(self, tail: FileTail | None) -> None:
+    def _follow(self) -> None:
         """Read the metrics file until the command and its outputs have ended, in a thread."""
-        if tail is None:
+        if (file := self._file) is None:
             return
-        metric = _MetricReader(self._file_reader, self._evaluations.put)
+        is_over = False
         try:
-            while not self._ended.wait(_POLL_SECONDS):
-                metric.read(tail.poll())
-            metric.read(tail.rest())
+            while not is_over:
+                is_over = self._ended.wait(_POLL_SECONDS)
+                for reading in file.poll(is_last=is_over):
+                    self._take(reading)
         except OSError as error:
             _log.warning("The metrics file can no longer be read: %s", error)
         finally:
-            tail.close()
+            file.close()
 
     def _await_end(self, command: Command) -> None:
         command.wait()
@@ -199,38 +186,46 @@ class Supervisor:
         self._due = [(stop_at, self._plan.stop_signal), (stop_at + grace, signal.SIGKILL)]
 
     def _conclude(self, code: int, command: Command, ended_by: int | None) -> int:
-        own_code = code if code >= 0 else BY_SIGNAL - code
         if self._is_ended_by_us:
             _log.info(
                 "the command was ended: %s",
                 "it reached its target" if self._is_reached else "the trial ended before its target",
             )
             return 0 if self._is_reached else STOPPED
-        if self._is_decided or (code == 0 and ended_by is None):
-            self._count_unseen_epochs()
-            return own_code
+        if self._is_decided:
+            return own_code(code)
         if ended_by is not None:
-            raise Interrupted(f"The command was ended by {signal_name(ended_by)}.", own_code)
-        if command.oom_killed or any(output.shows_out_of_memory() for output in self._outputs):
-            raise OutOfMemoryError("The command ran out of memory.", own_code)
-        how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        raise Cancelled(f"The command {how}.", own_code)
+            raise Interrupted(f"The command was ended by {signal_name(ended_by)}.", own_code(code))
+        if code != 0:
+            raise failure(code, self._watch, command.oom_kills)
+        if self._evaluations.latest is None:
+            self._end_without_evaluation()
+        return 0
 
-    def _count_unseen_epochs(self) -> None:
-        """Count a successful run of a job without a target as all its epochs, when it reported none."""
-        if self._evaluations.latest is not None:
-            return
-        if self._settings.target is None:
-            self._trial.report(nan, epoch=self._settings.max_epochs)
-        else:
-            _log.warning("No evaluation was found: %s.", self._what_was_there())
+    def _end_without_evaluation(self) -> None:
+        """Count a successful run of a job without a target as all its epochs; of others nothing is known."""
+        if self._settings.target is not None:
+            raise CommandEnded(f"No evaluation was found: {self._what_was_there()}", 0)
+        self._trial.report(UNREAD, epoch=self._settings.max_epochs)
 
     def _what_was_there(self) -> str:
         if (pattern := self._plan.metric_pattern) is not None:
-            last = next((metric.last_line for metric in self._metrics if metric.last_line), "")
-            return f"no line of the output matched --metric-pattern {pattern!r}; the last one was {last[:200]!r}"
-        file = fill(self._plan.metrics_file or "", self._values)
-        if not (names := list(self._file_reader.names)[:_MOST_NAMES]):
-            return f"--metrics-file {file} has no new line that is JSON or CSV; one record is one line"
+            last = self._watch.last_lines(_MOST_LINES)
+            return f"no line of the output matched --metric-pattern {pattern!r}. {_quoted_lines(last)}"
+        file = "the output" if self._plan.metrics_file == OUTPUT else f"--metrics-file {self._filled_file}"
+        if not (names := list(self._records.names)[:_MOST_NAMES]):
+            return f"{file} has nothing new that is JSON or CSV."
         metric = self._settings.target and self._settings.target.metric
-        return f"no record of --metrics-file {file} has {metric!r}; there are: {', '.join(names)}"
+        if metric in names:
+            return f"no record of {file} has a number as {metric!r}."
+        return f"no record of {file} has {metric!r}; there are: {', '.join(names)}."
+
+    @property
+    def _filled_file(self) -> str:
+        return fill(self._plan.metrics_file or "", self._values)
+
+
+def _quoted_lines(lines: Sequence[str]) -> str:
+    if len(lines) < _MOST_LINES:
+        return f"It has: {', '.join(map(repr, lines))}." if lines else "It has no line."
+    return f"Its last lines are: {', '.join(map(repr, lines))}."

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -10,13 +11,14 @@ from threading import Event, Thread
 from time import monotonic, monotonic_ns
 
 from rheostat.errors import RheostatError
+from rheostat.launch.endings import BY_SIGNAL, failure
 from rheostat.launch.output import OutputRelay
 from rheostat.launch.plan import LaunchPlan
 from rheostat.launch.process import Command
 from rheostat.launch.readings import LineSplitter
 from rheostat.launch.signals import SignalForwarder
 from rheostat.launch.steps import StepReader
-from rheostat.launch.supervisor import BY_SIGNAL, OutOfMemoryError
+from rheostat.launch.watch import OutputWatch
 from rheostat.sdk.slice_meter import Mark
 
 _log = logging.getLogger(__name__)
@@ -63,8 +65,8 @@ class CommandSteps:
         """See `StepSource`.
 
         Raises:
-            OutOfMemoryError: The command ran out of memory.
-            CommandFailed: It failed, or no line of its output matched.
+            CommandEnded: The command failed.
+            CommandFailed: It cannot be run, or no line of its output matched.
             SystemExit: A signal asked this process to end.
         """
         while (left := give_up_at - monotonic()) > 0:
@@ -96,7 +98,7 @@ class CommandSteps:
 
     def _start(self) -> "_Run":
         try:
-            run = _Run(self._arguments, self._environment, StepReader(self._plan.step_pattern or ""))
+            run = _Run(self._arguments, self._environment, self._plan)
         except OSError as error:
             raise CommandFailed(f"{self._arguments[0]} cannot be run: {error.strerror}") from error
         self._signals.begin(run.command)
@@ -115,17 +117,14 @@ class CommandSteps:
 
     def _take_end(self, run: "_Run") -> None:
         self._run = None
-        code = run.end(self._plan.stop_signal, 0.0)
-        if code != 0 and run.is_out_of_memory():
-            raise OutOfMemoryError("The command ran out of memory.", code)
-        if code != 0:
-            raise CommandFailed(f"the command ended with exit code {code}; its last lines were {run.last_lines!r}")
+        if (code := run.end(self._plan.stop_signal, 0.0)) != 0:
+            raise failure(code, run.watch, run.command.oom_kills)
         if self._steps == 0:
             raise CommandFailed(self._nothing_matched(run))
 
     def _nothing_matched(self, run: "_Run | None" = None) -> str:
         run = run or self._run
-        lines = [] if run is None else run.last_lines
+        lines = [] if run is None else run.watch.last_lines(_LAST_LINES)
         return f"no line of the output matched --step-pattern {self._plan.step_pattern!r}; the last ones were {lines!r}"
 
 
@@ -134,17 +133,17 @@ class _Run:
 
     Attributes:
         command: Its process.
-        last_lines: The last ones that it wrote.
+        watch: What was seen of its output.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], read_step: StepReader) -> None:
-        self._read_step = read_step
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], plan: LaunchPlan) -> None:
+        self._read_step = StepReader(plan.step_pattern or "")
+        self.watch = OutputWatch([re.compile(pattern) for pattern in plan.oom_patterns])
         self._found = SimpleQueue[tuple[int, int]]()
         self._code: int | None = None
-        self.last_lines: list[str] = []
         self._ended = Event()
         self._nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        self._outputs = [OutputRelay(self._nowhere, partial(self._read, LineSplitter())) for _ in (1, 2)]
+        self._outputs = [OutputRelay(self._nowhere, partial(self._read, number, LineSplitter())) for number in (1, 2)]
         try:
             self.command = Command(arguments, environment, self._outputs[0].theirs, self._outputs[1].theirs)
         except OSError:
@@ -166,12 +165,8 @@ class _Run:
             return self._found.get(timeout=0.05 if self.has_ended else within_seconds)
         return None
 
-    def is_out_of_memory(self) -> bool:
-        """Return whether the command, once it has ended, ran out of memory."""
-        return self.command.oom_killed or any(output.shows_out_of_memory() for output in self._outputs)
-
     def end(self, number: int, grace_seconds: float) -> int:
-        """End all its processes and return its exit code; 128 + n after signal n."""
+        """End all its processes and return its exit code; minus the number of the signal that ended it."""
         self.command.signal(number)
         if not self._ended.wait(grace_seconds):
             self.command.kill()
@@ -180,17 +175,18 @@ class _Run:
         self.command.end_rest(number, grace_seconds)
         for output in self._outputs:
             output.finish()
+        self.watch.finish()
         os.close(self._nowhere)
-        return code if code >= 0 else BY_SIGNAL - code
+        return code
 
     def _await_end(self) -> None:
         self.command.wait()
         self._ended.set()
 
-    def _read(self, lines: LineSplitter, data: bytes) -> None:
+    def _read(self, output: int, lines: LineSplitter, data: bytes) -> None:
+        self.watch.feed(output, data)
         # A progress bar that overwrites itself writes a line each time.
         for line in lines.feed(data.replace(b"\r", b"\n")):
             if (step := self._read_step(line)) is not None:
+                self.watch.note_progress()
                 self._found.put((step, monotonic_ns()))
-            if line.strip():
-                self.last_lines = [*self.last_lines, line[:200]][-_LAST_LINES:]

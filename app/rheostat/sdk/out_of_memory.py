@@ -43,8 +43,9 @@ _HINT = r"\b(?:avoid|prevent|reduc\w*|if you|in case|to fix|against|without|not)
 _WORDS = rf"{_IN_AN_ERROR}(?!.*{_HINT}.*out[ _-]of[ _-]?memory).*\bout[ _-]of[ _-]?memory\b"
 
 _OUT_OF_MEMORY = re.compile("|".join((*_MEANS_IT, _WORDS)), re.IGNORECASE)
-# Looked for first: the list is long, and a command may write much. Each of its parts contains one of them.
-_CHEAP = re.compile(r"memory|_status_|alloc|cudnn|exhausted|oom|rnn|an engine|executable|killed", re.IGNORECASE)
+# Looked for first, in lower case: the list is long, and a command may write much. Each of its parts contains one.
+_WORDS_OF_IT = ("memory", "_status_", "alloc", "cudnn", "exhausted", "oom", "rnn", "an engine", "executable", "kill")
+_WORDS_OF_A_KILL = ("kill", "signal", "exit", "abruptly")
 
 _KILLED = re.compile(
     r"\bSIGKILL\b|\bsignal:? 9\b|exit ?code\s*:?\s*(?:-9|137)\b|(?:^|\s)Killed(?:\s|$)|terminated abruptly"
@@ -58,14 +59,14 @@ def shows_out_of_memory(line: str, more: Iterable[re.Pattern[str]] = ()) -> bool
         line: The line.
         more: Patterns of the user's own.
     """
-    if _CHEAP.search(line) is not None and _OUT_OF_MEMORY.search(line) is not None:
+    if _has_one(line, _WORDS_OF_IT) and _OUT_OF_MEMORY.search(line) is not None:
         return True
     return any(pattern.search(line) is not None for pattern in more)
 
 
 def shows_a_kill(line: str) -> bool:
     """Return whether a line says that a process was ended by SIGKILL, which the kernel does where memory runs out."""
-    return _KILLED.search(line) is not None
+    return _has_one(line, _WORDS_OF_A_KILL) and _KILLED.search(line) is not None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -73,3 +74,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     first, *rest = str(error).splitlines() or [""]
     names = [cls.__name__ for cls in type(error).__mro__ if issubclass(cls, Exception)]
     return any(map(shows_out_of_memory, (*(f"{name}: {first}" for name in names), *rest)))
+
+
+def _has_one(line: str, words: Iterable[str]) -> bool:
+    lower = line.lower()
+    return any(word in lower for word in words)

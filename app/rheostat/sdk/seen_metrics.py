@@ -6,16 +6,28 @@ from typing import SupportsFloat
 from rheostat.schemas.server import JobSettings
 
 _LARGEST = 1e300
+"""The server's bound of a metric."""
+
+
+class UnreadMetric(float):
+    """NaN in place of a metric that nobody has read: there is none, or only a part of its number is known."""
+
+
+UNREAD = UnreadMetric("nan")
 
 
 class SeenMetrics:
-    """Counts the evaluations of a run; a metric that JSON or the server's bounds do not know is not finite.
+    """Counts the evaluations of a run. Without a target there is no metric, and nothing diverges.
+
+    Attributes:
+        is_diverging: Whether the latest evaluation was NaN or infinite.
 
     Args:
-        settings: What the job asks for. Without a target there is no metric, and nothing diverges.
+        settings: What the job asks for.
     """
 
     def __init__(self, settings: JobSettings) -> None:
+        self.is_diverging = False
         self._settings = settings
         self._reports = self._finite = self._in_a_row = 0
 
@@ -25,13 +37,9 @@ class SeenMetrics:
         is_finite = isfinite(figure) and abs(figure) <= _LARGEST
         self._reports += 1
         self._finite += is_finite
-        self._in_a_row = 0 if is_finite else self._in_a_row + 1
+        self.is_diverging = not (is_finite or isinstance(metric, UnreadMetric) or self._settings.target is None)
+        self._in_a_row = 0 if is_finite else self._in_a_row + self.is_diverging
         return figure if is_finite else None
-
-    @property
-    def is_diverging(self) -> bool:
-        """Whether the latest one was not finite."""
-        return self._settings.target is not None and self._in_a_row > 0
 
     @property
     def has_diverged(self) -> bool:
@@ -42,9 +50,9 @@ class SeenMetrics:
     @property
     def silence(self) -> str | None:
         """What a run that ends now has left unsaid; None: nothing."""
-        target = self._settings.target
         if self._reports == 0:
             return "no evaluation was reported: call trial.report(metric) after each one"
-        if target is not None and self._finite == 0:
-            return f"{target.metric} was NaN or infinite in all evaluations, {self._reports}"
-        return None
+        if self._settings.target is None or self._finite > 0:
+            return None
+        what = "NaN or infinite" if self._in_a_row > 0 else "unknown"
+        return f"{self._settings.target.metric} was {what} in all evaluations, {self._reports}"
