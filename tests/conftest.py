@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +24,9 @@ settings.load_profile("house")
 # The settings of a server that runs on this machine are not for the tests.
 for name in [name for name in os.environ if name.startswith("RHEOSTAT_")]:
     del os.environ[name]
+# All fake GPUs have the same names, in all processes that run tests at the same time.
+_locks = TemporaryDirectory(prefix="rheostat-locks-")
+os.environ["RHEOSTAT_LOCKS_DIR"] = _locks.name
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, stdev
@@ -13,7 +14,7 @@ import typer
 
 from benchmarks.decisions import scenarios
 from benchmarks.decisions.scenarios import CHECKPOINTS, Game
-from benchmarks.decisions.synthetic import synthetic_worlds
+from benchmarks.decisions.synthetic import synthetic_worlds, with_overheads
 from benchmarks.decisions.worlds import recorded_worlds
 from rheostat import __version__
 from rheostat.replay.report import NOTE, aligned
@@ -35,6 +36,10 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="How often each job is played.")] = 10,
     first_seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     recurrences: Annotated[int, typer.Option(min=CHECKPOINTS[0], help="How often each job recurs.")] = CHECKPOINTS[-1],
+    setup_epochs: Annotated[
+        float, typer.Option(min=0, help="What each run takes before its first step, in epochs of the default.")
+    ] = 0.0,
+    evaluation_epochs: Annotated[float, typer.Option(min=0, help="What each evaluation takes, likewise.")] = 0.0,
     policy: Annotated[list[str] | None, typer.Option(help="Policies to compare. Repeatable.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only the jobs that recur one at a time.")] = False,
     processes: Annotated[int | None, typer.Option(min=1, help="How many at once. (Default: one a core.)")] = None,
@@ -45,7 +50,16 @@ def main(
     games = games_of("made up", synthetic_worlds(synthetic, first_world), policies, quick=quick) if synthetic else []
     if traces is not None:
         games = games_of("recorded", recorded_worlds(traces), policies, quick=quick) + games
-    games = [replace(game, recurrences=recurrences) for game in games]
+    overheads = partial(with_overheads, setup_epochs=setup_epochs, evaluation_epochs=evaluation_epochs)
+    games = [
+        replace(
+            game,
+            recurrences=recurrences,
+            world=overheads(game.world),
+            before=None if game.before is None else overheads(game.before),
+        )
+        for game in games
+    ]
     played = play_all(games, range(first_seed, first_seed + seeds), processes)
     typer.echo(table(played))
     typer.echo(NOTE)

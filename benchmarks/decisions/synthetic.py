@@ -5,6 +5,7 @@ from seed to seed, which batch sizes never converge, how a GPU slows down under 
 fitted to any trace; neither were the policies to them.
 """
 
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
@@ -16,6 +17,7 @@ from rheostat.replay.world import RecordedRun, World
 LIMITS_WATTS = tuple(range(300, 75, -25))
 RUNS_PER_BATCH_SIZE = 6
 IDLE_WATTS = 60.0
+SETUP_WATTS, EVALUATION_WATTS = 80.0, 150.0
 
 
 def synthetic_worlds(count: int, first: int = 0) -> list[World]:
@@ -31,6 +33,22 @@ def synthetic_world(number: int) -> World:
         default = world.runs[world.default_batch_size]
         if sum(run.epochs_to_target is not None for run in default) * 2 > len(default):
             return world
+
+
+def with_overheads(world: World, *, setup_epochs: float, evaluation_epochs: float) -> World:
+    """Return a world whose runs take longer than their steps.
+
+    Args:
+        world: Without that.
+        setup_epochs: How long each run takes before its first step, in epochs of the default at the highest limit ...
+        evaluation_epochs: ... and how long each evaluation, likewise.
+    """
+    seconds = world.figures[world.default_batch_size][world.power_limits_watts[0]].time_seconds
+    return replace(
+        world,
+        setup=EpochFigures(setup_epochs * seconds, SETUP_WATTS),
+        evaluation=EpochFigures(evaluation_epochs * seconds, EVALUATION_WATTS),
+    )
 
 
 def _draw(random: np.random.Generator, number: int) -> World:

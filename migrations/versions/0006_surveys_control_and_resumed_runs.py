@@ -12,8 +12,8 @@ down_revision = "0005"
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("control", sa.JSON))
+    op.add_column("jobs", sa.Column("judging", sa.JSON))
     op.add_column("placements", sa.Column("surveyed_oom_batch_size", sa.Integer))
-    op.add_column("jobs", sa.Column("judged_anew_before", sa.BigInteger))
     op.add_column("trials", sa.Column("resumes", sa.String(32)))
     op.add_column("trials", sa.Column("started_at_epoch", sa.Double))
     op.add_column("trials", sa.Column("epoch_shift", sa.Double))
@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("trials", sa.Column("is_restarted", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("trials", sa.Column("setup_seconds", sa.Double))
     op.add_column("trials", sa.Column("setup_joules", sa.Double))
+    op.add_column("trials", sa.Column("first_report", sa.JSON))
     op.add_column("trials", sa.Column("warning", sa.Text))
     op.add_column("trials", sa.Column("first_epoch_at", sa.DateTime(timezone=True)))
     op.add_column("trials", sa.Column("crashed_at", sa.DateTime(timezone=True)))

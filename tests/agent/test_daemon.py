@@ -126,6 +126,36 @@ def test_a_second_agent_is_refused(agent: Agent) -> None:
     assert agent.answers()
 
 
+def test_an_agent_with_another_directory_is_refused_the_same_gpus(agent: Agent, tmp_path: Path) -> None:
+    assert agent.process is not None
+    (tmp_path / "other").mkdir()
+    with Agent(agent.fake, tmp_path / "other") as other:
+        other.start(ready=False)
+        assert other.process is not None
+        assert other.process.wait(30) == 1
+        assert f"Another agent has GPU {agent.fake.gpus[0].uuid}: process {agent.process.pid}, " in other.log()
+        assert str(agent.directory) in other.log()
+        assert agent.answers()
+        agent.kill()  # its locks end with it
+        other.start()
+        assert other.answers()
+
+
+def test_where_no_lock_can_be_made_a_warning_says_so(fake: FakeNvml, directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with Agent(fake, directory) as agent:
+        agent.start(RHEOSTAT_LOCKS_DIR=str(tmp_path / "file"))
+        assert agent.log().count("It is unknown whether another agent has GPU") == len(fake.gpus)
+
+
+def test_without_the_drivers_library_it_says_what_to_install(fake: FakeNvml, directory: Path) -> None:
+    with Agent(fake, directory) as agent:
+        agent.start(ready=False, LD_LIBRARY_PATH="", LD_PRELOAD="")
+        assert agent.process is not None
+        assert agent.process.wait(30) == 1
+        assert "Install NVIDIA's driver, which has libnvidia-ml.so.1" in agent.log()
+
+
 def test_systemd_is_notified_when_it_is_ready_and_that_it_is_alive(fake: FakeNvml, directory: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, Agent(fake, directory) as agent:
         systemd.bind(str(directory / "notify"))

@@ -28,6 +28,7 @@ SCOPES = {
     "heartbeat": "trainer",
     "predict_power_limit": "trainer",
     "observe_power_limit": "trainer",
+    "survey": "trainer",
     "list_jobs": "read",
     "get_job": "read",
     "get_trial": "read",
@@ -37,6 +38,12 @@ SCOPES = {
     "update_job": "admin",
     "delete_job": "admin",
     "list_audit": "admin",
+    "pin_job": "admin",
+    "unpin_job": "admin",
+    "pause_job": "admin",
+    "resume_job": "admin",
+    "force_job": "admin",
+    "unforce_job": "admin",
 }
 OPEN = {"healthz", "readyz", "metrics"}
 

@@ -23,6 +23,12 @@ OPERATIONS = {
     "readyz",
     "metrics",
     "list_audit",
+    "pin_job",
+    "unpin_job",
+    "pause_job",
+    "resume_job",
+    "force_job",
+    "unforce_job",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.decisions.__main__ import games_of, play_all, table
 from benchmarks.decisions.scenarios import Game, drifted, transfer
-from benchmarks.decisions.synthetic import synthetic_world, synthetic_worlds
+from benchmarks.decisions.synthetic import synthetic_world, synthetic_worlds, with_overheads
 from benchmarks.decisions.worlds import recorded_worlds
 from rheostat.errors import InvalidInput
 from rheostat.replay.world import RecordedRun, World
@@ -54,6 +54,19 @@ def test_after_a_drift_small_batch_sizes_need_twice_the_epochs() -> None:
     assert after.runs[smallest][0].epochs_to_target in (10, None)
     assert after.runs[smallest][0].levels[0] == (4, 0.5)
     assert after.runs[world.default_batch_size] == (run,)
+
+
+@pytest.mark.parametrize("number", [0, 3, 6])
+def test_a_start_up_before_each_run_does_not_make_decisions_worse(number: int) -> None:
+    """Every run of a batch size is the same here, so that no luck of the draw hides a change."""
+    world = synthetic_world(number)
+    alike = replace(world, runs={size: runs[:1] for size, runs in world.runs.items()})
+    games = [
+        Game("start-up", "rheostat", with_overheads(alike, setup_epochs=setup, evaluation_epochs=0.0), recurrences=20)
+        for setup in (0.0, 1.0, 16.0)
+    ]
+    plain, *burdened = [game.play(1)[20] for game in games]
+    assert max(burdened) < plain + 0.01
 
 
 def test_nothing_beats_the_oracle_and_the_recommender_beats_the_baseline() -> None:

@@ -206,7 +206,7 @@ class ExampleJob:
 
     def survey(self, gpu: Gpu = V100, max_batch_size: int | None = None) -> SurveyAnswer:
         request = SurveyRequest(gpu=gpu, max_batch_size=max_batch_size)
-        return self.change(lambda job, history: surveys.survey(job, history, request))
+        return self.change(lambda job, history: surveys.survey(job, history, request, self.clock()))
 
     def power_limit(self, batch_size: int = 32, gpu: Gpu = V100) -> PowerLimitAnswer:
         request = PredictPowerLimitRequest(batch_size=batch_size, gpu=gpu)

@@ -153,7 +153,7 @@ def test_a_run_is_stopped_for_what_it_is_expected_to_have_used_and_the_reason_sa
     assert job.report(trial, 1, metric=0.1, time_seconds=0.9).action == "continue"
     answer = job.report(trial, 2, metric=0.1, time_seconds=1.9)
     assert answer.action == "stop"
-    assert answer.reason.endswith("(energy estimated: 1.9 s of 1.9 s at 100 W, the mean of 1 run at batch size 32)")
+    assert answer.reason.endswith("energy estimated: 1.9 s of 1.9 s at 100 W, the mean of 1 run at batch size 32)")
 
 
 H200 = Gpu(model="H200", min_power_limit_watts=200, max_power_limit_watts=700)

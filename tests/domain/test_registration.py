@@ -115,6 +115,24 @@ def test_a_new_eta_knob_may_choose_another_power_limit() -> None:
     assert job.power_limit().power_limit_watts == 250
 
 
+def test_an_update_that_does_not_fit_together_is_refused_by_field() -> None:
+    job = ExampleJob()
+    with pytest.raises(InvalidInput, match="default_batch_size") as refused:
+        job.update(default_batch_size=48)
+    assert refused.value.fields[0].field == "default_batch_size"
+    with pytest.raises(InvalidInput):
+        job.update(batch_sizes=[8, 16, 32, 64, 128, 48], default_batch_size=49)
+    assert job.update(batch_sizes=[8, 16, 32, 48, 64, 128], default_batch_size=48).settings.default_batch_size == 48
+    assert job.predict().batch_size == 48
+
+
+def test_a_new_learning_rate_scales_from_the_new_default() -> None:
+    job = ExampleJob()
+    job.update(default_batch_size=64, learning_rate={"default": 0.2, "scaling": "linear"})
+    trial = job.predict()
+    assert (trial.batch_size, trial.learning_rate) == (64, 0.2)
+
+
 def test_batch_sizes_can_be_added_and_are_then_explored() -> None:
     job = ExampleJob(batch_sizes=[16, 32], default_batch_size=32)
     joules = {16: 100.0, 32: 90.0, 64: 50.0}

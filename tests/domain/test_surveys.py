@@ -158,6 +158,19 @@ def test_runs_under_way_or_over_end_the_survey() -> None:
     assert job.survey(A40).survey != []
 
 
+def test_a_first_run_that_was_lost_before_its_first_epoch_lets_the_survey_go_on() -> None:
+    job = a_job()
+    job.predict()
+    assert job.survey().survey == []
+    job.clock.turn(2 * LEASE)
+    assert {step.batch_size for step in job.survey().survey} == {32}
+
+
+def test_where_there_is_one_batch_size_nothing_is_to_be_compared() -> None:
+    job = a_job(batch_sizes=[32])
+    assert (job.survey().survey, job.survey().reason) == ([], "there is only one batch size to run")
+
+
 @pytest.mark.parametrize(("seconds", "reason"), [(0.0, "survey_seconds is 0"), (2.0, "has taken the 2 s")])
 def test_a_survey_ends_when_its_time_is_up(seconds: float, reason: str) -> None:
     job = a_job(survey_seconds=seconds)

@@ -34,6 +34,42 @@ def test_the_same_idempotency_key_gives_the_same_trial_and_changes_nothing() -> 
     assert job.predict(key="run-2").number == 2
 
 
+@pytest.mark.parametrize("outcome", ["converged", "failed", "oom"])
+def test_the_key_of_a_trial_that_has_ended_means_it_or_a_new_one_as_asked(outcome: str) -> None:
+    job = ExampleJob()
+    ended = job.predict(key="night")
+    if outcome == "converged":
+        job.converge(ended, 100.0)
+    else:
+        job.report(ended, 1, outcome=outcome)
+    assert job.predict(key="night").state == outcome
+    new = job.predict(key="night", on_used_key="new")
+    assert (new.number, new.state) == (2, "running")
+    assert job.predict(key="night", on_used_key="new") == new
+    assert job.predict(key="night") == new
+    assert job.show(ended).state == outcome
+
+
+def test_a_trial_that_crashed_before_its_first_epoch_leaves_its_key_to_a_new_one() -> None:
+    job = ExampleJob()
+    picks = []
+    for crash in ("reported", "lost", "reported"):
+        trial = job.predict(key="night")
+        picks.append((trial.number, trial.batch_size))
+        if crash == "reported":
+            job.report(trial, 0, outcome="cancelled")
+        job.clock.turn(2 * LEASE)
+    assert picks == [(1, 32), (2, 32), (3, 16)]
+
+
+def test_a_trial_that_has_trained_keeps_its_key_when_it_is_lost() -> None:
+    job = ExampleJob()
+    trial = job.predict(key="night")
+    job.report(trial, 1, metric=0.1)
+    job.clock.turn(2 * LEASE)
+    assert job.predict(key="night").trial_id == trial.trial_id
+
+
 def test_an_arm_whose_trial_is_never_heard_of_again_is_tried_again() -> None:
     job = ExampleJob()
     lost = job.predict()
@@ -216,7 +252,7 @@ def test_a_trial_is_stopped_when_its_cost_passes_beta_times_the_lowest() -> None
     job.converge(job.predict(), 100.0)
     stopped = job.report(job.predict(), 1, metric=0.1, energy_joules=210.0)
     assert (stopped.state, stopped.action) == ("stopped", "stop")
-    assert "210 J, passed 200 J" in stopped.reason
+    assert "210 J-eq, passed 200 J-eq" in stopped.reason
 
 
 def test_a_trial_is_stopped_before_the_epoch_that_would_pass_the_bound() -> None:

@@ -95,6 +95,12 @@ class TestTheEnd:
         run = ended(server.url, job, "sleep 1; echo acc=0.1; exec sleep 60", *bound)
         assert (run.code, client.list_trials(job).trials[0].state) == (124, "stopped")
 
+    def test_what_bounds_exploring_is_registered(self, server: ServerProcess, client: Client, job: str) -> None:
+        bounds = ("--first-run", "default", "--exploration-budget", "0.5")
+        assert ended(server.url, job, "echo acc=0.95", *OPTIONS, *bounds).code == 0
+        settings = client.get_job(job).settings
+        assert (settings.first_run, settings.exploration_budget_runs) == ("default", 0.5)
+
     def test_after_its_last_epoch_it_ends_by_itself(self, server: ServerProcess, client: Client, job: str) -> None:
         script = "for i in 1 2 3 4 5 6 7 8 9 10; do echo acc=0.1; done; sleep 0.5; echo saved"
         run = ended(server.url, job, script, *OPTIONS)
@@ -312,11 +318,29 @@ class TestTheSettings:
         assert "Traceback" not in run.err
         assert not (tmp_path / "ran").exists()
 
-    def test_other_settings_than_were_registered_are_refused(self, server: ServerProcess, job: str) -> None:
+    def test_other_settings_than_were_registered_are_kept_or_taken_over_as_asked(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
         ended(server.url, job, "echo acc=0.95", *OPTIONS)
-        run = ended(server.url, job, "true", *OPTIONS, "--max-epochs", "11")
-        assert run.code == 125
-        assert "max_epochs" in run.err
+        more = (*OPTIONS, "--max-epochs", "11")
+        run = ended(server.url, job, "echo $RHEOSTAT_EPOCHS; echo acc=0.95", *more)
+        assert (run.code, run.out.split()[0]) == (0, "10")
+        assert "max_epochs 10 instead of 11" in run.err
+        assert "--on-conflict update" in run.err
+        run = ended(server.url, job, "echo $RHEOSTAT_EPOCHS; echo acc=0.95", *more, "--on-conflict", "update")
+        assert (run.code, run.out.split()[0], "instead of" in run.err) == (0, "11", False)
+        assert client.get_job(job).settings.max_epochs == 11
+
+    def test_the_key_of_a_run_that_has_ended_runs_nothing_or_a_new_trial_as_asked(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        keyed = (*OPTIONS, "--key", "night")
+        assert ended(server.url, job, "echo acc=0.95", *keyed).code == 0
+        again = ended(server.url, job, "echo ran", *keyed)
+        assert (again.code, again.out) == (125, "")
+        assert "--on-used-key new" in again.err
+        assert ended(server.url, job, "echo acc=0.95", *keyed, "--on-used-key", "new").code == 0
+        assert [trial.state for trial in client.list_trials(job).trials] == ["converged", "converged"]
 
 
 class TestWithoutAServer:

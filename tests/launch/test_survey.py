@@ -54,7 +54,7 @@ def test_a_command_that_fails_in_the_survey_runs_all_the_same(
     run = ended(server.url, job, script, *OPTIONS, *BY_STEPS, arguments=("{batch_size}", str(tmp_path / "log")))
     assert run.code == 0, run.err
     assert run.err.count("leaves out") == 1
-    assert "exit code 3. Its last line was: no such option" in run.err
+    assert "exit code 3; its last lines were ['no such option']" in run.err
     assert client.list_trials(job).trials[0].batch_size == 32
 
 

@@ -12,6 +12,7 @@ from rheostat.policy.advisor import PowerAdvice
 from rheostat.policy.interface import TrialState
 from rheostat.replay.backend import Launch, Report, Slice, SurveySlice
 from rheostat.replay.simulator import MOST_TRIES, TrialRecord, replay_job
+from rheostat.replay.traces import EpochFigures
 from rheostat.replay.world import World
 from tests.replay.examples import CHOICE, RUNS, SECONDS, a_world
 
@@ -87,6 +88,16 @@ def test_every_epoch_is_reported_with_its_metric_and_all_that_was_spent(world: W
     assert [report.energy_joules for report in backend.reports] == [8.0 * 180.0 * n for n in range(1, epochs + 1)]
     assert (trial.time_seconds, trial.energy_joules) == (8.0 * epochs, 8.0 * 180.0 * epochs)
     assert (trial.batch_size, trial.power_limit_watts, trial.state) == (64, 200, "converged")
+
+
+def test_a_run_sets_up_before_its_first_epoch_and_evaluates_after_each(world: World) -> None:
+    backend = Scripted(world, [64])
+    heavy = replace(world, setup=EpochFigures(100.0, 50.0), evaluation=EpochFigures(2.0, 10.0))
+    (trial,) = run(heavy, backend)
+    seconds = [100.0 + 10.0 * n for n in range(1, trial.epochs + 1)]
+    assert [report.time_seconds for report in backend.reports] == seconds
+    joules = [5000.0 + (8.0 * 180.0 + 20.0) * n for n in range(1, trial.epochs + 1)]
+    assert [report.energy_joules for report in backend.reports] == pytest.approx(joules)
 
 
 def test_the_first_epoch_is_divided_evenly_among_the_limits_to_measure(world: World) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rheostat.errors import InvalidInput
-from rheostat.replay.traces import PowerTrace, TrainTrace, Workload, read_train_trace
+from rheostat.replay.traces import EpochFigures, PowerTrace, TrainTrace, Workload, read_train_trace
 from rheostat.replay.world import PUBLISHED, JobChoice, build_world, shared_workloads
 from tests.replay.examples import CHOICE, RUNS, WORKLOAD, a_world, traces, write_train_trace
 
@@ -27,6 +27,14 @@ def test_a_success_is_charged_the_failures_before_it(tmp_path: Path) -> None:
     expected = a_world(tmp_path).expected(8, 200, ETA)
     assert expected is not None
     assert expected.time_seconds == (5 + 10) * 30.0
+
+
+def test_a_success_is_charged_its_evaluations_and_every_try_its_setup(tmp_path: Path) -> None:
+    world = replace(a_world(tmp_path), setup=EpochFigures(100.0, 50.0), evaluation=EpochFigures(2.0, 10.0))
+    expected = world.expected(8, 200, ETA)
+    assert expected is not None
+    assert expected.time_seconds == 2 * 100.0 + (5 + 10) * (30.0 + 2.0)
+    assert expected.energy_joules == pytest.approx(2 * 5000.0 + (5 + 10) * (30.0 * 180.0 + 20.0))
 
 
 def test_a_run_that_converges_after_the_last_epoch_is_a_failure(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from uuid import uuid4
 import pytest
 
 from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
-from rheostat.errors import ServerRefused
+from rheostat.errors import KeyReused, ServerRefused
+from rheostat.schemas.control import OrderRequest
 from rheostat.schemas.power import ObservePowerLimitRequest, PredictPowerLimitRequest
 from rheostat.schemas.server import JobUpdate, ObserveRequest, ObserveRunRequest, PredictRequest
 from rheostat.sdk import reporter
@@ -55,6 +56,21 @@ class TestOperations:
         with pytest.raises(ServerRefused) as refused:
             client.get_job(job_id)
         assert refused.value.server_code == "job_not_found"
+
+    def test_a_job_is_pinned_paused_and_forced(self, client: Client, job_id: str) -> None:
+        client.register_job(job_id, SETTINGS)
+        client.pin_job(job_id, OrderRequest(batch_size=32, power_limit_watts=200, reason="a test"))
+        client.force_job(job_id, OrderRequest(batch_size=64))
+        control = client.pause_job(job_id).control
+        assert control is not None
+        assert (control.pin and control.pin.batch_size, control.force and control.force.batch_size) == (32, 64)
+        assert [client.predict(job_id, PredictRequest(gpu=GPU)).batch_size for _ in range(2)] == [64, 32]
+        client.unpin_job(job_id)
+        client.unforce_job(job_id)
+        assert client.resume_job(job_id).control is None
+        with pytest.raises(ServerRefused) as refused:
+            client.pin_job(job_id, OrderRequest(batch_size=17))
+        assert (refused.value.status, refused.value.fields[0].field) == (422, "batch_size")
 
     def test_a_running_trial_holds_a_job_unless_forced(self, server: ServerProcess, job_id: str) -> None:
         with Client(server.url, retry_for_seconds=0.0) as client:
@@ -109,6 +125,52 @@ class TestTrial:
         detail = client.list_trials(job_id).trials[0]
         assert (detail.state, detail.epochs, detail.energy_joules) == ("converged", 2, 2e3)
 
+    def test_changed_settings_train_by_the_registered_ones_with_a_warning(
+        self, client: Client, job_id: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client.register_job(job_id, SETTINGS)
+        more = SETTINGS.model_copy(update={"batch_sizes": [32, 64, 128, 256], "max_epochs": 20})
+        with client.trial(job_id, more, GPU) as trial:
+            assert trial.settings == SETTINGS
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert "max_epochs 10 instead of 20" in warning
+        assert 'on_conflict="update"' in warning
+
+    def test_changed_settings_are_taken_over_as_far_as_they_can_be(
+        self, client: Client, job_id: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client.register_job(job_id, SETTINGS)
+        changes = {
+            "batch_sizes": [64, 128, 256],
+            "default_batch_size": 128,
+            "max_epochs": 20,
+            "target": Target(metric="accuracy", value=0.95, direction="maximize"),
+            "power_limits_watts": [150, 250],
+            "seed": 2,
+        }
+        with client.trial(job_id, SETTINGS.model_copy(update=changes), GPU, on_conflict="update") as trial:
+            assert trial.batch_size == 128
+            assert trial.settings == client.get_job(job_id).settings
+        known = {name: getattr(trial.settings, name) for name in changes}
+        assert known == changes | {"batch_sizes": [32, 64, 128, 256], "seed": 1}
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert "seed 1 instead of 2" in warning
+        with client.trial(job_id, trial.settings, GPU):
+            pass
+        assert len(caplog.records) == 1
+
+    def test_a_key_whose_trial_has_ended_is_an_error_or_a_new_trial_as_asked(self, client: Client, job_id: str) -> None:
+        with client.trial(job_id, SETTINGS, GPU, idempotency_key="night") as first:
+            first.report(0.95)
+        with (
+            pytest.raises(KeyReused, match="has ended: converged"),
+            client.trial(job_id, SETTINGS, GPU, idempotency_key="night"),
+        ):
+            pytest.fail("training began")
+        with client.trial(job_id, SETTINGS, GPU, idempotency_key="night", on_used_key="new") as second:
+            assert second.trial_id != first.trial_id
+            second.report(0.95)
+
     @pytest.mark.parametrize(
         ("error", "state"), [(MemoryError(), "oom"), (KeyboardInterrupt(), "cancelled"), (None, "failed")]
     )
@@ -127,12 +189,6 @@ class TestTrial:
             with pytest.raises(type(error)):
                 train()
         assert client.list_trials(job_id).trials[0].state == state
-
-    def test_changed_settings_are_refused_before_training(self, client: Client, job_id: str) -> None:
-        client.register_job(job_id, SETTINGS)
-        changed = SETTINGS.model_copy(update={"max_epochs": 11})
-        with pytest.raises(ServerRefused, match="max_epochs"), client.trial(job_id, changed, GPU):
-            pytest.fail("training began")
 
 
 def test_a_server_that_was_restarted_gets_the_end_of_the_run(tmp_path: Path) -> None:

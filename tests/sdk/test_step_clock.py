@@ -3,7 +3,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
-from time import perf_counter
+from time import monotonic_ns, perf_counter
 
 import pytest
 
@@ -16,6 +16,17 @@ WITHOUT_SYSTEM_CALL = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksour
 
 def numbers(clock: StepClock) -> list[int]:
     return [step.number for step in clock.new_steps()]
+
+
+def test_the_beginning_of_the_first_step_is_told_once() -> None:
+    begun: list[int] = []
+    clock = StepClock(begun.append)
+    before_ns = monotonic_ns()
+    assert begun == []
+    for _ in range(2):
+        for _batch in clock.steps_of([1, 2]):
+            clock.begin()
+    assert [before_ns <= at_ns <= monotonic_ns() for at_ns in begun] == [True]
 
 
 def test_steps_are_read_once_in_order_with_their_times() -> None:

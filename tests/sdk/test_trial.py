@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import enumerate as threads
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,29 @@ class TestWithAServer:
         assert (asked["model"], asked["count"], asked["enforced_limit_watts"]) == ("NVIDIA H200", 1, 700)
         (warning,) = all_warnings_in(caplog)
         assert "energy is not measured: There is no agent socket" in warning
+
+    @pytest.mark.parametrize(
+        ("metric", "problem"),
+        [(None, "None"), ("0.9", "'0.9'"), ([0.5], "a list"), (np.array([0.5, 0.6]), "a ndarray")],
+    )
+    def test_a_metric_that_is_no_number_is_refused_with_a_hint(self, bench: Bench, metric: Any, problem: str) -> None:
+        with bench.trial() as trial, pytest.raises(ConfigurationError, match=f"is {problem}") as refused:
+            trial.report(metric)
+        assert "float(tensor)" in (refused.value.hint or "")
+
+    def test_an_array_of_one_number_is_one(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            trial.report(np.array(0.25))
+        assert bench.reports()[0]["metric"] == 0.25
+
+    def test_what_goes_by_before_the_first_step_is_set_up(self, bench: Bench) -> None:
+        with bench.trial() as trial:
+            sleep(0.05)
+            for _ in trial.steps([1, 2]):
+                sleep(0.05)
+            trial.report(0.25)
+        report = bench.reports()[0]
+        assert 0.05 <= report["setup_seconds"] < report["time_seconds"] - 0.09
 
     def test_measured_limits_are_answered_with_the_best(self, bench: Bench) -> None:
         with bench.trial() as trial:
@@ -340,9 +364,8 @@ class TestWithoutAServer:
         ):
             pytest.fail("training began")
 
-    @pytest.mark.parametrize(("status", "code"), [(409, "job_differs"), (422, "invalid_input")])
-    def test_the_users_own_mistake_is_raised_before_training(self, bench: Bench, status: int, code: str) -> None:
-        bench.rheostat.refusals["PUT"] = problem(status, code, retryable=False)
+    def test_the_users_own_mistake_is_raised_before_training(self, bench: Bench) -> None:
+        bench.rheostat.refusals["PUT"] = problem(422, "invalid_input", retryable=False)
         with pytest.raises(ServerRefused, match="It did not work"), bench.trial():
             pytest.fail("training began")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rheostat.agent.api import Api
+from rheostat.agent.claims import claimed
 from rheostat.agent.devices import Driver
 from rheostat.agent.ledger import Ledger
 from rheostat.agent.metrics import MetricsServer
@@ -63,6 +64,8 @@ def run(driver: Driver, settings: AgentSettings) -> int:
     Raises:
         RheostatError: When the agent cannot start.
     """
+    if not driver.may_set_limits():
+        logger.warning("This agent may not change power limits: it needs root or CAP_SYS_ADMIN. It only measures.")
     group = os.getgid() if settings.own_group else group_id(settings.site.group)
     if group is None:
         name = settings.site.group
@@ -71,12 +74,20 @@ def run(driver: Driver, settings: AgentSettings) -> int:
             hint=f"Create it (groupadd --system {name}), or set another group in the site file.",
         )
     ledger = ledger_in(settings.runtime_directory)
-    with ledger.locked():
-        return _Daemon(driver, ledger, settings, group).run()
+    with ledger.locked(), claimed(driver, settings.runtime_directory) as ours:
+        simulation = driver if isinstance(driver, SimulatedDriver) else None
+        return _Daemon(ours, ledger, settings, group, simulation).run()
 
 
 class _Daemon:
-    def __init__(self, driver: Driver, ledger: Ledger, settings: AgentSettings, group: int) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        ledger: Ledger,
+        settings: AgentSettings,
+        group: int,
+        simulation: SimulatedDriver | None,
+    ) -> None:
         self._stop = threading.Event()
         self._ledger = ledger
         self._repair_failure = ""
@@ -85,7 +96,7 @@ class _Daemon:
         self._notifier = Notifier()
         self._node = Node(driver, ledger, settings.site, self._on_reload, timing=settings.timing)
         self._group = group
-        self._simulation = driver if isinstance(driver, SimulatedDriver) else None
+        self._simulation = simulation
 
     def _on_reload(self, error: DriverReloaded) -> None:
         self._reloaded = error

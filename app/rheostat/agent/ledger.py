@@ -45,12 +45,12 @@ class Ledger:
 
     It remembers what it has written, so that `repair` can write it again after the directory was deleted.
 
-    Args:
+    Attributes:
         directory: The directory of the files; created if missing.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._boot_id = _BOOT_ID.read_text().strip()
         self._mutex = threading.RLock()
         self._written: dict[str, str] = {}
@@ -69,7 +69,10 @@ class Ledger:
         except BlockingIOError:
             raise ConfigurationError("Another agent is running with this ledger.") from None
         except OSError as error:
-            raise ConfigurationError(f"The ledger directory {self._directory} cannot be used: {error}.") from None
+            raise ConfigurationError(
+                f"The ledger directory {self.directory} cannot be used: {error}.",
+                hint="Run the agent as root, or with --runtime-dir elsewhere." if os.geteuid() else "",
+            ) from None
         try:
             yield
         finally:
@@ -78,9 +81,9 @@ class Ledger:
             self._lock = None
 
     def _acquire(self) -> None:
-        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _check_owner(self._directory)
-        lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _check_owner(self.directory)
+        lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -93,7 +96,7 @@ class Ledger:
         if self._lock is None:
             return False
         try:
-            found = (self._directory / "lock").stat(follow_symlinks=False)
+            found = (self.directory / "lock").stat(follow_symlinks=False)
         except OSError:
             return True
         return not os.path.samestat(found, os.fstat(self._lock))
@@ -101,7 +104,7 @@ class Ledger:
     def is_intact(self) -> bool:
         """Return whether all that was written is still there."""
         with self._mutex:
-            return not self._lost_lock() and all((self._directory / name).exists() for name in self._written)
+            return not self._lost_lock() and all((self.directory / name).exists() for name in self._written)
 
     def repair(self) -> None:
         """Write again what was deleted.
@@ -120,7 +123,7 @@ class Ledger:
                     raise LedgerFailed(f"The ledger cannot be written: {error}.") from None
                 os.close(lost)
             for name, text in self._written.items():
-                if not (self._directory / name).exists():
+                if not (self.directory / name).exists():
                     self._store(name, text)
 
     def write(self, entry: Entry) -> None:
@@ -218,7 +221,7 @@ class Ledger:
 
     def problems(self) -> list[str]:
         """Return a sentence for each file that was set aside and not yet removed by an administrator."""
-        set_aside = {path.name for path in self._directory.glob(f"*{_UNREADABLE}*")}
+        set_aside = {path.name for path in self.directory.glob(f"*{_UNREADABLE}*")}
         names = sorted(set_aside | {path.name for path in self._stuck if path.exists()})
         return [
             f"The ledger file {name} is unreadable: check that GPU's power limit, then delete the file."
@@ -244,7 +247,7 @@ class Ledger:
             self._stuck.add(path)
 
     def _paths(self, suffix: str) -> list[Path]:
-        return sorted(self._directory.glob(f"*{suffix}"))
+        return sorted(self.directory.glob(f"*{suffix}"))
 
     def _put(self, name: str, record: dict[str, object]) -> None:
         text = json.dumps({"version": _VERSION, "boot_id": self._boot_id, **record}, indent=1)
@@ -258,7 +261,7 @@ class Ledger:
             self._written[name] = text
 
     def _store(self, name: str, text: str) -> None:
-        path = self._directory / name
+        path = self.directory / name
         temporary = path.with_suffix(_PARTIAL)
         try:
             with temporary.open("w") as file:
@@ -274,14 +277,14 @@ class Ledger:
         with self._mutex:
             if not self._lost_lock():  # else what is there is not this agent's
                 try:
-                    (self._directory / name).unlink(missing_ok=True)
+                    (self.directory / name).unlink(missing_ok=True)
                     self._sync_directory()
                 except OSError as error:
                     raise LedgerFailed(f"The ledger cannot be written: {error}.") from None
             self._written.pop(name, None)
 
     def _sync_directory(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:

@@ -47,6 +47,12 @@ _REASONS: dict[int, ThrottleReason] = {
     pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "hardware",
 }
 
+# NVML is a part of NVIDIA's driver; `nvidia-ml-py`, which calls it, does not bring it.
+_HINTS = {
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "Install NVIDIA's driver, which has libnvidia-ml.so.1 (Debian, Ubuntu: "
+    "libnvidia-compute-VERSION; containers: NVIDIA_DRIVER_CAPABILITIES with utility), or try --simulate 1.",
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "Load the kernel module of NVIDIA's driver: modprobe nvidia.",
+}
 _SCOPES: dict[int, PowerScope] = {pynvml.NVML_POWER_SCOPE_MODULE: "module", pynvml.NVML_POWER_SCOPE_GPU: "gpu"}
 _PROFILE_PREFIX = "NVML_POWER_PROFILE_"
 _PROFILES: dict[int, str] = {
@@ -78,7 +84,7 @@ def _call(function: Callable[..., Any], *arguments: object) -> Any:
 
 def _error(what: str, error: Any) -> AgentError:
     kind = _ERRORS.get(error.value, GpuCallFailed)
-    return kind(f"{what}: {error}.")
+    return kind(f"{what}: {error}.", hint=_HINTS.get(error.value, ""))
 
 
 class NvmlDevice:

@@ -2,6 +2,7 @@
 
 from time import monotonic, sleep
 
+from rheostat.agent.claims import claimed
 from rheostat.agent.devices import Driver
 from rheostat.agent.lease import Leases
 from rheostat.agent.ledger import Ledger
@@ -37,7 +38,8 @@ def recover(
         if not ledger.has_entries():  # the driver may be unloaded, and is not needed
             Leases(ledger).drop(keep_alive=keep_alive)
             return []
-        return _recover(driver, ledger, site, keep_alive=keep_alive, wait_seconds=wait_seconds)
+        with claimed(driver, ledger.directory.parent) as ours:
+            return _recover(ours, ledger, site, keep_alive=keep_alive, wait_seconds=wait_seconds)
 
 
 def _recover(driver: Driver, ledger: Ledger, site: Site, *, keep_alive: bool, wait_seconds: float) -> list[GpuStatus]:

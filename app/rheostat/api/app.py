@@ -14,12 +14,14 @@ from fastapi.staticfiles import StaticFiles
 import rheostat
 from rheostat.api import problems
 from rheostat.api.authentication import Authenticate, TokenAuthenticator
+from rheostat.api.behind_proxy import BehindProxy, trusted_proxies
 from rheostat.api.body_limit import LimitBody
 from rheostat.api.hosts import ANY, LOOPBACK_NAMES, CheckHost
 from rheostat.api.metrics import Metrics
 from rheostat.api.openapi import Application
+from rheostat.api.paths import root_path_of
 from rheostat.api.request_log import RequestLog
-from rheostat.api.routers import jobs, operations, power, trials
+from rheostat.api.routers import control, jobs, operations, power, trials
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
 from rheostat.service import Service
@@ -57,9 +59,10 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     _add_guards(app, settings, service)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
+    app.add_middleware(BehindProxy, root_path=settings.root_path, trusted=trusted_proxies())
     stop_tracing = add_tracing(app)
     # The busiest first: they are tried in this order.
-    for router in (trials.router, jobs.router, power.router, operations.router):
+    for router in (trials.router, jobs.router, control.router, power.router, operations.router):
         app.router.routes.extend(router.routes)  # an included router is matched twice at every request
     _serve_docs(app)
     return app
@@ -88,7 +91,9 @@ def _add_guards(app: FastAPI, settings: Settings, service: Service) -> None:
         max_body_bytes=settings.max_body_bytes,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    authenticator = TokenAuthenticator(service, allow_anonymous=settings.on_loopback)
+    authenticator = TokenAuthenticator(
+        service, allow_anonymous=settings.on_loopback, timeout_seconds=settings.request_timeout_seconds
+    )
     app.add_middleware(Authenticate, authenticator=authenticator)
     hosts = settings.allowed_hosts
     if hosts is None:
@@ -102,9 +107,10 @@ def _serve_docs(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
-        assets = f"{request.scope.get('root_path', '').rstrip('/')}/docs/assets"
+        root_path = root_path_of(request.scope)
+        assets = f"{root_path}/docs/assets"
         return get_swagger_ui_html(
-            openapi_url=f"{request.scope.get('root_path', '').rstrip('/')}{app.openapi_url}",
+            openapi_url=f"{root_path}{app.openapi_url}",
             title=f"{app.title} API",
             swagger_js_url=f"{assets}/swagger-ui-bundle.js",
             swagger_css_url=f"{assets}/swagger-ui.css",

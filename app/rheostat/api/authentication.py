@@ -9,18 +9,19 @@ therefore notices a revocation up to that much later.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from time import monotonic
 
 from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
-from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rheostat.api import problems
 from rheostat.api.paths import PROBES, header, path_of
 from rheostat.api.request_record import record_of
+from rheostat.api.waiting import read_within
 from rheostat.errors import InvalidInput, RheostatError, TokenInvalid, TokenRequired
 from rheostat.schemas import fields
 from rheostat.schemas.fields import NAMESPACE_PATTERN
@@ -49,12 +50,21 @@ class TokenAuthenticator:
         service: Service that stores the tokens.
         allow_anonymous: Whether requests without a token are accepted until the first token is created: only on a
             loopback address.
+        timeout_seconds: How long the database may take.
         now: The clock.
     """
 
-    def __init__(self, service: Service, *, allow_anonymous: bool, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        service: Service,
+        *,
+        allow_anonymous: bool,
+        timeout_seconds: float = 30.0,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
         self._service = service
         self._allow_anonymous = allow_anonymous
+        self._timeout_seconds = timeout_seconds
         self._now = now
         self._cache: dict[bytes, _CachedIdentity] = {}
         self._anonymous_until = 0.0
@@ -79,7 +89,7 @@ class TokenAuthenticator:
         if self._allow_anonymous:
             if self._now() < self._anonymous_until:
                 return LOCAL
-            if not await run_in_threadpool(has_tokens, self._service):
+            if not await read_within(self._timeout_seconds, partial(has_tokens, self._service)):
                 self._anonymous_until = self._now() + CACHE_SECONDS
                 return LOCAL
         raise TokenRequired(
@@ -93,7 +103,7 @@ class TokenAuthenticator:
         if cached is not None and self._now() < cached.until and not self._is_expired(cached.identity):
             return cached.identity
         self._cache.pop(key, None)
-        identity = await run_in_threadpool(authenticate, self._service, token)
+        identity = await read_within(self._timeout_seconds, partial(authenticate, self._service, token))
         if len(self._cache) >= _MAX_CACHED_TOKENS:
             self._cache.clear()
         self._cache[key] = _CachedIdentity(identity, self._now() + CACHE_SECONDS)

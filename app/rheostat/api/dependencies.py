@@ -1,7 +1,6 @@
 """What routes ask for, and how they wait for what a use case promises."""
 
 import asyncio
-from collections.abc import Awaitable
 from concurrent.futures import Future
 from threading import get_ident
 from typing import Annotated, TypeVar
@@ -10,7 +9,7 @@ from fastapi import Depends, Header, Path, Query, Request, Security
 
 from rheostat.api.authentication import Authorised
 from rheostat.api.request_record import record_of
-from rheostat.errors import DatabaseUnavailable
+from rheostat.api.waiting import answered_within
 from rheostat.schemas.fields import IdempotencyKey, JobId, TrialId
 from rheostat.service import Decision, Service
 
@@ -22,19 +21,6 @@ async def the_service(request: Request) -> Service:
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
-
-
-async def answered_within(seconds: float, awaited: Awaitable[A]) -> A:
-    """Return what the database is waited for, within a time.
-
-    Raises:
-        DatabaseUnavailable: It took longer.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            return await awaited
-    except TimeoutError as error:
-        raise DatabaseUnavailable("The database did not answer in time.", hint="Try again.") from error
 
 
 async def answer_of(request: Request, change: Future[Decision[A]]) -> A:

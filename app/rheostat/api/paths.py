@@ -6,6 +6,12 @@ PROBES = ("/healthz", "/readyz", "/metrics")
 """Paths that monitoring requests every few seconds, by IP address and without a token."""
 
 
+def root_path_of(scope: Scope) -> str:
+    """Return the path that the application is mounted at, also from inside of what is mounted in it; often empty."""
+    root_path: str = scope.get("app_root_path", scope.get("root_path", ""))
+    return root_path.rstrip("/")
+
+
 def path_of(scope: Scope) -> str:
     """Return the path of a request, relative to the path that the application is mounted at."""
     path: str = scope["path"]

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from rheostat.api.paths import header
+from rheostat.api.paths import header, root_path_of
 from rheostat.api.request_record import record_of
 from rheostat.errors import (
     Conflict,
@@ -41,7 +41,7 @@ _STATUS: dict[type[RheostatError], HTTPStatus] = {
 }
 
 _HTTP_CODES = {
-    HTTPStatus.NOT_FOUND: ("no_such_route", "The routes are listed at /docs."),
+    HTTPStatus.NOT_FOUND: ("no_such_route", "The routes are listed at {root_path}/docs."),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "The header Allow lists the methods of this route."),
     HTTPStatus.REQUEST_TIMEOUT: ("body_too_slow", "Send the whole body without pauses."),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
@@ -101,6 +101,7 @@ def http_problem(scope: Scope, error: HTTPException) -> Response:
     code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
     if status == HTTPStatus.NOT_FOUND and b"%2f" in scope.get("raw_path", b"").lower():
         hint = f"A job's name has no slash: {JOB_ID_RULE}."
+    hint = hint.format(root_path=root_path_of(scope))
     response = _problem(scope, status, code, str(error.detail).rstrip(".") + ".", hint)
     response.headers.update(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED and "route" in scope:

@@ -8,6 +8,7 @@ The declarations, the OpenAPI document and the form of errors stay FastAPI's.
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, get_origin, get_type_hints
 
@@ -15,10 +16,11 @@ from fastapi import Request, Response, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rheostat.api.waiting import read_within
 
 _Errors = list[dict[str, Any]]
 
@@ -115,7 +117,10 @@ class JsonRoute(APIRoute):
         async def answer(request: Request) -> Response:
             response = Response(status_code=status)
             arguments = await _arguments(signature, request, response)
-            answer = await (endpoint(**arguments) if is_async else run_in_threadpool(endpoint, **arguments))
+            if is_async:
+                answer = await endpoint(**arguments)
+            else:
+                answer = await read_within(request.app.state.request_timeout_seconds, partial(endpoint, **arguments))
             if isinstance(answer, Response):
                 return answer
             if answer is None:

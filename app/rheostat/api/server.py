@@ -69,6 +69,7 @@ def _config(app: FastAPI | partial[FastAPI], workers: int = 1) -> uvicorn.Config
         workers=workers,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         server_header=False,
+        proxy_headers=False,  # the application reads them itself, with one that uvicorn does not know
         access_log=False,
         log_config=None,
         timeout_worker_healthcheck=WORKER_HEALTHCHECK_SECONDS,

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from rheostat.api.behind_proxy import PREFIX
 from rheostat.errors import ConfigurationError
 
 _PREFIX = "RHEOSTAT_"
@@ -29,6 +30,13 @@ _SECRETS = ("database_url", "database_password")
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _prefix(text: str) -> str:
+    prefix = text.rstrip("/")
+    if prefix and PREFIX.fullmatch(prefix) is None:
+        raise ValueError("must be a path, as /rheostat, of letters, digits and . _ ~ -")
+    return prefix
 
 
 def _raise_file_error(value: object) -> object:
@@ -68,6 +76,9 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Annotated[list[str] | None, NoDecode, BeforeValidator(_split)] = Field(
         None, description="Host names to answer to; unset: on a loopback address its names, else any."
+    )
+    root_path: Annotated[str, AfterValidator(_prefix)] = Field(
+        "", description="Prefix that a reverse proxy serves all under, as /rheostat; unset: as X-Forwarded-Prefix says."
     )
     log_format: Literal["text", "json"] = Field("text", description="Format of log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level to log.")

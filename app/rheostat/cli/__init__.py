@@ -7,17 +7,14 @@ from typing import Annotated
 
 import typer
 
-from rheostat.cli import admin
-from rheostat.cli.admin import DatabaseUrl, open_from_settings
+from rheostat.cli import admin, job_settings, orders
+from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
 from rheostat.demo.command import demo
 from rheostat.errors import RheostatError, Unavailable
 from rheostat.launch.command import measure, run
 from rheostat.replay.command import replay
 
-NamespaceOption = Annotated[
-    str | None, typer.Option("--namespace", help="Namespace of the jobs. (Default: default.)", show_default=False)
-]
 ServerUrl = Annotated[
     str | None,
     typer.Option(
@@ -34,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-jobs = typer.Typer(help="List, show and rebuild the jobs in the database.", no_args_is_help=True)
+jobs = typer.Typer(help="List, show, change and steer the jobs in the database.", no_args_is_help=True)
 database = typer.Typer(help="Upgrade, back up, restore and prune the database.", no_args_is_help=True)
 spool = typer.Typer(help="List and send the reports that wait on this machine for a server.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
@@ -42,6 +39,13 @@ app.add_typer(spool, name="spool")
 app.add_typer(database, name="db")
 app.add_typer(admin.token, name="token")
 app.add_typer(agent, name="agent")
+jobs.command("set")(job_settings.set_job)
+jobs.command("delete")(job_settings.delete_job)
+jobs.command("pin")(orders.pin_job)
+jobs.command("unpin")(orders.unpin_job)
+jobs.command("pause")(orders.pause_job)
+jobs.command("resume")(orders.resume_job)
+jobs.command("force")(orders.force_job)
 app.command()(admin.audit)
 database.command("backup")(admin.back_up_database)
 database.command("restore")(admin.restore_database)
@@ -94,6 +98,10 @@ def serve(
         int | None,
         typer.Option(help="Worker processes; use several with PostgreSQL only. (Default: 1.)", show_default=False),
     ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(help="Prefix that a reverse proxy serves all under, as /rheostat.", show_default=False),
+    ] = None,
 ) -> None:
     """Run the server; every option is also an environment variable, such as RHEOSTAT_PORT."""
     # Before numpy is imported: on matrices of a dozen rows its threads slow down each other and requests.
@@ -101,7 +109,7 @@ def serve(
     from rheostat.api.metrics_directory import metrics_directory
     from rheostat.api.settings import load_settings
 
-    settings = load_settings(database_url=database_url, host=host, port=port, workers=workers)
+    settings = load_settings(database_url=database_url, host=host, port=port, workers=workers, root_path=root_path)
     with metrics_directory() if settings.workers > 1 else nullcontext():
         from rheostat.api.server import serve as run  # imported after the folder is set, which its imports read
 

@@ -28,6 +28,10 @@ DatabaseUrl = Annotated[
     ),
 ]
 
+NamespaceOption = Annotated[
+    str | None, typer.Option("--namespace", help="Namespace of the jobs. (Default: default.)", show_default=False)
+]
+
 token = typer.Typer(help="Create, list and revoke the tokens that authenticate clients.", no_args_is_help=True)
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from math import inf, nextafter
 
 from rheostat.domain.history import History
+from rheostat.domain.plausibility import joined
 from rheostat.domain.records import ObservationRecord, TrialRecord
 from rheostat.errors import FieldError, InvalidInput
 from rheostat.policy.interface import Job
@@ -161,7 +162,7 @@ def _after(trial: TrialRecord, request: ObserveRequest, view: Job) -> TrialRecor
 
 def _shifted(trial: TrialRecord) -> TrialRecord:
     """Return a trial whose trainer counts from 0."""
-    return replace(trial, epoch_shift=1.0, started_at_epoch=0.0, warning=_with(trial.warning, COUNTS_FROM_0))
+    return replace(trial, epoch_shift=1.0, started_at_epoch=0.0, warning=joined(trial.warning, [COUNTS_FROM_0]))
 
 
 def _counting_from_0(trial: TrialRecord, target: Target | None) -> TrialRecord:
@@ -199,7 +200,7 @@ def _resumed(trial: TrialRecord, epoch: float) -> TrialRecord:
         f"The trainer began at epoch {epoch:g}, by the time that its epochs take: the epochs before are not this "
         "trial's. Name the trial that it goes on from (resumes), or the epoch (started_at_epoch)."
     )
-    return replace(trial, started_at_epoch=epoch, warning=_with(trial.warning, why))
+    return replace(trial, started_at_epoch=epoch, warning=joined(trial.warning, [why]))
 
 
 def _times(trial: TrialRecord, request: ObserveRequest) -> tuple[float, float] | None:
@@ -232,7 +233,3 @@ def _went_back(history: History, trial: TrialRecord, request: ObserveRequest) ->
 
 def _is_less(figure: float | None, than: float | None) -> bool:
     return figure is not None and than is not None and figure < than
-
-
-def _with(warning: str | None, another: str) -> str:
-    return another if warning is None else f"{warning} {another}"

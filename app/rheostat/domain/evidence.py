@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from rheostat.domain import crashes, energy, epochs, survey_sums
+from rheostat.domain import crashes, energy, epochs, judging, setup, survey_sums
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import reference_power_watts
@@ -75,28 +75,30 @@ def fold(draft: Draft, evidence: Evidence) -> None:
         if evidence.outcome is None:
             draft.advisor.measure(view, evidence.batch_size, power_measurement(view, evidence))
         return
-    if isinstance(evidence, RunRecord):
+    run = judging.judged(draft.job, evidence)
+    if isinstance(run, RunRecord):
         draft.advisor.conclude(
             view,
-            STATE_OF_VERDICT[evidence.converged],
-            batch_size=evidence.batch_size,
-            cost=_run_cost(draft, view, evidence),
+            STATE_OF_VERDICT[run.converged],
+            batch_size=run.batch_size,
+            cost=_run_cost(draft, view, run),
         )
-    elif not epochs.is_whole(evidence) and evidence.state != "oom":
+    elif run is not None and not epochs.is_whole(run) and run.state != "oom":
         draft.advisor.learn_part(
             view,
-            batch_size=evidence.batch_size,
-            cost=view.cost(evidence.energy_joules, evidence.time_seconds),
-            epochs=epochs.epochs_run(evidence),
+            batch_size=run.batch_size,
+            cost=setup.trained_cost(view, run),
+            epochs=epochs.epochs_run(run),
         )
-    else:
+    elif run is not None:
         draft.advisor.conclude(
             view,
-            evidence.state,
-            batch_size=evidence.batch_size,
-            cost=epochs.comparable_cost(evidence, view.cost(evidence.energy_joules, evidence.time_seconds)),
-            epochs=evidence.epochs,
-            curve=LearningCurve.from_state(evidence.curve),
+            run.state,
+            batch_size=run.batch_size,
+            cost=epochs.comparable_cost(run, view.cost(run.energy_joules, run.time_seconds)),
+            epochs=run.epochs,
+            curve=LearningCurve.from_state(run.curve),
+            fixed_cost=setup.cost(view, run),
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 

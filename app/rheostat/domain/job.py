@@ -60,6 +60,8 @@ class Job:
         placements: Where it ran, in the order in which they came.
         states: The policy's state.
         control: What an operator ordered of it, as plain JSON; None: nothing.
+        judging: From which places of its evidence on its runs ended by its present target and epochs; None: all did
+            (:mod:`rheostat.domain.judging`).
         running: The trials that are recorded as running, by their ids, in the order of their numbers.
         find_policy: Returns the policy of a name.
     """
@@ -76,6 +78,7 @@ class Job:
     states: States = field(default_factory=dict)
     running: Mapping[str, TrialRecord] = field(default_factory=dict)
     control: Mapping[str, Any] | None = None
+    judging: Mapping[str, int] | None = None
     find_policy: Callable[[str], Policy] = load_policy
 
     def find(self, gpu: Gpu) -> PlacementRecord | None:
@@ -350,6 +353,7 @@ class Draft:
             states=_merged(job.states, states) if states else job.states,
             running=running,
             control=job.control,
+            judging=job.judging,
             find_policy=job.find_policy,
         )
 

@@ -155,10 +155,10 @@ class PartStore(MutableMapping[PolicyJob, State]):
         self._part = part
 
     def __getitem__(self, job: PolicyJob) -> State:
-        return self._states.get((_key(job), self._part))
+        return self._states.get((key_of(job), self._part))
 
     def __setitem__(self, job: PolicyJob, state: State) -> None:
-        self._states.set((_key(job), self._part), state)
+        self._states.set((key_of(job), self._part), state)
 
     def __delitem__(self, job: PolicyJob) -> None:
         raise TypeError("A policy may replace the state of a job; it cannot delete it.")
@@ -185,7 +185,8 @@ def state_text(state: State) -> str:
         ) from error
 
 
-def _key(job: PolicyJob) -> PlacementKey:
+def key_of(job: PolicyJob) -> PlacementKey:
+    """Return which placement a policy's view is of."""
     return PlacementKey(job.gpu_model, job.gpu_count, job.power_scope, job.power_profile)
 
 

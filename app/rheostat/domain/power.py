@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from rheostat.domain import control
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
@@ -133,7 +134,7 @@ def _note_memory(draft: Draft, placement: PlacementRecord, request: ObservePower
 
 
 def _advice(draft: Draft, view: PolicyJob, batch_size: int) -> PowerLimitAnswer:
-    advice = draft.advisor.power_before_run(view, batch_size)
+    advice = control.power(draft.job, draft.advisor, view, batch_size, is_before_run=True)
     return PowerLimitAnswer(
         power_limit_watts=advice.power_limit_watts,
         profile_power_limits_watts=list(advice.profile_power_limits_watts),

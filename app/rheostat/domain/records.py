@@ -63,6 +63,10 @@ class TrialRecord:
     says how the rest of the total was estimated, None: there is no such rest (:mod:`rheostat.domain.energy`). ``gpu``
     is what the node told of its GPUs (:class:`rheostat.schemas.server.Gpu` as plain JSON), None for older trials.
 
+    ``setup_seconds`` and ``setup_joules`` are the part of its totals that went by before the first training step, as
+    reported or as estimated from the first report and the latest (:mod:`rheostat.domain.setup`); ``first_report`` holds
+    place, time and energy of the first, None before it and when the trainer reports that part.
+
     ``sequence`` is its place among the job's conclusions, None while it has none; ``curve`` is its
     :class:`rheostat.policy.learning_curve.LearningCurve` as plain JSON, None before its first evaluation.
 
@@ -108,6 +112,7 @@ class TrialRecord:
     is_restarted: bool = False
     setup_seconds: float | None = None
     setup_joules: float | None = None
+    first_report: dict[str, Any] | None = None
     warning: str | None = None
     first_epoch_at: datetime | None = None
     crashed_at: datetime | None = None

@@ -5,12 +5,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
+from rheostat.domain import judging
 from rheostat.domain.evidence import fold_all
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job, stored_settings
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import AuditNote
 from rheostat.errors import FieldError, InvalidInput, JobBusy, JobDiffers
+from rheostat.schemas.control import JobControl
 from rheostat.schemas.server import JobDetail, JobSettings, JobUpdate, Placement
 
 
@@ -49,21 +53,25 @@ def register_again(job: Job, settings: JobSettings) -> Decision[tuple[JobDetail,
     job.find_policy(settings.policy)
     registered = stored_settings(job.registered_settings)  # with defaults for what came with a later version
     if settings not in (registered, job.settings):
-        raise _differs(job.job_id, registered.model_dump(mode="json"), settings.model_dump(mode="json"))
+        raise _differs(job.job_id, job.settings.model_dump(mode="json"), settings.model_dump(mode="json"))
     return Decision((job_detail(job), False), job)
 
 
 def update(job: Job, history: History, request: JobUpdate, now: datetime) -> Decision[JobDetail]:
-    """Change the knobs of a job; its policy state is derived from the evidence again, as if they had always been so.
+    """Change settings of a job; its policy state is derived from the evidence again, as if they had always been so.
+
+    What earlier runs say of another target is in :mod:`rheostat.domain.judging`.
 
     Raises:
-        InvalidInput: There is no such policy, or a present batch size is missing.
+        InvalidInput: There is no such policy, a present batch size is missing, or the settings do not fit together.
+        NoPowerLimitFits: None of the power limits lies in the range of a GPU that the job has run on.
         PolicyFailed: The policy raised.
     """
     changes = request.model_dump(exclude_unset=True)
     _check_only_adds(job.settings, changes.get("batch_sizes"))
-    job.find_policy(changes.get("policy", job.settings.policy))
-    draft = Draft(replace(job, settings=job.settings.model_copy(update=changes), updated_at=now))
+    settings = _changed(job.settings, changes)
+    job.find_policy(settings.policy)
+    draft = Draft(replace(job, settings=settings, judging=judging.changed(job, settings), updated_at=now))
     fold_all(draft, history)
     return draft.decided(job_detail(draft.job), audit=AuditNote(now, "update_job", changes))
 
@@ -105,6 +113,7 @@ def job_detail(job: Job) -> JobDetail:
             Placement(gpu=wire_gpu(placement), smallest_oom_batch_size=placement.closed_from_batch_size)
             for placement in job.placements.values()
         ],
+        control=None if job.control is None else JobControl.model_validate(job.control, strict=False),
         created_at=job.created_at,
         updated_at=job.updated_at,
     )
@@ -118,9 +127,21 @@ def _differs(job_id: str, known: Mapping[str, Any], wanted: Mapping[str, Any]) -
     ]
     return JobDiffers(
         f"{job_id} is registered with other settings: {', '.join(f.field for f in fields)}.",
-        hint="Register it under another id, change the knobs with PATCH, or delete it first.",
+        hint="Change them with PATCH (`rheostat jobs set`, or on_conflict=update in the trainer), register the job "
+        "under another id, or delete it first.",
         fields=fields,
     )
+
+
+def _changed(settings: JobSettings, changes: Mapping[str, Any]) -> JobSettings:
+    try:
+        return JobSettings.model_validate({**settings.model_dump(), **changes})
+    except ValidationError as error:
+        fields = [
+            FieldError(".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, "))
+            for one in error.errors(include_url=False)
+        ]
+        raise InvalidInput(f"{fields[0].field} {fields[0].message}.", fields=fields) from error
 
 
 def _check_only_adds(settings: JobSettings, batch_sizes: list[int] | None) -> None:

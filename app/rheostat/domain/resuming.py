@@ -16,6 +16,7 @@ from rheostat.schemas.server import PredictRequest
 _MAY_GO_ON = ("running", "abandoned", "cancelled")
 
 _CARRIED = (
+    "first_epoch_at",
     "epochs",
     "metric",
     "curve",
@@ -30,6 +31,7 @@ _CARRIED = (
     "repeated_epochs",
     "setup_seconds",
     "setup_joules",
+    "first_report",
 )
 
 

@@ -1,7 +1,9 @@
 """Surveys: what a trainer should measure before a placement's first run, within a bound on all of it."""
 
 from dataclasses import replace
+from datetime import datetime
 
+from rheostat.domain import control
 from rheostat.domain.evidence import enter
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
@@ -10,7 +12,7 @@ from rheostat.policy.interface import NO_SURVEY, Situation, Survey
 from rheostat.schemas.power import SurveyAnswer, SurveyRequest, SurveyStep
 
 
-def survey(job: Job, history: History, request: SurveyRequest) -> Decision[SurveyAnswer]:
+def survey(job: Job, history: History, request: SurveyRequest, now: datetime) -> Decision[SurveyAnswer]:
     """Return what is worth measuring next; a placement that is new is entered.
 
     A slice is so short that all that may be asked for fits in the job's ``survey_seconds``.
@@ -25,11 +27,17 @@ def survey(job: Job, history: History, request: SurveyRequest) -> Decision[Surve
     view = job.view(placement, request.gpu)
     situation = Situation(
         permitted=job.permitted(placement, request.max_batch_size),
-        pending=tuple(trial.batch_size for trial in job.running.values() if trial.placement == placement.key),
+        pending=tuple(
+            trial.batch_size
+            for trial in job.running.values()
+            if trial.placement == placement.key and trial.lease_expires_at >= now
+        ),
     )
     budget = job.settings.survey_seconds
     left = max(budget - survey_sums(draft.survey.get(view)).time_seconds, 0.0)
-    if left > 0.0:
+    if (why := control.ends_exploring(job)) is not None:
+        wanted = replace(NO_SURVEY, reason=why)
+    elif left > 0.0:
         wanted = draft.advisor.survey(view, situation)
     elif budget:
         wanted = replace(NO_SURVEY, reason=f"the survey has taken the {budget:g} s that it may take")

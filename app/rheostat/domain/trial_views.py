@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from rheostat.domain import energy, epochs, resuming
+from rheostat.domain import energy, epochs, plausibility, resuming
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import ObservationRecord, TrialRecord
@@ -23,8 +23,7 @@ def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
     view = job.view(placement)
     lost = trial.state == "running" and trial.lease_expires_at < now
     return TrialDetail(
-        **_wire_fields(job, trial),
-        state="abandoned" if lost else trial.state,
+        **(_wire_fields(job, trial) | {"state": "abandoned" if lost else trial.state}),
         state_reason=LEASE_EXPIRED if lost else trial.state_reason,
         gpu=gpu_of(trial) or wire_gpu(placement),
         node=trial.node,
@@ -37,18 +36,20 @@ def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
         energy_estimate=energy.explanation(trial, view.max_power_watts),
         time_seconds=trial.time_seconds,
         cost=view.cost(trial.energy_joules, trial.time_seconds),
+        warning=trial.warning,
         created_at=trial.created_at,
         ended_at=trial.lease_expires_at if lost else trial.ended_at,
     )
 
 
-def wire_answer(observation: ObservationRecord) -> ObserveAnswer:
-    """Return what a report was answered."""
+def wire_answer(observation: ObservationRecord, trial: TrialRecord) -> ObserveAnswer:
+    """Return what a report of a trial was answered, with the warnings that the trial has by now."""
     return ObserveAnswer(
         state=observation.answered_state,
         action="continue" if observation.answered_state == "running" else "stop",
         reason=observation.answered_reason,
         power_limit_watts=observation.answered_power_limit_watts,
+        warnings=plausibility.listed(trial.warning),
     )
 
 
@@ -67,6 +68,8 @@ def _wire_fields(job: Job, trial: TrialRecord) -> dict[str, Any]:
         "power_limit_watts": trial.power_limit_watts,
         "profile_power_limits_watts": trial.profile_power_limits_watts,
         "reason": trial.reason,
+        "state": trial.state,
         "lease_expires_at": trial.lease_expires_at,
         "progress": resuming.progress(trial),
+        "warnings": plausibility.listed(trial.warning),
     }

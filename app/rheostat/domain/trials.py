@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
-from rheostat.domain import crashes, energy, epochs, resuming
+from rheostat.domain import control, crashes, energy, epochs, keys, plausibility, resuming, setup
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
@@ -15,6 +15,7 @@ from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRec
 from rheostat.domain.trial_views import LEASE_EXPIRED, gpu_of, trial_detail, wire_answer, wire_trial
 from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
+from rheostat.policy.cost import cost_text
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Situation
 from rheostat.policy.learning_curve import LearningCurve, Target
@@ -54,7 +55,7 @@ def predict(
 ) -> Decision[Trial]:
     """Make a trial: choose its batch size and power limit, and give it a lease.
 
-    The same idempotency key gives the same trial, and no new one.
+    The same idempotency key gives the same trial, and no new one, unless :func:`rheostat.domain.keys.starts_anew`.
 
     Raises:
         KeyReused: The key belongs to a trial on other GPUs.
@@ -62,12 +63,14 @@ def predict(
         NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
         PolicyFailed: The policy raised, or chose what is not permitted.
     """
+    draft = Draft(job)
     if idempotency_key is not None:
         known = history.trial_by_key(idempotency_key)
-        if known is not None:
+        if known is not None and not keys.starts_anew(known, request, clock.now):
             return _same_trial(job, history, known, request, clock)
+        if known is not None:
+            keys.leave(draft, known)
     before = resuming.ancestor(history, request)
-    draft = Draft(job)
     placement = enter(draft, history, request.gpu)
     _abandon_overdue(draft, clock.now)
     running = [trial for trial in job.running.values() if trial.trial_id not in draft.trials]
@@ -76,8 +79,9 @@ def predict(
         permitted=job.permitted(placement, request.max_batch_size),
         pending=tuple(trial.batch_size for trial in running if trial.placement == placement.key),
     )
-    choice = resuming.choice_like(before, situation.permitted) or crashes.choose(draft, view, situation)
-    power = draft.advisor.power(view, choice.batch_size)
+    going_on = resuming.choice_like(before, situation.permitted)
+    plan = control.choose(draft, view, situation) if going_on is None else control.go_on(draft, view, going_on, before)
+    choice, power = plan.choice, plan.power
     trial = TrialRecord(
         trial_id=trial_id,
         placement=placement.key,
@@ -101,6 +105,8 @@ def predict(
         lease_expires_at=clock.lease_expires_at,
         ended_at=None,
         gpu=request.gpu.model_dump(mode="json"),
+        is_ordered=plan.is_ordered,
+        warning=plausibility.joined(None, plausibility.of_settings(job.settings)),
     )
     trial = resuming.begun(draft, history, trial, before, request)
     draft.started.append(trial)
@@ -129,7 +135,7 @@ def observe(
     if known is not None:
         _check_same(known, request)
         _renew(draft, stored, clock)
-        return draft.decided(wire_answer(known))
+        return draft.decided(wire_answer(known, trial))
     _check_cumulative(history, trial, request)
     reported = _with_report(draft, placement, trial, request)
     if reported.epochs and (fits := where_fits(placement, trial.batch_size)) != placement:
@@ -159,7 +165,7 @@ def observe(
         answered_power_limit_watts=_power_limit(draft, placement, trial),
     )
     draft.observations.append(report)
-    return draft.decided(wire_answer(report))
+    return draft.decided(wire_answer(report, saved))
 
 
 def renew_lease(job: Job, history: History, trial_id: str, clock: Clock) -> Decision[HeartbeatAnswer]:
@@ -210,7 +216,8 @@ def _abandon_overdue(draft: Draft, now: datetime) -> None:
     """End the trials whose lease expired."""
     for trial in draft.job.running.values():
         if trial.lease_expires_at < now:
-            lost = replace(trial, state="abandoned", state_reason=LEASE_EXPIRED, ended_at=now)
+            latest = draft.trials.get(trial.trial_id, trial)
+            lost = replace(latest, state="abandoned", state_reason=LEASE_EXPIRED, ended_at=now)
             draft.trials[trial.trial_id] = crashes.follow(draft, trial, lost, now)
             draft.events.append(TrialEnded(trial.trial_id, "abandoned"))
 
@@ -288,9 +295,12 @@ def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, r
     if late or trial.state not in _OPEN:
         return trial
     view = draft.view(placement)
+    totals = energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts)
     return replace(
         trial,
-        **energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts),
+        **totals,
+        **setup.figures_after(trial, request, totals),
+        warning=plausibility.joined(trial.warning, plausibility.of_report(draft.job.settings, trial, request)),
         epochs=request.epoch,
         metric=trial.metric if request.metric is None else request.metric,
         curve=_curve_after(trial, request, view.target).to_state(),
@@ -306,6 +316,7 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
     if trial.state not in _OPEN:
         return Verdict(trial.state, f"the trial has ended already: {trial.state_reason}")
     view = draft.view(placement)
+    cost = view.cost(trial.energy_joules, trial.time_seconds)
     try:
         verdict = draft.advisor.assess(
             view,
@@ -315,16 +326,19 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
             cost=_comparable_cost(view, trial) if request.epoch > 0.0 else None,
             outcome=request.outcome,
             curve=LearningCurve.from_state(trial.curve),
+            may_stop=not trial.is_ordered,
+            fixed_cost=setup.cost(view, trial),
         )
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))
         return Verdict("running", f"continues, since the policy failed: {error.message}")
     if request.outcome is not None and request.detail:
         return Verdict(verdict.state, f"{verdict.reason}: {request.detail}")
+    if verdict.state != "stopped" or cost is None:
+        return verdict
     estimate = energy.explanation(trial, view.max_power_watts)
-    if verdict.state == "stopped" and estimate is not None:
-        return Verdict(verdict.state, f"{verdict.reason} (energy {estimate})")
-    return verdict
+    so_far = cost_text(cost, trial.energy_joules, trial.time_seconds)
+    return replace(verdict, reason=f"{verdict.reason} (so far {so_far}{f'; energy {estimate}' if estimate else ''})")
 
 
 def _comparable_cost(view: PolicyJob, trial: TrialRecord) -> float | None:
@@ -353,11 +367,13 @@ def _conclude(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> N
 
 
 def _power_limit(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -> int | None:
-    """Return the best power limit among those that the trial's node allows."""
+    """Return the best power limit among those that the trial's node allows, or the one that was ordered."""
+    if trial.is_ordered and trial.power_limit_watts is not None:
+        return trial.power_limit_watts
     gpu = gpu_of(trial)
     view = draft.view(placement) if gpu is None or has_range_of(gpu, placement) else draft.job.view(placement, gpu)
     try:
-        return draft.advisor.power(view, trial.batch_size).power_limit_watts
+        return control.power(draft.job, draft.advisor, view, trial.batch_size).power_limit_watts
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} keeps its power limit", error))
         return trial.power_limit_watts

@@ -5,7 +5,7 @@
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -40,6 +40,13 @@ def _job_name(name: str) -> str:
         return checked_job_id(name)
     except ConfigurationError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+class FirstRun(StrEnum):
+    """Which batch size the first run has."""
+
+    PREDICTED = "predicted"
+    DEFAULT = "default"
 
 
 class Scaling(StrEnum):
@@ -78,6 +85,12 @@ def run(
     power_limits: Annotated[str | None, _setting(help="Power limits that may be set: 150,200,250.")] = None,
     power_limit_step: Annotated[
         int | None, _setting(help="Step through the GPU's range of power limits, in watts.")
+    ] = None,
+    first_run: Annotated[
+        FirstRun | None, _setting(help="Batch size of the first run: as a survey predicts, or the default.")
+    ] = None,
+    exploration_budget: Annotated[
+        float | None, _setting(min=0, help="Runs of the default that exploring may lose; 0: never explore.")
     ] = None,
     policy: Annotated[str | None, _setting(help="Name of the policy.")] = None,
     window_size: Annotated[int | None, _setting(help="Number of latest runs that count; 0: all.")] = None,
@@ -146,6 +159,14 @@ def run(
         str | None,
         typer.Option(help="Identifies this run: a restart with the same key is the same trial.", show_default=False),
     ] = None,
+    on_conflict: Annotated[
+        Literal["keep", "update"],
+        typer.Option(help="Settings that differ from the registered ones: keep these, or update them."),
+    ] = "keep",
+    on_used_key: Annotated[
+        Literal["error", "new"],
+        typer.Option(help="What a --key means whose trial has ended: an error, or a new trial."),
+    ] = "error",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
 ) -> None:
     """Run any training command with the batch size and power limit of the lowest cost.
@@ -175,6 +196,8 @@ def run(
             "max_slowdown": max_slowdown,
             "power_limits_watts": reading.whole_numbers("--power-limits", power_limits),
             "power_limit_step_watts": power_limit_step,
+            "first_run": None if first_run is None else first_run.value,
+            "exploration_budget_runs": exploration_budget,
             "policy": policy,
             "window_size": window_size,
             "survey_seconds": survey_seconds,
@@ -188,8 +211,8 @@ def run(
             first_epoch,
             signal_number(stop_signal),
             stop_grace,
-            oom_patterns=oom_pattern or (),
             step_pattern=step_pattern,
+            oom_patterns=oom_pattern or (),
         )
         described = reading.gpu(gpu, gpu_count)
         with Client(server, retry_for_seconds=server_patience) as client:
@@ -202,6 +225,8 @@ def run(
                 gpus=_named(gpus),
                 max_batch_size=max_batch_size,
                 idempotency_key=key,
+                on_conflict=on_conflict,
+                on_used_key=on_used_key,
                 examples_per_epoch=examples_per_epoch,
             )
             code = run_trial(trial, job, settings, plan)

@@ -26,8 +26,8 @@ class LaunchPlan:
         first_epoch: The number that it gives its first epoch.
         stop_signal: The signal that asks it to end.
         stop_grace_seconds: Time from then to SIGKILL.
-        oom_patterns: Regular expressions of lines of output that say that memory ran out, besides the known ones.
         step_pattern: Regular expression of the lines of output that tell of a training step; None: there is no survey.
+        oom_patterns: Regular expressions of lines of output that say that memory ran out, besides the known ones.
     """
 
     arguments: Sequence[str]
@@ -36,8 +36,8 @@ class LaunchPlan:
     first_epoch: float = 1.0
     stop_signal: int = signal.SIGTERM
     stop_grace_seconds: float = 30.0
-    oom_patterns: Sequence[str] = ()
     step_pattern: str | None = None
+    oom_patterns: Sequence[str] = ()
 
 
 def check(settings: JobSettings, plan: LaunchPlan) -> None:
@@ -68,10 +68,10 @@ def check(settings: JobSettings, plan: LaunchPlan) -> None:
         )
     if plan.metric_pattern is not None:
         pattern_reader(plan.metric_pattern)
-    for pattern in plan.oom_patterns:
-        compiled("--oom-pattern", pattern)
     if plan.step_pattern is not None:
         StepReader(plan.step_pattern)
+    for pattern in plan.oom_patterns:
+        compiled("--oom-pattern", pattern)
 
 
 def placeholders(plan: LaunchPlan) -> set[str]:

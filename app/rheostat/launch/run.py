@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from rheostat.errors import ConfigurationError
 from rheostat.launch.endings import CommandEnded
-from rheostat.launch.plan import OUTPUT, LaunchPlan, placeholders
+from rheostat.launch.plan import OUTPUT, LaunchPlan, check, placeholders
 from rheostat.launch.supervisor import Supervisor
 from rheostat.launch.survey import CommandSteps
 from rheostat.launch.templates import NAMES, fill
@@ -31,6 +31,9 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Lau
     try:
         with trial:
             _log.info("batch size %d: %s", trial.batch_size, trial.reason)
+            if trial.settings != settings:
+                settings = trial.settings
+                check(settings, plan)
             name = trial.trial_id or f"local-{uuid4().hex}"
             what = _What(trial.batch_size, trial.learning_rate, trial.gpu_count, name)
             values = _values(what, settings, plan)

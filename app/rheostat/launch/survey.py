@@ -11,7 +11,7 @@ from threading import Event, Thread
 from time import monotonic, monotonic_ns
 
 from rheostat.errors import RheostatError
-from rheostat.launch.endings import BY_SIGNAL, failure
+from rheostat.launch.endings import BY_SIGNAL, OutOfMemory, failure, own_code
 from rheostat.launch.output import OutputRelay
 from rheostat.launch.plan import LaunchPlan
 from rheostat.launch.process import Command
@@ -65,8 +65,8 @@ class CommandSteps:
         """See `StepSource`.
 
         Raises:
-            CommandEnded: The command failed.
-            CommandFailed: It cannot be run, or no line of its output matched.
+            OutOfMemory: The command ran out of memory.
+            CommandFailed: It failed, or no line of its output matched.
             SystemExit: A signal asked this process to end.
         """
         while (left := give_up_at - monotonic()) > 0:
@@ -98,7 +98,8 @@ class CommandSteps:
 
     def _start(self) -> "_Run":
         try:
-            run = _Run(self._arguments, self._environment, self._plan)
+            watch = OutputWatch([re.compile(pattern) for pattern in self._plan.oom_patterns])
+            run = _Run(self._arguments, self._environment, StepReader(self._plan.step_pattern or ""), watch)
         except OSError as error:
             raise CommandFailed(f"{self._arguments[0]} cannot be run: {error.strerror}") from error
         self._signals.begin(run.command)
@@ -117,8 +118,13 @@ class CommandSteps:
 
     def _take_end(self, run: "_Run") -> None:
         self._run = None
-        if (code := run.end(self._plan.stop_signal, 0.0)) != 0:
-            raise failure(code, run.watch, run.command.oom_kills)
+        code = run.end(self._plan.stop_signal, 0.0)
+        if code != 0:
+            failed = failure(code, run.watch, run.command.oom_kills)
+            if isinstance(failed, OutOfMemory):
+                raise failed
+            last = run.watch.last_lines(_LAST_LINES)
+            raise CommandFailed(f"the command ended with exit code {own_code(code)}; its last lines were {last!r}")
         if self._steps == 0:
             raise CommandFailed(self._nothing_matched(run))
 
@@ -136,14 +142,16 @@ class _Run:
         watch: What was seen of its output.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], plan: LaunchPlan) -> None:
-        self._read_step = StepReader(plan.step_pattern or "")
-        self.watch = OutputWatch([re.compile(pattern) for pattern in plan.oom_patterns])
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], read_step: StepReader, watch: OutputWatch
+    ) -> None:
+        self._read_step = read_step
+        self.watch = watch
         self._found = SimpleQueue[tuple[int, int]]()
         self._code: int | None = None
         self._ended = Event()
         self._nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        self._outputs = [OutputRelay(self._nowhere, partial(self._read, number, LineSplitter())) for number in (1, 2)]
+        self._outputs = [OutputRelay(self._nowhere, partial(self._read, fd, LineSplitter())) for fd in (1, 2)]
         try:
             self.command = Command(arguments, environment, self._outputs[0].theirs, self._outputs[1].theirs)
         except OSError:
@@ -166,7 +174,7 @@ class _Run:
         return None
 
     def end(self, number: int, grace_seconds: float) -> int:
-        """End all its processes and return its exit code; minus the number of the signal that ended it."""
+        """End all its processes and return its exit code, or minus the number of the signal that ended it."""
         self.command.signal(number)
         if not self._ended.wait(grace_seconds):
             self.command.kill()

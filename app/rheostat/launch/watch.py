@@ -1,16 +1,17 @@
 """Looks through a command's output for what tells why it ended."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Lock
 from time import monotonic
 
 from rheostat.launch.readings import shown
-from rheostat.sdk.out_of_memory import shows_a_kill, shows_out_of_memory
+from rheostat.sdk.out_of_memory import may_show_either, shows_a_kill, shows_out_of_memory
 
 _LONGEST_PART_BYTES = 2**16
 _TAIL_BYTES = 2**12
 _LONGEST_SHOWN = 200
+_LONGEST_LINE = 2**12
 _GOT_OVER_SECONDS = 1.0
 """Two outputs are read by two threads: what is nearer than that may have been written in the other order."""
 
@@ -56,7 +57,10 @@ class OutputWatch:
 
     def _look(self, lines: bytes) -> None:
         self._tail = (self._tail + lines)[-_TAIL_BYTES:]
-        for line in lines.decode(errors="replace").splitlines():
+        text = lines.decode(errors="replace")
+        if not self._patterns and not may_show_either(text):
+            return
+        for line in _lines_of(text):
             if self.out_of_memory is None and shows_out_of_memory(line, self._patterns):
                 self.out_of_memory, self._noted_at = line, monotonic()
             self.shows_a_kill = self.shows_a_kill or shows_a_kill(line)
@@ -65,3 +69,10 @@ class OutputWatch:
         """Return the last lines that are not blank, as a terminal shows them, the newest last."""
         lines = [shown(line).strip()[:_LONGEST_SHOWN] for line in self._tail.split(b"\n")]
         return [line for line in lines if line][-count:]
+
+
+def _lines_of(text: str) -> Iterator[str]:
+    """Yield the lines of a text, long ones in parts: to look through a line takes longer than its length."""
+    for line in text.splitlines():
+        for begin in range(0, len(line), _LONGEST_LINE):
+            yield line[begin : begin + _LONGEST_LINE]

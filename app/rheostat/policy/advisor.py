@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from rheostat.errors import NoBatchSizeLeft, PolicyFailed
-from rheostat.policy.cost import PowerMeasurement
+from rheostat.policy.cost import PowerMeasurement, select
 from rheostat.policy.cost_bound import CostBound, known_bound
 from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import (
@@ -100,6 +100,17 @@ class Advisor:
             )
         return replace(choice, batch_size=int(choice.batch_size))
 
+    def best_known(self, job: Job, situation: Situation) -> Choice | None:
+        """Return the batch size of the lowest expected cost among those that converged, or None when none did.
+
+        Raises:
+            PolicyFailed: The policy raised, or chose what is not permitted.
+        """
+        choice = self._ask(lambda: self._batch_sizes.best_known(job, situation))
+        if choice is not None and choice.batch_size not in situation.permitted:
+            raise PolicyFailed(f"The policy {self._name} knows {choice.batch_size!r} best, which is not permitted.")
+        return choice
+
     def survey(self, job: Job, situation: Situation) -> Survey:
         """Return what to measure before the placement's first run.
 
@@ -134,6 +145,16 @@ class Advisor:
                 )
             return PowerAdvice(int(limit))
         return PowerAdvice(None, tuple(self._ask(lambda: self._power_limits.plan(job, batch_size))))
+
+    def best_measured_limit(self, job: Job, batch_size: int) -> int | None:
+        """Return the best power limit of those that were measured so far, or None when none was.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        measured = self._ask(lambda: self._power_limits.measurements(job, batch_size))
+        permitted = [one for one in measured if one.power_limit_watts in job.power_limits_watts]
+        return select(permitted, max_slowdown=job.max_slowdown).power_limit_watts if permitted else None
 
     def power_before_run(self, job: Job, batch_size: int) -> PowerAdvice:
         """Return as :meth:`power` the limit for a batch size, or what to measure; a survey's figures do for that.
@@ -171,11 +192,13 @@ class Advisor:
         cost: float | None,
         outcome: Outcome | None = None,
         curve: LearningCurve = NO_CURVE,
+        may_stop: bool = True,
+        fixed_cost: float | None = None,
     ) -> Verdict:
         """Return what a report makes of a running trial.
 
         The outcome that the trainer reports comes first, then the target, the epochs, and last the policy's early stop.
-        A job without a target has converged when it has run its epochs.
+        A job without a target has converged when it has run its epochs. The policy stops nothing without ``may_stop``.
 
         Raises:
             PolicyFailed: The policy raised.
@@ -188,7 +211,9 @@ class Advisor:
         failure = _failure(job, epoch, curve)
         if failure is not None:
             return failure
-        progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve)
+        if not may_stop:
+            return Verdict("running", "not at the target yet")
+        progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve, fixed_cost)
         stop = self._ask(lambda: self._batch_sizes.early_stop(job, progress))
         return Verdict("running", "not at the target yet") if stop is None else Verdict("stopped", stop)
 
@@ -201,6 +226,7 @@ class Advisor:
         cost: float | None,
         epochs: float | None = None,
         curve: LearningCurve = NO_CURVE,
+        fixed_cost: float | None = None,
     ) -> None:
         """Learn from a run that is over.
 
@@ -215,6 +241,7 @@ class Advisor:
             cost: Its cost in joules, or None when unknown.
             epochs: Epochs that it ran, where known.
             curve: Its evaluations, where known.
+            fixed_cost: What of its cost went by before its first training step, where known.
 
         Raises:
             PolicyFailed: The policy raised.
@@ -231,7 +258,8 @@ class Advisor:
             self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
         elif state == "stopped":
             self._stores.cost_bound[job] = bound.stopped().to_state()
-        self._ask(lambda: self._batch_sizes.conclude(job, Result(batch_size, cost, state, epochs, curve, spent=spent)))
+        result = Result(batch_size, cost, state, epochs, curve, spent, fixed_cost)
+        self._ask(lambda: self._batch_sizes.conclude(job, result))
 
     def learn_part(self, job: Job, *, batch_size: int, cost: float | None, epochs: float | None) -> None:
         """Learn from the part of a training that a run made, when another one had made the epochs before.

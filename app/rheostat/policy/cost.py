@@ -5,7 +5,8 @@ and Optimizing GPU Energy Consumption of DNN Training", NSDI 2023, equation 2)::
 
     cost = eta_knob * energy + (1 - eta_knob) * max_power * time
 
-``eta_knob = 1`` is energy alone, ``0`` is time alone. Power limits are compared by the same formula over one
+``eta_knob = 1`` is energy alone, ``0`` is time alone. The unit is the joule equivalent, J-eq: a joule, or the time in
+which maximum power would be one. Power limits are compared by the same formula over one
 epoch (equation 7), since the number of epochs to the target depends on the batch size alone.
 """
 
@@ -47,6 +48,20 @@ def known_cost(
     assert energy_joules is not None
     assert time_seconds is not None
     return run_cost(energy_joules, time_seconds, eta_knob=eta_knob, max_power_watts=max_power_watts)
+
+
+def cost_text(cost: float, energy_joules: float | None = None, time_seconds: float | None = None) -> str:
+    """Return a cost as users read it, in joule equivalents: it joins energy with time at maximum power.
+
+    Args:
+        cost: In joule equivalents (J-eq).
+        energy_joules: The energy in it, where that is known and worth telling.
+        time_seconds: The time in it, likewise.
+    """
+    parts = [
+        f"{figure:.4g} {unit}" for figure, unit in ((energy_joules, "J"), (time_seconds, "s")) if figure is not None
+    ]
+    return f"{cost:.4g} J-eq{': ' if parts else ''}{' and '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from rheostat.policy.cost import PowerMeasurement, known_cost
+from rheostat.policy.cost import PowerMeasurement, cost_text, known_cost
 from rheostat.policy.learning_curve import NO_CURVE, LearningCurve, Target
 
 _ROUNDING = 1.0 + 1e-9  # a run of just as many epochs as the bound allows is not stopped by its last digit
@@ -179,6 +179,7 @@ class Progress:
         cost: Cost so far in joules; None when neither energy nor time is known.
         cost_bound: ``beta_knob`` times the lowest cost so far; None when there is no bound.
         curve: Its evaluations so far, this one among them.
+        fixed_cost: What of the cost went by before the first training step, in joules; None: unknown.
     """
 
     batch_size: int
@@ -187,6 +188,7 @@ class Progress:
     cost: float | None
     cost_bound: float | None
     curve: LearningCurve = NO_CURVE
+    fixed_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +197,12 @@ class Result:
 
     Attributes:
         batch_size: What it trained with.
-        cost: What it cost in joules.
+        cost: What it cost in joules; one that failed is charged at least what the bound would have let it spend.
         state: How it ended; None when it is unknown whether it converged.
         epochs: Epochs that it ran; None when only the whole run's cost was reported.
         curve: Its evaluations.
         spent: What it really cost in joules, where it is charged more; None: as much as its cost.
+        fixed_cost: What of the cost went by before the first training step, in joules; None: unknown.
     """
 
     batch_size: int
@@ -208,6 +211,7 @@ class Result:
     epochs: float | None = None
     curve: LearningCurve = NO_CURVE
     spent: float | None = None
+    fixed_cost: float | None = None
 
     @property
     def converged(self) -> bool | None:
@@ -346,6 +350,13 @@ class BatchSizeOptimizer(ABC):
         nearest = min(situation.permitted, key=lambda size: (abs(size - predicted), size))
         return Choice(nearest, f"nearest to {predicted}, which {self.name} predicts and this GPU cannot run")
 
+    def best_known(self, job: Job, situation: Situation) -> Choice | None:
+        """Return the permitted batch size of the lowest expected cost among those that converged, with the reason.
+
+        It runs while exploring is paused. The default does not know: the job's default batch size runs.
+        """
+        return None
+
     def survey(self, job: Job, situation: Situation) -> Survey:
         """Return what a trainer that can make a few steps at any batch size should measure before it asks for one.
 
@@ -357,17 +368,18 @@ class BatchSizeOptimizer(ABC):
         """Return why a running trial should be stopped, or None to let it continue.
 
         The default stops it when its cost has passed ``progress.cost_bound``, or would with one more epoch at its
-        mean cost so far: an epoch that is to be thrown away need not be run (NSDI 2023, section 4.4; the published
-        simulator stops there, too). Inside the first epoch, what was run so far stands for the next step.
+        mean cost so far, without what went by before the first step: an epoch that is to be thrown away need not be run
+        (NSDI 2023, section 4.4; the published simulator stops there, too). Inside the first epoch, what was run so far
+        stands for the next step.
         """
         if progress.cost is None or progress.cost_bound is None:
             return None
-        step = progress.cost / max(progress.epoch, 1.0)
+        step = max(progress.cost - (progress.fixed_cost or 0.0), 0.0) / max(progress.epoch, 1.0)
         if progress.cost + step <= progress.cost_bound * _ROUNDING:
             return None
         verb = "passed" if progress.cost > progress.cost_bound else "would with one more epoch pass"
         return (
-            f"its cost, {progress.cost:.4g} J, {verb} {progress.cost_bound:.4g} J, "
+            f"its cost, {cost_text(progress.cost)}, {verb} {cost_text(progress.cost_bound)}, "
             f"{job.beta_knob:g} times the lowest cost so far"
         )
 

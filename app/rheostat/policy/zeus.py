@@ -7,7 +7,7 @@ reports holds nothing up, and every draw is reproducible.
 from collections.abc import Sequence
 from functools import lru_cache
 
-from rheostat.policy.cost import PowerMeasurement, select
+from rheostat.policy.cost import PowerMeasurement, cost_text, select
 from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import (
     ArmEstimate,
@@ -66,8 +66,16 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         size, draws = sample_lowest({size: arms[size] for size in walk.survivors}, job.random())
         return Choice(
             size,
-            f"Thompson sampling: drew an expected cost of {draws[size]:.4g} J, the lowest of {len(draws)} arms",
+            f"Thompson sampling: drew an expected cost of {cost_text(draws[size])}, the lowest of {len(draws)} arms",
         )
+
+    def best_known(self, job: Job, situation: Situation) -> Choice | None:
+        """Return the permitted batch size of the lowest mean cost among those that converged."""
+        state = self.store[job]
+        arms, results = _arms(state), _results(state)
+        converged = [size for size in situation.permitted if any(good for _, good in results.get(size, ()))]
+        best = min(converged, key=lambda size: arms[size].mean, default=None)
+        return None if best is None else Choice(best, f"lowest mean cost so far, {arms[best].mean:.4g} J")
 
     def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
         """Learn a cost; while exploring also whether the batch size survives.

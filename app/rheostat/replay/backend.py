@@ -132,7 +132,7 @@ class InProcess:
     def survey(self) -> SurveySlice | None:
         """Return what to measure next."""
         request = SurveyRequest(gpu=self._gpu)
-        return _next_slice(self._job.change(lambda job, history: surveys.survey(job, history, request)))
+        return _next_slice(self._job.change(lambda job, history: surveys.survey(job, history, request, _CLOCK.now)))
 
     def observe_survey(self, wanted: SurveySlice, measured: Slice) -> None:
         """Report a slice of a survey."""

@@ -140,11 +140,11 @@ def _run_trial(
 ) -> TrialRecord:
     limit, profiled = _sweep(world, backend, launch)
     figures = world.figures[launch.batch_size]
-    energy, time = _mean_epoch([figures[watts] for watts in profiled or (limit,)])
+    energy, time = world.setup.energy_joules, world.setup.time_seconds
+    first_energy, first_time = _mean_epoch([figures[watts] for watts in profiled or (limit,)])
     for epoch in range(1, world.max_epochs + 1):
-        if epoch > 1:
-            energy += figures[limit].energy_joules
-            time += figures[limit].time_seconds
+        energy += world.evaluation.energy_joules + (figures[limit].energy_joules if epoch > 1 else first_energy)
+        time += world.evaluation.time_seconds + (figures[limit].time_seconds if epoch > 1 else first_time)
         state = backend.observe(launch, Report(epoch, run.metric_at(epoch), energy, time))
         if state != "running":
             return TrialRecord(

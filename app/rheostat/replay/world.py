@@ -14,6 +14,9 @@ from rheostat.replay.traces import EpochFigures, LearningCurve, PowerTrace, Trai
 
 Direction = Literal["maximize", "minimize"]
 
+NOTHING = EpochFigures(time_seconds=0.0, power_watts=0.0)
+"""What nothing needs."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobChoice:
@@ -97,7 +100,9 @@ class World:
         power_limits_watts: Limits that every batch size was measured under, highest first.
         unrecorded_batch_sizes: Those that were measured on the GPU, but left out for want of a recorded run.
         runs: The recorded runs of every batch size on offer, ascending.
-        figures: One epoch of every batch size under every limit.
+        figures: The steps of one epoch of every batch size under every limit.
+        setup: What every run needs before its first step.
+        evaluation: What every epoch needs beside its steps.
     """
 
     workload: Workload
@@ -111,6 +116,8 @@ class World:
     unrecorded_batch_sizes: tuple[int, ...]
     runs: Mapping[int, tuple[RecordedRun, ...]]
     figures: Mapping[int, Mapping[int, EpochFigures]]
+    setup: EpochFigures = NOTHING
+    evaluation: EpochFigures = NOTHING
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
@@ -125,7 +132,7 @@ class World:
         """Return what a success costs on average if always tried like this, or None if it never comes.
 
         With a share ``p`` of the recorded runs at the target within ``max_epochs``, a success takes the mean
-        epochs of those, and before it ``(1 - p) / p`` failures of ``max_epochs`` each.
+        epochs of those, and before it ``(1 - p) / p`` failures of ``max_epochs`` each; each of them sets up anew.
         """
         epochs = [run.epochs_to_target for run in self.runs[batch_size]]
         good = [n for n in epochs if n is not None and n <= self.max_epochs]
@@ -133,8 +140,9 @@ class World:
             return None
         share = len(good) / len(epochs)
         expected_epochs = fmean(good) + (1 - share) / share * self.max_epochs
-        figures = self.figures[batch_size][power_limit_watts]
-        energy, time = expected_epochs * figures.energy_joules, expected_epochs * figures.time_seconds
+        steps, evaluation, setup = self.figures[batch_size][power_limit_watts], self.evaluation, self.setup
+        energy = expected_epochs * (steps.energy_joules + evaluation.energy_joules) + setup.energy_joules / share
+        time = expected_epochs * (steps.time_seconds + evaluation.time_seconds) + setup.time_seconds / share
         return Expectation(batch_size, power_limit_watts, energy, time, self.cost(energy, time, eta_knob))
 
     def oracle(self, eta_knob: float) -> Expectation:

@@ -45,7 +45,8 @@ def on_one_line(text: str) -> str:
 Detail = Annotated[str, Field(max_length=4 * MAX_DETAIL), AfterValidator(on_one_line)]
 
 # No control characters: PostgreSQL cannot store NUL, and the others are unreadable.
-Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+Printable = AfterValidator(_printable)
+Name = Annotated[str, Field(min_length=1, max_length=128), Printable]
 JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN, examples=["nightly-finetune"])]
 Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN, examples=["team-vision"])]
 TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]

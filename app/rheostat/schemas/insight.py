@@ -16,13 +16,15 @@ class Estimate(Body):
         description="Runs whose energy is estimated in whole or in part, or unknown: then their cost counts maximum "
         "power."
     )
-    cost: float | None = Field(description="Expected cost of a run in joules; null: unknown.")
+    cost: float | None = Field(description="Expected cost of a run in joule equivalents; null: unknown.")
     cost_low: float | None = Field(description="Lower end of its 95 % interval.")
     cost_high: float | None = Field(description="Upper end of its 95 % interval.")
     epochs: float | None = Field(description="Expected epochs to the target; null: the policy has no estimate.")
     epochs_low: float | None = Field(description="Lower end of its 95 % interval.")
     epochs_high: float | None = Field(description="Upper end of its 95 % interval.")
-    epoch_cost: float | None = Field(description="Expected cost of an epoch in joules, at the best power limit.")
+    epoch_cost: float | None = Field(
+        description="Expected cost of an epoch in joule equivalents, at the best power limit."
+    )
     epoch_cost_low: float | None = Field(description="Lower end of its 95 % interval.")
     epoch_cost_high: float | None = Field(description="Upper end of its 95 % interval.")
     probability_best: float | None = Field(

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from rheostat.schemas.control import JobControl
 from rheostat.schemas.fields import (
     Action,
     BatchSize,
@@ -161,6 +162,16 @@ class JobUpdate(Body):
     exploration_budget_runs: BudgetRuns | None = 1.0
     survey_seconds: SurveySeconds = 120.0
     batch_sizes: BatchSizes | None = Field(None, description="All current batch sizes and the new ones.")
+    default_batch_size: BatchSize = Field(1, description="One of the batch sizes.")
+    target: Target | None = Field(
+        None,
+        description="Earlier runs count where their evaluations show that they reached it; of another metric none.",
+    )
+    max_epochs: MaxEpochs = Field(1, description="Earlier runs that failed before these no longer count as failed.")
+    power_limits_watts: PowerLimits | None = None
+    power_limit_step_watts: Watts = 25
+    learning_rate: LearningRate | None = None
+    diverged_after_reports: DivergedAfter | None = 3
 
     @model_validator(mode="after")
     def _names_a_setting(self) -> Self:
@@ -235,6 +246,7 @@ class JobDetail(Body):
     effective_seed: int = Field(description="The seed in use: the job's, or the one that the server chose.")
     trials: int = Field(description="Number of trials ever made.")
     placements: list[Placement]
+    control: JobControl | None = Field(None, description="What an operator ordered; null: nothing.")
     created_at: datetime
     updated_at: datetime
 
@@ -260,6 +272,11 @@ class PredictRequest(Body):
     started_at_epoch: Epoch | None = Field(
         None, description="Epochs that the model has done before this run, from a checkpoint; null: none, or unknown."
     )
+    on_used_key: Literal["same", "new"] = Field(
+        "same",
+        description="What an Idempotency-Key of a trial that has ended stands for: that trial, or a new one that takes "
+        "the key.",
+    )
 
 
 class Trial(Body):
@@ -277,18 +294,21 @@ class Trial(Body):
         description="Limits to measure, in order, when it is null; empty where no limit can be set on this GPU."
     )
     reason: str = Field(description="Why this batch size.")
+    state: TrialState = Field("running", description="Another one for the Idempotency-Key of a trial that has ended.")
     lease_expires_at: datetime = Field(description="Report or send a heartbeat before then.")
     progress: TrialProgress | None = Field(
         None,
         description="What was reported before of a trial that goes on, for a trainer to add its own totals to; null: "
         "nothing was.",
     )
+    warnings: list[str] = Field(
+        default_factory=list, description="What is allowed but hardly meant, for the trainer's log; empty: nothing."
+    )
 
 
 class TrialDetail(Trial):
     """A trial and its results."""
 
-    state: TrialState
     state_reason: str
     gpu: Gpu
     node: str | None
@@ -307,7 +327,8 @@ class TrialDetail(Trial):
     )
     energy_estimate: str | None = Field(description="How the energy was estimated, in words; null: it was not.")
     time_seconds: float | None
-    cost: float | None = Field(description="In joules, at the job's current eta_knob.")
+    cost: float | None = Field(description="In joule equivalents, at the job's current eta_knob.")
+    warning: str | None = Field(None, description="The warnings of all its answers, one a line; null: none.")
     created_at: datetime
     ended_at: datetime | None
 
@@ -342,6 +363,12 @@ class ObserveRequest(Body):
         description="Epochs that the model had done when this process began to train, from a checkpoint; null: none, "
         "or unknown.",
     )
+    setup_seconds: Seconds | None = Field(
+        None,
+        description="What of `time_seconds` went by before the first training step: start-up, loading a checkpoint; "
+        "null: unknown, then it is estimated from the reports.",
+    )
+    setup_joules: Joules | None = Field(None, description="What of `energy_joules` went by then; null: unknown.")
     outcome: Outcome | None = Field(None, description="Only when the trainer ends the run.")
     interrupted: bool = Field(
         False,
@@ -366,6 +393,9 @@ class ObserveAnswer(Body):
     action: Action
     reason: str
     power_limit_watts: int | None = Field(description="Best limit known so far; null: none.")
+    warnings: list[str] = Field(
+        default_factory=list, description="What is hardly meant in this trial's reports; the same until its end."
+    )
 
 
 class HeartbeatAnswer(Body):
@@ -397,4 +427,4 @@ class ObserveRunAnswer(Body):
     """The recorded run."""
 
     run_id: str
-    cost: float = Field(description="In joules, at the job's eta_knob.")
+    cost: float = Field(description="In joule equivalents, at the job's eta_knob.")

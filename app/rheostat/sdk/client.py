@@ -7,6 +7,7 @@ from socket import gethostname
 
 from rheostat.errors import ConfigurationError
 from rheostat.schemas.server import Gpu, JobSettings
+from rheostat.sdk.agreement import OnConflict, OnUsedKey
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.run_gpus import NamedGpus
@@ -57,6 +58,8 @@ class Client(ServerClient):
         node: str | None = None,
         max_batch_size: int | None = None,
         idempotency_key: str | None = None,
+        on_conflict: OnConflict = "keep",
+        on_used_key: OnUsedKey = "error",
         node_agent: NodeAgent | None = None,
         survey: StepsAt | None = None,
         examples_per_epoch: float | None = None,
@@ -72,6 +75,9 @@ class Client(ServerClient):
             node: Where it runs, for the list of trials; by default the host's name.
             max_batch_size: Largest batch size that this node can train with.
             idempotency_key: Identifies this run, so that a restarted trainer gets the same trial again.
+            on_conflict: What becomes of settings that differ from the registered ones: ``keep`` trains by the
+                registered ones, with a warning; ``update`` changes the job, which needs a token with scope ``admin``.
+            on_used_key: What a key means whose trial has ended: an ``error``, or a ``new`` trial that takes the key.
             node_agent: The node's agent; by default the one in ``RHEOSTAT_AGENT_DIR``, if one is there.
             survey: Returns an iterator of training steps at a batch size, with a model and an optimizer of its own, to
                 throw away. Before the job's first run on these GPUs, it measures for some seconds what steps of each
@@ -85,6 +91,8 @@ class Client(ServerClient):
             max_batch_size=max_batch_size,
             idempotency_key=idempotency_key,
             node_agent=node_agent,
+            on_conflict=on_conflict,
+            on_used_key=on_used_key,
             answer_seconds=self._answer_seconds,
             entry_seconds=self._entry_seconds,
             survey=None if survey is None else partial(TrainerSteps, survey),

@@ -11,7 +11,7 @@ from typing import SupportsFloat
 
 from pydantic import ValidationError
 
-from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
+from rheostat.errors import RheostatError
 from rheostat.schemas.fields import Action, Body, on_one_line
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import (
@@ -23,6 +23,7 @@ from rheostat.schemas.server import (
     PredictRequest,
     Trial,
 )
+from rheostat.sdk.agreement import OnConflict, agreed_settings, check_key, is_mistake
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
@@ -44,7 +45,6 @@ _log = logging.getLogger("rheostat")
 _SHORTEST_HEARTBEAT_SECONDS = 1.0
 _LONGEST_HEARTBEAT_SECONDS = 60.0
 # Refusals that a later run gets, too: they are the trainer's to mend.
-_MISTAKES = ("job_differs", "invalid_input")
 
 
 class Reporter:
@@ -53,6 +53,7 @@ class Reporter:
     Figures are totals, and each report is kept until the server has it.
 
     Attributes:
+        settings: By which the run trains: once it has started, those that the server has.
         warn_once: Logs what does not work.
         problem: Why there is no trial, once :meth:`start` has returned none.
 
@@ -71,7 +72,7 @@ class Reporter:
         self.problem: RheostatError | None = None
         self._client = client
         self._job_id = job_id
-        self._settings = settings
+        self.settings = settings
         self._batch_size = batch_size
         self._answer_seconds = answer_seconds
         self._outbox = Outbox(client, self.warn_once, answer_seconds, self._take)
@@ -83,8 +84,11 @@ class Reporter:
         self._most_joules = 0.0
         self._reached = False
         self._seen = SeenMetrics(settings)
+        self._warned: set[str] = set()
         self._own_clock = False
         self._began_at = monotonic()
+        self._setup_seconds: float | None = None
+        self._setup_joules: float | None = None
         self._over = Event()
 
     def start(
@@ -92,34 +96,37 @@ class Reporter:
         request: PredictRequest,
         idempotency_key: str | None,
         within_seconds: float = 10.0,
+        on_conflict: OnConflict = "keep",
         *,
         survey: Callable[[], None] = lambda: None,
     ) -> Trial | None:
         """Register, survey and start a trial; None when the server does not answer in time, or refuses for now.
 
         Raises:
-            ServerRefused: The job was registered with other settings, or a setting is wrong.
+            ServerRefused: A setting is wrong.
+            KeyReused: The trial of the key has ended.
         """
         self._gpu = request.gpu
         give_up_at = monotonic() + within_seconds
         try:
-            self._client.send(register_job_request(self._job_id, self._settings), within_seconds=within_seconds)
+            self.settings = agreed_settings(self._client, self._job_id, self.settings, on_conflict, within_seconds)
+            self._seen = SeenMetrics(self.settings)
             left_seconds = give_up_at - monotonic()
             survey()
             trial = self._client.send(
                 predict_request(self._job_id, request, idempotency_key), within_seconds=left_seconds
             )
         except RheostatError as error:
-            if isinstance(error, ConfigurationError) or (
-                isinstance(error, ServerRefused) and error.server_code in _MISTAKES
-            ):
+            if is_mistake(error):
                 raise
             self.problem = error
             self.warn_once("Training starts without the server, with the default batch size", error)
             self._outbox.expect_no_answer()
             return None
+        check_key(trial, idempotency_key)
         self._trial = trial
         self._batch_size = trial.batch_size
+        self._warn(trial.warnings)
         self._outbox.deliver_spool()
         in_background(partial(self._keep_trial, trial), f"heartbeat-{trial.trial_id[:8]}")
         return trial
@@ -128,9 +135,26 @@ class Reporter:
         """Record that training begins now."""
         self._began_at = monotonic()
 
+    def first_step(self, began_ns: int, energy: Callable[[], Energy | None]) -> None:
+        """Take when the first training step began: what went by before it is set-up, and no epoch's cost.
+
+        Args:
+            began_ns: On `time.monotonic_ns`.
+            energy: Returns the energy until then; it is called in the background.
+        """
+        # A server of before does not know these fields; and of a trial that goes on an earlier part was reported.
+        if self._trial is None or "warnings" not in self._trial.model_fields_set or self._trial.progress is not None:
+            return
+        self._setup_seconds = max(began_ns / 1e9 - self._began_at, 0.0)
+        in_background(partial(self._measure_setup, energy), "setup-energy")
+
+    def _measure_setup(self, energy: Callable[[], Energy | None]) -> None:
+        used = energy()
+        self._setup_joules = None if used is None or used.unknown_seconds else used.joules
+
     def report(
         self,
-        metric: SupportsFloat,
+        metric: float,
         epoch: float | None,
         energy: SupportsFloat | Callable[[], Energy | None] | None,
         time_seconds: SupportsFloat | None,
@@ -148,7 +172,7 @@ class Reporter:
         last_epoch = 0.0 if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
         figure = self._seen.add(metric)
-        self._reached = self._settings.has_converged(figure, epoch) or epoch >= self._settings.max_epochs
+        self._reached = self.settings.has_converged(figure, epoch) or epoch >= self.settings.max_epochs
         self._reached = self._reached or self._seen.has_diverged
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
@@ -164,6 +188,8 @@ class Reporter:
             return decision, None
         if self._seen.is_diverging:
             report = report.model_copy(update={"diverged": True})
+        if time_seconds is None and self._setup_seconds is not None:
+            report = report.model_copy(update={"setup_seconds": self._setup_seconds})
         self._latest = report
         measure = energy if callable(energy) else None
         if self._trial is None:
@@ -223,6 +249,8 @@ class Reporter:
         """Add the energy to a report, in the sending thread; return its request, if there is a trial."""
         if measure is not None:
             report = self._with_energy(report, measure())
+            if report.setup_seconds is not None and self._setup_joules is not None:
+                report = report.model_copy(update={"setup_joules": self._setup_joules})
         self._completed = report
         return None if self._trial is None else observe_request(self._trial.trial_id, report)
 
@@ -231,16 +259,17 @@ class Reporter:
         latest, gpu = self._completed, self._gpu
         if latest is None or gpu is None or not (latest.energy_joules or latest.time_seconds):
             return
-        if not came_to_its_end(error):
+        # A whole run has no evaluations: that it diverged, which says little of its batch size, cannot be told of it.
+        if not came_to_its_end(error) or self._seen.is_diverging:
             return
         run = ObserveRunRequest(
             batch_size=self._batch_size,
             gpu=gpu,
             energy_joules=latest.energy_joules or None,
             time_seconds=latest.time_seconds or None,
-            converged=self._settings.has_converged(latest.metric, latest.epoch),
+            converged=self.settings.has_converged(latest.metric, latest.epoch),
         )
-        registration = register_job_request(self._job_id, self._settings)
+        registration = register_job_request(self._job_id, self.settings)
         request = observe_run_request(self._job_id, run)
         self._outbox.put(lambda: registration)
         self._outbox.put(lambda: request)
@@ -278,8 +307,16 @@ class Reporter:
         """Take an answer, in the sending thread."""
         if isinstance(answer, ObserveAnswer):
             self._answer = answer
+            self._warn(answer.warnings)
             if answer.action == "stop":
                 self._over.set()
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Log what the server warns of, each once."""
+        for warning in warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                _log.warning("%s", warning)
 
     def _elapsed_seconds(self) -> float:
         return monotonic() - self._began_at

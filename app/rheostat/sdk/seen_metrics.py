@@ -3,6 +3,7 @@
 from math import isfinite
 from typing import SupportsFloat
 
+from rheostat.errors import ConfigurationError
 from rheostat.schemas.server import JobSettings
 
 _LARGEST = 1e300
@@ -14,6 +15,26 @@ class UnreadMetric(float):
 
 
 UNREAD = UnreadMetric("nan")
+
+
+def number_of(metric: SupportsFloat | str | None) -> float:
+    """Return a metric as a number.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if isinstance(metric, float):
+        return metric
+    problem = repr(metric)
+    if metric is not None and not isinstance(metric, str):
+        try:
+            return float(metric)
+        except (TypeError, ValueError, RuntimeError) as error:
+            problem = f"a {type(metric).__name__}: {error}"
+    raise ConfigurationError(
+        f"The metric that was reported must be a number, and is {problem}.",
+        hint="Report a float; a tensor or array of one value does, as float(tensor) or tensor.mean() gives it.",
+    )
 
 
 class SeenMetrics:
@@ -31,15 +52,14 @@ class SeenMetrics:
         self._settings = settings
         self._reports = self._finite = self._in_a_row = 0
 
-    def add(self, metric: SupportsFloat) -> float | None:
+    def add(self, metric: float) -> float | None:
         """Count an evaluation; return its metric, None for one that is not finite."""
-        figure = float(metric)
-        is_finite = isfinite(figure) and abs(figure) <= _LARGEST
+        is_finite = isfinite(metric) and abs(metric) <= _LARGEST
         self._reports += 1
         self._finite += is_finite
         self.is_diverging = not (is_finite or isinstance(metric, UnreadMetric) or self._settings.target is None)
         self._in_a_row = 0 if is_finite else self._in_a_row + self.is_diverging
-        return figure if is_finite else None
+        return metric if is_finite else None
 
     @property
     def has_diverged(self) -> bool:

@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 
 from rheostat.errors import ConfigurationError
+from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.fields import JOB_ID_PATTERN, JOB_ID_RULE, Body, TrialState
 from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.power import (
@@ -41,7 +42,10 @@ from rheostat.sdk.transport import Transport, as_json
 
 DEFAULT_URL = "http://127.0.0.1:8420"
 
-_GARBAGE_HINT = "Does a Rheostat server of this version listen there, or a proxy or another program?"
+_GARBAGE_HINT = (
+    "Does a Rheostat server of this version listen there, or a proxy or another program? "
+    "Where a proxy serves it under a path, RHEOSTAT_URL has that path."
+)
 _ADDRESS_HINT = "Write it as http://host:8420."
 
 
@@ -88,6 +92,8 @@ class ServerClient:
                 headers={"Authorization": f"Bearer {token}"} if token else None,
                 # No proxy can reach this machine's own loopback.
                 trust_env=not _is_loopback(url.host),
+                # SSL_CERT_FILE counts there, too.
+                verify=httpx.create_ssl_context() if url.scheme == "https" else True,
             )
         except (ValueError, ImportError, OSError) as error:
             raise ConfigurationError(
@@ -133,7 +139,7 @@ class ServerClient:
 
     def update_job(self, job_id: str, update: JobUpdate) -> JobDetail:
         """Change the settings of a job that the update names."""
-        return self.send(HttpRequest("PATCH", _job(job_id), JobDetail, as_json(update)))
+        return self.send(update_job_request(job_id, update))
 
     def list_jobs(self, *, limit: int = 50, cursor: str | None = None) -> JobPage:
         """Return a page of jobs, in alphabetical order."""
@@ -142,12 +148,37 @@ class ServerClient:
 
     def get_job(self, job_id: str) -> JobDetail:
         """Return a job."""
-        return self.send(HttpRequest("GET", _job(job_id), JobDetail))
+        return self.send(get_job_request(job_id))
 
     def delete_job(self, job_id: str, *, force: bool = False) -> None:
         """Delete a job with all that was learnt of it; `force` also while trials run."""
         parameters = {"force": "true" if force else None}
         self._transport.fetch(HttpRequest("DELETE", _job(job_id), Body, parameters=parameters))
+
+    def pin_job(self, job_id: str, order: OrderRequest) -> JobDetail:
+        """Let every trial of a job train with a batch size until it is unpinned."""
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/pin", JobDetail, as_json(order)))
+
+    def unpin_job(self, job_id: str) -> JobDetail:
+        """Leave the choice to the policy again."""
+        return self.send(HttpRequest("DELETE", f"{_job(job_id)}/pin", JobDetail))
+
+    def pause_job(self, job_id: str, pause: PauseRequest | None = None) -> JobDetail:
+        """Pause exploring: trials run the best known batch size."""
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/pause", JobDetail, as_json(pause or PauseRequest())))
+
+    def resume_job(self, job_id: str) -> JobDetail:
+        """Let the policy explore again."""
+        return self.send(HttpRequest("DELETE", f"{_job(job_id)}/pause", JobDetail))
+
+    def force_job(self, job_id: str, order: OrderRequest) -> JobDetail:
+        """Let the next trial of a job train with a batch size, once."""
+        # Tried once: between two tries a trial may have taken the first order.
+        return self.send(HttpRequest("POST", f"{_job(job_id)}/force", JobDetail, as_json(order)), retry=False)
+
+    def unforce_job(self, job_id: str) -> JobDetail:
+        """Withdraw a forced trial that has not started yet."""
+        return self.send(HttpRequest("DELETE", f"{_job(job_id)}/force", JobDetail))
 
     def predict(self, job_id: str, request: PredictRequest, *, idempotency_key: str | None = None) -> Trial:
         """Start a trial; the same key gives the same trial."""
@@ -201,12 +232,22 @@ class ServerClient:
         return self.send(HttpRequest("GET", f"{_job(job_id)}/savings", Savings))
 
 
-# The requests of a trial; all but the second are queued while the server is away.
+# The requests of a trial; reports are queued while the server is away.
 
 
 def register_job_request(job_id: str, settings: JobSettings) -> HttpRequest[JobDetail]:
     """Return the request of `register_job`."""
     return HttpRequest("PUT", _job(job_id), JobDetail, as_json(settings))
+
+
+def get_job_request(job_id: str) -> HttpRequest[JobDetail]:
+    """Return the request of `get_job`."""
+    return HttpRequest("GET", _job(job_id), JobDetail)
+
+
+def update_job_request(job_id: str, update: JobUpdate) -> HttpRequest[JobDetail]:
+    """Return the request of `update_job`."""
+    return HttpRequest("PATCH", _job(job_id), JobDetail, as_json(update))
 
 
 def predict_request(job_id: str, request: PredictRequest, idempotency_key: str | None = None) -> HttpRequest[Trial]:

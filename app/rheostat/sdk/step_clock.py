@@ -2,7 +2,7 @@
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic_ns
 from typing import NamedTuple, TypeVar
 
@@ -29,10 +29,16 @@ class StepEnd(NamedTuple):
 
 
 class StepClock:
-    """Counts steps and remembers when the latest ended. One thread steps, another one reads."""
+    """Counts steps and remembers when the latest ended. One thread steps, another one reads.
 
-    def __init__(self) -> None:
+    Args:
+        on_first_step: Called once, with the time on `time.monotonic_ns` when the first step begins.
+    """
+
+    def __init__(self, on_first_step: Callable[[int], None] = lambda began_ns: None) -> None:
         self.steps = 0
+        self._has_begun = False
+        self._on_first_step = on_first_step
         self._ends = array("q", bytes(8 * _RING))
         self._breaks: deque[int] = deque(maxlen=_BREAKS)
         self._read = 0
@@ -41,10 +47,17 @@ class StepClock:
         """Yield the batches of a loader; a step ends when the next batch is requested."""
         try:
             for batch in loader:
+                self.begin()
                 yield batch
                 self.step()
         finally:
             self.interrupt()
+
+    def begin(self) -> None:
+        """Record that a step begins, if it is the first."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._on_first_step(monotonic_ns())
 
     def step(self) -> None:
         """Record the end of a step."""

@@ -21,6 +21,7 @@ _SUCCESS = range(200, 300)
 _REFUSED_FRACTION = 0.3
 # What a gateway answers while the server behind it restarts.
 _GATEWAY_STATUSES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+_CERTIFICATE_HINT = "Does SSL_CERT_FILE name a file with the certificate of the authority that signed the server's?"
 
 _random = SystemRandom()
 
@@ -112,7 +113,8 @@ class Transport:
 
     def _no_answer(self, request: HttpRequest[Body], error: httpx.RequestError) -> ServerUnreachable:
         why = str(error) or type(error).__name__
-        return ServerUnreachable(f"No answer to {self._describe(request)}: {why}.", hint=self._unreachable_hint)
+        hint = _CERTIFICATE_HINT if "CERTIFICATE_VERIFY_FAILED" in why else self._unreachable_hint
+        return ServerUnreachable(f"No answer to {self._describe(request)}: {why}.", hint=hint)
 
     def _error_answer(self, request: HttpRequest[Body], status: int, content: bytes) -> tuple[RheostatError, bool]:
         """Return the error that an answer stands for, and whether a retry may succeed."""

@@ -12,7 +12,7 @@ from typing import Self, SupportsFloat, TypeVar
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.server import JobSettings, PredictRequest, Trial
+from rheostat.schemas.server import JobSettings, Trial
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
@@ -21,6 +21,7 @@ from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import RunGpus, find_run_gpus
+from rheostat.sdk.seen_metrics import number_of
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
 from rheostat.sdk.survey import OpenSteps, SurveyedJob, survey_gpus
@@ -36,6 +37,7 @@ class _Start:
     """The server's answer to rank 0, for all ranks."""
 
     trial: Trial | None = None
+    settings: JobSettings | None = None
     mistake: str | None = None
     problem: str | None = None
 
@@ -60,7 +62,8 @@ class RunningTrial:
         trial_id: The server's id of the trial; None without a server.
 
     Raises:
-        ServerRefused: On entry, when the job was registered with other settings, or a setting is wrong.
+        ServerRefused: On entry, when a setting is wrong.
+        KeyReused: On entry, when the trial of the key has ended.
         ConfigurationError: On entry, when a named GPU is not on the node, or `torch.distributed` is not initialised.
     """
 
@@ -77,7 +80,7 @@ class RunningTrial:
         self._client = client
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
         self._agent = options.node_agent or NodeAgent()
-        self._clock = StepClock()
+        self._clock = StepClock(self._first_step)
         self._lease: GpuLease | None = None
         self._has_leases = self._own_meter = self._is_released = False
         self._profiler: Profiler | None = None
@@ -113,6 +116,7 @@ class RunningTrial:
         start = self._ranks.broadcast(start)
         if start.mistake is not None:
             raise mistake or ConfigurationError(start.mistake)
+        self._settings = start.settings or self._settings
         if start.trial is not None:
             self._take(start.trial)
         elif start.problem is not None:
@@ -122,13 +126,12 @@ class RunningTrial:
         return self
 
     def _predict(self) -> _Start:
-        request = PredictRequest(
-            gpu=self._gpus.gpu, node=self._options.node, max_batch_size=self._options.max_batch_size
+        options, request = self._options, self._options.request(self._gpus.gpu)
+        trial = self._reporter.start(
+            request, options.idempotency_key, options.entry_seconds, options.on_conflict, survey=self._survey
         )
-        options = self._options
-        trial = self._reporter.start(request, options.idempotency_key, options.entry_seconds, survey=self._survey)
         problem = self._reporter.problem
-        return _Start(trial, problem=None if problem is None else problem.message)
+        return _Start(trial, self._reporter.settings, problem=None if problem is None else problem.message)
 
     def survey_by(self, steps_at: OpenSteps) -> None:
         """Survey the batch sizes by steps of another kind than this process's own; before the block is entered."""
@@ -137,6 +140,7 @@ class RunningTrial:
     def _survey(self) -> None:
         options, gpus = self._options, self._gpus
         if options.survey is not None:
+            self._settings = self._reporter.settings
             limits = options.max_batch_size, options.examples_per_epoch
             job = SurveyedJob(self._job_id, self._settings, gpus.gpu, *limits, ranks=self._ranks.size)
             survey_gpus(self._client, job, self._new_lease if gpus.to_lease else None, options.survey)
@@ -168,6 +172,11 @@ class RunningTrial:
         self._has_leases = any(self._ranks.gather(self._lease is not None))
         if self.power_limit_watts is not None:
             self.limit_power(self.power_limit_watts)
+
+    @property
+    def settings(self) -> JobSettings:
+        """By which it trains: inside the block those that the server has, if it answered."""
+        return self._settings
 
     @property
     def rank(self) -> int:
@@ -202,6 +211,15 @@ class RunningTrial:
         """
         self.begin_profiling(len(loader) if isinstance(loader, Sized) else None)
         return self._clock.steps_of(loader)
+
+    def begin_step(self) -> None:
+        """Record that a training step begins, where :meth:`steps` does not fit: what is before the first is set-up."""
+        self._clock.begin()
+
+    def _first_step(self, began_ns: int) -> None:
+        if self._is_ours and self._ranks.rank == 0:
+            energy = partial(self._own_energy, began_ns) if self._ranks.size == 1 else lambda: None
+            self._reporter.first_step(began_ns, energy)
 
     def step(self) -> None:
         """Record the end of a training step, where :meth:`steps` does not fit; after :meth:`begin_profiling`."""
@@ -277,11 +295,16 @@ class RunningTrial:
         later ones do not wait until the server is back.
 
         Args:
-            metric: Value of the target metric. A value that is not finite is reported as unknown, here and below.
+            metric: Value of the target metric: a number, or a tensor or array of one. A value that is not finite is
+                reported as unknown, here and below.
             epoch: Epochs done, fractional inside an epoch; by default one more than last time.
             energy_joules: Energy of all GPUs since the run began; by default what the agents measured, if they did.
             time_seconds: Training time since the run began; by default the time since the block was entered.
+
+        Raises:
+            ConfigurationError: The metric is not a number.
         """
+        metric = number_of(metric)
         if not self._is_ours:
             return "continue"
         self._clock.interrupt()

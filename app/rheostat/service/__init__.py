@@ -8,6 +8,7 @@ One that reads returns its answer. One that changes a job returns the future of 
 from rheostat.domain.events import Event, PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.job import Decision
 from rheostat.service.context import Service
+from rheostat.service.control import force_job, pause_job, pin_job, resume_job, unforce_job, unpin_job
 from rheostat.service.jobs import (
     delete_job,
     estimates,
@@ -32,6 +33,7 @@ __all__ = [
     "TrialStarted",
     "delete_job",
     "estimates",
+    "force_job",
     "get_job",
     "get_trial",
     "heartbeat",
@@ -40,11 +42,16 @@ __all__ = [
     "observe",
     "observe_power_limit",
     "observe_run",
+    "pause_job",
+    "pin_job",
     "predict",
     "predict_power_limit",
     "rebuild_job",
     "register_job",
+    "resume_job",
     "savings",
     "survey",
+    "unforce_job",
+    "unpin_job",
     "update_job",
 ]

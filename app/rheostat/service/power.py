@@ -45,4 +45,6 @@ def survey(service: Service, job_id: str, request: SurveyRequest) -> Future[Deci
     Raises:
         JobNotFound: There is no such job.
     """
-    return service.change(service.job(job_id), lambda job, history: surveys.survey(job, history, request))
+    return service.change(
+        service.job(job_id), lambda job, history: surveys.survey(job, history, request, service.now())
+    )

@@ -127,6 +127,7 @@ def job_of(row: RowMapping, **parts: Any) -> Job:
         next_trial_number=row["next_trial_number"],
         next_sequence=row["next_sequence"],
         control=row["control"],
+        judging=row["judging"],
         **parts,
     )
 

@@ -85,7 +85,7 @@ jobs = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("version", BigInteger, nullable=False, server_default="0"),
     Column("control", JSON(none_as_null=True)),
-    Column("judged_anew_before", BigInteger),
+    Column("judging", JSON(none_as_null=True)),
     UniqueConstraint("namespace", "job_id"),
 )
 
@@ -152,6 +152,7 @@ trials = Table(
     Column("is_restarted", Boolean, nullable=False, server_default=false()),
     Column("setup_seconds", Double),
     Column("setup_joules", Double),
+    Column("first_report", JSON(none_as_null=True)),
     Column("warning", Text),
     Column("first_epoch_at", UtcDateTime),
     Column("crashed_at", UtcDateTime),

@@ -1,7 +1,7 @@
 """What decisions write, kept until the end of a transaction or until something is read."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Table, bindparam, delete, insert, update
@@ -35,9 +35,11 @@ _CHANGING = (
     "is_restarted",
     "setup_seconds",
     "setup_joules",
+    "first_report",
     "warning",
     "first_epoch_at",
     "crashed_at",
+    "idempotency_key",
 )
 
 
@@ -87,6 +89,7 @@ class Writes:
             "updated_at": job.updated_at,
             "version": new_version(),
             "control": job.control,
+            "judging": job.judging,
         }
         key = self._connection.execute(insert(jobs).values(row)).inserted_primary_key
         assert key is not None
@@ -106,8 +109,13 @@ class Writes:
         after = StoredJob(JobRow(job_pk, new_version()), placement_pks, job)
         if job.settings is not before.job.settings or job.control is not before.job.control:
             settings = job.settings.model_dump(mode="json")
-            values = {"settings": settings, "updated_at": job.updated_at, "control": job.control}
+            orders = {"control": job.control, "judging": job.judging}
+            values = {"settings": settings, "updated_at": job.updated_at, **orders}
             self._connection.execute(update(jobs).where(jobs.c.job_pk == job_pk).values(values))
+        if changes.trials and any(trial.idempotency_key is not None for trial in changes.started):
+            # A changed trial may leave its key to a new one: one statement for both would be refused.
+            self._pending.append(_writes(job_pk, placement_pks, Changes(trials=changes.trials)))
+            changes = replace(changes, trials=())
         counters = _Write(_UPDATE_JOB, _job_parameters(after), replaces=job_pk)
         self._pending.append([counters, *_writes(job_pk, placement_pks, changes)])
         self._save_evidence(job_pk, placement_pks, changes)

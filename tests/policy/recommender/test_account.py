@@ -110,3 +110,25 @@ def reason(trainer: Trainer) -> str:
 def test_before_anything_has_converged_there_is_no_account() -> None:
     trainer = Trainer()
     assert trainer.advisor.account(trainer.job) is None
+
+
+def balance(trainer: Trainer) -> float:
+    account = trainer.advisor.account(trainer.job)
+    assert account is not None
+    return account.balance_runs
+
+
+def test_a_run_of_all_its_epochs_is_charged_what_it_spent_and_not_what_the_bound_would_have_let_it_spend() -> None:
+    trainer = Trainer(epochs={32: 18}, joules={128: 5.0})
+    trainer.run(32)
+    trainer.measure(128)
+    trainer.advisor.conclude(trainer.job, "failed", batch_size=128, cost=500.0, epochs=100.0)
+    assert balance(trainer) == pytest.approx(-500.0 / 1800.0, rel=0.05)
+
+
+def test_what_the_default_loses_on_failures_would_have_been_lost_without_exploring_too() -> None:
+    trainer = Trainer()
+    trainer.recur(1)
+    before = balance(trainer)
+    trainer.advisor.conclude(trainer.job, "failed", batch_size=32, cost=10_000.0, epochs=100.0)
+    assert balance(trainer) == pytest.approx(before)

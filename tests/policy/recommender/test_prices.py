@@ -29,15 +29,27 @@ def price(measured: dict[int, float], reported: dict[int, list[float]], batch_si
     return None if isnan(log_cost) else exp(log_cost)
 
 
-def test_measurements_come_first_and_else_what_the_runs_reported() -> None:
-    assert price({32: 100.0}, {32: [110.0]}) == pytest.approx(100.0)
+def test_an_epoch_costs_what_the_runs_reported_and_else_what_was_measured() -> None:
+    assert price({32: 100.0}, {32: [110.0]}) == pytest.approx(110.0)
+    assert price({32: 100.0}, {32: [90.0]}) == pytest.approx(100.0)
+    assert price({32: 100.0}, {}) == pytest.approx(100.0)
     assert price({}, {32: [110.0]}) == pytest.approx(110.0)
     assert price({}, {}) is None
 
 
 def test_runs_that_keep_contradicting_a_measurement_prevail() -> None:
     assert price({32: 100_000.0}, {32: [100.0, 110.0]}) == pytest.approx(110.0)
-    assert price({32: 100.0}, {32: [100_000.0, 110.0]}) == pytest.approx(100.0)
+    assert price({32: 100.0}, {32: [100_000.0, 100.0]}) == pytest.approx(100.0)
+
+
+def test_what_runs_cost_beyond_their_steps_is_added_to_the_steps_of_all_batch_sizes() -> None:
+    evaluated = {32: [1_000.0, 1_020.0, 1_010.0]}
+    assert price({32: 1_000.0 / 17, 64: 30.0}, evaluated) == pytest.approx(1_010.0)
+    assert price({32: 1_000.0 / 17, 64: 30.0}, evaluated, 64) == pytest.approx(30.0 + 1_010.0 - 1_000.0 / 17)
+
+
+def test_the_middle_one_of_several_runs_says_what_an_evaluation_costs() -> None:
+    assert price({32: 100.0, 64: 60.0}, {32: [110.0, 190.0, 112.0]}, 64) == pytest.approx(72.0)
 
 
 @pytest.mark.parametrize(("measured", "reported"), [(1e5, 110.0), (0.1, 110.0), (110.0, 1e5), (110.0, 0.1)])

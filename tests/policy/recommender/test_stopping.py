@@ -31,6 +31,13 @@ def test_an_uncertain_run_that_may_turn_out_better_gets_some_epochs_and_not_all(
     assert should_stop(replace(uncertain, mean=log(60.0)), at(12.0), BOUND)
 
 
+def test_what_a_restart_costs_before_its_first_step_keeps_a_run_going() -> None:
+    """It needs 30 epochs more; a run of the best known arm costs as much as 20, with its start-up as much as 36."""
+    expectation = Expectation(log(33.0), 0.01)
+    assert should_stop(expectation, at(3.0), BOUND)
+    assert not should_stop(expectation, at(3.0), replace(BOUND, cap=280.0, fixed_cost=80.0))
+
+
 def test_a_run_long_past_its_time_is_stopped() -> None:
     assert should_stop(Expectation(log(5.0), 0.01), at(15.0), BOUND)
 
@@ -43,6 +50,7 @@ def test_evaluations_inside_the_first_epoch_are_judged_too() -> None:
 def test_the_cap_is_beta_times_the_best_and_more_for_an_arm_that_needs_more() -> None:
     usual = Expectation(log(30.0), 0.04)
     assert cost_bound(100.0, 5.0, 2.0, usual, converged_before=False).cap == 200.0
+    assert cost_bound(100.0, 5.0, 2.0, usual, converged_before=False, fixed_cost=80.0).cap == 280.0
     assert cost_bound(100.0, 5.0, 2.0, usual, converged_before=True).cap == pytest.approx(150.0 * exp(0.6))
 
 

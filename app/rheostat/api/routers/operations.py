@@ -1,16 +1,18 @@
 """Routes for those who run the server."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 from anyio import move_on_after, to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from rheostat.api.authentication import wanted_namespace
-from rheostat.api.dependencies import AdminService, Limit, TheService, answered_within
+from rheostat.api.dependencies import AdminService, Limit, TheService
 from rheostat.api.metrics import MEDIA_TYPE, Metrics
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
+from rheostat.api.waiting import read_within
 from rheostat.errors import RheostatError
 from rheostat.schemas.operations import AuditPage, Health
 from rheostat.service import audit as trail
@@ -31,7 +33,7 @@ async def healthz() -> Health:
 @router.get("/readyz", responses=responses())
 async def readyz(service: TheService) -> Health:
     """Say whether requests can be answered: the database is reachable and its schema is this version's."""
-    await answered_within(_PATIENCE_SECONDS, to_thread.run_sync(check_ready, service, abandon_on_cancel=True))
+    await read_within(_PATIENCE_SECONDS, partial(check_ready, service))
     return Health(status="ok")
 
 

@@ -2,9 +2,11 @@
 
 In runs of the default, with ``D`` the expected cost of a success at the default::
 
-    balance = sum over converged runs of (1 - expected cost of the run's arm / D) - joules of all other runs / D
+    balance = sum over converged runs of (1 - expected cost of the run's arm / D) - joules of the other runs / D
 
-Converged runs count by what is expected of their arm now, not by what they happened to cost: luck is no credit. An
+Converged runs count by what is expected of their arm now, not by what they happened to cost: luck is no credit. What
+an arm that converges now and then loses on failures is part of that expectation, and the default's failures are what
+doing nothing would have cost, too: neither counts among the other runs. An
 exploration is made only while the balance, less what it may lose, stays above ``-exploration_budget_runs``
 (conservative bandits: Wu, Shariff, Lattimore, Szepesvari 2016). While it runs, what is left of the budget bounds it.
 A job that goes on for long may lose one run in a hundred, so that no early loss ends exploring for good. When evidence
@@ -51,9 +53,10 @@ def open_account(evidence: Evidence, belief: Belief, default: int, budget: float
         default: The arm of the default.
         budget: How far behind the default exploring may take it; None: without bound.
     """
-    relative = np.exp(np.array(belief.log_cost) - belief.log_cost[default])
+    unit = belief.run_cost(default)
+    costs = belief.fixed_cost + np.exp(np.array(belief.log_cost))
     counts = np.array([evidence.arms[size].paid for size in belief.grid.batch_sizes])
-    unit = exp(belief.log_cost[default])
+    relative = costs / unit
     saved = float(counts @ np.maximum(1.0 - relative, 0.0))
     spent = float(counts @ np.maximum(relative - 1.0, 0.0)) + evidence.wasted_joules / unit
     grown = None if budget is None else budget * max(1.0, LONG_RUN_SHARE * float(counts.sum()))
@@ -87,14 +90,15 @@ def most_joules(account: Account) -> float:
 def _losses(account: Account, belief: Belief, best: int, stopped_at: float) -> list[float]:
     """Return how many runs of the default a run of each arm may lose against it, its spread included.
 
-    A run that is stopped is paid for, and followed by one of the best known arm.
+    A run that is stopped is paid for, and followed by one of the best known arm; each begins with its fixed part.
     """
+    fixed = belief.fixed_cost / exp(belief.log_cost[best])
     deviation = np.sqrt(belief.log_cost_variance + belief.noise)
     relative = np.array(belief.log_cost) - belief.log_cost[best]
     costs = np.exp(np.minimum(relative + DRAWS[0][:, None] * deviation, _LARGEST_LOG))
     never: Array = np.where(belief.converged, 0.0, stopping.NEVER_CONVERGES if stopped_at < inf else 0.0)
-    wasted = 1.0 + min(stopped_at, _LARGEST_LOG)
-    costs = np.where((costs > stopped_at) & ~np.array(belief.converged), wasted, costs)
+    wasted = 1.0 + min(stopped_at, _LARGEST_LOG) + 2.0 * fixed
+    costs = np.where((costs > stopped_at) & ~np.array(belief.converged), wasted, costs + fixed)
     mean = (1.0 - never) * costs.mean(axis=0) + never * wasted
     square = (1.0 - never) * (costs * costs).mean(axis=0) + never * wasted * wasted
     deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))

@@ -8,12 +8,13 @@ normals (Z1, Z2)::
     U = h + Z1 a + Z2 c
     KG_i = mean[exp(U_best) - min over converged arms and i of exp(U)]
 
-All costs are in units of ``C0``, what a run of the best known arm is expected to cost.
+All costs are in units of ``C0``, what the epochs of a run of the best known arm are expected to cost. What a run costs
+before its first step is the same for all of them, and counts once more only for a run that is stopped and made anew.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import exp, inf, sqrt
 
 import numpy as np
 
@@ -85,8 +86,9 @@ def weigh(
     if beta_knob is not None:
         first_epoch = np.exp(np.minimum(belief.epoch_costs.mean - lowest, _CLOSED))
         share = [beta_knob - 1.0 if stopped else min(CAPPED_SHARE, beta_knob - 1.0) for stopped in stopped_before]
+        anew = 1.0 + belief.fixed_cost / exp(lowest)
         most = [
-            1.0 + max(*caps) if not converged or worse > CLEARLY_WORSE else inf
+            anew + max(*caps) if not converged or worse > CLEARLY_WORSE else inf
             for converged, worse, *caps in zip(belief.converged, relative, share, first_epoch.tolist(), strict=True)
         ]
         costs = np.minimum(costs, most)

@@ -39,6 +39,7 @@ class Belief:
         lost_joules: What an arm loses on failures for each success; see :attr:`log_cost`.
         has_level: Whether any epoch cost was seen here; else only differences between costs mean anything.
         knows_epochs: Whether any run's number of epochs was seen; else ``epochs`` is what whole costs make of it.
+        fixed_cost: What every run costs in joules before its first step, whatever its arm: not part of the logarithms.
     """
 
     grid: Grid
@@ -51,10 +52,11 @@ class Belief:
     lost_joules: Array
     has_level: bool = True
     knows_epochs: bool = True
+    fixed_cost: float = 0.0
 
     @cached_property
     def log_cost(self) -> Sequence[float]:
-        """Expected log cost of a success, ``h = log(exp(f + g) + lost)``: failures are paid for, too."""
+        """Expected log cost of the epochs of a success, ``h = log(exp(f + g) + lost)``: failures are paid for, too."""
         run = self.epochs.mean + self.epoch_costs.mean
         costs: list[float] = np.log(np.exp(run) + self.lost_joules).tolist()
         return costs
@@ -77,7 +79,7 @@ class Belief:
 
     @cached_property
     def reference_cost(self) -> float | None:
-        """Cost in joules that running trials are compared with, ``C0``: of the best arm that converged; None: none did.
+        """What running trials are compared with, ``C0``: the epochs of the best arm that converged; None: none did.
 
         An arm that converged once, at a cost far below all others, does not count before it converges again.
         """
@@ -91,6 +93,10 @@ class Belief:
         if second is not None and seen_once and self.log_cost[second] - self.log_cost[best] > OUTLIER_LOG_RATIO:
             best = second
         return exp(self.log_cost[best])
+
+    def run_cost(self, arm: int) -> float:
+        """Return the expected cost in joules of a success of an arm, with what it costs before its first step."""
+        return self.fixed_cost + exp(self.log_cost[arm])
 
     def run(self, batch_size: int) -> Expectation:
         """Return what a single run of an arm is expected to need, as log epochs with the noise of the run."""
@@ -132,11 +138,13 @@ def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Pr
     has_level = any(prices.are_seen)
     if has_whole_costs and not has_level:
         return _on_whole_costs(grid, whole, prices, converged, lost)
-    costs = prices.posterior(grid)
+    costs, fixed_cost = prices.posterior(grid), evidence.fixed_cost or 0.0
     if fixed_epochs is not None and not has_whole_costs:
         fixed = np.full(len(grid), log(fixed_epochs))
         certain = Posterior(fixed, np.zeros((len(grid), len(grid))))
-        return Belief(grid, certain, costs, _FIXED_NOISE, converged, measured, weights, lost, has_level, True)
+        return Belief(
+            grid, certain, costs, _FIXED_NOISE, converged, measured, weights, lost, has_level, True, fixed_cost
+        )
     run_epochs = [arm.epochs for arm in arms]
     noise = epochs.seed_noise([*run_epochs, *whole] if has_whole_costs else run_epochs)
     precision = [arm.epochs.count / noise + arm.censored[0] for arm in arms]
@@ -153,7 +161,7 @@ def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Pr
         weighted,
     )
     knows_epochs = any(tally.count for tally in run_epochs)
-    return Belief(grid, belief, costs, noise, converged, measured, weights, lost, has_level, knows_epochs)
+    return Belief(grid, belief, costs, noise, converged, measured, weights, lost, has_level, knows_epochs, fixed_cost)
 
 
 def _on_whole_costs(

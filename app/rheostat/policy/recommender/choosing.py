@@ -44,6 +44,15 @@ def choose(known: Knowledge, situation: Situation, power_limits: PowerLimitOptim
     return _weigh(known, belief, best, situation, permitted)
 
 
+def best_known(known: Knowledge, situation: Situation) -> Choice | None:
+    """Return the best known batch size of those that are permitted, or None where none of them has converged."""
+    belief, sizes = known.belief, known.grid.batch_sizes
+    if belief is None:
+        return None
+    best = belief.best(map(and_, belief.converged, [size in situation.permitted for size in sizes]))
+    return None if best is None else Choice(sizes[best], "best known batch size")
+
+
 def _weigh(known: Knowledge, belief: Belief, best: int, situation: Situation, permitted: Sequence[bool]) -> Choice:
     """Choose between the best known batch size and those that a run may teach about."""
     sizes, unconverged = known.grid.batch_sizes, known.own.unconverged

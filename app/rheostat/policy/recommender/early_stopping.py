@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import exp
 
+from rheostat.policy.cost import cost_text
 from rheostat.policy.interface import Account, Progress
 from rheostat.policy.recommender import stopping
 from rheostat.policy.recommender.account import most_joules
@@ -23,30 +24,43 @@ def early_stop(known: Knowledge, progress: Progress) -> str | None:
     Before anything has converged nothing is stopped, nor after many runs in a row that did not converge.
     """
     belief = known.belief
-    if belief is None or known.is_safe_mode or progress.epoch <= 0:
+    if belief is None or known.is_safe_mode or progress.epoch <= 0 or not progress.cost:
         return None
-    bound = _bound(known, belief, progress)
-    if bound is None or progress.cost is None:
+    trained = _trained_cost(known, progress, progress.cost)
+    bound = _bound(known, belief, progress, trained)
+    if bound is None:
         return None
     left = known.job.max_epochs - progress.epoch
-    if stopping.passes(bound, progress.cost, min(progress.curve.gap, left)) and not _is_nearly_done(
+    if stopping.passes(bound, trained, min(progress.curve.gap, left)) and not _is_nearly_done(
         known, belief, progress, bound
     ):
+        fixed = progress.cost - trained
         return (
-            f"its cost, {progress.cost:.4g} J, would pass {bound.cap:.4g} J by the next evaluation; "
-            f"a run of the best known batch size is expected to cost {bound.reference_cost:.4g} J"
+            f"its cost, {cost_text(progress.cost)}, would pass {cost_text(bound.cap + fixed)} by the next evaluation; "
+            f"a run of the best known batch size is expected to cost {cost_text(bound.restart_cost)}"
         )
     return _should_stop(known, belief, progress, bound)
 
 
-def _bound(known: Knowledge, belief: Belief, progress: Progress) -> Bound | None:
-    """Return the costs that decide about the run, or None when they are not known."""
+def _trained_cost(known: Knowledge, progress: Progress, cost: float) -> float:
+    """Return what the epochs of a run cost so far.
+
+    What went by before its first step is spent, whatever is decided. Where neither this run nor an earlier one tells
+    how much that was, all that is beyond the known cost of its epochs is taken for it: after the first report nothing
+    contradicts that.
+    """
+    epoch_cost = known.epoch_cost_joules(progress.batch_size)
+    if progress.fixed_cost is None and known.own.fixed_cost is None and epoch_cost is not None:
+        return min(cost, epoch_cost * progress.epoch)
+    return known.trained_cost(cost, progress.fixed_cost)
+
+
+def _bound(known: Knowledge, belief: Belief, progress: Progress, trained: float) -> Bound | None:
+    """Return the costs that decide about the run whose epochs cost so much so far, or None when they are not known."""
     beta_knob = known.job.beta_knob
-    if belief.reference_cost is None or beta_knob is None or progress.cost is None:
+    if belief.reference_cost is None or beta_knob is None or trained <= 0.0:
         return None
-    if progress.cost <= 0:
-        return None
-    epoch_cost, known_cost = progress.cost / progress.epoch, known.epoch_cost_joules(progress.batch_size)
+    epoch_cost, known_cost = trained / progress.epoch, known.epoch_cost_joules(progress.batch_size)
     if known_cost is not None and not is_outlier(safe_log(known_cost), (safe_log(epoch_cost), 0.0)):
         epoch_cost = known_cost
     at = known.grid.index(progress.batch_size)
@@ -54,11 +68,16 @@ def _bound(known: Knowledge, belief: Belief, progress: Progress) -> Bound | None
         return None  # the reference cost is its own single run, which this one confirms or refutes
     converged = belief.converged[at]
     bound = stopping.cost_bound(
-        belief.reference_cost, epoch_cost, beta_knob, belief.run(progress.batch_size), converged_before=converged
+        belief.reference_cost,
+        epoch_cost,
+        beta_knob,
+        belief.run(progress.batch_size),
+        converged_before=converged,
+        fixed_cost=belief.fixed_cost,
     )
     account = _account_of_exploration(known, belief, at)
     if account is not None and known.pooled.levels:
-        bound = replace(bound, cap=min(bound.cap, most_joules(account)))
+        bound = replace(bound, cap=min(bound.cap, most_joules(account) - belief.fixed_cost))
     return bound
 
 
@@ -67,7 +86,7 @@ def _is_nearly_done(known: Knowledge, belief: Belief, progress: Progress, bound:
     if progress.curve.epoch <= 0 or not belief.knows_epochs or not known.pooled.levels:
         return False
     expectation = known.by_curve(belief, progress.batch_size, progress.curve)
-    more = WORTH_FINISHING * bound.reference_cost / bound.epoch_cost
+    more = WORTH_FINISHING * bound.restart_cost / bound.epoch_cost
     return stopping.chance_of_ending(expectation, progress.curve, more) > ALMOST_SURE
 
 
@@ -91,6 +110,6 @@ def _should_stop(known: Knowledge, belief: Belief, progress: Progress, bound: Bo
         return None
     return (
         f"after {curve.epoch:g} epochs its learning curve predicts about {exp(expectation.mean):.3g} to the target; "
-        f"a run of the best known batch size is expected to cost {bound.reference_cost:.4g} J, "
-        f"as much as {bound.reference_cost / bound.epoch_cost:.3g} epochs of this run"
+        f"a run of the best known batch size is expected to cost {cost_text(bound.restart_cost)}, "
+        f"as much as {bound.restart_cost / bound.epoch_cost:.3g} epochs of this run"
     )

@@ -6,13 +6,15 @@ All beliefs are derived from these; their size does not grow with the number of 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import log
+from statistics import median_low
 from types import MappingProxyType
 from typing import NamedTuple
 
 from rheostat.policy.interface import State
 
 LATEST_KEPT = 5
-"""Latest runs of an arm whose cost per epoch is kept, and latest stops whose cost is."""
+"""Latest runs of an arm whose cost per epoch is kept, latest stops whose cost is, and latest runs of the placement of
+which the fixed part is."""
 
 _SMALLEST, _LARGEST = 1e-6, 1e18
 
@@ -160,7 +162,9 @@ class Evidence(NamedTuple):
         drift: The two cumulative sums of the drift test, upwards and downwards.
         learned: Converged runs since evidence was last discounted.
         unconverged: How often each batch size did not converge since the last run that did.
-        wasted_joules: Cost of all runs that did not converge, since evidence was last discounted or found wrong.
+        wasted_joules: Cost of the runs that did not converge of arms other than the default that had not converged
+            before (those of the others are in ``lost_joules``), since evidence was last discounted or found wrong.
+        fixed_costs: What the latest runs cost in joules before their first step, oldest first.
     """
 
     arms: dict[int, Arm]
@@ -169,6 +173,16 @@ class Evidence(NamedTuple):
     learned: int = 0
     unconverged: Mapping[int, int] = MappingProxyType({})
     wasted_joules: float = 0.0
+    fixed_costs: tuple[float, ...] = ()
+
+    @property
+    def fixed_cost(self) -> float | None:
+        """What a run usually costs in joules before its first step; None: unknown."""
+        return median_low(self.fixed_costs) if self.fixed_costs else None
+
+    def with_fixed_cost(self, cost: float) -> "Evidence":
+        """Return the evidence with the fixed part of another run's cost."""
+        return self._replace(fixed_costs=(*self.fixed_costs, cost)[-LATEST_KEPT:])
 
     def with_arm(self, batch_size: int, arm: Arm) -> "Evidence":
         """Return the evidence with one arm replaced."""
@@ -185,6 +199,7 @@ class Evidence(NamedTuple):
             learned=state["learned"],
             unconverged={int(size): count for size, count in state["fruitless"].items()},
             wasted_joules=state.get("wasted_joules", 0.0),
+            fixed_costs=tuple(state.get("fixed_costs", ())),
         )
 
     def to_state(self) -> State:
@@ -196,4 +211,5 @@ class Evidence(NamedTuple):
             "learned": self.learned,
             "fruitless": {str(size): count for size, count in self.unconverged.items()},
             "wasted_joules": self.wasted_joules,
+            "fixed_costs": self.fixed_costs,
         }

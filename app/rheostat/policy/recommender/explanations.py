@@ -2,6 +2,7 @@
 
 from math import exp, sqrt
 
+from rheostat.policy.cost import cost_text
 from rheostat.policy.interface import Account, ArmEstimate, Estimate
 from rheostat.policy.recommender.acquisition import Prospect
 from rheostat.policy.recommender.belief import Belief
@@ -35,29 +36,40 @@ def exploration(belief: Belief, best: int, arm: int, prospect: Prospect) -> str:
     """Return why another arm than the best known one runs."""
     unit = exp(belief.log_cost[best])
     return (
-        f"exploration: {_expected_cost(belief, arm)}; expected to save {prospect.gain[arm] * unit:.4g} J in each later "
-        f"run, for about {max(prospect.extra[arm], 0.0) * unit:.4g} J more in this one; best known batch size: "
-        f"{belief.grid.batch_sizes[best]}, {_expected_cost(belief, best)}"
+        f"exploration: {_expected_cost(belief, arm)}; expected to save {cost_text(prospect.gain[arm] * unit)} in each "
+        f"later run, for about {cost_text(max(prospect.extra[arm], 0.0) * unit)} more in this one; best known batch "
+        f"size: {belief.grid.batch_sizes[best]}, {_expected_cost(belief, best)}"
     )
 
 
 def _expected_cost(belief: Belief, arm: int) -> str:
-    figure = interval(belief.log_cost[arm], belief.log_cost_variance[arm], belief.noise)
-    return f"expected cost {figure.mean:.4g} J (95 % interval {figure.low:.4g} to {figure.high:.4g} J)"
+    figure = _run_cost(belief, arm)
+    assert figure.mean is not None
+    return f"expected cost {cost_text(figure.mean)} (95 % interval {figure.low:.4g} to {figure.high:.4g})"
 
 
-def interval(log_mean: float, variance: float, noise: float = 0.0) -> Estimate:
+def _run_cost(belief: Belief, arm: int) -> Estimate:
+    """Return the expected cost of a run of an arm: what goes by before its first step, and its epochs."""
+    return interval(belief.log_cost[arm], float(belief.log_cost_variance[arm]), belief.noise, belief.fixed_cost)
+
+
+def interval(log_mean: float, variance: float, noise: float = 0.0, fixed: float = 0.0) -> Estimate:
     """Return mean and 95 % interval of a lognormal figure.
 
     Args:
         log_mean: Mean of its logarithm.
         variance: How uncertain that is.
         noise: Variance of the single run around it: it lifts the mean, and does not widen the interval of the mean.
+        fixed: What is added to the figure.
     """
     lift = 0.5 * noise
     margin = NORMAL_95 * sqrt(variance)
     centre = log_mean + lift
-    return Estimate(mean=exp(centre + min(0.5 * variance, margin)), low=exp(centre - margin), high=exp(centre + margin))
+    return Estimate(
+        mean=fixed + exp(centre + min(0.5 * variance, margin)),
+        low=fixed + exp(centre - margin),
+        high=fixed + exp(centre + margin),
+    )
 
 
 def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> ArmEstimate:
@@ -76,7 +88,7 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
         batch_size,
         arm.runs,
         closed or _status(belief, arm, at),
-        cost=interval(belief.log_cost[at], belief.log_cost_variance[at], belief.noise),
+        cost=_run_cost(belief, at),
         epochs=interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise),
         epoch_cost=interval(belief.epoch_costs.mean[at], belief.epoch_costs.variance[at]),
         probability_best=chance,
@@ -86,7 +98,7 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
 def _status(belief: Belief, arm: Arm, at: int) -> str:
     best = belief.best_converged
     if best is not None and belief.converged[at]:
-        above = exp(belief.log_cost[at] - belief.log_cost[best]) - 1.0
+        above = belief.run_cost(at) / belief.run_cost(best) - 1.0
         return "best known" if at == best else f"converged, {100.0 * above:.0f} % above the best known"
     if arm.stop_costs:
         return "stopped, never converged"

@@ -21,6 +21,9 @@ from rheostat.policy.recommender.prices import MeasuredPrices, Prices, gather_pr
 SAFE_AFTER = 5
 """After so many runs in a row that did not converge none is stopped until one does."""
 
+LEAST_SHARE_OF_EPOCHS = 0.1
+"""What the epochs of a run cost at least of all that it cost, when it is unknown what went by before them."""
+
 FEWEST_FOR_A_SHAPE = 2
 """Epoch costs that another placement must know before their shape is used."""
 
@@ -78,15 +81,25 @@ class Knowledge:
         log_costs = zip(self.grid.batch_sizes, self.prices.log_costs.tolist(), strict=True)
         return {size: None if isnan(log_cost) else exp(log_cost) for size, log_cost in log_costs}
 
-    def believable_cost(self, result: Result) -> float:
-        """Return what a run cost in joules, or what its epochs usually cost if its cost is an outlier and that is less.
+    def believable_cost(self, result: Result, cost: float) -> float:
+        """Return what a run cost in joules, or what such a run usually costs if that is less and the cost an outlier.
 
         No arm is given up because of a figure that may be off by a thousand.
         """
         if self.belief is None or self.belief.reference_cost is None or not result.epochs:
-            return result.cost
+            return cost
         usual = exp(self.belief.epoch_costs.mean[self.grid.index(result.batch_size)]) * result.epochs
-        return min(result.cost, usual) if is_outlier(safe_log(result.cost), (safe_log(usual), 0.0)) else result.cost
+        usual += self.belief.fixed_cost
+        return min(cost, usual) if is_outlier(safe_log(cost), (safe_log(usual), 0.0)) else cost
+
+    def trained_cost(self, cost: float, fixed_cost: float | None) -> float:
+        """Return what of a run's cost its epochs took, without the fixed part that went by before the first step.
+
+        Where that part is unknown it is taken to be the usual one, and its epochs to have cost something.
+        """
+        if fixed_cost is None:
+            return max(cost - (self.own.fixed_cost or 0.0), LEAST_SHARE_OF_EPOCHS * cost)
+        return max(cost - fixed_cost, 0.0)
 
     def by_curve(self, belief: Belief, batch_size: int, curve: LearningCurve) -> Expectation:
         """Return what a run's evaluations make of its expected log epochs."""

@@ -29,6 +29,8 @@ def learn(known: Knowledge, result: Result) -> Update:
     """Return the evidence after a run; one without a verdict counts as converged, as it was run to its end."""
     arm = known.own.arms[result.batch_size]
     evidence = known.own.with_arm(result.batch_size, arm._replace(runs=arm.runs + 1))
+    if result.fixed_cost is not None:
+        evidence = evidence.with_fixed_cost(result.fixed_cost)
     if result.state == "oom":
         return Update(evidence)
     if result.converged is False:
@@ -47,7 +49,8 @@ def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Ev
     if belief is not None and belief.has_level:
         at = known.grid.index(result.batch_size)
         expected = float(belief.log_cost[at]), float(belief.log_cost_variance[at]) + belief.noise
-    costs, overturned = admit(arm.whole_costs, safe_log(result.cost), expected, known.job.window_size)
+    cost = known.trained_cost(result.cost, result.fixed_cost)
+    costs, overturned = admit(arm.whole_costs, safe_log(cost), expected, known.job.window_size)
     evidence = closing.reopened(evidence) if overturned else evidence
     arm = _with_success(known, evidence.arms[result.batch_size])
     return evidence.with_arm(result.batch_size, arm._replace(whole_costs=costs))
@@ -63,7 +66,8 @@ def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs:
     tally, overturned = admit(update.evidence.arms[size].epochs, log_epochs, expected, known.job.window_size)
     evidence = closing.reopened(update.evidence) if overturned else update.evidence
     arm = _with_success(known, evidence.arms[size])._replace(epochs=tally)
-    arm = arm.with_epoch_cost(safe_log(result.cost / max(epochs, _SHORTEST)))
+    trained = known.trained_cost(result.cost, result.fixed_cost)
+    arm = arm.with_epoch_cost(safe_log(trained / max(epochs, _SHORTEST)))
     if target is not None and tally.held_back != log_epochs:
         evidence = evidence._replace(levels=known.pooled.levels or curves.choose_levels(result.curve, target))
         arm = curves.with_curve(arm, result.curve, log_epochs, evidence.levels, target)
@@ -79,9 +83,11 @@ def _with_success(known: Knowledge, arm: Arm) -> Arm:
 def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Update:
     size, belief = result.batch_size, known.belief
     unconverged = {**evidence.unconverged, size: evidence.unconverged.get(size, 0) + 1}
-    cost = known.believable_cost(result)
-    spent = cost if result.spent is None else min(cost, result.spent)
-    update = Update(evidence._replace(unconverged=unconverged, wasted_joules=evidence.wasted_joules + spent))
+    evidence = evidence._replace(unconverged=unconverged)
+    if size != known.job.default_batch_size and not evidence.arms[size].converged:
+        spent = known.believable_cost(result, _spent(result))
+        evidence = evidence._replace(wasted_joules=evidence.wasted_joules + spent)
+    update = Update(evidence)
     if belief is not None and result.epochs:
         run = belief.run(size)
         so_far = stopping.not_yet(run, result.epochs, result.curve.gap)
@@ -89,20 +95,27 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Upda
         update = _follow_drift(known, belief, update.evidence, size, off)
     arm = _with_failure(known, update.evidence.arms[size], result)
     if result.state == "stopped" and result.epochs:
-        arm = arm.with_epoch_cost(safe_log(result.cost / result.epochs))
+        arm = arm.with_epoch_cost(safe_log(known.trained_cost(result.cost, result.fixed_cost) / result.epochs))
     if belief is not None and result.epochs and result.state == "stopped":
         arm = _with_censored_observation(known, belief, arm, result, result.epochs)
     return update._replace(evidence=update.evidence.with_arm(size, arm))
 
 
+def _spent(result: Result) -> float:
+    """Return what a run that did not converge spent; one that ended before its first report next to nothing."""
+    if result.spent is not None:
+        return result.spent
+    return result.cost if result.epochs else 0.0
+
+
 def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
     """Return an arm whose run did not converge, with what that does to its standing."""
-    cost = known.believable_cost(result)
     ran_out = (result.epochs or 0.0) >= known.job.max_epochs and not result.diverged
+    cost = known.believable_cost(result, _spent(result) if ran_out else result.cost)
     if ran_out or arm.converged:
         arm = arm._replace(lost_joules=arm.lost_joules + cost)
     if result.state == "stopped":
-        return arm.with_stop(cost)
+        return arm.with_stop(known.trained_cost(cost, result.fixed_cost))
     whole_run = ran_out or result.epochs is None
     return arm._replace(failures=arm.failures + (1.0 if whole_run and known.belief is not None else 0.5))
 

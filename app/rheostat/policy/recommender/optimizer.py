@@ -50,6 +50,10 @@ class Recommender(BatchSizeOptimizer):
         """Run the best known batch size, or one that is worth trying; before any success the default."""
         return choosing.choose(self._gather(job), situation, self.power_limits)
 
+    def best_known(self, job: Job, situation: Situation) -> Choice | None:
+        """Return the best known batch size, or None before any success."""
+        return choosing.best_known(self._gather(job), situation)
+
     def survey(self, job: Job, situation: Situation) -> Survey:
         """Ask for the power limits at the default, then for all other batch sizes, before the first run alone."""
         return surveying.plan(self._gather(job), situation, self.power_limits)

@@ -4,12 +4,16 @@ A measured batch size costs what its best power limit was measured at. Its runs 
 figure, and prevail when they keep contradicting the measurement. Where there is only a single run, or only a single run
 contradicts a measurement, the costs of the other batch sizes decide which is used; so they do where there is only what
 a survey measured.
+
+Measured slices are of steps alone, but an epoch of a run ends with an evaluation, which costs about the same at every
+batch size: by what the runs report beyond the measurements all of these are raised.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isnan, log, nan
+from math import exp, isnan, log, nan
+from statistics import median_low
 
 import numpy as np
 
@@ -25,6 +29,9 @@ from rheostat.policy.recommender.outliers import OUTLIER_LOG_RATIO, is_outlier
 SURVEYED_LOG_RATIO = log(2.0)
 """A survey's figure is not used that is off by more than this, and by more than what is usual, from what the others
 make expect: a few steps from a cold start are easily wrong, and the batch size may never run to correct them."""
+
+_ENOUGH_TO_CONTRADICT = 2
+"""Runs that must agree before they are believed against a measurement that is off by far."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,7 @@ def gather_prices(measured: MeasuredPrices, grid: Grid, arms: Mapping[int, Arm],
         shape: What another placement believes of each arm's log epoch cost; None: there is none.
     """
     reported = [arms[size].epoch_costs if size in arms else () for size in grid.batch_sizes]
+    measured = replace(measured, log_costs=_with_evaluations(measured.log_costs, reported))
     surveyed = tuple(was and not runs for was, runs in zip(measured.surveyed, reported, strict=True))
     figures = [
         _figures(None if was and runs else cost, runs)  # a run knows better than a survey
@@ -120,6 +128,20 @@ def gather_prices(measured: MeasuredPrices, grid: Grid, arms: Mapping[int, Arm],
                 largest = SURVEYED_LOG_RATIO if surveyed[at] else OUTLIER_LOG_RATIO
                 log_costs[at] = next((f for f in figures[at][0] if not is_outlier(f, expected, largest)), np.nan)
     return Prices(log_costs, measured.expected_share, shape, surveyed)
+
+
+def _with_evaluations(
+    log_costs: Sequence[float | None], reported: Sequence[Sequence[float]]
+) -> tuple[float | None, ...]:
+    """Return the log costs of epochs with their evaluations, from those of their steps and what runs reported."""
+    both = [
+        (steps, epoch) for steps, runs in zip(log_costs, reported, strict=True) if steps is not None for epoch in runs
+    ]
+    alike = [(steps, epoch) for steps, epoch in both if not is_outlier(epoch, (steps, 0.0))]
+    if not alike and len(both) < _ENOUGH_TO_CONTRADICT:
+        return tuple(log_costs)
+    evaluation = max(median_low(exp(epoch) - exp(steps) for steps, epoch in alike or both), 0.0)
+    return tuple(None if steps is None else log(exp(steps) + evaluation) for steps in log_costs)
 
 
 def _figures(measured: float | None, reported: Sequence[float]) -> tuple[tuple[float, ...], bool]:

@@ -41,28 +41,45 @@ class Bound:
     """The costs that decide about a running trial, in joules.
 
     Attributes:
-        reference_cost: C0, the expected cost of a run of the best known arm.
-        cap: The most that it may cost.
+        reference_cost: C0, the expected cost of the epochs of a run of the best known arm.
+        cap: The most that its own epochs may cost.
         epoch_cost: Cost of an epoch.
+        fixed_cost: What every run costs before its first step: spent already here, and once more in a run anew.
     """
 
     reference_cost: float
     cap: float
     epoch_cost: float
+    fixed_cost: float = 0.0
+
+    @property
+    def restart_cost(self) -> float:
+        """What a run of the best known arm is expected to cost instead, all in all."""
+        return self.reference_cost + self.fixed_cost
 
 
 def cost_bound(
-    reference_cost: float, epoch_cost: float, beta_knob: float, expectation: Expectation, *, converged_before: bool
+    reference_cost: float,
+    epoch_cost: float,
+    beta_knob: float,
+    expectation: Expectation,
+    *,
+    converged_before: bool,
+    fixed_cost: float = 0.0,
 ) -> Bound:
-    """Return the bound of a run: ``beta_knob`` C0, and for an arm that converged before at least what it may need."""
-    cap = beta_knob * reference_cost
+    """Return the bound of a run: what its epochs may cost.
+
+    With its fixed part a run may cost ``beta_knob`` times as much as one of the best known arm with the same fixed
+    part, and one of an arm that converged before at least what its epochs may need.
+    """
+    cap = beta_knob * (reference_cost + fixed_cost) - fixed_cost
     if converged_before:
         cap = max(cap, exp(expectation.mean + KNOWN_DEVIATIONS * sqrt(expectation.variance)) * epoch_cost)
-    return Bound(reference_cost, cap, epoch_cost)
+    return Bound(reference_cost, cap, epoch_cost, fixed_cost)
 
 
 def passes(bound: Bound, cost: float, epochs: float) -> bool:
-    """Return whether a run that cost so much would pass its bound by the next evaluation, so many epochs on."""
+    """Return whether a run whose epochs cost so much would pass its bound by the next evaluation, so many later."""
     return cost + bound.epoch_cost * epochs > bound.cap * _ROUNDING
 
 
@@ -101,7 +118,7 @@ def should_stop(expectation: Expectation, curve: LearningCurve, bound: Bound, *,
         return True
     alive = _alive(survival)
     expected = exp(mean + 0.5 * expectation.variance)
-    restart = bound.reference_cost / bound.epoch_cost
+    whole_run, restart = bound.reference_cost / bound.epoch_cost, bound.restart_cost / bound.epoch_cost
     last = max(bound.cap / bound.epoch_cost, now + 2.0 * half_gap)
     cheapest = float("inf")
     for step in range(1, DEADLINES + 1):
@@ -110,10 +127,10 @@ def should_stop(expectation: Expectation, curve: LearningCurve, bound: Bound, *,
         done = alive * (survival - upper_tail(then)) / survival
         spent = alive * expected * (upper_tail(here - deviation) - upper_tail(then - deviation)) / survival
         cheapest = min(cheapest, spent - now * done + (1.0 - done) * (deadline - now + restart))
-    level = (log(restart) - mean) / deviation
+    level = (log(whole_run) - mean) / deviation
     improvement = 0.0
     if level > here:
-        better = restart * (survival - upper_tail(level))
+        better = whole_run * (survival - upper_tail(level))
         better -= expected * (upper_tail(here - deviation) - upper_tail(level - deviation))
         improvement = alive * max(better, 0.0) / survival
     weight = IMPROVEMENT_WEIGHT if for_later_runs else 0.0

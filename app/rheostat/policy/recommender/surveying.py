@@ -32,6 +32,8 @@ def plan(known: Knowledge, situation: Situation, power_limits: PowerLimitOptimiz
         return NO_SURVEY
     if situation.pending or any(arm.runs for arm in known.own.arms.values()):
         return replace(NO_SURVEY, reason="runs measure what they need themselves once the first is under way")
+    if len(situation.permitted) == 1:
+        return replace(NO_SURVEY, reason="there is only one batch size to run")
     default = base(known.job, situation)
     steps = [
         _step(known.job, size, power_limits)

@@ -63,6 +63,10 @@ class RheostatCallback(Callback):
         updates = trainer.num_training_batches / trainer.accumulate_grad_batches
         self._trial.begin_profiling(ceil(updates) if isfinite(updates) else None)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Record when the first step begins."""
+        self._trial.begin_step()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

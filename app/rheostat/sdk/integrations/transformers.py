@@ -140,6 +140,12 @@ class RheostatCallback(TrainerCallback):
         self._is_training = True
         self._trial.begin_profiling(steps)
 
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Record when the first step begins."""
+        self._trial.begin_step()
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Record the end of an optimizer step."""
         self._trial.step()

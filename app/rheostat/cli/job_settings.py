@@ -1,0 +1,74 @@
+"""`rheostat jobs set | delete`: change or delete a job in the database."""
+
+import json
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
+from rheostat.errors import ConfigurationError
+
+
+def set_job(
+    job_id: str,
+    changes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SETTING=VALUE...",
+            help="max_epochs=60, target='accuracy>=0.97', batch_sizes=32,64,128; or JSON; null: none.",
+            show_default=False,
+        ),
+    ],
+    database_url: DatabaseUrl = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Change settings of a job; what it has learned is derived again.
+
+    After a change of the target, earlier runs count where their evaluations show when they reached it.
+    """
+    from rheostat import service as use_cases
+    from rheostat.schemas.server import JobUpdate
+
+    values = dict(map(_setting, changes))
+    try:
+        update = JobUpdate.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+        known = ", ".join(JobUpdate.model_fields)
+        raise ConfigurationError(f"{'; '.join(problems)}.", hint=f"Settings that can be changed: {known}.") from error
+    with open_from_settings(database_url, namespace=namespace) as service:
+        detail = use_cases.update_job(service, job_id, update).result().answer
+    changed = detail.settings.model_dump(mode="json", include=set(values))
+    typer.echo(f"{job_id}: {json.dumps(changed)}")
+
+
+def delete_job(
+    job_id: str,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Also while trials run.")] = False,
+    database_url: DatabaseUrl = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Delete a job with all that was learned from it."""
+    from rheostat import service as use_cases
+
+    with open_from_settings(database_url, namespace=namespace) as service:
+        use_cases.delete_job(service, job_id, force=force).result()
+    typer.echo(f"{job_id}: deleted")
+
+
+def _setting(text: str) -> tuple[str, object]:
+    from rheostat.launch.settings import target, whole_numbers
+
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ConfigurationError(f"{text!r} is not of the form setting=value.", hint="Example: max_epochs=60.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        if name == "target":
+            return name, target(value)
+        if name in ("batch_sizes", "power_limits_watts"):
+            return name, whole_numbers(name, value)
+        return name, value

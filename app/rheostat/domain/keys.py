@@ -1,0 +1,27 @@
+"""Idempotency keys that are used again: whether a request means the trial of its key, or a new one."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from rheostat.domain.job import Draft
+from rheostat.domain.records import TrialRecord
+from rheostat.schemas.server import PredictRequest
+
+_ENDED = ("converged", "failed", "stopped", "oom")
+
+
+def starts_anew(known: TrialRecord, request: PredictRequest, now: datetime) -> bool:
+    """Return whether a new trial takes the key of a known one.
+
+    One that has ended leaves its key where the request asks for that. One that crashed, or was lost, before its first
+    epoch leaves it always: there is nothing to go on from, and its batch size may be what it crashes of.
+    """
+    if known.state in _ENDED:
+        return request.on_used_key == "new"
+    is_lost = known.state == "running" and known.lease_expires_at < now and known.first_epoch_at is None
+    return known.crashed_at is not None or (is_lost and not known.epochs)
+
+
+def leave(draft: Draft, known: TrialRecord) -> None:
+    """Take the key from a known trial."""
+    draft.trials[known.trial_id] = replace(known, idempotency_key=None)

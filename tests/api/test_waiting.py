@@ -1,0 +1,48 @@
+"""Requests while the database is silent: they are answered within the time that a request may take."""
+
+import asyncio
+from collections.abc import Iterator
+from threading import Event
+from time import monotonic
+
+import pytest
+from fastapi import FastAPI
+
+from rheostat import service as use_cases
+from rheostat.api import authentication
+from rheostat.api.authentication import TokenAuthenticator
+from rheostat.errors import DatabaseUnavailable
+from tests.api.asgi import ask
+
+LATEST_SECONDS = 10.0
+"""For a busy machine; the database would be waited for much longer."""
+
+
+@pytest.fixture
+def silence() -> Iterator[Event]:
+    """What threads wait for that read from a silent database."""
+    over = Event()
+    yield over
+    over.set()
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/nightly", "/v1/jobs/nightly/savings"])
+def test_a_get_is_answered_in_time(app: FastAPI, silence: Event, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    app.state.request_timeout_seconds = 0.2
+    for name in ("list_jobs", "get_job", "savings"):
+        monkeypatch.setattr(use_cases, name, lambda *_, **__: silence.wait(60))
+    began = monotonic()
+    answer = ask(app, path)
+    assert monotonic() - began < LATEST_SECONDS
+    assert answer.status == 503
+    assert b"database_unavailable" in answer.body
+    assert ask(app, "/healthz").status == 200
+
+
+def test_authentication_ends_in_time(app: FastAPI, silence: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "authenticate", lambda *_: silence.wait(60))
+    authenticator = TokenAuthenticator(app.state.service, allow_anonymous=False, timeout_seconds=0.2)
+    began = monotonic()
+    with pytest.raises(DatabaseUnavailable, match="did not answer in time"):
+        asyncio.run(authenticator.identify("Bearer any"))
+    assert monotonic() - began < LATEST_SECONDS
