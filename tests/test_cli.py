@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rheostat import JobSettings
-from rheostat.sdk.server import register_job_request
-from rheostat.sdk.spool import RequestQueue
+from rheostat.schemas.trials import ObserveRequest
+from rheostat.sdk.server import observe_request, register_job_request
+from rheostat.sdk.spool import RequestQueue, spool_files
 from tests.serving import SETTINGS, V100, operate, serving
 
 
@@ -33,7 +34,7 @@ def test_jobs_are_listed_shown_and_rebuilt(url: str) -> None:
     assert run_command("jobs", "list", "--database-url", url).stdout == "nightly\t0 trials\tpolicy rheostat\n"
     shown = json.loads(run_command("jobs", "show", "nightly", "--database-url", url).stdout)
     assert shown["savings"]["placements"][0]["energy_joules"]["actual"] == 100.0
-    assert "rebuilt from 1 observations" in run_command("jobs", "rebuild", "nightly", "--database-url", url).stdout
+    assert "rebuilt from 1 observation\n" in run_command("jobs", "rebuild", "nightly", "--database-url", url).stdout
 
 
 def test_settings_are_changed_and_the_job_deleted(url: str) -> None:
@@ -76,6 +77,18 @@ def test_a_job_is_pinned_paused_and_forced(url: str) -> None:
     assert "Batch size 7 is not among" in run_command("jobs", "pin", "nightly", "7", "--database-url", url).stderr
 
 
+def test_runs_of_before_are_imported_once(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    file.write_text("run,batch_size,gpu_model,gpu_count,energy_joules\nfirst,32,V100,4,100\nsecond,64,V100,4,90\n")
+    for _ in range(2):
+        done = run_command("jobs", "import", str(file), "--job", "nightly", "--database-url", url)
+        assert done.stdout == "nightly: 2 runs are recorded\n", done.stderr
+    assert "rebuilt from 3 observations" in run_command("jobs", "rebuild", "nightly", "--database-url", url).stdout
+    file.write_text("batch_size,gpu_model,energy_joules\n32,V100,much\n")
+    refused = run_command("jobs", "import", str(file), "--job", "nightly", "--database-url", url)
+    assert (refused.returncode, "line 2, column energy_joules" in refused.stderr) == (1, True)
+
+
 def test_jobs_of_another_namespace_are_reached_by_its_name(url: str) -> None:
     assert operate(url, "jobs", "list", "--namespace", "vision") == ""
     with pytest.raises(AssertionError, match="no job 'nightly'"):
@@ -94,7 +107,10 @@ def test_the_schema_is_upgraded_and_its_status_told(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'rheostat.db'}"
     before = run_command("db", "status", "--database-url", url)
     assert (before.returncode, "schema: empty" in before.stdout) == (1, True)
-    assert run_command("db", "upgrade", "--database-url", url).stdout.startswith("schema: empty -> ")
+    upgraded = run_command("db", "upgrade", "--database-url", url).stdout
+    head = upgraded.removeprefix("schema: empty -> ")
+    assert upgraded != head
+    assert run_command("db", "upgrade", "--database-url", url).stdout == f"schema: already at {head}"
     assert run_command("db", "status", "--database-url", url).returncode == 0
 
 
@@ -107,8 +123,65 @@ def test_what_waits_for_a_server_is_listed_and_sent(tmp_path: Path, spool: Path)
             queue.append(register_job_request("nightly", job))
             queue.close()
         listed = run_command("spool", "list").stdout.splitlines()
-        assert sorted(line.split("\t", 1)[1] for line in listed) == sorted(f"1 reports\t{url}" for url in (here, away))
+        assert sorted(line.split("\t", 1)[1] for line in listed) == sorted(f"1 report\t{url}" for url in (here, away))
         sent = run_command("spool", "send", "--server", here)
-        assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, f"sent 1 of 1 reports to {here}")
+        assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, f"sent 1 of 1 report to {here}")
         assert f"--server {away}" in sent.stdout
         assert server.client.get("/v1/jobs/nightly").status_code == 200
+
+
+def test_after_a_server_has_moved_what_waits_is_sent_to_its_new_address(tmp_path: Path, spool: Path) -> None:
+    job = JobSettings(batch_sizes=[32], default_batch_size=32, max_epochs=10)
+    report = ObserveRequest(epoch=1.0, metric=0.5, time_seconds=1.0)
+    with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
+        here, old, other = str(server.client.base_url).rstrip("/"), "http://127.0.0.1:9", "http://127.0.0.1:10"
+        for url, request in ((old, register_job_request("nightly", job)), (other, observe_request("0" * 32, report))):
+            queue = RequestQueue(url, spool)
+            queue.append(request)
+            queue.close()
+        sent = run_command("spool", "send", "--from", f"{old}/", "--to", here)
+        assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, f"sent 1 of 1 report to {here}")
+        assert server.client.get("/v1/jobs/nightly").status_code == 200
+        # What another server's trial is told is not lost here.
+        rest = run_command("spool", "send", "--to", here)
+        assert (rest.returncode, rest.stdout) == (1, f"sent 0 of 1 report to {here}\n")
+        assert "A report still waits: There is no trial" in rest.stderr
+        assert [left.url for left in spool_files(spool)] == [other]
+
+
+def test_an_empty_list_says_so_where_no_script_reads_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    for command, words in (
+        (("jobs", "list", "--database-url", url), "There are no jobs in namespace default"),
+        (("token", "list", "--database-url", url), "There are no tokens"),
+        (("audit", "--database-url", url), "Nobody has changed anything"),
+        (("spool", "list"), "No reports wait in"),
+    ):
+        done = run_command(*command)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert words in done.stderr
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("no database")
+    for command in (("serve", "--port", "0"), ("jobs", "list"), ("db", "status")):
+        done = run_command(*command, "--database-url", f"sqlite:///{path}")
+        assert done.returncode == 1
+        assert f"{path} is not an SQLite database." in done.stderr
+    assert path.read_text() == "no database"
+
+
+def test_two_servers_may_serve_one_file_and_the_second_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "rheostat.db"
+    with (
+        serving(f"sqlite:///{path}", tmp_path / "first") as first,
+        serving(f"sqlite:///{path}", tmp_path / "second") as second,
+    ):
+        assert f"the database is {path}" in first.log().splitlines()[0]
+        assert "another server" not in first.log()
+        assert f"another server of this machine serves {path} as well: that is safe" in second.log()
+        for number, server in enumerate((first, second, first, second)):
+            server.client.put("/v1/jobs/nightly", json=SETTINGS).raise_for_status()
+            trial = server.client.post("/v1/jobs/nightly/predict", json={"gpu": V100}).raise_for_status().json()
+            assert trial["number"] == number + 1

@@ -23,12 +23,9 @@ from rheostat.schemas.power import (
     SurveyAnswer,
     SurveyRequest,
 )
-from rheostat.schemas.server import (
-    Gpu,
+from rheostat.schemas.server import Gpu, JobDetail, JobSettings, JobUpdate
+from rheostat.schemas.trials import (
     HeartbeatAnswer,
-    JobDetail,
-    JobSettings,
-    JobUpdate,
     ObserveAnswer,
     ObserveRequest,
     ObserveRunRequest,

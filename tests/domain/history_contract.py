@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from rheostat.domain.records import Evidence, ObservationRecord, PlacementKey, Totals, TrialRecord
-from rheostat.schemas.server import Trial
+from rheostat.schemas.trials import Trial
 from tests.domain.examples import A40, LEASE, V100, ExampleJob, measurements_of
 
 ON_V100, ON_A40, NOWHERE = PlacementKey("V100", 1), PlacementKey("A40", 2), PlacementKey("H100", 8)
@@ -188,6 +188,23 @@ class HistoryContract:
             Totals(1, 1.0, None, 4.0, None, 0.0, 0.0, 1),
             Totals(1, 1.0, 1000.0, 10.0, None, 1000.0, 10.0),
         ]
+
+    def test_a_trial_that_another_carries_on_is_found_and_summed_as_part_of_that_one(self, make_job: MakeJob) -> None:
+        job = make_job()
+        first = job.predict()
+        job.report(first, 1, metric=0.1, energy_joules=5.0, time_seconds=1.0)
+        second = job.predict(resumes=first.trial_id)
+        job.report(second, 2, metric=0.1, energy_joules=12.0, time_seconds=3.0)
+        following = job.read(lambda _, history: history.trial_resuming(first.trial_id))
+        assert following is not None
+        assert (following.trial_id, following.resumes, following.repeated_epochs) == (
+            second.trial_id,
+            first.trial_id,
+            0,
+        )
+        assert job.read(lambda _, history: history.trial_resuming(second.trial_id)) is None
+        totals = _summed(job.read(lambda _, history: history.trial_totals(ON_V100)))
+        assert totals == [Totals(1, 2.0, 12.0, 3.0, None, 12.0, 3.0)]
 
     def test_energy_that_counts_from_after_the_last_report_has_no_time(self, make_job: MakeJob) -> None:
         job = make_job()

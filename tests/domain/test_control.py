@@ -8,7 +8,7 @@ from rheostat.domain import orders
 from rheostat.domain.orders import Kind
 from rheostat.errors import Conflict, InvalidInput
 from rheostat.schemas.control import OrderRequest, PauseRequest
-from rheostat.schemas.server import Trial
+from rheostat.schemas.trials import Trial
 from tests.domain.examples import A40, V100, ExampleJob
 
 JOULES = {8: 500.0, 16: 300.0, 32: 200.0, 64: 150.0, 128: 120.0}

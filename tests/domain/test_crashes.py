@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rheostat.domain.crashes import PAUSE_TRIALS
-from rheostat.schemas.server import Trial
+from rheostat.schemas.trials import Trial
 from tests.domain.examples import A40, LEASE, ExampleJob
 
 EPOCH_JOULES = {8: 500.0, 16: 300.0, 32: 200.0, 64: 150.0, 128: 120.0}

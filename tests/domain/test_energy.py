@@ -4,7 +4,8 @@ import pytest
 
 from rheostat.domain.records import PlacementKey
 from rheostat.errors import InvalidInput
-from rheostat.schemas.server import Gpu, Trial
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import Trial
 from tests.domain.examples import A40, V100, ExampleJob
 
 ON_V100 = PlacementKey("V100", 1)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rheostat.errors import InvalidInput
-from rheostat.schemas.server import ObserveAnswer, Trial
+from rheostat.schemas.trials import ObserveAnswer, Trial
 from tests.domain.examples import ExampleJob
 
 RHEOSTAT = {"policy": "rheostat", "max_epochs": 20}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from rheostat.schemas.power import PowerLimitMeasurement
-from rheostat.schemas.server import Trial
+from rheostat.schemas.trials import Trial
 from tests.domain.examples import V100, ExampleJob
 
 LIMITS = [100, 150, 200, 250]

@@ -50,6 +50,26 @@ def test_the_baseline_is_the_mean_epochs_of_the_default_times_an_epoch_at_the_to
     assert "250 W" in saved.energy_joules.method
 
 
+@pytest.mark.parametrize("start_up_seconds", [0.0, 8.0])
+def test_where_nothing_is_changed_nothing_is_saved_or_lost(start_up_seconds: float) -> None:
+    """Half a second of steps at 200 J a second and a quarter of evaluation an epoch, all at the highest limit."""
+    job = ExampleJob(batch_sizes=[32], default_batch_size=32, power_limits_watts=[100, 250])
+    first = job.predict()
+    for limit, seconds in ((250, 0.5), (100, 2.5)):
+        slice_of_five_steps = PowerLimitMeasurement(
+            power_limit_watts=limit, time_seconds=seconds / 2, energy_joules=50.0, steps=5, steps_per_epoch=10
+        )
+        job.measured(32, V100, [slice_of_five_steps])
+    profiling_seconds = 1.0
+    job.report(first, 10, metric=0.95, energy_joules=1100.0, time_seconds=start_up_seconds + 7.5 + profiling_seconds)
+    for _ in range(4):
+        job.report(job.predict(), 10, metric=0.95, energy_joules=1100.0, time_seconds=start_up_seconds + 7.5)
+    saved = job.savings()
+    assert saved.time_seconds.baseline == pytest.approx(5 * (start_up_seconds + 7.5))
+    assert saved.energy_joules.saved_percent == pytest.approx(0.0, abs=0.1)
+    assert "start-up and evaluations" in saved.cost.method
+
+
 def test_before_the_default_has_converged_there_is_no_baseline() -> None:
     job = ExampleJob()
     job.predict()
@@ -139,6 +159,7 @@ def test_the_account_says_what_exploring_has_cost_and_what_it_has_saved() -> Non
     assert account.saved_runs == pytest.approx(0.5 * sizes.count(64), rel=0.1)
     assert account.default_cost == pytest.approx(100.0, rel=0.1)
     assert account.budget_runs == 2.0
+    assert account.standing in job.predict().reason
     assert account.standing == f"so far {account.balance_runs:.2f} runs ahead of always running the default"
 
 

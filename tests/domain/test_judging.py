@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rheostat.schemas.server import Trial
+from rheostat.schemas.trials import Trial
 from tests.domain.examples import ExampleJob
 
 CURVE = (0.5, 0.7, 0.8, 0.92)

@@ -5,7 +5,7 @@ import pytest
 from rheostat.domain import trials
 from rheostat.domain.memory import JobInMemory
 from rheostat.errors import TrialNotFound
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest
 from tests.domain.examples import LEASE, ExampleJob
 from tests.domain.history_contract import HistoryContract, MakeJob
 

@@ -6,7 +6,8 @@ from rheostat.domain.placements import NOMINAL_POWER_WATTS, power_limits
 from rheostat.domain.records import PlacementKey
 from rheostat.errors import InvalidInput, KeyReused
 from rheostat.policy.interface import Job as PolicyJob
-from rheostat.schemas.server import Gpu, Trial
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import Trial
 from tests.domain.examples import V100, ExampleJob, measurements_of, settings
 
 UNLIMITED = Gpu(model="V100")

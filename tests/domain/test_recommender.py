@@ -3,7 +3,8 @@
 import pytest
 
 from rheostat.errors import NoBatchSizeLeft
-from rheostat.schemas.server import Gpu, ObserveAnswer
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import ObserveAnswer
 from tests.domain.examples import A40, V100, ExampleJob
 
 EPOCHS = {8: 5, 16: 4, 32: 6, 64: 9, 128: 40}

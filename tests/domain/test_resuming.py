@@ -3,8 +3,7 @@
 import pytest
 
 from rheostat.errors import InvalidInput, ReportContradicts
-from rheostat.schemas.progress import TrialProgress
-from rheostat.schemas.server import Trial
+from rheostat.schemas.trials import Trial, TrialProgress
 from tests.domain.examples import A40, LEASE, V100, ExampleJob
 
 

@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from rheostat.schemas.power import PowerLimitMeasurement
-from rheostat.schemas.server import ObserveAnswer, Trial
+from rheostat.schemas.trials import ObserveAnswer, Trial
 from tests.domain.examples import V100, ExampleJob
 
 EPOCHS = {8: 14, 16: 12, 32: 10, 64: 11, 128: 40}
@@ -94,6 +94,25 @@ def test_a_setup_longer_than_the_run_so_far_is_all_of_it() -> None:
     job.report(trial, 1, time_seconds=3.0, energy_joules=90.0, setup_seconds=4.0, setup_joules=100.0)
     record = job.value.running[trial.trial_id]
     assert (record.setup_seconds, record.setup_joules) == (3.0, 90.0)
+
+
+@pytest.mark.parametrize(("setup_seconds", "epochs"), [(8.0, 1.0), (6.0, 2.0)])
+def test_an_evaluation_before_the_first_step_is_no_epoch_however_long_the_start_up_took(
+    setup_seconds: float, epochs: float
+) -> None:
+    job = quick_epochs()
+    trial = job.predict()
+    job.report(trial, 0, metric=0.1, time_seconds=7.9)
+    job.report(trial, 1, metric=0.2, time_seconds=8.5, setup_seconds=setup_seconds)
+    assert job.show(trial).epochs == epochs
+
+
+def test_a_start_up_does_not_hide_that_a_trainer_goes_on_from_a_checkpoint() -> None:
+    job = quick_epochs()
+    trial = job.predict()
+    for epoch, seconds in ((7, 8.5), (8, 9.0)):
+        job.report(trial, epoch, metric=0.1 * epoch, time_seconds=seconds, setup_seconds=8.0)
+    assert job.value.running[trial.trial_id].started_at_epoch == 6.0
 
 
 @pytest.mark.parametrize(

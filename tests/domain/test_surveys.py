@@ -44,6 +44,15 @@ def test_the_limits_at_the_default_come_first_and_then_the_other_batch_sizes_at_
     assert "predicted by the survey" in trial.reason
 
 
+def test_what_a_survey_measured_is_in_the_estimates_before_the_first_run() -> None:
+    job = a_job()
+    make_survey(job)
+    arms = job.arms()
+    for size, joules in STEP_BOUND.items():
+        assert arms[size].epoch_cost == pytest.approx(joules + 10.0, rel=0.1)
+        assert (arms[size].cost, arms[size].status) == (None, "nothing has converged yet")
+
+
 def test_a_survey_that_was_interrupted_goes_on_where_it_was() -> None:
     job = a_job()
     job.measure(32, w250=120.0, w175=110.0)

@@ -6,7 +6,7 @@ import pytest
 
 from rheostat.domain.events import TrialEnded, TrialStarted
 from rheostat.errors import InvalidInput, KeyReused, ReportContradicts, TrialNotFound
-from rheostat.schemas.server import Trial
+from rheostat.schemas.trials import Trial
 from tests.domain.examples import A40, LEASE, V100, ExampleJob
 
 

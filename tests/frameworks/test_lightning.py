@@ -232,3 +232,23 @@ class TestMistakes:
         run.fit(Model())
         with pytest.raises(ConfigurationError, match="A trial is one training"):
             run.fit(Model())
+
+
+def test_training_that_goes_on_from_a_checkpoint_pays_for_its_own_epochs(
+    client: Client, job_id: str, trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    before = Model(learns=False)
+    before.batch_size, before.lr = 64, 0.1
+    run = Trainer(
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        max_epochs=3,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+    )
+    run.fit(before)
+    run.save_checkpoint(tmp_path / "checkpoint.ckpt")
+    trainer(max_epochs=5).fit(Model(learns=False), ckpt_path=tmp_path / "checkpoint.ckpt")
+    (trial,) = client.list_trials(job_id).trials
+    assert (trial.epochs, trial.epochs_run) == (5, 2)

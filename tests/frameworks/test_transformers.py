@@ -202,6 +202,24 @@ class TestTraining:
         rates = {group["lr"] for group in run.optimizer.param_groups}
         assert rates == ({0.005, 0.01} if own_optimizer else {0.005})
 
+    def test_training_that_goes_on_from_a_checkpoint_pays_for_its_own_epochs(
+        self, client: Client, job_id: str, arguments: Callable[..., TrainingArguments]
+    ) -> None:
+        def args(epochs: int) -> TrainingArguments:
+            return arguments(learning_rate=0.0, save_strategy="epoch", num_train_epochs=epochs)
+
+        never = SETTINGS.model_copy(update={"target": Target(metric="accuracy", value=2.0, direction="maximize")})
+        with client.trial(job_id, never, GPU) as trial:
+            first = args(3)
+            set_arguments(first, trial)
+            first.learning_rate = 0.0
+            trainer(first).train()
+            second = args(5)
+            set_arguments(second, trial)
+            trainer(second, RheostatCallback(trial, "eval_accuracy")).train(resume_from_checkpoint=True)
+        (seen,) = client.list_trials(job_id).trials
+        assert (seen.epochs, seen.epochs_run) == (5, 2)
+
     def test_a_metric_of_another_name_is_an_error_after_the_first_epoch(
         self, client: Client, job_id: str, arguments: Callable[..., TrainingArguments]
     ) -> None:

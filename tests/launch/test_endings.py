@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rheostat import Client, Gpu, JobSettings, Target
-from rheostat.schemas.server import TrialDetail
+from rheostat.schemas.trials import TrialDetail
 from tests.agent.agents import eventually
 from tests.launch.runs import OPTIONS, ended
 from tests.sdk.server_process import ServerProcess

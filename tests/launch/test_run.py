@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from rheostat import Client
-from rheostat.schemas.server import TrialDetail
+from rheostat.schemas.trials import TrialDetail
 from rheostat.sdk.outbox import deliver_spool
 from tests.agent.agents import eventually
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended
@@ -249,6 +249,15 @@ class TestTheMetric:
     ) -> None:
         pattern = ("--metric-pattern", "epoch {epoch} acc={metric}")
         run = ended(server.url, job, "echo epoch 0 acc=0.95; echo epoch 1 acc=0.96", *OPTIONS, *pattern)
+        trial = trial_of(client, job)
+        assert (trial.state, trial.epochs, trial.metric) == ("converged", 1, 0.95)
+        assert run.err.count("counts its epochs from 0") == 1
+
+    def test_one_before_the_first_epoch_that_is_named_does_not_count(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        options = (*OPTIONS, "--metric-pattern", "epoch {epoch} acc={metric}", "--first-epoch", "1")
+        run = ended(server.url, job, "echo epoch 0 acc=0.95; echo epoch 1 acc=0.96", *options)
         trial = trial_of(client, job)
         assert (trial.state, trial.epochs, trial.metric) == ("converged", 1, 0.96)
         assert run.err.count("give --first-epoch 0") == 1

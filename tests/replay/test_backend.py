@@ -105,7 +105,15 @@ def test_a_trial_ends_at_its_target_and_the_policy_learns_from_it() -> None:
     cost = 0.5 * 200.0 + 0.5 * 250.0 * 4.0
     assert seen[-1] == (
         "conclude",
-        Result(32, cost, "converged", epochs=2.0, curve=LearningCurve(((1.0, 0.5), (2.0, 0.7)), 2.0), spent=cost),
+        Result(
+            32,
+            cost,
+            "converged",
+            epochs=2.0,
+            curve=LearningCurve(((1.0, 0.5), (2.0, 0.7)), 2.0),
+            spent=cost,
+            fixed_cost=0.0,
+        ),
     )
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from time import monotonic, sleep
 
 from rheostat.schemas.agent import NodeGpu
-from rheostat.schemas.server import Gpu, JobDetail, JobSettings, ObserveAnswer, Trial
+from rheostat.schemas.server import Gpu, JobDetail, JobSettings
+from rheostat.schemas.trials import ObserveAnswer, Trial
 from rheostat.sdk.client import Client
 from tests.sdk.scripted_server import ScriptedServer
 

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from rheostat import Client, Gpu, JobSettings, LearningRate, PowerLimitMeasurement, Target
 from rheostat.errors import KeyReused, ServerRefused
 from rheostat.schemas.control import OrderRequest
-from rheostat.schemas.power import ObservePowerLimitRequest, PredictPowerLimitRequest
-from rheostat.schemas.server import JobUpdate, ObserveRequest, ObserveRunRequest, PredictRequest
+from rheostat.schemas.power import ObservePowerLimitRequest, PredictPowerLimitRequest, SurveyRequest
+from rheostat.schemas.server import JobUpdate
+from rheostat.schemas.trials import ObserveRequest, ObserveRunRequest, PredictRequest
 from rheostat.sdk import reporter
 from tests.agent.agents import eventually
 from tests.sdk.server_process import ServerProcess
@@ -100,6 +102,37 @@ class TestOperations:
         request = ObservePowerLimitRequest(batch_size=64, gpu=GPU, measurements=MEASUREMENTS)
         assert client.observe_power_limit(job_id, request).power_limit_watts == 200
         assert client.predict_power_limit(job_id, question).power_limit_watts == 200
+
+    def test_a_survey_is_asked_for_until_nothing_is_left_and_leads_the_first_run(
+        self, client: Client, job_id: str
+    ) -> None:
+        client.register_job(job_id, SETTINGS)
+        asked = []
+        while steps := client.survey(job_id, SurveyRequest(gpu=GPU)).survey:
+            size, limits = steps[0].batch_size, steps[0].power_limits_watts
+            asked.append((size, limits))
+            figures: dict[str, Any] = {"outcome": "oom"}
+            if size < 128:
+                seconds = 640.0 / size
+                slices = [
+                    PowerLimitMeasurement(
+                        power_limit_watts=limit,
+                        time_seconds=seconds,
+                        energy_joules=seconds * limit,
+                        steps=10,
+                        steps_per_epoch=10,
+                    )
+                    for limit in limits
+                ]
+                figures = {"measurements": slices}
+            request = ObservePowerLimitRequest(batch_size=size, gpu=GPU, **figures)
+            client.observe_power_limit(job_id, request, idempotency_key=f"{job_id}-{size}")
+            client.observe_power_limit(job_id, request, idempotency_key=f"{job_id}-{size}")
+        assert asked == [(64, [250, 200]), (32, [200]), (128, [200])]
+        assert client.get_job(job_id).placements[0].smallest_oom_batch_size == 128
+        assert client.predict(job_id, PredictRequest(gpu=GPU)).batch_size == 64
+        assert client.savings(job_id).placements[0].time_seconds.surveyed == 40.0
+        assert client.estimates(job_id).placements[0].account is None
 
     def test_a_past_run_is_recorded_and_seen_in_the_estimates(self, client: Client, job_id: str) -> None:
         client.register_job(job_id, SETTINGS)

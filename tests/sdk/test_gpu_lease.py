@@ -15,7 +15,7 @@ import pytest
 
 from rheostat import Client, Gpu, JobSettings
 from rheostat.errors import ConfigurationError, ServerRefused, ServerUnreachable
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest
 from rheostat.sdk import gpu_lease
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent

@@ -9,7 +9,7 @@ import pytest
 
 from rheostat import Client, Gpu, JobSettings, PowerLimitMeasurement, Target
 from rheostat.errors import ServerUnreachable
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest
 from rheostat.sdk import reporter
 from rheostat.sdk.outbox import Outbox, WarnOnce, deliver_spool
 from rheostat.sdk.server import observe_request, register_job_request

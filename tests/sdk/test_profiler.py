@@ -125,6 +125,22 @@ def test_a_sweep_ends_at_the_best_limit_and_says_nothing(run: Run, caplog: pytes
     assert ends(caplog) == []
 
 
+def test_a_run_that_ends_before_a_limit_is_measured_says_so_once(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run.trains.clear()
+    run.profiler.start(None, run.limits)
+    for _ in range(2):
+        run.profiler.close()
+    (told,) = [record for record in caplog.records if "too soon to measure" in record.message]
+    assert told.levelno == logging.WARNING
+
+
+def test_a_run_whose_best_limit_is_known_may_be_short(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run.trains.clear()
+    run.profiler.start(200, [])
+    run.profiler.close()
+    assert "too soon" not in caplog.text
+
+
 @pytest.mark.parametrize("known_watts", [None, 200])
 def test_too_few_steps_end_it_after_a_time(
     run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, known_watts: int | None

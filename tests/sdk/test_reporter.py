@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from rheostat import Gpu, JobSettings, Target
-from rheostat.schemas.progress import TrialProgress
-from rheostat.schemas.server import ObserveRunRequest, PredictRequest
+from rheostat.schemas.trials import ObserveRunRequest, PredictRequest, TrialProgress
 from rheostat.sdk.client import Client
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.reporter import Reporter, heartbeat_pause

@@ -1,7 +1,8 @@
 import pytest
 
 from rheostat.errors import ConfigurationError
-from rheostat.schemas.server import JobPage, JobUpdate, ObserveRequest
+from rheostat.schemas.server import JobPage, JobUpdate
+from rheostat.schemas.trials import ObserveRequest
 from rheostat.sdk.client import Client
 from rheostat.sdk.server import DEFAULT_URL
 from tests.sdk.examples import GOES_ON, JOB, SETTINGS, client, unused_url

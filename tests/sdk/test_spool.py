@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rheostat.schemas.fields import Body
-from rheostat.schemas.server import ObserveAnswer
+from rheostat.schemas.trials import ObserveAnswer
 from rheostat.sdk import spool as spool_module
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.spool import RequestQueue, claimed, spool_directory, spool_files

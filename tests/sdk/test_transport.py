@@ -6,7 +6,7 @@ from time import monotonic
 import pytest
 
 from rheostat.errors import ServerRefused, ServerUnreachable
-from rheostat.schemas.server import HeartbeatAnswer, ObserveRequest, PredictRequest
+from rheostat.schemas.trials import HeartbeatAnswer, ObserveRequest, PredictRequest
 from rheostat.sdk.client import Client
 from rheostat.sdk.server import register_job_request
 from tests.sdk.examples import GPU, JOB, NOW, SETTINGS, TRIAL, client, until, unused_url

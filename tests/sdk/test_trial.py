@@ -13,16 +13,8 @@ import pytest
 from rheostat.errors import ConfigurationError, ServerRefused
 from rheostat.schemas.fields import Action, TrialState
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.server import (
-    Gpu,
-    HeartbeatAnswer,
-    JobDetail,
-    JobSettings,
-    LearningRate,
-    ObserveAnswer,
-    Target,
-    Trial,
-)
+from rheostat.schemas.server import Gpu, JobDetail, JobSettings, LearningRate, Target
+from rheostat.schemas.trials import HeartbeatAnswer, ObserveAnswer, Trial
 from rheostat.sdk import node_agent, reporter
 from rheostat.sdk.client import Client
 from rheostat.sdk.trial import RunningTrial
@@ -199,6 +191,11 @@ class TestWithAServer:
             assert trial.measured([measurement]) == 200
             assert (trial.power_limit_watts, trial.profile_power_limits_watts) == (200, ())
 
+    def test_a_report_outside_of_the_block_is_a_mistake(self, bench: Bench) -> None:
+        trial = bench.trial()
+        with pytest.raises(ConfigurationError, match="report inside of the block"):
+            trial.report(0.5)
+
     def test_the_server_decides_whether_to_go_on(self, bench: Bench) -> None:
         with bench.trial() as trial:
             assert trial.report(0.99) == "continue"
@@ -236,7 +233,10 @@ class TestWithAServer:
 
     @pytest.mark.parametrize(
         ("metrics", "words"),
-        [((), "no evaluation was reported"), ((float("nan"),) * 2, "NaN or infinite in all evaluations, 2")],
+        [
+            ((), "no evaluation was reported"),
+            ((float("nan"),) * 2, "NaN or infinite in all evaluations, 2"),
+        ],
     )
     def test_a_run_without_a_usable_metric_says_so_once_here_and_in_the_trial(
         self, bench: Bench, caplog: pytest.LogCaptureFixture, metrics: tuple[float, ...], words: str
@@ -247,6 +247,12 @@ class TestWithAServer:
         (warning,) = warnings_in(caplog)
         assert words in warning
         assert words in bench.reports()[-1]["detail"]
+
+    def test_a_diverged_run_is_told_once(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        with bench.trial() as trial:
+            for _ in range(3):
+                trial.report(float("nan"))
+        assert warnings_in(caplog) == ["The run has diverged: its metric is NaN or infinite again and again."]
 
     def test_the_error_that_ends_a_run_is_told(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(ValueError, match="kernel"), bench.trial():

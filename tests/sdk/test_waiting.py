@@ -11,7 +11,7 @@ import pytest
 from rheostat import Client, PowerLimitMeasurement
 from rheostat.schemas.fields import Action, TrialState
 from rheostat.schemas.power import PowerLimitAnswer
-from rheostat.schemas.server import ObserveAnswer, ObserveRequest
+from rheostat.schemas.trials import ObserveAnswer, ObserveRequest
 from rheostat.sdk.outbox import deliver_spool
 from rheostat.sdk.spool import spool_files
 from tests.sdk.examples import GPU, JOB, SETTINGS, TRIAL, until

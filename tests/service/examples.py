@@ -8,7 +8,8 @@ from rheostat import service as use_cases
 from rheostat.domain.history import History
 from rheostat.domain.job import Job
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer
-from rheostat.schemas.server import Gpu, ObserveAnswer, ObserveRequest, PredictRequest, Trial
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import ObserveAnswer, ObserveRequest, PredictRequest, Trial
 from rheostat.service import Decision, Service
 from tests.domain.examples import JOB, V100, ExampleJob, measurements_of, settings
 

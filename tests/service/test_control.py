@@ -5,7 +5,8 @@ import pytest
 from rheostat import service as use_cases
 from rheostat.errors import InvalidInput, JobNotFound
 from rheostat.schemas.control import OrderRequest, PauseRequest
-from rheostat.schemas.server import JobUpdate, ObserveRequest, PredictRequest, Target
+from rheostat.schemas.server import JobUpdate, Target
+from rheostat.schemas.trials import ObserveRequest, PredictRequest
 from rheostat.service import Service
 from tests.domain.examples import JOB, V100
 from tests.service.examples import done, predict, register

@@ -7,7 +7,8 @@ import pytest
 from rheostat import service as use_cases
 from rheostat.errors import JobNotFound, NamespaceForbidden, RheostatError, ScopeMissing, TrialNotFound
 from rheostat.schemas.fields import Scope
-from rheostat.schemas.server import JobUpdate, ObserveRequest
+from rheostat.schemas.server import JobUpdate
+from rheostat.schemas.trials import ObserveRequest
 from rheostat.service import Service
 from rheostat.service.audit import list_audit
 from rheostat.service.identity import LOCAL, Identity

@@ -4,7 +4,7 @@ import pytest
 
 from rheostat import service as use_cases
 from rheostat.errors import KeyReused
-from rheostat.schemas.server import ObserveRunRequest
+from rheostat.schemas.trials import ObserveRunRequest
 from rheostat.service import Service
 from tests.domain.examples import A40, JOB, V100
 from tests.service.examples import done, register

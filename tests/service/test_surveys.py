@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from rheostat import service as use_cases
+from rheostat.domain.policy_states import States
 from rheostat.schemas.power import ObservePowerLimitRequest, SurveyAnswer, SurveyRequest
 from rheostat.service import Service
 from tests.domain.examples import JOB, V100, measurements_of
@@ -27,6 +28,10 @@ def make_survey(service: Service) -> int:
     return slices
 
 
+def states(service: Service) -> States:
+    return service.jobs.read(service.job(JOB), lambda job, _: job.states)
+
+
 def test_a_survey_goes_on_over_a_restart_and_is_known_to_the_first_trial(service: Service) -> None:
     register(service, policy="rheostat", eta_knob=1.0, power_limits_watts=[100, 175, 250])
     measure(service, 32, w250=125.0, w175=117.5)
@@ -35,7 +40,9 @@ def test_a_survey_goes_on_over_a_restart_and_is_known_to_the_first_trial(service
     assert survey(fresh).reason == "all that is worth measuring is measured"
     assert survey(fresh).budget_seconds == 113.0
     assert predict(fresh).batch_size == 128
+    before = states(fresh)
     assert done(use_cases.rebuild_job(fresh, JOB)) == 7
+    assert states(restarted(fresh)) == before
 
 
 def test_what_does_not_fit_is_stored(service: Service) -> None:

@@ -15,7 +15,7 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 from rheostat import service as use_cases
-from rheostat.schemas.server import ObserveRunRequest
+from rheostat.schemas.trials import ObserveRunRequest
 from rheostat.service import Service
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import migrations_path

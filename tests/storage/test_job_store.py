@@ -14,7 +14,8 @@ from rheostat import service as use_cases
 from rheostat.domain.history import History
 from rheostat.domain.job import Changes, Decision, Job
 from rheostat.errors import DatabaseBusy, InvalidInput, JobNotFound, RheostatError, TrialNotFound
-from rheostat.schemas.server import JobUpdate, ObserveRequest, PredictRequest, Trial
+from rheostat.schemas.server import JobUpdate
+from rheostat.schemas.trials import ObserveRequest, PredictRequest, Trial
 from rheostat.service import Service
 from rheostat.storage import engine, job_store
 from rheostat.storage.engine import Database

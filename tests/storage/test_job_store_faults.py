@@ -18,7 +18,7 @@ from rheostat.domain.history import History
 from rheostat.domain.job import Changes, Decision, Job
 from rheostat.domain.records import PlacementRecord, RunRecord
 from rheostat.errors import DatabaseUnavailable, Unavailable
-from rheostat.schemas.server import PredictRequest
+from rheostat.schemas.trials import PredictRequest
 from rheostat.service import Service
 from rheostat.storage.engine import Database
 from rheostat.storage.history import StoredHistory

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import connection, parent_process
 from threading import Thread
@@ -18,6 +20,8 @@ from rheostat.api import logs
 from rheostat.api.app import create_app, open_from
 from rheostat.api.settings import Settings, unknown_variables
 from rheostat.errors import ConfigurationError, Unavailable
+from rheostat.service import Service
+from rheostat.service.operations import begin_serving, database_place
 from rheostat.service.tokens import has_valid_tokens
 
 GRACEFUL_SHUTDOWN_SECONDS = 30
@@ -52,14 +56,34 @@ def serve(settings: Settings) -> None:
         _log.warning("%s", message)
     if not settings.on_loopback:
         _require_tokens(settings)
-    with _listen(settings) as listener:
+    with _listen(settings) as listener, ExitStack() as stack:
         if settings.workers == 1:
-            _AnnouncingServer(_config(_application(settings))).run(sockets=[listener])
+            app = _application(settings)
+            stack.enter_context(_told_database(app.state.service))
+            _AnnouncingServer(_config(app)).run(sockets=[listener])
             return
-        open_from(settings).close()  # upgrades an embedded database once, before the workers open it
+        service = open_from(settings)  # upgrades an embedded database once, before the workers open it
+        stack.enter_context(_told_database(service))
+        service.close()
         listener.listen(BACKLOG)
         _announce(listener)
         _Supervisor(_config(partial(_app_of_worker, settings), settings.workers), sockets=[listener]).run()
+
+
+@contextmanager
+def _told_database(service: Service) -> Iterator[None]:
+    """Say which database is served, and whether another server serves it as well, for the length of a block."""
+    place = database_place(service)
+    _log.info("the database is %s", place)
+    with ExitStack() as stack:
+        if (serving := begin_serving(service)) is not None:
+            stack.callback(serving.close)
+            if serving.is_first is False:
+                _log.warning(
+                    "another server of this machine serves %s as well: that is safe, but their writes take turns",
+                    place,
+                )
+        yield
 
 
 def _config(app: FastAPI | partial[FastAPI], workers: int = 1) -> uvicorn.Config:

@@ -10,20 +10,13 @@ import typer
 from rheostat.cli import admin, job_settings, orders
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
+from rheostat.cli.history import import_runs
+from rheostat.cli.spool import spool
+from rheostat.cli.words import counted, say_if_none
 from rheostat.demo.command import demo
 from rheostat.errors import RheostatError, Unavailable
 from rheostat.launch.command import measure, run
 from rheostat.replay.command import replay
-
-ServerUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--server",
-        envvar="RHEOSTAT_URL",
-        help="Address of the server. (Default: http://127.0.0.1:8420.)",
-        show_default=False,
-    ),
-]
 
 app = typer.Typer(
     help="Train recurring jobs to the same accuracy with less energy and time.",
@@ -33,7 +26,6 @@ app = typer.Typer(
 )
 jobs = typer.Typer(help="List, show, change and steer the jobs in the database.", no_args_is_help=True)
 database = typer.Typer(help="Upgrade, back up, restore and prune the database.", no_args_is_help=True)
-spool = typer.Typer(help="List and send the reports that wait on this machine for a server.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(spool, name="spool")
 app.add_typer(database, name="db")
@@ -50,6 +42,7 @@ app.command()(admin.audit)
 database.command("backup")(admin.back_up_database)
 database.command("restore")(admin.restore_database)
 database.command("prune")(admin.prune_database)
+jobs.command("import")(import_runs)
 app.command()(replay)
 app.command()(demo)
 # Options after the name of the user's command belong to that command.
@@ -125,8 +118,12 @@ def list_jobs(database_url: DatabaseUrl = None, namespace: NamespaceOption = Non
         cursor = None
         while True:
             page = use_cases.list_jobs(service, cursor=cursor, limit=200)
+            if cursor is None:
+                say_if_none(
+                    len(page.jobs), f"There are no jobs in namespace {service.namespace} of {service.database}."
+                )
             for job in page.jobs:
-                typer.echo(f"{job.job_id}\t{job.trials} trials\tpolicy {job.settings.policy}")
+                typer.echo(f"{job.job_id}\t{counted(job.trials, 'trial')}\tpolicy {job.settings.policy}")
             cursor = page.next_cursor
             if cursor is None:
                 return
@@ -155,7 +152,7 @@ def rebuild_job(job_id: str, database_url: DatabaseUrl = None, namespace: Namesp
 
     with open_from_settings(database_url, namespace=namespace) as service:
         pieces = use_cases.rebuild_job(service, job_id).result().answer
-        typer.echo(f"{job_id}: rebuilt from {pieces} observations")
+        typer.echo(f"{job_id}: rebuilt from {counted(pieces, 'observation')}")
 
 
 @database.command("upgrade")
@@ -166,7 +163,12 @@ def upgrade_database(database_url: DatabaseUrl = None) -> None:
     with open_from_settings(database_url, upgrade=False) as service:
         before = upgrade_schema(service)
         after = schema_status(service)
-        typer.echo(f"schema: {before.current or 'empty'} -> {after.current}")
+        is_new = before.current != after.current
+        typer.echo(
+            f"schema: {before.current or 'empty'} -> {after.current}"
+            if is_new
+            else f"schema: already at {after.current}"
+        )
 
 
 @database.command("status")
@@ -180,29 +182,3 @@ def database_status(database_url: DatabaseUrl = None) -> None:
         typer.echo(f"schema: {status.current or 'empty'}; this version needs {status.head}")
         if not status.at_head:
             raise typer.Exit(1)
-
-
-@spool.command("list")
-def list_spool() -> None:
-    """List the files in the spool: path, number of reports, and the server that they are for."""
-    from rheostat.sdk.spool import spool_directory, spool_files
-
-    for left in spool_files(spool_directory()):
-        typer.echo(f"{left.path}\t{len(left.requests)} reports\t{left.url}")
-
-
-@spool.command("send")
-def send_spool(server: ServerUrl = None) -> None:
-    """Send the waiting reports of a server now; exits with 1 if some still wait."""
-    from rheostat.sdk.client import Client
-    from rheostat.sdk.outbox import deliver_spool
-    from rheostat.sdk.spool import spool_directory, spool_files
-
-    directory = spool_directory()
-    with Client(server) as client:
-        before = sum(len(left.requests) for left in spool_files(directory) if left.url == client.base_url)
-        after = deliver_spool(client, directory)
-        typer.echo(f"sent {before - after} of {before} reports to {client.base_url}")
-        for url in sorted({left.url for left in spool_files(directory)} - {client.base_url}):
-            typer.echo(f"more reports wait for another server: rheostat spool send --server {url}")
-    raise typer.Exit(1 if after else 0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rheostat.cli.words import counted, say_if_none
 from rheostat.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -112,7 +113,9 @@ def list_tokens(database_url: DatabaseUrl = None) -> None:
     from rheostat.service import tokens
 
     with open_from_settings(database_url) as service:
-        for view in tokens.list_tokens(service):
+        views = tokens.list_tokens(service)
+        say_if_none(len(views), "There are no tokens; make one with: rheostat token create NAME.")
+        for view in views:
             words = (
                 view.token_id,
                 view.name,
@@ -148,7 +151,9 @@ def audit(
     from rheostat.service.audit import list_audit
 
     with open_from_settings(database_url) as service:
-        for entry in list_audit(service, namespace=namespace, cursor=None, limit=limit).entries:
+        entries = list_audit(service, namespace=namespace, cursor=None, limit=limit).entries
+        say_if_none(len(entries), "Nobody has changed anything yet.")
+        for entry in entries:
             details = json.dumps(entry.details, sort_keys=True) if entry.details else ""
             words = (_moment(entry.at), entry.namespace or "-", entry.actor, entry.action, entry.subject, details)
             typer.echo("\t".join(words).rstrip())
@@ -186,7 +191,7 @@ def prune_database(
     from rheostat.service.operations import prune
 
     with open_from_settings(database_url) as service:
-        typer.echo(f"deleted {prune(service, timedelta(days=keep_days))} reports")
+        typer.echo(f"deleted {counted(prune(service, timedelta(days=keep_days)), 'report')}")
 
 
 def _secret_in(path: Path) -> str:

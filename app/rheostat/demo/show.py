@@ -20,7 +20,7 @@ Pair = tuple[Recurrence, Recurrence]
 """A recurrence with Rheostat, and its baseline."""
 
 _NEXT = f"""\
-Cost: half the energy, plus half the time at {MAX_POWER_LIMIT_WATTS} W, in joules.
+Cost: half the energy, plus half the time at {MAX_POWER_LIMIT_WATTS} W, in joule equivalents.
 
 What to do next:
   rheostat serve       starts a server; then, in your trainer:

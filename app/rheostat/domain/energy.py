@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rheostat.domain.records import ObservationRecord, RunRecord, TrialRecord
 from rheostat.policy.interface import State
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest
 
 
 class Metered(NamedTuple):

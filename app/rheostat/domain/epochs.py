@@ -20,7 +20,7 @@ from rheostat.domain.records import ObservationRecord, TrialRecord
 from rheostat.errors import FieldError, InvalidInput
 from rheostat.policy.interface import Job
 from rheostat.policy.learning_curve import LearningCurve, Target
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest
 
 COUNTS_FROM_0 = "The trainer counts its epochs from 0: its epoch 0 counts as epoch 1, and so on."
 
@@ -134,6 +134,8 @@ def _after_first(trial: TrialRecord, request: ObserveRequest, view: Job, epoch_c
     )
     is_reached = view.target is not None and request.metric is not None and view.target.reached(request.metric)
     cost = view.cost(request.energy_joules, request.time_seconds)
+    if cost and request.setup_seconds and request.time_seconds:
+        cost *= max(1.0 - request.setup_seconds / request.time_seconds, 0.0)
     if not (is_reached and cost) or (epoch > 0.0 and trial.started_at_epoch is not None):
         return trial
     expected = epoch_cost()
@@ -204,13 +206,16 @@ def _resumed(trial: TrialRecord, epoch: float) -> TrialRecord:
 
 
 def _times(trial: TrialRecord, request: ObserveRequest) -> tuple[float, float] | None:
-    """Return what lies before a trial's first report and between that and the second: seconds, or else joules."""
-    for first, second in (
-        (trial.time_seconds, request.time_seconds),
-        (trial.energy_joules, request.energy_joules),
+    """Return what lies before a trial's first report and between that and the second: seconds, or else joules.
+
+    What is known to have gone by before the first step is left out.
+    """
+    for first, second, setup in (
+        (trial.time_seconds, request.time_seconds, request.setup_seconds),
+        (trial.energy_joules, request.energy_joules, request.setup_joules),
     ):
         if first is not None and second is not None and second > first:
-            return first, second - first
+            return max(first - (setup or 0.0), 0.0), second - first
     return None
 
 

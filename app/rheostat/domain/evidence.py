@@ -1,6 +1,8 @@
 """What a job's policy learns from: trials that ended, whole runs and measured power limits; and learning from it."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from rheostat.domain import crashes, energy, epochs, judging, setup, survey_sums
 from rheostat.domain.history import History
@@ -12,7 +14,8 @@ from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.interface import STATE_OF_VERDICT
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.learning_curve import LearningCurve
-from rheostat.schemas.server import Gpu, ObserveRunAnswer, ObserveRunRequest
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import ObserveRunAnswer, ObserveRunRequest
 
 
 def observe_run(
@@ -30,13 +33,13 @@ def observe_run(
     placement = enter(draft, history, request.gpu)
     known = None if idempotency_key is None else history.run_by_key(idempotency_key)
     if known is not None:
-        _check_same_run(known, placement, request)
+        _check_same_run(known, placement, _run_figures(draft, request))
         return Decision(_run_answer(draft, placement, known), job)
     run = RunRecord(
         run_id=run_id,
         placement=placement.key,
         idempotency_key=idempotency_key,
-        **request.model_dump(exclude={"gpu"}),
+        **_run_figures(draft, request),
         sequence=draft.take_sequence(),
         received_at=now,
     )
@@ -77,11 +80,15 @@ def fold(draft: Draft, evidence: Evidence) -> None:
         return
     run = judging.judged(draft.job, evidence)
     if isinstance(run, RunRecord):
+        state, share = STATE_OF_VERDICT[run.converged], _share_to_target(view, run)
         draft.advisor.conclude(
             view,
-            STATE_OF_VERDICT[run.converged],
+            state,
             batch_size=run.batch_size,
-            cost=_run_cost(draft, view, run),
+            cost=share * _run_cost(draft, view, run),
+            epochs=None if run.epochs is None else share * run.epochs,
+            curve=LearningCurve.from_state(run.curve),
+            may_stop_others=run.epochs is not None,
         )
     elif run is not None and not epochs.is_whole(run) and run.state != "oom":
         draft.advisor.learn_part(
@@ -149,14 +156,34 @@ def _run_cost(draft: Draft, view: PolicyJob, record: RunRecord) -> float:
     return cost
 
 
+def _share_to_target(view: PolicyJob, record: RunRecord) -> float:
+    """Return which share of a whole run it took to reach the target; all of it where its curve does not say."""
+    if record.converged is False or record.epochs is None or view.target is None:
+        return 1.0
+    reached = LearningCurve.from_state(record.curve).reached(view.target.value, view.target)
+    return 1.0 if reached is None else reached / record.epochs
+
+
 def _run_answer(draft: Draft, placement: PlacementRecord, run: RunRecord) -> ObserveRunAnswer:
     return ObserveRunAnswer(run_id=run.run_id, cost=_run_cost(draft, draft.view(placement), run))
 
 
-def _check_same_run(known: RunRecord, placement: PlacementRecord, request: ObserveRunRequest) -> None:
+def _run_figures(draft: Draft, request: ObserveRunRequest) -> dict[str, Any]:
+    """Return what is recorded of a whole run; its curve says whether it converged, if nothing else does."""
+    figures = request.model_dump(exclude={"gpu", "curve"})
+    target = draft.job.target()
+    curve = LearningCurve()
+    for epoch, metric in request.curve or ():
+        curve = curve.add(epoch, metric, target)
+    if request.converged is None and target is not None and request.curve:
+        figures["converged"] = curve.reached(target.value, target) is not None
+    return figures | {"curve": curve.to_state() if request.curve else None}
+
+
+def _check_same_run(known: RunRecord, placement: PlacementRecord, figures: Mapping[str, Any]) -> None:
     fields = [
         FieldError(name, f"was {getattr(known, name)!r} in the first request with this key")
-        for name, value in request.model_dump(exclude={"gpu"}).items()
+        for name, value in figures.items()
         if getattr(known, name) != value
     ]
     if known.placement != placement.key:

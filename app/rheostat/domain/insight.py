@@ -7,6 +7,7 @@ from rheostat.domain import crashes, energy
 from rheostat.domain.evidence import power_measurement
 from rheostat.domain.history import History
 from rheostat.domain.job import Draft, Job
+from rheostat.domain.overhead import overhead
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementRecord, Totals
 from rheostat.domain.survey_sums import survey_sums
@@ -199,7 +200,7 @@ def _placement_savings(job: Job, history: History, placement: PlacementRecord) -
 
 
 def _default(job: Job, history: History, placement: PlacementRecord, figures: _Figures) -> _Default:
-    """Work out one run of the default: its epochs times a measured epoch, or else the mean cost of its runs."""
+    """Work out one run of the default: measured epochs and what runs take beside, or else the mean of its runs."""
     key, size, view = placement.key, job.settings.default_batch_size, figures.view
     trials = history.trial_totals(key, converged=True, batch_size=size)
     runs = history.run_totals(key, converged=True, batch_size=size)
@@ -209,11 +210,13 @@ def _default(job: Job, history: History, placement: PlacementRecord, figures: _F
     epochs, source = _mean_epochs(trials) if both else _expected_epochs(job, placement)
     if record is not None and epochs and (record.cost is not None or record.steps_per_epoch is not None):
         epoch = power_measurement(view, record)
+        beside = overhead(job, history, placement, (figures.energy_joules, figures.time_seconds, figures.cost))
         return _Default(
-            _times(epoch.energy_joules, epochs),
-            _times(epoch.time_seconds, epochs),
-            epoch.cost * epochs,
-            f"baseline: {epochs:.4g} epochs, {source} at batch size {size}, each as the epoch measured at {limit} W",
+            _plus(_times(epoch.energy_joules, epochs), beside.energy_joules),
+            _plus(_times(epoch.time_seconds, epochs), beside.time_seconds),
+            epoch.cost * epochs + beside.cost,
+            f"baseline: {epochs:.4g} epochs, {source} at batch size {size}, each as the epoch measured at {limit} W, "
+            f"and {beside.time_seconds:.4g} s of start-up and evaluations",
         )
     if not both:
         return _Default(None, None, None, f"no baseline: no run at batch size {size} has converged here")
@@ -255,6 +258,10 @@ def _sum(figure: _Figure, totals: list[Totals]) -> float:
 def _mean(figure: _Figure, totals: list[Totals]) -> float | None:
     count = _runs([total for total in totals if figure(total) is not None])
     return _sum(figure, totals) / count if count else None
+
+
+def _plus(figure: float | None, more: float) -> float | None:
+    return None if figure is None else figure + more
 
 
 def _times(figure: float | None, factor: float) -> float | None:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from rheostat.domain.job import Draft
 from rheostat.domain.records import TrialRecord
-from rheostat.schemas.server import PredictRequest
+from rheostat.schemas.trials import PredictRequest
 
 _ENDED = ("converged", "failed", "stopped", "oom")
 

@@ -6,7 +6,8 @@ They are kept with the trial, one a line.
 import re
 
 from rheostat.domain.records import TrialRecord
-from rheostat.schemas.server import JobSettings, ObserveRequest, Target
+from rheostat.schemas.server import JobSettings, Target
+from rheostat.schemas.trials import ObserveRequest
 
 _SHARES = frozenset(
     [

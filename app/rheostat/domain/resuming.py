@@ -10,8 +10,7 @@ from rheostat.domain.job import Draft
 from rheostat.domain.records import TrialRecord
 from rheostat.errors import FieldError, InvalidInput
 from rheostat.policy.interface import Choice
-from rheostat.schemas.progress import TrialProgress
-from rheostat.schemas.server import PredictRequest
+from rheostat.schemas.trials import PredictRequest, TrialProgress
 
 _MAY_GO_ON = ("running", "abandoned", "cancelled")
 
@@ -31,6 +30,8 @@ _CARRIED = (
     "repeated_epochs",
     "setup_seconds",
     "setup_joules",
+    "first_report",
+    "first_epoch_at",
     "first_report",
 )
 
@@ -55,7 +56,7 @@ def ancestor(history: History, request: PredictRequest) -> TrialRecord | None:
     """
     if request.resumes is None:
         return None
-    found = history.trial(request.resumes)
+    found = history.trial(request.resumes) or history.trial_by_key(request.resumes)
     if found is None:
         raise InvalidInput(
             f"The job has no trial {request.resumes!r} to go on from.",
@@ -83,6 +84,7 @@ def begun(
     """
     if before is None:
         return trial if request.started_at_epoch is None else replace(trial, started_at_epoch=request.started_at_epoch)
+    before = draft.trials.get(before.trial_id, before)
     is_open = _may_go_on(before) and history.trial_resuming(before.trial_id) is None
     is_alike = (before.placement, before.batch_size) == (trial.placement, trial.batch_size)
     if is_open:

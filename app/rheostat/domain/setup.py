@@ -9,7 +9,7 @@ from typing import Any
 from rheostat.domain.epochs import place
 from rheostat.domain.records import TrialRecord
 from rheostat.policy.interface import Job as PolicyJob
-from rheostat.schemas.server import ObserveRequest
+from rheostat.schemas.trials import ObserveRequest
 
 FARTHEST = 2.0
 """The line is carried back over no more than so many times the epochs that it spans: else it is but noise."""

@@ -7,7 +7,8 @@ from rheostat.domain import energy, epochs, plausibility, resuming
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import ObservationRecord, TrialRecord
-from rheostat.schemas.server import Gpu, ObserveAnswer, Trial, TrialDetail
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import ObserveAnswer, Trial, TrialDetail
 
 LEASE_EXPIRED = "its lease expired"
 

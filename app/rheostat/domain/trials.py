@@ -19,14 +19,7 @@ from rheostat.policy.cost import cost_text
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Situation
 from rheostat.policy.learning_curve import LearningCurve, Target
-from rheostat.schemas.server import (
-    HeartbeatAnswer,
-    ObserveAnswer,
-    ObserveRequest,
-    PredictRequest,
-    Trial,
-    TrialDetail,
-)
+from rheostat.schemas.trials import HeartbeatAnswer, ObserveAnswer, ObserveRequest, PredictRequest, Trial, TrialDetail
 
 _OPEN = ("running", "abandoned")
 _TEACHING = ("converged", "failed", "stopped", "oom")

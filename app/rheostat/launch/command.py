@@ -110,7 +110,10 @@ def run(
             show_default=False,
         ),
     ] = None,
-    first_epoch: Annotated[float, _metric(help="The number of the command's first epoch.")] = 1,
+    first_epoch: Annotated[
+        float | None,
+        _metric(help="The number of the command's first epoch. (Default: 0 or 1.)", show_default=False),
+    ] = None,
     step_pattern: Annotated[
         str | None,
         _survey(
@@ -158,6 +161,10 @@ def run(
     key: Annotated[
         str | None,
         typer.Option(help="Identifies this run: a restart with the same key is the same trial.", show_default=False),
+    ] = None,
+    resume_key: Annotated[
+        str | None,
+        typer.Option(help="Key of the earlier run whose checkpoint this one goes on from.", show_default=False),
     ] = None,
     on_conflict: Annotated[
         Literal["keep", "update"],
@@ -225,6 +232,7 @@ def run(
                 gpus=_named(gpus),
                 max_batch_size=max_batch_size,
                 idempotency_key=key,
+                resumes=resume_key,
                 on_conflict=on_conflict,
                 on_used_key=on_used_key,
                 examples_per_epoch=examples_per_epoch,

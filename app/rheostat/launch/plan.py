@@ -23,7 +23,7 @@ class LaunchPlan:
         arguments: The command.
         metrics_file: File that it writes its metric to, or `OUTPUT`; may have placeholders.
         metric_pattern: Regular expression of the lines of output that have the metric.
-        first_epoch: The number that it gives its first epoch.
+        first_epoch: The number that it gives its first epoch; None: 0 or 1.
         stop_signal: The signal that asks it to end.
         stop_grace_seconds: Time from then to SIGKILL.
         step_pattern: Regular expression of the lines of output that tell of a training step; None: there is no survey.
@@ -33,7 +33,7 @@ class LaunchPlan:
     arguments: Sequence[str]
     metrics_file: str | None = None
     metric_pattern: str | None = None
-    first_epoch: float = 1.0
+    first_epoch: float | None = None
     stop_signal: int = signal.SIGTERM
     stop_grace_seconds: float = 30.0
     step_pattern: str | None = None

@@ -63,7 +63,9 @@ class Supervisor:
         self._settings = settings
         self._plan = plan
         self._values = values
-        self._evaluations = Evaluations(settings, plan.first_epoch)
+        self._evaluations = Evaluations(
+            settings, plan.first_epoch, 0.0 if trial.progress is None else trial.progress.epoch
+        )
         target = settings.target
         self._records = FileReader(None if target is None else target.metric)
         reader: Reader | None = None
@@ -178,6 +180,7 @@ class Supervisor:
                 self._limits.take(mark)
             return
         self._is_decided = True
+        epoch += self._evaluations.counts_from_0
         used_up = epoch >= self._settings.max_epochs
         self._is_reached = self._settings.has_converged(evaluation.metric, epoch)
         # After its last epoch a command ends by itself, and may have a model to save.

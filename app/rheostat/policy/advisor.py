@@ -227,6 +227,7 @@ class Advisor:
         epochs: float | None = None,
         curve: LearningCurve = NO_CURVE,
         fixed_cost: float | None = None,
+        may_stop_others: bool = True,
     ) -> None:
         """Learn from a run that is over.
 
@@ -242,6 +243,7 @@ class Advisor:
             epochs: Epochs that it ran, where known.
             curve: Its evaluations, where known.
             fixed_cost: What of its cost went by before its first training step, where known.
+            may_stop_others: Whether later runs may be stopped by what it cost.
 
         Raises:
             PolicyFailed: The policy raised.
@@ -254,7 +256,7 @@ class Advisor:
             cost = max(cost or 0.0, bound.failure_charge(job))
         if cost is None or (cost == 0.0 and state in ("converged", None)):
             return
-        if state in ("converged", None):
+        if state in ("converged", None) and may_stop_others:
             self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
         elif state == "stopped":
             self._stores.cost_bound[job] = bound.stopped().to_state()

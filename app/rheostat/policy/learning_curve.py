@@ -59,7 +59,7 @@ class LearningCurve:
         if not points or target.is_better(metric, points[-1][1]):
             points = (*points, (epoch, metric))
         if len(points) > MOST_POINTS:
-            points = points[::2]
+            points = _thinned(points)
         return LearningCurve(points, epoch, epoch - self.epoch)
 
     def reached(self, level: float, target: Target) -> float | None:
@@ -92,6 +92,17 @@ class LearningCurve:
         """Return the curve as plain JSON."""
         state = {"points": [list(point) for point in self.points], "epoch": self.epoch, "gap": self.gap}
         return state if self.not_finite == 0 else {**state, "not_finite": self.not_finite}
+
+
+def _thinned(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    """Return a curve without the point whose neighbours are closest, so that the rest stays evenly spread.
+
+    To drop every second one each time would leave a long run with nothing but its first epoch and its latest ones.
+    """
+    epochs = [epoch for epoch, _ in points]
+    gaps = [later - earlier for earlier, later in zip(epochs, epochs[2:], strict=False)]
+    at = 1 + gaps.index(min(gaps))
+    return points[:at] + points[at + 1 :]
 
 
 NO_CURVE = LearningCurve()

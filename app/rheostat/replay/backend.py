@@ -22,7 +22,8 @@ from rheostat.schemas.power import (
     SurveyAnswer,
     SurveyRequest,
 )
-from rheostat.schemas.server import Gpu, JobSettings, ObserveRequest, PredictRequest, Trial
+from rheostat.schemas.server import Gpu, JobSettings
+from rheostat.schemas.trials import ObserveRequest, PredictRequest, Trial
 from rheostat.sdk.client import Client
 
 _CLOCK = Clock(datetime(2026, 1, 1, tzinfo=UTC), lease=timedelta(days=1))

@@ -27,7 +27,8 @@ def replay(
         list[str] | None, typer.Option(help="Name of each --power file's GPU. (Default: from the file's name.)")
     ] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option(help="What to replay. Repeatable. (Default: all that both files hold.)")
+        list[str] | None,
+        typer.Option(help="What to replay. Repeatable. (Default: all in both files that make a job.)"),
     ] = None,
     network: Annotated[str | None, typer.Option(help="Only workloads with this network.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="Only workloads with this optimizer.")] = None,
@@ -74,27 +75,27 @@ def replay(
     """Replay recorded training runs under a policy and compare its cost with the best possible.
 
     Without --target, --max-epochs and --default-batch-size the jobs of the Zeus paper (NSDI 2023) on cifar100,
-    imagenet, librispeech and sentiment140 are replayed. What it shows are decisions on recorded runs, not joules
-    that were measured.
+    imagenet, librispeech and sentiment140 are replayed; other datasets are left out. What it shows are decisions on
+    recorded runs, not joules that were measured.
     """
     from json import dumps
 
     from rheostat.errors import InvalidInput
     from rheostat.replay import report
     from rheostat.replay.run import Plan, replay_worlds
+    from rheostat.replay.selection import select
     from rheostat.replay.traces import read_power_trace, read_train_trace
-    from rheostat.replay.world import JobChoice, build_world, shared_workloads
+    from rheostat.replay.world import JobChoice
 
     if gpu and len(gpu) != len(power):
         raise InvalidInput(f"--gpu is given {len(gpu)} times and --power {len(power)} times.", hint="Give as many.")
     recorded = read_train_trace(train)
     traces = [read_power_trace(path, name) for path, name in zip_longest(power, gpu or ())]
     choice = JobChoice(target, direction.value if direction else None, max_epochs, default_batch_size)
-    worlds = [
-        build_world(recorded, trace, workload, choice)
-        for trace in traces
-        for workload in shared_workloads(recorded, trace, datasets=dataset or (), network=network, optimizer=optimizer)
-    ]
+    selection = select(recorded, traces, choice, datasets=dataset or (), network=network, optimizer=optimizer)
+    for text in selection.left_out:
+        typer.echo(f"Left out: {text}", err=True)
+    worlds = selection.worlds
     for world in worlds:
         world.baseline(eta_knob)
     plan = Plan(

@@ -25,7 +25,7 @@ def summarize(plan: Plan, outcomes: Sequence[Outcome]) -> Figures:
     against as many recurrences of the default batch size at the highest power limit. Failed and stopped trials,
     surveys and the profiling of power limits are in both. ``worst_behind`` is the farthest that the job ever was behind
     always running the default at its best limit, under the same draws, in runs of the default; of a world the worst of
-    its seeds. Costs are in joules.
+    its seeds. Costs are in joule equivalents.
     """
     worlds: list[World] = []
     for outcome in outcomes:

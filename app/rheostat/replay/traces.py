@@ -8,15 +8,13 @@ The power trace of a GPU has ``dataset, network, batch_size, optimizer, power_li
 average_power``: seconds of one epoch and mean watts for each batch size under each limit.
 """
 
-import csv
-import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from rheostat.errors import InvalidInput
+from rheostat.csv_lines import Line, read_lines
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,9 +102,9 @@ def read_train_trace(path: Path) -> TrainTrace:
     """
     columns = ("dataset", "network", "batch_size", "optimizer", "learning_rate", "run")
     runs: dict[tuple[Workload, int, str], dict[float, int | None]] = {}
-    for line in _read(path, (*columns, "target_metric", "target_epoch")):
+    for line in read_lines(path, (*columns, "target_metric", "target_epoch")):
         name = f"learning rate {line.text('learning_rate')}, run {line.text('run')}"
-        levels = runs.setdefault((line.workload(), line.whole("batch_size"), name), {})
+        levels = runs.setdefault((_workload(line), line.whole("batch_size"), name), {})
         level, epoch = line.finite("target_metric"), line.whole_or_never("target_epoch")
         if levels.setdefault(level, epoch) != epoch:
             raise line.error("target_epoch", f"contradicts {levels[level]} on an earlier line of the same run")
@@ -131,8 +129,8 @@ def read_power_trace(path: Path, gpu_model: str | None = None) -> PowerTrace:
     """
     columns = ("dataset", "network", "batch_size", "optimizer", "power_limit")
     measured: dict[tuple[Workload, int, int], list[tuple[float, float]]] = defaultdict(list)
-    for line in _read(path, (*columns, "time_per_epoch", "average_power")):
-        key = line.workload(), line.whole("batch_size"), line.whole("power_limit")
+    for line in read_lines(path, (*columns, "time_per_epoch", "average_power")):
+        key = _workload(line), line.whole("batch_size"), line.whole("power_limit")
         measured[key].append((line.positive("time_per_epoch"), line.positive("average_power")))
     figures: dict[Workload, dict[int, dict[int, EpochFigures]]] = defaultdict(lambda: defaultdict(dict))
     for (workload, batch_size, limit), repeats in measured.items():
@@ -142,80 +140,5 @@ def read_power_trace(path: Path, gpu_model: str | None = None) -> PowerTrace:
     return PowerTrace(path, name, {w: dict(by_size) for w, by_size in figures.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One line of a file, read so that an error says where it is."""
-
-    path: Path
-    number: int
-    values: Mapping[str, str]
-
-    def error(self, column: str, fault: str) -> InvalidInput:
-        return InvalidInput(
-            f"{self.path}, line {self.number}, column {column}: {self.values[column]!r} {fault}.",
-            hint="Correct the line or leave it out.",
-        )
-
-    def text(self, column: str) -> str:
-        if not self.values[column]:
-            raise self.error(column, "must not be empty")
-        return self.values[column]
-
-    def workload(self) -> Workload:
-        return Workload(self.text("dataset"), self.text("network"), self.text("optimizer"))
-
-    def finite(self, column: str) -> float:
-        try:
-            number = float(self.values[column])
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise self.error(column, "must be a finite number")
-        return number
-
-    def positive(self, column: str) -> float:
-        number = self.finite(column)
-        if number <= 0:
-            raise self.error(column, "must be greater than 0")
-        return number
-
-    def whole(self, column: str) -> int:
-        number = self.positive(column)
-        if not number.is_integer():
-            raise self.error(column, "must be a whole number")
-        return int(number)
-
-    def whole_or_never(self, column: str) -> int | None:
-        return None if self.values[column].lower() in ("", "nan") else self.whole(column)
-
-
-def _read(path: Path, columns: tuple[str, ...]) -> Iterator[_Line]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            if missing:
-                raise InvalidInput(
-                    f"{path}, line 1 lacks the columns {', '.join(missing)}.",
-                    hint=f"The header of this trace is: {','.join(columns)}.",
-                )
-            empty = True
-            for row in reader:
-                empty = False
-                if None in row or None in row.values():
-                    raise InvalidInput(
-                        f"{path}, line {reader.line_num}: as many fields are needed as the header has columns, "
-                        f"{len(reader.fieldnames or ())}.",
-                        hint="Correct the line or leave it out; a download that broke off ends like this.",
-                    )
-                yield _Line(path, reader.line_num, {column: row[column].strip() for column in columns})
-    except OSError as error:
-        raise InvalidInput(
-            f"{path} cannot be read: {error.strerror or error}.", hint="Check the path and its permissions."
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(
-            f"{path} is not a CSV file in UTF-8: {error}.", hint="Export the trace again as CSV."
-        ) from error
-    if empty:
-        raise InvalidInput(f"{path} has a header and nothing else.", hint="Pass a trace with recorded lines.")
+def _workload(line: Line) -> Workload:
+    return Workload(line.text("dataset"), line.text("network"), line.text("optimizer"))

@@ -17,6 +17,7 @@ DEFAULT_NAMESPACE = "default"
 MAX_BATCH_SIZES = 64
 MAX_POWER_LIMITS = 64
 MAX_MEASUREMENTS = 256
+MAX_CURVE_POINTS = 10_000
 
 
 def _printable(text: str) -> str:
@@ -65,6 +66,7 @@ PositiveJoules = Annotated[float, Field(ge=1e-9, le=1e15, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(ge=1e-9, le=1e10, allow_inf_nan=False)]
 Steps = Annotated[float, Field(ge=1e-3, le=1e12, allow_inf_nan=False)]  # figures are divided by them
 Epoch = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+PositiveEpoch = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 Metric = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
 EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BetaKnob = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
@@ -86,6 +88,8 @@ def _ascending(values: list[int]) -> list[int]:
     return sorted(values)
 
 
+CurvePoint = Annotated[list[Metric], Field(min_length=2, max_length=2)]
+Curve = Annotated[list[CurvePoint], Field(min_length=1, max_length=MAX_CURVE_POINTS)]
 BatchSizes = Annotated[list[BatchSize], Field(min_length=1, max_length=MAX_BATCH_SIZES), AfterValidator(_ascending)]
 PowerLimits = Annotated[list[Watts], Field(min_length=1, max_length=MAX_POWER_LIMITS), AfterValidator(_ascending)]
 

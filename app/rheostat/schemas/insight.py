@@ -48,7 +48,7 @@ class DefaultAccount(Body):
         description="How far behind exploring may take it: the job's `exploration_budget_runs`, and a hundredth of it "
         "for every run beyond a hundred; null: no bound."
     )
-    default_cost: float = Field(description="Expected cost of a run of the default in joules.")
+    default_cost: float = Field(description="Expected cost of a run of the default in J-eq.")
     standing: str = Field(description="The same in words.")
 
 

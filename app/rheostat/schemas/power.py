@@ -27,7 +27,7 @@ class PowerLimitMeasurement(Body):
     )
     steps: Steps | None = None
     steps_per_epoch: Steps | None = None
-    cost: PositiveJoules | None = Field(None, description="Cost of one epoch in joules, instead of the other figures.")
+    cost: PositiveJoules | None = Field(None, description="Cost of one epoch in J-eq, instead of the other figures.")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

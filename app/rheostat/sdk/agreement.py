@@ -5,7 +5,8 @@ from time import monotonic
 from typing import Literal
 
 from rheostat.errors import ConfigurationError, KeyReused, RheostatError, ServerRefused
-from rheostat.schemas.server import JobSettings, JobUpdate, Trial
+from rheostat.schemas.server import JobSettings, JobUpdate
+from rheostat.schemas.trials import Trial
 from rheostat.sdk.server import ServerClient, get_job_request, register_job_request, update_job_request
 
 OnConflict = Literal["keep", "update"]

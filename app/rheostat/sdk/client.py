@@ -58,6 +58,8 @@ class Client(ServerClient):
         node: str | None = None,
         max_batch_size: int | None = None,
         idempotency_key: str | None = None,
+        resumes: str | None = None,
+        started_at_epoch: float | None = None,
         on_conflict: OnConflict = "keep",
         on_used_key: OnUsedKey = "error",
         node_agent: NodeAgent | None = None,
@@ -74,7 +76,11 @@ class Client(ServerClient):
                 else the first that CUDA shows; with ``"visible"`` all that ``CUDA_VISIBLE_DEVICES`` names.
             node: Where it runs, for the list of trials; by default the host's name.
             max_batch_size: Largest batch size that this node can train with.
-            idempotency_key: Identifies this run, so that a restarted trainer gets the same trial again.
+            idempotency_key: Identifies this run, so that a restarted trainer gets the same trial again and goes on
+                with its totals.
+            resumes: The trial that this run goes on from by a checkpoint: its id, or its key.
+            started_at_epoch: Epochs that the model has done before, from a checkpoint of a run that is no trial, or an
+                unknown one; see also :meth:`rheostat.sdk.trial.RunningTrial.resumed_at`.
             on_conflict: What becomes of settings that differ from the registered ones: ``keep`` trains by the
                 registered ones, with a warning; ``update`` changes the job, which needs a token with scope ``admin``.
             on_used_key: What a key means whose trial has ended: an ``error``, or a ``new`` trial that takes the key.
@@ -82,7 +88,8 @@ class Client(ServerClient):
             survey: Returns an iterator of training steps at a batch size, with a model and an optimizer of its own, to
                 throw away. Before the job's first run on these GPUs, it measures for some seconds what steps of each
                 batch size cost. It is not called with several ranks, nor in a copy of the trial in another process.
-            examples_per_epoch: Size of the data set, by which a survey knows how many steps an epoch has.
+            examples_per_epoch: Size of the data set, in the unit of the batch size, by which a survey and reports of
+                steps know how long an epoch is.
         """
         options = TrialOptions(
             gpu=gpu,
@@ -90,6 +97,8 @@ class Client(ServerClient):
             node=node or gethostname()[:128] or None,
             max_batch_size=max_batch_size,
             idempotency_key=idempotency_key,
+            resumes=resumes,
+            started_at_epoch=started_at_epoch,
             node_agent=node_agent,
             on_conflict=on_conflict,
             on_used_key=on_used_key,

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from rheostat.schemas.server import Gpu, PredictRequest
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import PredictRequest
 from rheostat.sdk.agreement import OnConflict, OnUsedKey
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.run_gpus import NamedGpus
@@ -27,6 +28,8 @@ class TrialOptions:
     node: str | None = None
     max_batch_size: int | None = None
     idempotency_key: str | None = None
+    resumes: str | None = None
+    started_at_epoch: float | None = None
     node_agent: NodeAgent | None = None
     on_conflict: OnConflict = "keep"
     on_used_key: OnUsedKey = "error"
@@ -37,6 +40,7 @@ class TrialOptions:
 
     def request(self, gpu: Gpu) -> PredictRequest:
         """Return what the server is asked; what is usual is left out, which servers of before it understand, too."""
-        unusual = {} if self.on_used_key == "error" else {"on_used_key": self.on_used_key}
+        usual = {"on_used_key": "error", "resumes": None, "started_at_epoch": None}
+        unusual = {name: value for name in usual if (value := getattr(self, name)) != usual[name]}
         request = PredictRequest(gpu=gpu, node=self.node, max_batch_size=self.max_batch_size)
         return request.model_copy(update=unusual)

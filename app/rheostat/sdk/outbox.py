@@ -255,24 +255,39 @@ class Outbox:
             self._changed.notify_all()
 
 
-def deliver_spool(client: ServerClient, directory: Path) -> int:
-    """Send what ended runs left for a server; return how many requests still wait for it."""
+def deliver_spool(client: ServerClient, directory: Path, url: str | None = None) -> int:
+    """Send what ended runs left for a server; return how many requests still wait for it.
+
+    Args:
+        client: Client of the server.
+        directory: The spool.
+        url: The address that they wait for, if it is not the client's: the server has moved. What it refuses there goes
+            on to wait, since it may be another server after all.
+    """
     still_waiting = 0
     for left in spool_files(directory):
-        if left.url != client.base_url:
+        if left.url != (url or client.base_url):
             continue
         with claimed(left) as queue:
             if queue is not None:
-                _deliver(client, queue)
+                _deliver(client, queue, keeps_refused=left.url != client.base_url)
                 still_waiting += len(queue)
     return still_waiting
 
 
-def _deliver(client: ServerClient, queue: RequestQueue) -> None:
+def _deliver(client: ServerClient, queue: RequestQueue, *, keeps_refused: bool) -> None:
+    def warn(what: str, error: Exception) -> None:
+        _log.warning("%s: %s", what, error)
+
     while (request := queue.first) is not None:
         try:
-            _send(client, request, lambda what, error: _log.warning("%s: %s", what, error))
-        except RheostatError:
+            if keeps_refused:
+                client.send(request, retry=False)
+            else:
+                _send(client, request, warn)
+        except RheostatError as error:
+            if keeps_refused:
+                warn("A report still waits", error)
             return
         queue.drop_first()
 

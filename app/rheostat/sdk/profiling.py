@@ -140,6 +140,7 @@ class Profiler:
         self._limit_set_ns = 0
         self._lease_id: str | None = None
         self._best_watts: int | None = None
+        self._has_measured = False
         self._is_settled = True
         self._give_up_at, self._last_step = 0.0, 0
         self._over = Event()
@@ -172,12 +173,24 @@ class Profiler:
         try:
             work()
         except _TrialOver:
-            _log.debug("the trial ended while power limits were measured")
+            self._say_if_too_short()
         except Exception as error:  # no failure here may disturb training
             level = error.level if isinstance(error, _Ended) else logging.WARNING
             _log.log(logging.DEBUG if self._over.is_set() else level, "Profiling of power limits ends: %s", error)
         if self._lease is not None and not self._is_settled:
             self._lease.settle_until(self._best_watts, self._over)
+
+    def _say_if_too_short(self) -> None:
+        """Say so when the run has ended before any power limit was measured, though none is known."""
+        if self._ranks.rank or self._has_measured or self._best_watts is not None:
+            return
+        _log.warning(
+            "The run ended after %d steps, too soon to measure a power limit by. A limit takes %g s and %d steps or "
+            "more; with longer epochs, or more of them, later runs measure some.",
+            self._clock.steps,
+            self._rules.shortest_settle_seconds + self._rules.shortest_seconds,
+            self._rules.fewest_settle_steps + self._rules.fewest_steps,
+        )
 
     def _follow(self) -> None:
         nothing: _Command | None = None
@@ -245,6 +258,7 @@ class Profiler:
             usage = add_up(reply.usage for reply in replies)
             invalid_by = _INVALIDATING_REASONS & (usage.throttle_reasons or frozenset())
             if usage.energy_joules is not None and not invalid_by:
+                self._has_measured = True
                 return self._measured_limit(watts, steps, replies, usage)
             why = f"{' and '.join(sorted(invalid_by))} slowdown" if invalid_by else "unknown energy"
             _log.info("%d W is measured again: %s", watts, why)

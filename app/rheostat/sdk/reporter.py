@@ -14,20 +14,14 @@ from pydantic import ValidationError
 from rheostat.errors import RheostatError
 from rheostat.schemas.fields import Action, Body, on_one_line
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.server import (
-    Gpu,
-    JobSettings,
-    ObserveAnswer,
-    ObserveRequest,
-    ObserveRunRequest,
-    PredictRequest,
-    Trial,
-)
+from rheostat.schemas.server import Gpu, JobSettings
+from rheostat.schemas.trials import ObserveAnswer, ObserveRequest, ObserveRunRequest, PredictRequest, Trial
 from rheostat.sdk.agreement import OnConflict, agreed_settings, check_key, is_mistake
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
 from rheostat.sdk.outcome import came_to_its_end, detail_of, outcome_of, was_interrupted
+from rheostat.sdk.progress import Before
 from rheostat.sdk.seen_metrics import SeenMetrics
 from rheostat.sdk.server import (
     ServerClient,
@@ -78,6 +72,7 @@ class Reporter:
         self._outbox = Outbox(client, self.warn_once, answer_seconds, self._take)
         self._gpu: Gpu | None = None
         self._trial: Trial | None = None
+        self._before = Before()
         self._latest: ObserveRequest | None = None
         self._completed: ObserveRequest | None = None
         self._answer: ObserveAnswer | None = None
@@ -107,6 +102,7 @@ class Reporter:
             KeyReused: The trial of the key has ended.
         """
         self._gpu = request.gpu
+        self._before = Before.of(None, request.started_at_epoch)
         give_up_at = monotonic() + within_seconds
         try:
             self.settings = agreed_settings(self._client, self._job_id, self.settings, on_conflict, within_seconds)
@@ -125,11 +121,16 @@ class Reporter:
             return None
         check_key(trial, idempotency_key)
         self._trial = trial
+        self._before = Before.of(trial.progress, request.started_at_epoch)
         self._batch_size = trial.batch_size
         self._warn(trial.warnings)
         self._outbox.deliver_spool()
         in_background(partial(self._keep_trial, trial), f"heartbeat-{trial.trial_id[:8]}")
         return trial
+
+    def resumed_at(self, epoch: float) -> None:
+        """Record how many epochs the model has done before this process, which a trainer finds out late."""
+        self._before = Before.of(None if self._trial is None else self._trial.progress, epoch)
 
     def begin(self) -> None:
         """Record that training begins now."""
@@ -169,11 +170,13 @@ class Reporter:
             energy: In joules; a function is called in the background.
             time_seconds: Training time; None: since :meth:`begin`.
         """
-        last_epoch = 0.0 if self._latest is None else self._latest.epoch
+        last_epoch = self._before.epoch if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
         figure = self._seen.add(metric)
         self._reached = self.settings.has_converged(figure, epoch) or epoch >= self.settings.max_epochs
         self._reached = self._reached or self._seen.has_diverged
+        if self._seen.has_diverged and not self._over.is_set():
+            _log.warning("The run has diverged: its metric is NaN or infinite again and again.")
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
         try:
@@ -227,7 +230,7 @@ class Reporter:
             energy: Energy since the run began; None: unknown.
         """
         self._over.set()
-        if came_to_its_end(error) and (silence := self._seen.silence) is not None:
+        if came_to_its_end(error) and (silence := self._seen.silence) and not self._seen.has_diverged:
             _log.warning("The run ends without a usable metric: %s.", silence)
         give_up_at = monotonic() + self._answer_seconds
         self._outbox.drain(self._answer_seconds)
@@ -236,7 +239,8 @@ class Reporter:
         # A report that waits ends the run by itself if it is at its target or has used up its epochs.
         elif self._is_running and not (self._outbox.waits and self._reached and came_to_its_end(error)):
             trial_id, closing = self._trial.trial_id, self._closing(error)
-            self._outbox.put(lambda: observe_request(trial_id, self._with_energy(closing, energy)))
+            last = self._before.added_to(self._with_energy(closing, energy))
+            self._outbox.put(lambda: observe_request(trial_id, last))
         self._outbox.close(max(give_up_at - monotonic(), 0.0))
 
     @property
@@ -252,7 +256,7 @@ class Reporter:
             if report.setup_seconds is not None and self._setup_joules is not None:
                 report = report.model_copy(update={"setup_joules": self._setup_joules})
         self._completed = report
-        return None if self._trial is None else observe_request(self._trial.trial_id, report)
+        return None if self._trial is None else observe_request(self._trial.trial_id, self._before.added_to(report))
 
     def _put_run(self, error: BaseException | None) -> None:
         """Put the report of a run that began without the server, unless nothing can be learnt from it."""
@@ -260,7 +264,7 @@ class Reporter:
         if latest is None or gpu is None or not (latest.energy_joules or latest.time_seconds):
             return
         # A whole run has no evaluations: that it diverged, which says little of its batch size, cannot be told of it.
-        if not came_to_its_end(error) or self._seen.is_diverging:
+        if not came_to_its_end(error) or self._seen.is_diverging or self._before.started_at_epoch:
             return
         run = ObserveRunRequest(
             batch_size=self._batch_size,
@@ -268,6 +272,7 @@ class Reporter:
             energy_joules=latest.energy_joules or None,
             time_seconds=latest.time_seconds or None,
             converged=self.settings.has_converged(latest.metric, latest.epoch),
+            epochs=latest.epoch or None,
         )
         registration = register_job_request(self._job_id, self.settings)
         request = observe_run_request(self._job_id, run)
@@ -292,7 +297,7 @@ class Reporter:
         # would look as if nothing had been used since.
         own = latest if self._own_clock else None
         closing = ObserveRequest(
-            epoch=0.0 if latest is None else latest.epoch,
+            epoch=self._before.epoch if latest is None else latest.epoch,
             metric=None,
             energy_joules=None if own is None else own.energy_joules,
             time_seconds=self._elapsed_seconds() if own is None else own.time_seconds,

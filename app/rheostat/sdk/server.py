@@ -22,12 +22,9 @@ from rheostat.schemas.power import (
     SurveyAnswer,
     SurveyRequest,
 )
-from rheostat.schemas.server import (
+from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
+from rheostat.schemas.trials import (
     HeartbeatAnswer,
-    JobDetail,
-    JobPage,
-    JobSettings,
-    JobUpdate,
     ObserveAnswer,
     ObserveRequest,
     ObserveRunAnswer,
@@ -37,6 +34,7 @@ from rheostat.schemas.server import (
     TrialDetail,
     TrialPage,
 )
+from rheostat.sdk.environment import warn_of_misspelt_variables
 from rheostat.sdk.exchange import AnswerT, HttpExchange, HttpRequest
 from rheostat.sdk.transport import Transport, as_json
 
@@ -80,6 +78,7 @@ class ServerClient:
             "retry_for_seconds": retry_for_seconds,
             "token": token,
         }
+        warn_of_misspelt_variables()
         self.base_url = (base_url or os.environ.get("RHEOSTAT_URL") or DEFAULT_URL).rstrip("/")
         token = (_token_of_environment() if token is None else token).strip()
         if not token.isascii() or not token.isprintable():

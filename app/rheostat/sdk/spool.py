@@ -21,7 +21,8 @@ from weakref import WeakSet
 
 from rheostat.schemas.fields import Body
 from rheostat.schemas.power import PowerLimitAnswer
-from rheostat.schemas.server import JobDetail, ObserveAnswer, ObserveRunAnswer
+from rheostat.schemas.server import JobDetail
+from rheostat.schemas.trials import ObserveAnswer, ObserveRunAnswer
 from rheostat.sdk.exchange import HttpRequest
 
 _log = logging.getLogger("rheostat")

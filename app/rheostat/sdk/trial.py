@@ -12,11 +12,14 @@ from typing import Self, SupportsFloat, TypeVar
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
-from rheostat.schemas.server import JobSettings, Trial
+from rheostat.schemas.server import JobSettings
+from rheostat.schemas.trials import Trial, TrialProgress
+from rheostat.sdk.epoch_units import EpochLength
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
+from rheostat.sdk.outside import report_outside
 from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
@@ -60,6 +63,8 @@ class RunningTrial:
             that by itself.
         reason: Why this batch size.
         trial_id: The server's id of the trial; None without a server.
+        progress: What was reported before, where the trial goes on from another process; None: nothing was. It is
+            added to what this process reports.
 
     Raises:
         ServerRefused: On entry, when a setting is wrong.
@@ -77,6 +82,7 @@ class RunningTrial:
         self.profile_power_limits_watts: tuple[int, ...] = ()
         self.reason = "the default: no server was asked yet"
         self.trial_id: str | None = None
+        self.progress: TrialProgress | None = None
         self._client = client
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
         self._agent = options.node_agent or NodeAgent()
@@ -84,6 +90,7 @@ class RunningTrial:
         self._lease: GpuLease | None = None
         self._has_leases = self._own_meter = self._is_released = False
         self._profiler: Profiler | None = None
+        self._steps_per_epoch: int | None = None
         self._process: int | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -155,6 +162,7 @@ class RunningTrial:
         self.power_limit_watts = trial.power_limit_watts
         self.profile_power_limits_watts = tuple(trial.profile_power_limits_watts)
         self.reason = trial.reason
+        self.progress = trial.progress
 
     def _lease_gpus(self) -> None:
         """Lease this node's GPUs, if this rank is the one that does, and set the best limit that is known."""
@@ -235,6 +243,7 @@ class RunningTrial:
         Args:
             steps_per_epoch: Steps of an epoch; None when unknown.
         """
+        self._steps_per_epoch = steps_per_epoch
         limits = self.profile_power_limits_watts
         if not self._is_ours or self._profiler is not None or self.trial_id is None or not self._has_leases:
             return
@@ -281,11 +290,21 @@ class RunningTrial:
         """Return the best of some limits by this job's settings; None: it is unknown."""
         return cheapest_limit(measurements, self._settings, self._gpus.gpu)
 
+    def resumed_at(self, epoch: float) -> None:
+        """Record how many epochs the model had done when this process began to train, before the first report.
+
+        Call it after a checkpoint was loaded, unless `Client.trial` was given it.
+        """
+        if self._is_ours and self._ranks.rank == 0:
+            self._reporter.resumed_at(epoch)
+
     def report(
         self,
         metric: SupportsFloat,
         *,
         epoch: float | None = None,
+        step: float | None = None,
+        examples: float | None = None,
         energy_joules: SupportsFloat | None = None,
         time_seconds: SupportsFloat | None = None,
     ) -> Action:
@@ -298,15 +317,20 @@ class RunningTrial:
             metric: Value of the target metric: a number, or a tensor or array of one. A value that is not finite is
                 reported as unknown, here and below.
             epoch: Epochs done, fractional inside an epoch; by default one more than last time.
-            energy_joules: Energy of all GPUs since the run began; by default what the agents measured, if they did.
-            time_seconds: Training time since the run began; by default the time since the block was entered.
+            step: Steps done, instead; the length of an epoch is that of the loader in :meth:`steps`, or follows from
+                the ``examples_per_epoch`` of `Client.trial`.
+            examples: Examples or tokens done, instead, in the unit of ``examples_per_epoch``.
+            energy_joules: Energy of all GPUs since this process began; by default what the agents measured.
+            time_seconds: Training time since this process began; by default the time since the block was entered.
 
         Raises:
             ConfigurationError: The metric is not a number.
         """
         metric = number_of(metric)
         if not self._is_ours:
-            return "continue"
+            return report_outside(self._process)
+        length = EpochLength(self.batch_size, self._options.examples_per_epoch, self._steps_per_epoch)
+        epoch = length.epochs(epoch=epoch, step=step, examples=examples)
         self._clock.interrupt()
         self._own_meter = energy_joules is not None
         energy = self._energy_at(monotonic_ns()) if energy_joules is None else energy_joules
@@ -410,7 +434,7 @@ class RunningTrial:
             self._reporter.warn_once("The trial was not ended as it should", error)
 
 
-_VALUES = ("batch_size", "learning_rate", "power_limit_watts", "reason", "trial_id")
+_VALUES = ("batch_size", "learning_rate", "power_limit_watts", "reason", "trial_id", "progress")
 
 
 def _copy(

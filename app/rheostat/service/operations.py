@@ -12,6 +12,7 @@ from rheostat.storage.engine import Database
 from rheostat.storage.migrations import SchemaStatus
 from rheostat.storage.queries import Counts, counts
 from rheostat.storage.retention import prune_reports
+from rheostat.storage.sqlite_file import Serving, require_database
 
 
 def default_database_url() -> str:
@@ -51,9 +52,21 @@ def open_service(
                 f"Cannot create the directory of the database: {error}.",
                 hint="Set RHEOSTAT_DATABASE_URL to a file in a writable directory.",
             ) from error
+        require_database(database.sqlite_path)
         if upgrade:
             migrations.upgrade(database)
     return Service.of(database, lease)
+
+
+def database_place(service: Service) -> str:
+    """Return where the database is, without a password."""
+    database = service.database
+    return str(database.sqlite_path.absolute()) if database.is_sqlite else str(database)
+
+
+def begin_serving(service: Service) -> Serving | None:
+    """Tell other servers that this one serves an embedded database, until the answer is closed; None: PostgreSQL."""
+    return Serving(service.database.sqlite_path) if service.database.is_sqlite else None
 
 
 def upgrade_schema(service: Service) -> SchemaStatus:

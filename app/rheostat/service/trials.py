@@ -6,7 +6,7 @@ from uuid import uuid4
 from rheostat.domain import evidence, trial_views, trials
 from rheostat.domain.job import Decision
 from rheostat.schemas.fields import TrialState
-from rheostat.schemas.server import (
+from rheostat.schemas.trials import (
     HeartbeatAnswer,
     ObserveAnswer,
     ObserveRequest,

@@ -53,6 +53,15 @@ def test_what_may_lose_more_than_is_left_is_not_explored() -> None:
     assert affordable(Account(-0.9, None, 100.0), belief, 0, [], 2.0)[2]
 
 
+def test_what_is_worth_far_more_than_it_may_lose_may_take_the_account_somewhat_beyond_the_budget() -> None:
+    belief = a_belief(90.0, 100.0, 100.0, deviation=0.2, converged=(True, True, False))
+    account = Account(-1.0, 1.0, 100.0)
+    assert not affordable(account, belief, 0, [], 2.0)[2]
+    assert not affordable(account, belief, 0, [], 2.0, worth=[0.0, 0.0, 2.0])[2]
+    assert affordable(account, belief, 0, [], 2.0, worth=[0.0, 0.0, 20.0])[2]
+    assert not affordable(Account(-1.5, 1.0, 100.0), belief, 0, [], 2.0, worth=[0.0, 0.0, 1000.0])[2]
+
+
 def test_what_can_lose_nothing_runs_even_when_nothing_is_left() -> None:
     assert affordable(Account(-3.0, 1.0, 100.0), a_belief(90.0, 100.0, 95.0), 0, [], 2.0)[2]
 

@@ -81,6 +81,20 @@ def test_the_nearer_the_end_the_surer_is_a_run_to_end_soon() -> None:
     assert stopping.chance_of_ending(expectation, far, 30.0) < 0.01
 
 
+def test_a_run_that_is_overdue_goes_on_where_what_is_left_may_cost_far_less_than_a_new_run() -> None:
+    by_curve, at_launch = Expectation(log(15.0), 0.05**2), Expectation(log(22.0), 0.3**2)
+    bound = Bound(reference_cost=100.0, cap=200.0, epoch_cost=2.0)
+    assert should_stop(by_curve, at(20.0), bound)
+    assert not should_stop(by_curve, at(20.0), bound, at_launch=at_launch)
+    assert should_stop(by_curve, at(45.0), bound, at_launch=at_launch)
+
+
+def test_a_run_stopped_long_after_it_should_have_converged_says_little_of_its_epochs() -> None:
+    expectation = Expectation(log(20.0), 0.1**2)
+    assert stopping.chance_of_converging(expectation, 10.0, 1.0) > 0.9
+    assert stopping.chance_of_converging(expectation, 40.0, 1.0) < 0.01
+
+
 def test_a_run_that_is_long_overdue_is_not_expected_to_end_soon() -> None:
     expectation = Expectation(log(100.0), 0.05**2)
     assert stopping.chance_of_ending(expectation, LearningCurve(((90.0, 0.5),), 140.0, 1.0), 30.0) < 0.2

@@ -29,6 +29,8 @@ class Trainer:
         job: The placement.
         epochs: Epochs to the target by batch size; a missing one never reaches it.
         joules: What an epoch costs, by batch size; a missing one :data:`JOULES_PER_EPOCH`.
+        sizes: The batch sizes on offer.
+        bows: By batch size the power of the share of its epochs that the metric follows; a missing one is 1, a line.
         with_power: Whether power limits are measured, as an agent would.
         advisor: Shared between the placements of a job.
         trials: Batch size, epochs run and end of every trial.
@@ -37,16 +39,18 @@ class Trainer:
     job: Job = field(default_factory=lambda: a_job(target=ACCURACY, max_epochs=100))
     epochs: Mapping[int, float] = field(default_factory=lambda: dict(EPOCHS))
     joules: Mapping[int, float] = field(default_factory=dict)
+    sizes: tuple[int, ...] = SIZES
+    bows: Mapping[int, float] = field(default_factory=dict)
     with_power: bool = True
     advisor: Advisor = field(default_factory=lambda: Advisor(POLICY, Stores(JsonStore(), JsonStore(), JsonStore())))
     trials: list[tuple[int, float, TrialState]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.advisor.register(self.job, SIZES)
+        self.advisor.register(self.job, self.sizes)
 
-    def choose(self, *pending: int, permitted: tuple[int, ...] = SIZES) -> int:
+    def choose(self, *pending: int, permitted: tuple[int, ...] = ()) -> int:
         """Return the batch size of a further trial."""
-        return self.advisor.choose(self.job, Situation(permitted, pending)).batch_size
+        return self.advisor.choose(self.job, Situation(permitted or self.sizes, pending)).batch_size
 
     def cost_of_epoch(self, batch_size: int) -> float:
         """Return what an epoch costs in joules."""
@@ -62,7 +66,7 @@ class Trainer:
         state: TrialState = "running"
         while state == "running":
             epoch += 1
-            metric = 0.9 * min(epoch / needs, 1.0)
+            metric = 0.9 * min(epoch / needs, 1.0) ** self.bows.get(batch_size, 1.0)
             curve = curve.add(float(epoch), metric, self.job.target)
             cost = epoch * self.cost_of_epoch(batch_size) * cost_factor
             state = self.advisor.assess(

@@ -17,7 +17,7 @@ from rheostat.api.dependencies import (
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
 from rheostat.schemas.fields import TrialState
-from rheostat.schemas.server import (
+from rheostat.schemas.trials import (
     HeartbeatAnswer,
     ObserveAnswer,
     ObserveRequest,

@@ -35,6 +35,10 @@ STOPPED_AT = 1.5
 OVERDRAFT_RUNS = 0.5
 """How far a run may take the account beyond the budget before it is stopped."""
 
+ADVANCE_SHARE, MOST_ADVANCED_RUNS = 0.05, 0.5
+"""Share of what an exploration is expected to win over the horizon that it may take the account beyond the budget, and
+the most of it: the longer a job recurs, the more likely an arm that was held back is worth its try."""
+
 LONG_RUN_SHARE = 0.01
 """Share of the budget that every run adds, once these are more than the budget itself."""
 
@@ -64,9 +68,15 @@ def open_account(evidence: Evidence, belief: Belief, default: int, budget: float
 
 
 def affordable(
-    account: Account, belief: Belief, best: int, pending: Sequence[int], beta_knob: float | None
+    account: Account,
+    belief: Belief,
+    best: int,
+    pending: Sequence[int],
+    beta_knob: float | None,
+    *,
+    worth: Sequence[float] | None = None,
 ) -> list[bool]:
-    """Return which arms may be explored: those that can lose nothing, or no more than is left.
+    """Return which arms may be explored: those that can lose nothing, or little more than is left.
 
     Args:
         account: Of the placement.
@@ -74,12 +84,15 @@ def affordable(
         best: The best known arm.
         pending: The arms of trials in flight, which may lose as much.
         beta_knob: A run is stopped at this multiple of what the best known arm costs; None: never.
+        worth: What exploring each arm is expected to win over the horizon, in runs of the best known; None: nothing.
     """
     if not account.budget_runs:
         return [account.budget_runs is None] * len(belief.grid)
     losses = _losses(account, belief, best, inf if beta_knob is None else min(beta_knob, STOPPED_AT))
     left = account.left_runs - sum(max(losses[arm], 0.0) for arm in pending)
-    return [loss <= max(left, 0.0) for loss in losses]
+    unit = exp(belief.log_cost[best]) / account.default_cost_joules
+    advances = [min(max(ADVANCE_SHARE * unit * win, 0.0), MOST_ADVANCED_RUNS) for win in worth or [0.0] * len(losses)]
+    return [loss <= max(left + advance, 0.0) for loss, advance in zip(losses, advances, strict=True)]
 
 
 def most_joules(account: Account) -> float:

@@ -1,6 +1,7 @@
 """Choosing a batch size: the best known one, one that is worth trying, or a fallback when runs do not converge."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import and_
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from rheostat.errors import NoBatchSizeLeft
 from rheostat.policy.interface import Choice, PowerLimitOptimizer, Situation
 from rheostat.policy.recommender import account, acquisition, explanations, surveying
+from rheostat.policy.recommender.acquisition import Prospect
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.closing import CLOSED_FROM
 from rheostat.policy.recommender.knowledge import Knowledge
@@ -41,7 +43,10 @@ def choose(known: Knowledge, situation: Situation, power_limits: PowerLimitOptim
         return _safe(known, belief, permitted)
     if not any(belief.measured):
         return _elsewhere(belief, best)
-    return _weigh(known, belief, best, situation, permitted)
+    choice = _weigh(known, belief, best, situation, permitted)
+    if known.account is None:
+        return choice
+    return replace(choice, reason=f"{choice.reason}; {known.account.standing}")
 
 
 def best_known(known: Knowledge, situation: Situation) -> Choice | None:
@@ -76,7 +81,7 @@ def _weigh(known: Knowledge, belief: Belief, best: int, situation: Situation, pe
         learned=known.own.learned,
         beta_knob=known.job.beta_knob,
     )
-    affordable = _affordable(known, predicted, best, situation)
+    affordable = _affordable(known, predicted, best, situation, prospect)
     arm = int(np.where(affordable, prospect.score, -np.inf).argmax())
     if arm != best:
         return Choice(sizes[arm], explanations.exploration(belief, best, arm, prospect))
@@ -98,12 +103,13 @@ def _within_reach(belief: Belief) -> list[bool]:
     ]
 
 
-def _affordable(known: Knowledge, predicted: Belief, best: int, situation: Situation) -> list[bool]:
+def _affordable(known: Knowledge, predicted: Belief, best: int, situation: Situation, prospect: Prospect) -> list[bool]:
     """Return which arms the account against the default allows to run: the best known one and the default always."""
     if known.account is None:
         return [True] * len(known.grid)
     pending = [known.grid.index(size) for size in situation.pending]
-    affordable = account.affordable(known.account, predicted, best, pending, known.job.beta_knob)
+    worth = prospect.score.tolist()
+    affordable = account.affordable(known.account, predicted, best, pending, known.job.beta_knob, worth=worth)
     affordable[best] = affordable[known.grid.index(known.job.default_batch_size)] = True
     return affordable
 

@@ -21,10 +21,13 @@ probability, is not stopped for what it has cost."""
 def early_stop(known: Knowledge, progress: Progress) -> str | None:
     """Return why a running trial should be stopped, or None to let it go on.
 
-    Before anything has converged nothing is stopped, nor after many runs in a row that did not converge.
+    Before anything has converged nothing is stopped, nor while only the cost of whole runs is known, nor after many
+    runs in a row that did not converge.
     """
     belief = known.belief
-    if belief is None or known.is_safe_mode or progress.epoch <= 0 or not progress.cost:
+    if belief is None or not belief.knows_epochs or known.is_safe_mode:
+        return None
+    if progress.epoch <= 0 or not progress.cost:
         return None
     trained = _trained_cost(known, progress, progress.cost)
     bound = _bound(known, belief, progress, trained)
@@ -83,7 +86,7 @@ def _bound(known: Knowledge, belief: Belief, progress: Progress, trained: float)
 
 def _is_nearly_done(known: Knowledge, belief: Belief, progress: Progress, bound: Bound) -> bool:
     """Return whether a run will almost surely reach its target at little more than what is spent already."""
-    if progress.curve.epoch <= 0 or not belief.knows_epochs or not known.pooled.levels:
+    if progress.curve.epoch <= 0 or not known.pooled.levels:
         return False
     expectation = known.by_curve(belief, progress.batch_size, progress.curve)
     more = WORTH_FINISHING * bound.restart_cost / bound.epoch_cost
@@ -98,7 +101,7 @@ def _account_of_exploration(known: Knowledge, belief: Belief, at: int) -> Accoun
 
 def _should_stop(known: Knowledge, belief: Belief, progress: Progress, bound: Bound) -> str | None:
     at, curve = known.grid.index(progress.batch_size), progress.curve
-    if curve.epoch <= 0 or belief.converged[at] or not belief.knows_epochs:
+    if curve.epoch <= 0 or belief.converged[at]:
         return None
     expectation = known.by_curve(belief, progress.batch_size, curve)
     arm = known.own.arms[progress.batch_size]
@@ -106,7 +109,8 @@ def _should_stop(known: Knowledge, belief: Belief, progress: Progress, bound: Bo
         return None
     account, cost = _account_of_exploration(known, belief, at), progress.cost or 0.0
     is_overdrawn = account is not None and cost > max(account.left_runs, 0.0) * account.default_cost_joules
-    if not stopping.should_stop(expectation, curve, bound, for_later_runs=not is_overdrawn):
+    at_launch = belief.run(progress.batch_size)
+    if not stopping.should_stop(expectation, curve, bound, at_launch=at_launch, for_later_runs=not is_overdrawn):
         return None
     return (
         f"after {curve.epoch:g} epochs its learning curve predicts about {exp(expectation.mean):.3g} to the target; "

@@ -3,7 +3,7 @@
 from math import exp, sqrt
 
 from rheostat.policy.cost import cost_text
-from rheostat.policy.interface import Account, ArmEstimate, Estimate
+from rheostat.policy.interface import UNKNOWN, Account, ArmEstimate, Estimate
 from rheostat.policy.recommender.acquisition import Prospect
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.evidence import Arm
@@ -23,7 +23,7 @@ def best_known(belief: Belief, best: int, *, may_explore: bool, held_back_by: Ac
     if held_back_by is not None:
         why = (
             f"no exploration, since it might cost more than is left of the budget of {held_back_by.budget_runs:g} runs "
-            f"of the default; {held_back_by.standing}"
+            "of the default"
         )
     elif may_explore:
         why = "exploring another would cost more than it is expected to save"
@@ -76,9 +76,13 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
     """Return the estimates of an arm, with the probability that it is the cheapest."""
     belief, arm = known.belief, known.pooled.arms[batch_size]
     closed = known.closed.get(batch_size)
+    at = known.grid.index(batch_size)
     if belief is None:
-        return ArmEstimate(batch_size, arm.runs, closed or "nothing has converged yet")
-    at = belief.grid.index(batch_size)
+        epoch_cost = UNKNOWN
+        if any(known.prices.are_seen):
+            costs = known.prices.posterior(known.grid)
+            epoch_cost = interval(costs.mean[at], costs.variance[at])
+        return ArmEstimate(batch_size, arm.runs, closed or "nothing has converged yet", epoch_cost=epoch_cost)
     if not belief.has_level:
         epochs = interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise)
         return ArmEstimate(
@@ -89,8 +93,13 @@ def arm_estimate(known: Knowledge, batch_size: int, chance: float | None) -> Arm
         arm.runs,
         closed or _status(belief, arm, at),
         cost=_run_cost(belief, at),
-        epochs=interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise),
-        epoch_cost=interval(belief.epoch_costs.mean[at], belief.epoch_costs.variance[at]),
+        # Those of a history that has none are only what its costs make of them.
+        epochs=UNKNOWN
+        if not belief.knows_epochs or (arm.whole_costs.count and not arm.epochs.count)
+        else interval(belief.epochs.mean[at], belief.epochs.variance[at], belief.noise),
+        epoch_cost=interval(belief.epoch_costs.mean[at], belief.epoch_costs.variance[at])
+        if belief.knows_epochs
+        else UNKNOWN,
         probability_best=chance,
     )
 

@@ -59,10 +59,10 @@ def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Ev
 def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs: float) -> Update:
     size, target, log_epochs = result.batch_size, known.job.target, safe_log(epochs)
     update, expected = Update(evidence), None
-    if known.belief is not None:
-        run = known.belief.run(size)
+    if (belief := _belief_of_epochs(known)) is not None:
+        run = belief.run(size)
         expected = run.mean, run.variance
-        update = _follow_drift(known, known.belief, evidence, size, (log_epochs - run.mean) / run.variance**0.5)
+        update = _follow_drift(known, belief, evidence, size, (log_epochs - run.mean) / run.variance**0.5)
     tally, overturned = admit(update.evidence.arms[size].epochs, log_epochs, expected, known.job.window_size)
     evidence = closing.reopened(update.evidence) if overturned else update.evidence
     arm = _with_success(known, evidence.arms[size])._replace(epochs=tally)
@@ -74,6 +74,11 @@ def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs:
     return update._replace(evidence=evidence.with_arm(size, arm))
 
 
+def _belief_of_epochs(known: Knowledge) -> Belief | None:
+    """Return what is believed of epochs; None: nothing is, or it is only what the costs of whole runs make of it."""
+    return known.belief if known.belief is not None and known.belief.knows_epochs else None
+
+
 def _with_success(known: Knowledge, arm: Arm) -> Arm:
     """Return an arm whose run converged: with a window, what was lost before it fades as old runs do."""
     window = known.job.window_size
@@ -81,7 +86,7 @@ def _with_success(known: Knowledge, arm: Arm) -> Arm:
 
 
 def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Update:
-    size, belief = result.batch_size, known.belief
+    size, belief = result.batch_size, _belief_of_epochs(known)
     unconverged = {**evidence.unconverged, size: evidence.unconverged.get(size, 0) + 1}
     evidence = evidence._replace(unconverged=unconverged)
     if size != known.job.default_batch_size and not evidence.arms[size].converged:
@@ -123,14 +128,16 @@ def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
 def _with_censored_observation(known: Knowledge, belief: Belief, arm: Arm, result: Result, epochs: float) -> Arm:
     """Return an arm with a stopped run as a censored observation of its epochs, unless that is an outlier.
 
-    A run that failed says something of convergence, but nothing of how many epochs a converging one needs.
+    A run that failed says something of convergence, but nothing of how many epochs a converging one needs. Neither does
+    one that was stopped long after it should have converged: it counts as far as it would have.
     """
     run = belief.run(result.batch_size)
     by_curve = known.by_curve(belief, result.batch_size, result.curve)
     epochs = min(epochs, known.job.max_epochs)
     censored = stopping.censored_observation(run, by_curve, belief.noise, epochs, result.curve.gap)
-    precision, weighted = censored
-    if precision < arm.censored[0] or is_outlier(weighted / precision, (run.mean, run.variance)):
+    alive = stopping.chance_of_converging(by_curve, epochs, result.curve.gap)
+    precision, weighted = censored = (alive * censored[0], alive * censored[1])
+    if precision <= arm.censored[0] or is_outlier(weighted / precision, (run.mean, run.variance)):
         return arm
     return arm._replace(censored=censored)
 

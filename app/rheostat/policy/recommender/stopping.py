@@ -6,6 +6,7 @@ which costs C0, the reference cost. An arm that might turn out to be better gets
 
 from dataclasses import dataclass
 from math import exp, log, sqrt
+from typing import NamedTuple
 
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.recommender.curves import Expectation
@@ -13,6 +14,9 @@ from rheostat.policy.recommender.normal import truncated_above, upper_tail
 
 NEVER_CONVERGES = 0.05
 """Chance that an arm which never converged does not converge at all."""
+
+MISLEADS = 0.05
+"""Chance that a learning curve says nothing of a run's end: one that shot up and then takes its time, say."""
 
 OVERDUE = 1e-4
 """A run whose chance of not having converged by now was below this is stopped."""
@@ -91,50 +95,88 @@ def chance_of_ending(expectation: Expectation, curve: LearningCurve, epochs: flo
     return _alive(survival) * (survival - later) / survival if survival > 0.0 else 0.0
 
 
+def chance_of_converging(expectation: Expectation, epochs: float, gap: float) -> float:
+    """Return how likely a run that did not converge in so many epochs, evaluated every ``gap`` epochs, ever would."""
+    return _alive(upper_tail((log(epochs + 0.5 * gap) - expectation.mean) / sqrt(expectation.variance)))
+
+
 def _alive(survival: float) -> float:
     """Return how likely a run converges at all, of which this share would not have converged by now if it did."""
     return 1.0 - NEVER_CONVERGES / (NEVER_CONVERGES + (1.0 - NEVER_CONVERGES) * survival)
 
 
-def should_stop(expectation: Expectation, curve: LearningCurve, bound: Bound, *, for_later_runs: bool = True) -> bool:
+def should_stop(
+    expectation: Expectation,
+    curve: LearningCurve,
+    bound: Bound,
+    *,
+    at_launch: Expectation | None = None,
+    for_later_runs: bool = True,
+) -> bool:
     """Return whether stopping now is cheaper than continuing to any later deadline.
 
-    ``y = log(epochs)`` is normal by the learning curve, ``S = P(y > log(n + gap / 2))``, and the chance that it never
-    converges ``pf = q / (q + (1 - q) S)``. Each of 8 deadlines costs the epochs until it converges or the deadline
-    comes, and a new run at C0 if it did not converge by then; all by the partial expectations of the lognormal. It is
-    stopped when the cheapest of these, less the weighted expected improvement over C0, costs more than C0.
+    ``y = log(epochs)`` is normal by the learning curve, or with a small chance, should the curve mislead, as it was at
+    the launch; ``S = P(y > log(n + gap / 2))``, and the chance that it never converges ``pf = q / (q + (1 - q) S)``.
+    Each of 8 deadlines costs the epochs until it converges or the deadline comes, and a new run at C0 if it did not
+    converge by then; all by the partial expectations of the lognormal. It is stopped when the cheapest of these, less
+    the weighted expected improvement over C0, costs more than C0.
 
     Args:
         expectation: Of ``y``, but for the run's not having converged yet.
         curve: Its evaluations.
         bound: The costs that it is compared with.
+        at_launch: What was expected of ``y`` before any evaluation; None: the curve never misleads.
         for_later_runs: Whether the expected improvement counts: what it may lose is still in the exploration budget.
     """
     now, half_gap = curve.epoch, 0.5 * curve.gap
-    mean, deviation = expectation.mean, sqrt(expectation.variance)
-    here = (log(now + half_gap) - mean) / deviation
-    survival = upper_tail(here)
+    outlooks = [_Outlook(1.0, expectation)]
+    if at_launch is not None:
+        outlooks = [_Outlook(1.0 - MISLEADS, expectation), _Outlook(MISLEADS, at_launch)]
+    here = log(now + half_gap)
+    survival = sum(outlook.share_beyond(here) for outlook in outlooks)
     if survival < OVERDUE:
         return True
     alive = _alive(survival)
-    expected = exp(mean + 0.5 * expectation.variance)
     whole_run, restart = bound.reference_cost / bound.epoch_cost, bound.restart_cost / bound.epoch_cost
     last = max(bound.cap / bound.epoch_cost, now + 2.0 * half_gap)
     cheapest = float("inf")
     for step in range(1, DEADLINES + 1):
         deadline = now + (last - now) * step / DEADLINES
-        then = (log(deadline + half_gap) - mean) / deviation
-        done = alive * (survival - upper_tail(then)) / survival
-        spent = alive * expected * (upper_tail(here - deviation) - upper_tail(then - deviation)) / survival
+        then = log(deadline + half_gap)
+        done = alive * sum(outlook.share_within(here, then) for outlook in outlooks) / survival
+        spent = alive * sum(outlook.epochs_within(here, then) for outlook in outlooks) / survival
         cheapest = min(cheapest, spent - now * done + (1.0 - done) * (deadline - now + restart))
-    level = (log(whole_run) - mean) / deviation
+    level = log(whole_run)
     improvement = 0.0
-    if level > here:
-        better = whole_run * (survival - upper_tail(level))
-        better -= expected * (upper_tail(here - deviation) - upper_tail(level - deviation))
+    if level > here and for_later_runs:
+        better = sum(
+            whole_run * outlook.share_within(here, level) - outlook.epochs_within(here, level) for outlook in outlooks
+        )
         improvement = alive * max(better, 0.0) / survival
-    weight = IMPROVEMENT_WEIGHT if for_later_runs else 0.0
-    return cheapest - weight * improvement > MARGIN * restart
+    return cheapest - IMPROVEMENT_WEIGHT * improvement > MARGIN * restart
+
+
+class _Outlook(NamedTuple):
+    """One expectation of a run's log epochs, and how likely it is the right one."""
+
+    weight: float
+    expectation: Expectation
+
+    def share_beyond(self, level: float) -> float:
+        return self.weight * upper_tail(self._deviations(level))
+
+    def share_within(self, low: float, high: float) -> float:
+        return self.share_beyond(low) - self.share_beyond(high)
+
+    def epochs_within(self, low: float, high: float) -> float:
+        """Return the partial expectation of the epochs themselves."""
+        mean, variance = self.expectation.mean, self.expectation.variance
+        deviation = sqrt(variance)
+        share = upper_tail(self._deviations(low) - deviation) - upper_tail(self._deviations(high) - deviation)
+        return self.weight * exp(mean + 0.5 * variance) * share
+
+    def _deviations(self, level: float) -> float:
+        return (level - self.expectation.mean) / sqrt(self.expectation.variance)
 
 
 def not_yet(expectation: Expectation, epochs: float, gap: float) -> Expectation:

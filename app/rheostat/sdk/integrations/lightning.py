@@ -20,7 +20,8 @@ class RheostatCallback(Callback):
 
     It sets ``batch_size``, and ``learning_rate`` or ``lr``, on the module, its ``hparams`` and the data module, like
     Lightning's own tuner: the batch size of one device, for ``train_dataloader`` to use. It reports the metric after
-    each validation, or after each epoch when there is no validation.
+    each validation, or after each epoch when there is no validation. With ``ckpt_path`` the epochs of the checkpoint do
+    not count as run here.
 
     Args:
         trial: From `Client.trial`, and not entered.
@@ -59,6 +60,8 @@ class RheostatCallback(Callback):
             for optimizer, rates in zip(trainer.optimizers, self._learning_rates, strict=True):
                 its_own = [scheduler for scheduler in schedulers if scheduler.optimizer is optimizer]
                 restore_learning_rates(optimizer, its_own, rates)
+        if trainer.global_step > 0:
+            self._trial.resumed_at(_epochs_before(trainer))
         check_loader(self._trial, trainer.train_dataloader, accumulation_steps=trainer.accumulate_grad_batches)
         updates = trainer.num_training_batches / trainer.accumulate_grad_batches
         self._trial.begin_profiling(ceil(updates) if isfinite(updates) else None)
@@ -175,6 +178,15 @@ def _epochs(trainer: Trainer) -> float | None:
     done: int = trainer.fit_loop.epoch_loop.batch_progress.current.ready
     epochs: float = trainer.current_epoch + done / batches
     return epochs
+
+
+def _epochs_before(trainer: Trainer) -> float:
+    """Return the epochs that were done before a checkpoint, which may have been saved at the end of an unclosed one."""
+    done: float = trainer.current_epoch
+    if isfinite(trainer.num_training_batches):
+        batches = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        done = min(max(batches / trainer.num_training_batches, done), done + 1)
+    return done
 
 
 def _set(module: LightningModule, names: tuple[str, ...], value: float) -> None:

@@ -99,7 +99,8 @@ class RheostatCallback(TrainerCallback):
     """Reports evaluations, measures power limits between steps, and ends the training when the answer is "stop".
 
     Callbacks do not see exceptions, so the trial's block goes around `Trainer.train`. Evaluations before and after the
-    training are not reported. When `Trainer.train` is called again in the same trial, its epochs are further ones.
+    training are not reported. When `Trainer.train` is called again in the same trial, its epochs are further ones. With
+    ``resume_from_checkpoint`` the epochs of the checkpoint do not count as run here.
 
     Args:
         trial: The running trial.
@@ -135,6 +136,8 @@ class RheostatCallback(TrainerCallback):
             self._warn_of_no_evaluation(state)
         if state.global_step == 0 or self._epochs:
             self._epochs_before = self._epochs - (state.epoch or 0.0)
+        elif state.epoch:
+            self._trial.resumed_at(state.epoch)
         loader = kwargs.get("train_dataloader")
         steps = ceil(len(loader) / args.gradient_accumulation_steps) if isinstance(loader, Sized) else None
         self._is_training = True

@@ -1,0 +1,111 @@
+"""CSV files that users give: read line by line, with errors that say where they are."""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rheostat.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a file, read so that an error says where it is.
+
+    Attributes:
+        path: The file.
+        number: Of the line, from 1.
+        values: By column, without surrounding spaces.
+    """
+
+    path: Path
+    number: int
+    values: Mapping[str, str]
+
+    def error(self, column: str, fault: str) -> InvalidInput:
+        """Return the error that a value has a fault."""
+        return InvalidInput(
+            f"{self.path}, line {self.number}, column {column}: {self.values[column]!r} {fault}.",
+            hint="Correct the line or leave it out.",
+        )
+
+    def text(self, column: str) -> str:
+        """Return a value that must not be empty."""
+        if not self.values[column]:
+            raise self.error(column, "must not be empty")
+        return self.values[column]
+
+    def finite(self, column: str) -> float:
+        """Return a finite number."""
+        try:
+            number = float(self.values[column])
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.error(column, "must be a finite number")
+        return number
+
+    def positive(self, column: str) -> float:
+        """Return a number above 0."""
+        number = self.finite(column)
+        if number <= 0:
+            raise self.error(column, "must be greater than 0")
+        return number
+
+    def whole(self, column: str) -> int:
+        """Return a whole number above 0."""
+        number = self.positive(column)
+        if not number.is_integer():
+            raise self.error(column, "must be a whole number")
+        return int(number)
+
+    def whole_or_never(self, column: str) -> int | None:
+        """Return a whole number above 0, or None where there is none."""
+        return None if self.values[column].lower() in ("", "nan") else self.whole(column)
+
+
+def read_lines(path: Path, columns: Sequence[str], optional: Sequence[str] | None = None) -> Iterator[Line]:
+    """Yield the lines of a CSV file with a header.
+
+    Args:
+        path: The file.
+        columns: Those that it must have.
+        optional: Those that it may have; None: any, which are not read.
+
+    Raises:
+        InvalidInput: It cannot be read; the message names file, line and column.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            if missing:
+                raise InvalidInput(
+                    f"{path}, line 1 lacks the columns {', '.join(missing)}.",
+                    hint=f"The header needs: {','.join(columns)}.",
+                )
+            names = [*columns, *(name for name in optional or () if name in (reader.fieldnames or ()))]
+            if unknown := sorted(set(reader.fieldnames or ()) - {*names}) if optional is not None else []:
+                raise InvalidInput(
+                    f"{path}, line 1 has unknown columns: {', '.join(unknown)}.",
+                    hint=f"There may be: {', '.join([*columns, *(optional or ())])}.",
+                )
+            empty = True
+            for row in reader:
+                empty = False
+                if None in row or None in row.values():
+                    raise InvalidInput(
+                        f"{path}, line {reader.line_num}: as many fields are needed as the header has columns, "
+                        f"{len(reader.fieldnames or ())}.",
+                        hint="Correct the line or leave it out; a download that broke off ends like this.",
+                    )
+                yield Line(path, reader.line_num, {column: row[column].strip() for column in names})
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be read: {error.strerror or error}.", hint="Check the path and its permissions."
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(f"{path} is not a CSV file in UTF-8: {error}.", hint="Export it again as CSV.") from error
+    if empty:
+        raise InvalidInput(f"{path} has a header and nothing else.", hint="Pass a file with recorded lines.")

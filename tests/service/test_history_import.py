@@ -1,0 +1,91 @@
+"""Runs of before, from a file."""
+
+from pathlib import Path
+
+import pytest
+
+from rheostat import service as use_cases
+from rheostat.errors import InvalidInput, JobNotFound
+from rheostat.service import Service
+from rheostat.service.history_import import import_history
+from tests.domain.examples import JOB
+from tests.service.examples import register
+
+HEADER = "run,batch_size,gpu_model,gpu_count,energy_joules,time_seconds,converged,epochs,curve,power_limit_watts"
+RUNS = [
+    "2026-03-01,32,V100,1,80000,400,true,10,1:0.2;5:0.6;10:0.95,250",
+    "2026-03-02,64,V100,1,90000,380,,12,1:0.1;12:0.91,",
+    "2026-03-03,128,V100,1,,500,no,,,",
+]
+
+
+def write(path: Path, *lines: str, header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def test_runs_are_recorded_once_however_often_the_file_is_imported(service: Service, tmp_path: Path) -> None:
+    register(service, policy="rheostat", max_epochs=20)
+    file = write(tmp_path / "history.csv", *RUNS)
+    for _ in range(2):
+        assert import_history(service, file, JOB) == {JOB: 3}
+    arms = {arm.batch_size: arm for arm in use_cases.estimates(service, JOB).placements[0].arms}
+    assert {size: arm.runs for size, arm in arms.items() if arm.runs} == {32: 1, 64: 1, 128: 1}
+    assert arms[32].epochs == pytest.approx(10, rel=0.1)
+    write(file, *RUNS, "2026-03-04,32,V100,1,81000,405,true,10,,")
+    import_history(service, file, JOB)
+    arms = {arm.batch_size: arm for arm in use_cases.estimates(service, JOB).placements[0].arms}
+    assert arms[32].runs == 2
+
+
+def test_runs_without_names_are_told_apart_by_their_lines(service: Service, tmp_path: Path) -> None:
+    register(service, policy="rheostat")
+    file = write(tmp_path / "history.csv", *["32,V100,100"] * 3, header="batch_size,gpu_model,cost")
+    for _ in range(2):
+        import_history(service, file, JOB)
+    (arm,) = [arm for arm in use_cases.estimates(service, JOB).placements[0].arms if arm.runs]
+    assert arm.runs == 3
+
+
+def test_a_column_can_name_the_job(service: Service, tmp_path: Path) -> None:
+    register(service, "nightly", policy="rheostat")
+    register(service, "weekly", policy="rheostat")
+    lines = ["nightly,32,V100,100", "weekly,32,V100,100", "weekly,64,V100,100"]
+    file = write(tmp_path / "history.csv", *lines, header="job,batch_size,gpu_model,cost")
+    assert import_history(service, file, None) == {"nightly": 1, "weekly": 2}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a,33,V100,1,1,1,true,,,", r"line 3, column batch_size: '33' is not among those of nightly"),
+        ("a,32,,1,1,1,true,,,", r"line 3, column gpu_model: '' must not be empty"),
+        ("a,32,V100,1,-1,1,true,,,", r"line 3, column energy_joules: '-1' must be greater than 0"),
+        ("a,32,V100,1,1,1,maybe,,,", r"line 3, column converged: 'maybe' must be true or false"),
+        ("a,32,V100,1,1,1,,1,1=0.5,", r"line 3, column curve: '1=0.5' must be written as 1:0.52"),
+        ("a,32,V100,1,1,1,,1,2:0.5,", r"line 3, column curve: .*must ascend"),
+        ("a,32,V100,70000,1,1,,1,,", r"line 3, column gpu_count: .*less than or equal to 65536"),
+        ("a,32,V100,1,,,,1,,", r"line 3, column energy_joules: .*give either cost"),
+        ("a,32,V100", r"line 3: as many fields are needed as the header has columns, 10"),
+        ("2026-03-01,32,V100,1,9,400,true,10,,250", r"line 3: The Idempotency-Key belongs to another run"),
+    ],
+)
+def test_an_error_says_where_it_is(service: Service, tmp_path: Path, line: str, words: str) -> None:
+    register(service, policy="rheostat")
+    with pytest.raises(InvalidInput, match=words):
+        import_history(service, write(tmp_path / "history.csv", RUNS[0], line), JOB)
+    if "Key" not in words:
+        assert use_cases.estimates(service, JOB).placements == []
+
+
+def test_a_column_that_is_not_known_is_refused(service: Service, tmp_path: Path) -> None:
+    register(service)
+    file = write(tmp_path / "history.csv", "32,V100,1", header="batch_size,gpu_model,enrgy_joules")
+    with pytest.raises(InvalidInput, match="unknown columns: enrgy_joules") as refused:
+        import_history(service, file, JOB)
+    assert "energy_joules" in refused.value.hint
+
+
+def test_the_job_must_be_there(service: Service, tmp_path: Path) -> None:
+    with pytest.raises(JobNotFound):
+        import_history(service, write(tmp_path / "history.csv", RUNS[0]), "unknown")
