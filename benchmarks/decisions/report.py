@@ -42,8 +42,8 @@ games, and `> 1.5` the share of games in which that was more than 1.5 runs.
 
 ## Do the intervals hold?
 
-How often the truth of a world lies in the 50 % and 95 % intervals of the recommender, over all batch sizes that can reach
-the target, tried or not, after so many recurrences. The cost is that of a success at the best limit.
+How often the truth of a world lies in the 50 % and 95 % intervals of the recommender, over all batch sizes that can
+reach the target, tried or not, after so many recurrences. The cost is that of a success at the best limit.
 
 ```
 {calibration}
