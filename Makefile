@@ -20,7 +20,7 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test test-frameworks bench-decisions bench-server check-gpu lint build clean
+.PHONY: help demo serve test test-frameworks bench-decisions bench-report bench-server check-gpu lint build clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ test-frameworks: ## Train in PyTorch, Transformers and Lightning, on one process
 
 bench-decisions: $(DEV) ## Compare the policies' decisions with the best possible; TRACES=folder adds recorded worlds
 	@$(IN_VENV) -m benchmarks.decisions $(if $(TRACES),--traces '$(TRACES)') $(BENCH)
+
+bench-report: $(VENV)/.installed-report ## Write docs/decisions.md about the decisions, with figures; TRACES=folder on recorded worlds
+	@$(IN_VENV) -m benchmarks.decisions.report $(if $(TRACES),--traces '$(TRACES)') $(BENCH)
 
 bench-server: $(DEV) ## Put the server and its peer under the same load; some minutes, installs the peer into build/
 	@$(IN_VENV) -m benchmarks.server $(BENCH)

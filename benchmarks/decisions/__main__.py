@@ -100,11 +100,12 @@ def play_all(games: Sequence[Game], seeds: Sequence[int], processes: int | None 
 def table(played: Sequence[dict[str, Any]]) -> str:
     """Return what each scenario and player came to, over worlds and seeds.
 
-    The mean excess with its standard error over the worlds, the worst world at the end, how far behind the default the
-    worst twentieth of all games once was, and the share of games that once were more than 1.5 runs behind it.
+    The mean excess with its standard errors over the worlds and over the seeds at the end, the worst world at the end,
+    how far behind the default the worst twentieth of all games once was, and the share of games that once were more
+    than 1.5 runs behind it.
     """
     checkpoints = sorted({int(n) for game in played for n in game["excess"]})
-    heads = (*(f"at {n}" for n in checkpoints), "+-", "worst", "behind 95 %", f"> {FAR_BEHIND:g}")
+    heads = (*(f"at {n}" for n in checkpoints), "+- worlds", "+- seeds", "worst", "behind 95 %", f"> {FAR_BEHIND:g}")
     rows = [["scenario", "player", "worlds", *heads]]
     for scenario, player in dict.fromkeys((game["scenario"], game["player"]) for game in played):
         games = [game for game in played if (game["scenario"], game["player"]) == (scenario, player)]
@@ -113,11 +114,21 @@ def table(played: Sequence[dict[str, Any]]) -> str:
         last = means[checkpoints[-1]]
         behind = sorted(runs for game in games for runs in game["worst_behind"])
         far = sum(runs > FAR_BEHIND for runs in behind) / len(behind)
-        error = stdev(last) / len(last) ** 0.5 if len(last) > 1 else 0.0
+        of_seeds = [fmean(row) for row in zip(*(game["excess"][str(checkpoints[-1])] for game in games), strict=True)]
         worst_twentieth = behind[int(0.95 * (len(behind) - 1))]
-        tail = (f"{error:.3f}", f"{max(last):.3f}", f"{worst_twentieth:.2f}", f"{far:.3f}")
+        tail = (
+            f"{_standard_error(last):.3f}",
+            f"{_standard_error(of_seeds):.3f}",
+            f"{max(last):.3f}",
+            f"{worst_twentieth:.2f}",
+            f"{far:.3f}",
+        )
         rows.append([scenario, player, str(len(games)), *figures, *tail])
     return "\n".join(aligned(rows, words=2))
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return float(stdev(values) / len(values) ** 0.5) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Game:
         """Return what the game comes to with a seed."""
         trials = replay_job(
             self.world,
-            self._backend(seed),
+            self.backend(seed),
             seed=seed,
             recurrences=self.recurrences,
             concurrency=self.concurrency,
@@ -83,7 +83,8 @@ class Game:
         assert behind is not None
         return Figures(excess, behind)
 
-    def _backend(self, seed: int) -> Backend:
+    def backend(self, seed: int) -> Backend:
+        """Return who decides in this game."""
         if self.player in REFERENCES:
             return Oracle(
                 self.world,

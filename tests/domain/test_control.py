@@ -180,3 +180,15 @@ def test_orders_are_shown_and_audited() -> None:
 def _at(job: ExampleJob, batch_size: int) -> Trial:
     pin(job, batch_size, kind="force")
     return job.predict()
+
+
+def test_an_order_opens_what_only_a_survey_closed_and_a_run_that_shows_it_closes_it_again() -> None:
+    job = ExampleJob(policy="rheostat")
+    job.out_of_memory(64)
+    pin(job, 64, kind="force")
+    assert [placement.surveyed_oom_batch_size for placement in job.last_changes.placements] == [None]
+    trial = job.predict()
+    assert trial.batch_size == 64
+    job.report(trial, 0, outcome="oom")
+    with pytest.raises(Conflict, match="64 ran out of memory"):
+        pin(job, 64, kind="force")

@@ -59,7 +59,7 @@ def test_the_reason_and_the_estimates_say_what_is_left_out_and_until_when() -> N
     run(job, 3, 64)
     assert run(job, 2, 64) == [64, 64]
     trial = job.predict()
-    status = f"left out until trial {5 + 1 + PAUSE_TRIALS}: its last 2 trials ended before their first epoch"
+    status = f"left out until trial {5 + 1 + PAUSE_TRIALS}: its last 2 trials did not reach their first epoch"
     assert trial.batch_size < 64
     assert f"64 is {status}" in trial.reason
     assert job.arms()[64].status == status
@@ -111,6 +111,40 @@ def test_an_abandoned_trial_counts_until_it_is_heard_of_again() -> None:
     job.clock.turn(2 * LEASE)
     job.predict()
     assert "left out" in job.arms()[32].status
+
+
+def test_a_command_that_is_killed_and_started_again_every_minute_soon_gets_another_batch_size() -> None:
+    job = ExampleJob(policy="rheostat")
+    run(job, 3)
+    picks = []
+    for _ in range(8):
+        picks.append(job.predict(node="gpu-7").batch_size)
+        job.clock.turn(timedelta(minutes=1))
+    assert picks[:4] == [128] * 4
+    assert 128 not in picks[5:]
+    assert "left out" not in job.arms()[128].status
+    assert job.predict(node="gpu-8").batch_size == 128
+
+
+def test_trials_beside_each_other_on_one_node_are_no_crashes() -> None:
+    job = ExampleJob(policy="rheostat")
+    run(job, 3)
+    first, second = job.predict(node="gpu-7"), job.predict(node="gpu-7")
+    for _ in range(8):
+        job.clock.turn(timedelta(minutes=1))
+        job.renew_lease(first)
+        job.renew_lease(second)
+    third = job.predict(node="gpu-7")
+    assert (first.batch_size, second.batch_size, third.batch_size) == (128, 128, 128)
+
+
+def test_trials_that_crash_together_leave_their_batch_size_out_no_longer_than_two_do() -> None:
+    job = ExampleJob(policy="rheostat")
+    run(job, 3)
+    for trial in [job.predict() for _ in range(5)]:
+        assert trial.batch_size == 128
+        crash(job, trial)
+    assert job.arms()[128].status.startswith(f"left out until trial {8 + 1 + PAUSE_TRIALS}:")
 
 
 def test_a_run_that_somebody_interrupted_is_no_crash() -> None:

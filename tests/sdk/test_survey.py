@@ -1,6 +1,7 @@
 """Surveys before a run: the real server, and the real agent over the fake NVML."""
 
 import logging
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
 from rheostat import Client, Gpu, JobSettings
@@ -198,6 +200,27 @@ def test_a_trainer_whose_survey_fails_trains_all_the_same_after_one_warning(
         assert trial.batch_size == 32
     warnings = [record.getMessage() for record in caplog.records if "survey" in record.getMessage()]
     assert warnings == ["The survey leaves out batch size 32: ValueError: no such layer"]
+
+
+def test_the_run_draws_the_random_numbers_that_it_would_without_a_survey(node: Node, quick: None) -> None:
+    def step(seconds: float) -> None:
+        random.random()
+        np.random.random()
+        sleep(seconds)
+
+    def drawn() -> tuple[float, float]:
+        return random.random(), np.random.random()
+
+    random.seed(1)
+    np.random.seed(1)
+    states = random.getstate(), np.random.get_state()
+    expected = drawn()
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    trainer = Trainer(step)
+    with node.trial(trainer):
+        assert trainer.asked
+        assert drawn() == expected
 
 
 def test_an_iterator_that_makes_no_steps_is_left_out(node: Node, quick: None, caplog: pytest.LogCaptureFixture) -> None:

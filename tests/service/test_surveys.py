@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rheostat import service as use_cases
 from rheostat.domain.policy_states import States
+from rheostat.schemas.control import OrderRequest
 from rheostat.schemas.power import ObservePowerLimitRequest, SurveyAnswer, SurveyRequest
 from rheostat.service import Service
 from tests.domain.examples import JOB, V100, measurements_of
@@ -67,3 +68,12 @@ def test_eight_trainers_that_survey_at_once_end(service: Service) -> None:
     assert sum(slices) <= 8 * 7
     assert survey(service).survey == []
     assert predict(service).batch_size == 128
+
+
+def test_an_order_opens_what_a_survey_closed(service: Service) -> None:
+    register(service, policy="rheostat")
+    request = ObservePowerLimitRequest(batch_size=64, gpu=V100, outcome="oom")
+    done(use_cases.observe_power_limit(service, JOB, request, None))
+    done(use_cases.force_job(service, JOB, OrderRequest(batch_size=64)))
+    assert use_cases.get_job(restarted(service), JOB).placements[0].smallest_oom_batch_size is None
+    assert predict(restarted(service)).batch_size == 64

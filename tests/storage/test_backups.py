@@ -141,6 +141,24 @@ def test_a_copy_of_a_busy_file_is_of_one_moment(busy: Database, tmp_path: Path) 
         copy.close()
 
 
+def test_a_copy_of_a_large_busy_file_comes_to_an_end_and_is_one_file(busy: Database, tmp_path: Path) -> None:
+    with sqlite3.connect(busy.sqlite_path, timeout=60) as filler:  # so large that a copy in steps meets a write in each
+        filler.execute("CREATE TABLE filling (bytes BLOB)")
+        filler.executemany("INSERT INTO filling VALUES (?)", [(bytes(1_000_000),)] * 40)
+    filler.close()
+    copying = threading.Thread(target=back_up, args=(busy, tmp_path / "copy"), daemon=True)
+    copying.start()
+    copying.join(timeout=60)
+    assert not copying.is_alive()
+    restored = Database(f"sqlite:///{tmp_path / 'restored.db'}")
+    restore(restored, tmp_path / "copy")
+    assert _ids(restored)
+    restored.close()
+    assert {path.name for path in tmp_path.iterdir()} >= {"copy", "restored.db"}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(("copy-", "restored.db-"))]
+    assert (tmp_path / "restored.db").stat().st_mode & 0o077 == 0
+
+
 def test_without_postgresqls_programs_the_error_shows_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -193,3 +194,39 @@ def test_a_killed_connection_fails_no_request(postgres: PostgresServer) -> None:
     assert database.read(lambda c: c.execute(text("SELECT 1")).scalar_one()) == 1
     other.close()
     database.close()
+
+
+def test_a_database_that_was_made_read_only_is_not_written_by_connections_that_read_before(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.create_database()
+    database = Database(url)
+    upgrade(database)
+    session = database.session()
+    session.write(_insert_job)
+    assert _count(database) == 1
+    database.require_writable()
+    with psycopg.connect(url.replace("postgresql+psycopg", "postgresql"), autocommit=True) as operator:
+        try:
+            _make_read_only(operator, "on")
+            for write in (database.write, session.write):
+                with pytest.raises(DatabaseUnavailable, match="read-only"):
+                    write(lambda connection: _insert_job(connection, "late"))
+            with pytest.raises(DatabaseUnavailable, match="read-only"):
+                database.require_writable()
+            assert _count(database) == 1
+        finally:
+            _make_read_only(operator, "off")
+    database.write(lambda connection: _insert_job(connection, "allowed again"))
+    database.require_writable()
+    session.close()
+    database.close()
+
+
+def _make_read_only(operator: psycopg.Connection, value: str) -> None:
+    """Change the default of all sessions, open ones included, and wait until sessions have heard of it."""
+    operator.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+    operator.execute("SELECT pg_reload_conf()")
+    row = ("",)
+    while row != (value,):
+        row = operator.execute("SELECT current_setting('default_transaction_read_only')").fetchone() or row

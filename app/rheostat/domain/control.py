@@ -36,8 +36,14 @@ class Plan:
     is_ordered: bool = False
 
 
-def choose(draft: Draft, view: PolicyJob, situation: Situation) -> Plan:
+def choose(draft: Draft, view: PolicyJob, situation: Situation, silent: Sequence[TrialRecord] = ()) -> Plan:
     """Return what a new trial trains with: what an operator ordered, else the policy's choice; a force is used up.
+
+    Args:
+        draft: What the decision changes.
+        view: The placement.
+        situation: What surrounds the decision.
+        silent: As for :func:`rheostat.domain.crashes.choose`.
 
     Raises:
         PolicyFailed: The policy raised, or chose what is not permitted.
@@ -60,7 +66,8 @@ def choose(draft: Draft, view: PolicyJob, situation: Situation) -> Plan:
         if advised is None and ordered["power_limit_watts"] is not None:
             notes.append(f"{ordered['power_limit_watts']} W cannot be set on this GPU")
         return Plan(Choice(size, "; ".join([_because(words, ordered), *notes])), power_advice, is_ordered=True)
-    choice = _best_known(draft, view, situation) if "pause" in control else crashes.choose(draft, view, situation)
+    is_paused = "pause" in control
+    choice = _best_known(draft, view, situation) if is_paused else crashes.choose(draft, view, situation, silent)
     choice = replace(choice, reason="; ".join([*notes, choice.reason]))
     return Plan(choice, power(job, draft.advisor, view, choice.batch_size))
 

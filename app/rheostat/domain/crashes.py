@@ -11,9 +11,9 @@ State: ``trained``, the batch sizes that have trained; ``crashed``, by batch siz
 in a row. It is a fold over the times in the trials' own rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rheostat.domain.history import History
 from rheostat.domain.job import Draft
@@ -27,6 +27,9 @@ LEFT_OUT_AFTER = 2
 
 PAUSE_TRIALS = 32
 """Trials of the job for which it then is; twice as many with every further crash."""
+
+SILENT_AFTER = timedelta(seconds=150)
+"""The SDK renews a lease every minute, so that a trial of it is not silent for so long unless it was killed."""
 
 _MOST_KEPT = 8
 _CRASHED = ("cancelled", "failed", "abandoned")
@@ -73,16 +76,42 @@ def fold_all(draft: Draft, history: History) -> None:
         draft.crashes[view] = _trained(state, trial.batch_size) if trial.first_epoch_at else _crashed(state, trial)
 
 
-def choose(draft: Draft, view: PolicyJob, situation: Situation) -> Choice:
+def suspects(running: Iterable[TrialRecord], node: str | None, now: datetime, lease: timedelta) -> list[TrialRecord]:
+    """Return the trials of a node that were never heard of since they began, and by now look like killed ones.
+
+    Their leases may last for long. They count against their batch size only for what the same node is answered next:
+    a trainer without heartbeats may be in its first epoch.
+    """
+    return [
+        trial
+        for trial in running
+        if node is not None
+        and trial.node == node
+        and trial.first_epoch_at is None
+        and trial.lease_expires_at <= trial.created_at + lease
+        and now - trial.created_at > SILENT_AFTER
+    ]
+
+
+def choose(draft: Draft, view: PolicyJob, situation: Situation, silent: Sequence[TrialRecord] = ()) -> Choice:
     """Return the batch size of a new trial: the policy's choice among those that are not left out.
 
     Where all are, they take turns: the default first, then smaller ones.
+
+    Args:
+        draft: What the decision changes.
+        view: The placement.
+        situation: What surrounds the decision.
+        silent: Those of its :func:`suspects`.
 
     Raises:
         PolicyFailed: The policy raised, or chose what is not permitted.
         NoBatchSizeLeft: The policy has nothing left to try.
     """
-    crashing = left_out(draft, view, situation.permitted)
+    state = draft.crashes.get(view, _NONE)
+    for trial in silent:
+        state = _crashed(state, trial)
+    crashing = _left_out(state, view, situation.permitted)
     if not crashing:
         return draft.advisor.choose(view, situation)
     permitted = tuple(size for size in situation.permitted if size not in crashing)
@@ -93,12 +122,16 @@ def choose(draft: Draft, view: PolicyJob, situation: Situation) -> Choice:
             return Choice(choice.batch_size, f"{choice.reason}; {why}")
     except NoBatchSizeLeft:
         why = f"nothing else is left to try; {why}"
-    return Choice(_least_crashing(draft.crashes.get(view, _NONE), view, tuple(crashing)), f"the next in turn: {why}")
+    return Choice(_least_crashing(state, view, tuple(crashing)), f"the next in turn: {why}")
 
 
 def left_out(draft: Draft, view: PolicyJob, batch_sizes: Sequence[int]) -> dict[int, str]:
     """Return which batch sizes are left out for now, each with the reason."""
-    state, default = draft.crashes.get(view, _NONE), view.default_batch_size
+    return _left_out(draft.crashes.get(view, _NONE), view, batch_sizes)
+
+
+def _left_out(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -> dict[int, str]:
+    default = view.default_batch_size
     reasons: dict[int, str] = {}
     cause: int | None = None
     for size in batch_sizes:
@@ -106,7 +139,7 @@ def left_out(draft: Draft, view: PolicyJob, batch_sizes: Sequence[int]) -> dict[
         back_at = _back_at(numbers)
         if view.trial_number < back_at:
             reasons[size] = (
-                f"left out until trial {back_at}: its last {len(numbers)} trials ended before their first epoch"
+                f"left out until trial {back_at}: its last {len(numbers)} trials did not reach their first epoch"
             )
             cause = size if cause is None and size >= default else cause
         elif cause is not None and size not in state["trained"]:
@@ -125,8 +158,13 @@ def _least_crashing(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -
 
 def _back_at(numbers: Sequence[int]) -> int:
     """Return the number of the trial from which on a batch size may run again; 0: it may now."""
-    excess = len(numbers) - LEFT_OUT_AFTER
-    return 0 if excess < 0 else int(max(numbers) + 1 + PAUSE_TRIALS * 2**excess)
+    back_at, pause = 0, PAUSE_TRIALS
+    for count, number in enumerate(sorted(numbers), start=1):
+        if back_at and number >= back_at:  # it had come back; those that were in flight together count once
+            pause *= 2
+        if count >= LEFT_OUT_AFTER:
+            back_at = number + 1 + pause
+    return back_at
 
 
 def _time(trial: TrialRecord) -> datetime | None:

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Literal
 
 from rheostat.domain.control import is_within_limits, without
-from rheostat.domain.job import Decision, Job
+from rheostat.domain.job import Changes, Decision, Job
+from rheostat.domain.placements import where_fits
 from rheostat.domain.records import AuditNote
 from rheostat.domain.registration import job_detail
 from rheostat.errors import Conflict, FieldError, InvalidInput
@@ -18,12 +19,17 @@ Kind = Literal["pin", "pause", "force"]
 def order(job: Job, kind: Literal["pin", "force"], request: OrderRequest, now: datetime) -> Decision[JobDetail]:
     """Pin a batch size, or force one trial of it, in place of an earlier order of that kind.
 
+    What only a survey found not to fit in memory is opened: a run is to show it.
+
     Raises:
         InvalidInput: The batch size is not one of the job's, or the power limit lies outside of every GPU's range.
         Conflict: The batch size is known not to fit on any of the GPUs that the job runs on.
     """
     _check(job, request)
-    return _ordered(job, kind, request, now)
+    opened = {key: where_fits(placement, request.batch_size) for key, placement in job.placements.items()}
+    changed = tuple(placement for key, placement in opened.items() if placement != job.placements[key])
+    decision = _ordered(replace(job, placements=opened) if changed else job, kind, request, now)
+    return replace(decision, changes=Changes(placements=changed)) if changed else decision
 
 
 def pause(job: Job, request: PauseRequest, now: datetime) -> Decision[JobDetail]:

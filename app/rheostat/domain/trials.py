@@ -68,12 +68,17 @@ def predict(
     _abandon_overdue(draft, clock.now)
     running = [trial for trial in job.running.values() if trial.trial_id not in draft.trials]
     view = job.view(placement, request.gpu)
+    beside = [trial for trial in running if trial.placement == placement.key]
     situation = Situation(
         permitted=job.permitted(placement, request.max_batch_size),
-        pending=tuple(trial.batch_size for trial in running if trial.placement == placement.key),
+        pending=tuple(trial.batch_size for trial in beside),
     )
     going_on = resuming.choice_like(before, situation.permitted)
-    plan = control.choose(draft, view, situation) if going_on is None else control.go_on(draft, view, going_on, before)
+    if going_on is None:
+        silent = crashes.suspects(beside, request.node, clock.now, clock.lease)
+        plan = control.choose(draft, view, situation, silent)
+    else:
+        plan = control.go_on(draft, view, going_on, before)
     choice, power = plan.choice, plan.power
     trial = TrialRecord(
         trial_id=trial_id,

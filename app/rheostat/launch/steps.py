@@ -1,8 +1,6 @@
 """Reads the numbers of training steps from lines that a command writes. Pure."""
 
-import re
-
-from rheostat.errors import ConfigurationError
+from rheostat.launch.patterns import compiled
 
 
 class StepReader:
@@ -17,14 +15,7 @@ class StepReader:
     """
 
     def __init__(self, pattern: str) -> None:
-        self.pattern = pattern
-        try:
-            self._compiled = re.compile(pattern.replace("{step}", "(?P<step>[0-9]+)"))
-        except re.error as error:
-            raise ConfigurationError(
-                f"--step-pattern {pattern!r} is not a regular expression: {error}.",
-                hint="Write a backslash before each of .^$*+?{}[]\\|() that stands for itself.",
-            ) from error
+        self._compiled = compiled("--step-pattern", pattern, pattern.replace("{step}", "(?P<step>[0-9]+)"))
         self._lines = 0
 
     def __call__(self, line: str) -> int | None:

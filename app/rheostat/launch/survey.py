@@ -196,4 +196,5 @@ class _Run:
         # A progress bar that overwrites itself writes a line each time.
         for line in lines.feed(data.replace(b"\r", b"\n")):
             if (step := self._read_step(line)) is not None:
+                self.watch.note_progress()
                 self._found.put((step, monotonic_ns()))

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from rheostat.domain import power, surveys, trials
+from rheostat.domain.job import Job
 from rheostat.domain.memory import JobInMemory
 from rheostat.domain.registration import new_job
 from rheostat.domain.trials import Clock
@@ -129,6 +130,11 @@ class InProcess:
         if policy is not None:
             job = replace(job, find_policy=lambda _: policy)
         self._job: JobInMemory = JobInMemory(job) if beside is None else beside._job
+
+    @property
+    def job(self) -> Job:
+        """The job as it is now."""
+        return self._job.job
 
     def survey(self) -> SurveySlice | None:
         """Return what to measure next."""

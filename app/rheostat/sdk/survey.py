@@ -24,6 +24,7 @@ from rheostat.schemas.power import (
 from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease, TotalUsage, add_up
 from rheostat.sdk.outcome import outcome_of
+from rheostat.sdk.random_state import random_state_kept
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.slice_meter import Slice, SliceMeter, StepSource, survey_rules
 from rheostat.sdk.sweep import MeasuredLimit
@@ -321,7 +322,8 @@ def survey_gpus(
         with suppress(RheostatError):  # the trial says why, when it tries the same
             lease = lease_gpus()
     try:
-        Survey(client, job, lease, steps_at).run()
+        with random_state_kept():  # the run is to draw what it would without a survey
+            Survey(client, job, lease, steps_at).run()
     finally:
         if lease is not None:
             lease.close()

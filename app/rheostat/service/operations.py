@@ -40,21 +40,21 @@ def open_service(
         statement_timeout: How long PostgreSQL lets a statement run; None: without limit.
 
     Raises:
-        ConfigurationError: The URL is invalid, or the database's directory cannot be created.
+        ConfigurationError: The URL is invalid, or the database's file cannot be created.
         DatabaseUnavailable: The embedded database cannot be opened or migrated.
     """
     database = Database(database_url or default_database_url(), password, statement_timeout)
     if database.is_sqlite:
+        require_database(database.sqlite_path)
+    if database.is_sqlite and upgrade:
         try:
-            database.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+            database.file.make_private()
         except OSError as error:
             raise ConfigurationError(
-                f"Cannot create the directory of the database: {error}.",
+                f"Cannot create the database: {error}.",
                 hint="Set RHEOSTAT_DATABASE_URL to a file in a writable directory.",
             ) from error
-        require_database(database.sqlite_path)
-        if upgrade:
-            migrations.upgrade(database)
+        migrations.upgrade(database)
     return Service.of(database, lease)
 
 
@@ -91,11 +91,12 @@ def check_ready(service: Service) -> None:
     """Check that the service can answer requests.
 
     Raises:
-        DatabaseUnavailable: The database cannot be reached.
+        DatabaseUnavailable: The database cannot be reached or written.
         SchemaOutdated: Its schema is of another version.
     """
     status = schema_status(service)
     if status.at_head:
+        service.database.require_writable()
         return
     if status.known:
         hint = "Run `rheostat db upgrade`."

@@ -13,7 +13,6 @@ from rheostat.errors import ConfigurationError, DatabaseUnavailable, InvalidInpu
 from rheostat.storage.engine import Database
 from rheostat.storage.tables import VERSION_TABLE, metadata
 
-_PAGES_A_STEP = 1000
 _LOCK_TIMEOUT_SECONDS = 30
 
 
@@ -66,18 +65,32 @@ def restore(database: Database, path: Path) -> Path | None:
             kept = target.with_name(f"{target.name}.before-restore.{moment}.backup")
             kept.touch(mode=0o600)
             copy_sqlite(target, kept)
-        copy_sqlite(path, target)
+        else:
+            database.file.make_private()
+        _copy(path, target)
     except (OSError, sqlite3.Error) as error:
         raise DatabaseUnavailable(f"Cannot restore the backup: {error}.") from error
     return kept
 
 
-def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a database file that is in use, including its write-ahead log, and check the copy."""
+def copy_sqlite(source: Path, copy: Path) -> None:
+    """Copy a database file that is in use, including its write-ahead log, to one file without such a log."""
+    _copy(source, copy)
+    connection = sqlite3.connect(copy)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Replace the content of a database file by that of another, and check it.
+
+    In one step, from one read transaction: a copy in several starts over whenever another process writes in between,
+    so that of a busy file would never end.
+    """
     reader = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_TIMEOUT_SECONDS)
     writer = sqlite3.connect(target, timeout=_LOCK_TIMEOUT_SECONDS)
     try:
-        reader.backup(writer, pages=_PAGES_A_STEP)
+        reader.backup(writer)
         (verdict,) = writer.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"the copy is damaged: {verdict}")

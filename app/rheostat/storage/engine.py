@@ -5,7 +5,6 @@ reads have connections of their own (WAL). PostgreSQL has one pool; rows are loc
 transaction that loses a race, or whose connection is lost, is run once more.
 """
 
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -25,35 +24,17 @@ from rheostat.errors import (
     RheostatError,
     SchemaOutdated,
 )
+from rheostat.storage.sqlite_file import SqliteFile, check_path
 from rheostat.storage.watchdog import Watchdog
 
 LOCK_TIMEOUT_SECONDS = 10
 """How long a transaction waits for a lock: longer than a transaction takes, shorter than a client's timeout."""
 
-NETWORK_FILE_SYSTEMS = frozenset(
-    [
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "fuse.ceph",
-        "fuse.glusterfs",
-        "fuse.sshfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "smb3",
-        "smbfs",
-    ]
-)
-"""File systems, by their names in /proc/mounts, on which SQLite's locks or shared memory are unreliable."""
-
 _RACES = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
 _LOCK_NOT_AVAILABLE = "55P03"
 _QUERY_CANCELED = "57014"
+_READ_ONLY = "25006"
+_IS_READ_ONLY = "SELECT current_setting('default_transaction_read_only')::boolean OR pg_is_in_recovery()"
 _NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703"}
 
 _Failure: TypeAlias = DBAPIError | PendingRollbackError | PoolTimeout
@@ -79,8 +60,9 @@ class Database:
         if password is not None and not self.is_sqlite:
             self.url = self.url.set(password=password)
         if self.is_sqlite:
-            self._writer = _sqlite_engine(self.url, writer=True)
-            self._reader = _sqlite_engine(self.url, writer=False)
+            self.file = SqliteFile(self.sqlite_path)
+            self._writer = self._sqlite_engine(writer=True)
+            self._reader = self._sqlite_engine(writer=False)
         else:
             self._writer = _postgresql_engine(self.url, statement_timeout)
             # All statements of a transaction read the same snapshot.
@@ -123,7 +105,7 @@ class Database:
         closes connections that are checked out for too long.
         """
         if self.is_sqlite:
-            return Session(_sqlite_engine(self.url, writer=True), None)
+            return Session(self._sqlite_engine(writer=True), None)
         return Session(_postgresql_engine(self.url, self._statement_timeout), self._watchdog)
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -146,7 +128,7 @@ class Database:
             DatabaseUnavailable: The database cannot be reached or written, or violates a foreign key.
         """
         if self.is_sqlite:
-            engine = _sqlite_engine(self.url, writer=True, foreign_keys=False)
+            engine = self._sqlite_engine(writer=True, foreign_keys=False)
         else:
             engine = _postgresql_engine(self.url, None)
 
@@ -161,12 +143,26 @@ class Database:
         finally:
             engine.dispose()
 
+    def require_writable(self) -> None:
+        """Check that nothing that can be seen without writing forbids to write.
+
+        Raises:
+            DatabaseUnavailable: The disk is full, PostgreSQL is read-only, or the database cannot be reached.
+        """
+        if self.is_sqlite:
+            self.file.require_space()
+        elif self.read(lambda connection: connection.scalar(text(_IS_READ_ONLY))):
+            raise _read_only()
+
     def close(self) -> None:
         """Close all connections."""
         for engine in (self._writer, self._reader):
             engine.dispose()
         if self._watchdog is not None:
             self._watchdog.close()
+
+    def _sqlite_engine(self, *, writer: bool, foreign_keys: bool = True) -> Engine:
+        return _sqlite_engine(self.url, self.file, writer=writer, foreign_keys=foreign_keys)
 
 
 class Session:
@@ -261,7 +257,7 @@ def _parse(text: str) -> URL:
         ) from error
     backend = url.get_backend_name()
     if backend == "sqlite":
-        _check_sqlite_path(url)
+        check_path(url)
         return url
     if backend in ("postgresql", "postgres"):
         password = url.query.get("password")
@@ -273,36 +269,7 @@ def _parse(text: str) -> URL:
     )
 
 
-def _check_sqlite_path(url: URL) -> None:
-    if not url.database or url.database == ":memory:" or url.query:
-        raise ConfigurationError(
-            "The SQLite URL must name a file, without options; an in-memory database would not survive a restart.",
-            hint="Write sqlite:////path/to/rheostat.db.",
-        )
-    file_system = _file_system_of(Path(url.database).absolute())
-    if file_system in NETWORK_FILE_SYSTEMS:
-        raise ConfigurationError(
-            f"{url.database} is on a network file system ({file_system}), where SQLite's locks are unreliable.",
-            hint="Use a local disk, or PostgreSQL.",
-        )
-
-
-def _file_system_of(path: Path) -> str | None:
-    """Return the type of the file system that a path is on, or None if /proc/self/mounts cannot be read."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    best, kind = -1, None
-    for line in mounts.splitlines():
-        _, mount_point, file_system, *_ = line.split(" ")
-        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mount_point))
-        if path.is_relative_to(point) and len(point.parts) >= best:
-            best, kind = len(point.parts), file_system
-    return kind
-
-
-def _sqlite_engine(url: URL, *, writer: bool, foreign_keys: bool = True) -> Engine:
+def _sqlite_engine(url: URL, file: SqliteFile, *, writer: bool, foreign_keys: bool) -> Engine:
     engine = create_engine(
         url,
         pool_size=1 if writer else 8,
@@ -312,8 +279,13 @@ def _sqlite_engine(url: URL, *, writer: bool, foreign_keys: bool = True) -> Engi
         connect_args={"timeout": LOCK_TIMEOUT_SECONDS, "check_same_thread": False},
     )
 
+    @event.listens_for(engine, "do_connect")
+    def _check(*_: Any) -> None:
+        file.check()  # connecting would make an empty file where there is none any more
+
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
+        file.note_opened()
         connection.isolation_level = None  # otherwise the driver begins transactions itself, as DEFERRED
         connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         if writer:
@@ -324,6 +296,7 @@ def _sqlite_engine(url: URL, *, writer: bool, foreign_keys: bool = True) -> Engi
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        file.check()
         driver: Any = connection.connection.driver_connection
         try:
             driver.execute("BEGIN IMMEDIATE" if writer else "BEGIN")
@@ -335,7 +308,7 @@ def _sqlite_engine(url: URL, *, writer: bool, foreign_keys: bool = True) -> Engi
 
 def _postgresql_engine(url: URL, statement_timeout: timedelta | None) -> Engine:
     milliseconds = 0 if statement_timeout is None else max(1, int(statement_timeout.total_seconds() * 1000))
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=8,
         max_overflow=32,
@@ -351,6 +324,14 @@ def _postgresql_engine(url: URL, statement_timeout: timedelta | None) -> Engine:
             "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c statement_timeout={milliseconds} -c timezone=UTC",
         },
     )
+
+    @event.listens_for(engine, "checkin")
+    def _forget_access_mode(connection: Any, _: Any) -> None:
+        # SQLAlchemy leaves READ WRITE behind after a read, which overrules an operator who made the database read-only.
+        if connection is not None:
+            connection.read_only = None
+
+    return engine
 
 
 def _sqlstate(error: _Failure) -> str | None:
@@ -369,14 +350,11 @@ def _worth_another_try(error: _Failure) -> bool:
 
 def _translated(error: _Failure) -> RheostatError:
     """Translate a database error; the driver's message, which quotes SQL, stays in the cause and out of answers."""
-    if isinstance(error, PoolTimeout):
-        return DatabaseBusy("Timed out waiting for a free connection to the database.", hint="Try again.")
-    if isinstance(error, IntegrityError) or _sqlstate(error) in _RACES:
-        return DatabaseBusy("Another request changed the same rows at the same time, twice.", hint="Try again.")
-    if _sqlstate(error) == _QUERY_CANCELED:
-        return DatabaseBusy("A database statement exceeded its time limit.", hint="Try again.")
-    if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(_origin(error)):
-        return DatabaseBusy("Timed out waiting for a database lock.", hint="Try again.")
+    busy = _why_busy(error)
+    if busy is not None:
+        return DatabaseBusy(busy, hint="Try again.")
+    if _sqlstate(error) == _READ_ONLY:
+        return _read_only()
     if _sqlstate(error) in _NO_SUCH_TABLE_OR_COLUMN or "no such" in str(_origin(error)):
         return SchemaOutdated(
             "The database's schema is not the one that this version needs.",
@@ -385,4 +363,23 @@ def _translated(error: _Failure) -> RheostatError:
     return DatabaseUnavailable(
         "The database cannot be reached or written.",
         hint="Try again; if the error persists, check /readyz and the server's log.",
+    )
+
+
+def _why_busy(error: _Failure) -> str | None:
+    if isinstance(error, PoolTimeout):
+        return "Timed out waiting for a free connection to the database."
+    if isinstance(error, IntegrityError) or _sqlstate(error) in _RACES:
+        return "Another request changed the same rows at the same time, twice."
+    if _sqlstate(error) == _QUERY_CANCELED:
+        return "A database statement exceeded its time limit."
+    if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(_origin(error)):
+        return "Timed out waiting for a database lock."
+    return None
+
+
+def _read_only() -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        "The database is read-only: default_transaction_read_only is on, or it is a standby.",
+        hint="Turn it off again, or give the address of the primary.",
     )

@@ -93,3 +93,39 @@ def test_a_survey_on_another_gpu_decides_between_batch_sizes_that_converged_else
     elsewhere = trainer.on(gpu_model="A40", joules={8: 100.0, 16: 100.0, 32: 60.0, 64: 100.0, 128: 100.0})
     elsewhere.survey()
     assert elsewhere.choose() == 32
+
+
+def lost(trainer: Trainer) -> float:
+    """Return how far the trials were behind always running the default at the worst, in its runs."""
+    worst = sum_so_far = 0.0
+    for size, epochs, state in trainer.trials:
+        spent = epochs * trainer.cost_of_epoch(size) / (trainer.epochs[32] * trainer.cost_of_epoch(32))
+        sum_so_far += spent - (state == "converged")
+        worst = max(worst, sum_so_far)
+    return worst
+
+
+HOSTILE: dict[str, dict[int, float]] = {
+    "noise of 30 %": {8: 1.35, 16: 0.74, 32: 1.3, 64: 0.7, 128: 1.2},
+    "other noise of 30 %": {8: 0.7, 16: 1.3, 32: 0.75, 64: 1.35, 128: 0.7},
+    "the worst looks ten times cheaper": {128: 0.1},
+    "the best looks ten times dearer": {16: 10.0},
+    "the default looks ten times dearer": {32: 10.0},
+    "first steps are slow where there are few": {8: 1.1, 16: 1.2, 32: 1.5, 64: 2.0, 128: 3.0},
+}
+
+
+@pytest.mark.parametrize("factors", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_survey_costs_no_more_than_the_budget_and_does_not_decide_for_good(factors: dict[int, float]) -> None:
+    trainer = Trainer()
+    trainer.survey(factors=factors)
+    assert trainer.recur(40)[-10:].count(16) >= 9
+    assert lost(trainer) < 1.6
+
+
+def test_where_a_data_loader_makes_all_epochs_cost_the_same_the_number_of_epochs_decides() -> None:
+    trainer = Trainer(epochs={8: 40, 16: 27, 32: 18, 64: 14, 128: 17})
+    trainer.survey()
+    assert trainer.choose() == 32
+    assert trainer.recur(40)[-10:] == [64] * 10
+    assert lost(trainer) < 1.6
