@@ -27,6 +27,17 @@ MESSAGES = {
     "XLA's constants": "INTERNAL: Failed to allocate 1073741824 bytes for new constant",
     "TensorFlow": "OOM when allocating tensor with shape[256,832,7,7] and type float on GPU:0 by GPU_0_bfc",
     "TensorFlow's RNN": "Failed to call ThenRnnForward with model config: [rnn_mode, rnn_input_mode]: 2, 0, 0",
+    "TensorFlow's copies": "Failed copying input tensor from CPU:0 to GPU:0: Dst tensor is not initialized.",
+    "CUDA by its number": "catboost/cuda/cuda_lib/cuda_base.h:281: CUDA error 2: out of memory",
+    "NCCL's own memory": "NCCL error, unhandled cuda error. Last error: Failed to CUDA calloc async 4 bytes",
+    "Intel": "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+    "Intel before": "Native API failed. Native API returns: -5 (PI_ERROR_OUT_OF_RESOURCES)",
+    "OpenCL": "clEnqueueNDRangeKernel: CL_MEM_OBJECT_ALLOCATION_FAILURE",
+    "Habana": "[Rank:0] FATAL ERROR :: MODULE:PT_DEVMEM Allocation failed for size::939524096 (896)MB",
+    "vLLM": "No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+    "ONNX Runtime": "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 1073741824",
+    "MIOpen": "handlehip.cpp:78: Memory not available to allocate buffer: 4294967296",
+    "cuSPARSE": "CUDA error: CUSPARSE_STATUS_INSUFFICIENT_RESOURCES when calling `cusparseCreate(handle)`",
     "accelerate": "No executable batch size found, reached zero.",
     "the host": "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you",
     "the system": "[Errno 12] Cannot allocate memory",
@@ -42,6 +53,7 @@ LINES = [
     "tensorflow.python.framework.errors_impl.ResourceExhaustedError: Graph execution error:",
     "terminate called after throwing an instance of 'std::bad_alloc'",
     'Exception in thread "main" java.lang.OutOfMemoryError: Java heap space',
+    "THCudaCheck FAIL file=THCStorage.cu line=58 error=2 : out of memory",
     "fatal error: runtime: out of memory",
     "slurmstepd: error: Detected 1 oom_kill event in StepId=4711.0. Some of the step tasks have been OOM Killed.",
 ]
@@ -60,6 +72,8 @@ HARMLESS = [
     "oom_policy=skip, memory_efficient=True, allocator=native",
     "from torch.cuda import OutOfMemoryError, memory_allocated",
     "KeyError: 'memory'",
+    "UserWarning: Plan failed with a cudnnException: cudnnFinalizeDescriptor Failed cudnn_status: "
+    "CUDNN_STATUS_NOT_SUPPORTED (Triggered internally at Conv_v8.cpp:919.)",
 ]
 
 
@@ -101,6 +115,7 @@ def test_a_users_own_patterns_add_to_it() -> None:
     ("line", "is_a_kill"),
     [
         ("  exitcode  : -9 (pid: 4711)", True),
+        ("ERROR [launch.py:321:sigkill_handler] ['python', 'train.py'] exits with return code = -9", True),
         ("train.sh: line 3:  4711 Killed                  python train.py", True),
         ("torch.multiprocessing.spawn.ProcessExitedException: process 0 terminated with signal SIGKILL", True),
         ("A process in the process pool was terminated abruptly", True),

@@ -21,6 +21,7 @@ _MEANS_IT = {
     # PyTorch's allocators; CUDA and HIP, and NCCL that reports them; XLA; the kernel; and any error of these words.
     "out of memory": (
         r"out of memory\.? (?:\(|Tried to allocate|while trying)|failure (?:\d+ )?'out of memory'"
+        r"|\berror\W{0,3}\d+\W{0,3}out of memory"
         rf"|Out of memory: Killed process|{_IN_AN_ERROR}(?!.*{_HINT}.*out of memory).*\bout of memory\b"
     ),
     "out_of_memory": r"(?:CUDA|HIP)_ERROR_OUT_OF_MEMORY|bad_alloc: out_of_memory",
@@ -29,15 +30,25 @@ _MEANS_IT = {
     "errormemoryallocation": r"(?:cuda|hip)ErrorMemoryAllocation",
     "erroroutofmemory": r"(?:cuda|hip)ErrorOutOfMemory",
     "cudamalloc failed": r"cudaMalloc failed",
+    "cuda calloc": r"Failed to CUDA calloc",  # of NCCL
+    # Intel's level zero, OpenCL and Vulkan, Habana's devices, and vLLM.
+    "error_out_of_": r"\b(?:UR_RESULT|ZE_RESULT|PI|VK)_ERROR_OUT_OF_(?:(?:DEVICE_|HOST_)?MEMORY|RESOURCES)",
+    "cl_out_of_": r"\bCL_OUT_OF_(?:RESOURCES|HOST_MEMORY)",
+    "object_allocation_fail": r"MEM_OBJECT_ALLOCATION_FAILURE",
+    "pt_devmem": r"PT_DEVMEM Allocation failed",
+    "no available memory": r"No available memory for the cache blocks",
     # The handles and workspaces of NVIDIA's and AMD's libraries: not initialised is how cuBLAS and cuDNN say that there
     # was no room for a handle, and finding no algorithm that there was none for a workspace.
     "_status_": (
         r"(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|CURAND|CUTENSOR|HIPBLAS|HIPSPARSE)_STATUS_\w*ALLOC\w*FAILED"
-        r"|CU(?:BLAS|DNN|SOLVER)_STATUS_NOT_INITIALIZED|CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_INTERNAL_ERROR"
+        r"|CUSPARSE_STATUS_INSUFFICIENT_RESOURCES|CUDNN_STATUS_INTERNAL_ERROR"
+        # PyTorch warns of a plan that is not supported, and takes another.
+        r"|CU(?:BLAS|DNN|SOLVER)_STATUS_NOT_INITIALIZED|^(?!.*Plan failed with).*CUDNN_STATUS_NOT_SUPPORTED"
         r"|rocblas_status_memory_error"
     ),
     "cufft_alloc_failed": r"CUFFT_ALLOC_FAILED",
     "miopenstatusallocfailed": r"miopenStatusAllocFailed",
+    "memory not available": r"Memory not available to allocate buffer",  # of MIOpen
     "cudnn algorithm": r"Unable to find a valid cuDNN algorithm",
     "cudnn finds no algorithm": r"cuDNN finds no algorithm",
     "unable to find an engine": r"unable to find an engine to execute this computation",
@@ -46,8 +57,12 @@ _MEANS_IT = {
     "resource_exhausted": r"RESOURCE_EXHAUSTED: (?!.*(?:quota|message larger|too many requests|rate limit))",
     "oom when allocating": r"\bOOM when allocating",
     "ran out of memory": r"ran out of memory (?:trying|in memory space)(?!.*not a failure)",
+    "dst tensor": r"Dst tensor is not initialized",  # a copy to the GPU for which there is no room
     "failed to call": r"Failed to call (?:Then|Do)Rnn(?:Forward|Backward)",
-    "failed to allocate": r"Failed to allocate .{0,80}?\d[\d.]*\s?(?:bytes|[KMGT]i?B?\b)",
+    "failed to allocate": (  # with a size; ONNX Runtime's is in bytes
+        r"Failed to allocate .{0,80}?\d[\d.]*\s?(?:bytes|[KMGT]i?B?\b)"
+        r"|Failed to allocate memory for requested buffer of size"
+    ),
     # The host: C++, the system's calls, NumPy, data loaders, LLVM, Slurm and Kubernetes.
     "bad_alloc": r"\bstd::bad_alloc\b",
     "cannot allocate memory": r"Cannot allocate memory(?! in static TLS)",
@@ -60,6 +75,7 @@ _A_KILL = {
     "killed": r"(?-i:(?:^|\s)Killed(?:\s|$))",
     "signal": r"\bsignal:? 9\b",
     "exit": r"\bexit ?code\s*:?\s*(?:-9|137)\b",
+    "return": r"\breturn ?code\s*[:=]?\s*(?:-9|137)\b",  # of DeepSpeed's launcher
     "terminated abruptly": r"terminated abruptly",
 }
 
