@@ -9,7 +9,6 @@ import pytest
 from rheostat import Client
 from tests.agent.agents import Agent, as_privileged, eventually
 from tests.frameworks.processes import SimulatedNode, free_port, run, train
-from tests.frameworks.trainers import SETTINGS
 from tests.nvml.fake import FakeNvml
 from tests.sdk.server_process import ServerProcess
 
@@ -55,11 +54,10 @@ class TestWhatAllRanksAreTold:
             assert (rank["trial_id"], rank["batch_size"], rank["learning_rate"]) == (None, 64, 0.1)
             assert (rank["actions"], rank["limits"]) == (["continue", "stop"], [None, None])
 
-    def test_a_refusal_ends_all_ranks(self, server: ServerProcess, client: Client, job_id: str) -> None:
-        client.register_job(job_id, SETTINGS)
+    def test_a_refusal_ends_all_ranks(self, server: ServerProcess, job_id: str) -> None:
         ranks = train("is_refused", server.url, [ANYWHERE] * 2, job_id)
         assert [rank.partition(":")[0] for rank in ranks] == ["ServerRefused", "ConfigurationError"]
-        assert all("max_epochs" in rank for rank in ranks)
+        assert all("no-such-trial" in rank for rank in ranks)
 
     def test_without_init_process_group_the_error_says_to_call_it(self, server: ServerProcess, job_id: str) -> None:
         for rank in train("is_not_initialised", server.url, [ANYWHERE] * 2, job_id):

@@ -60,10 +60,9 @@ def same_for_all(job_id: str) -> dict[str, Any]:
 
 
 def is_refused(job_id: str) -> str:
-    """Begin a trial of a job that was registered with other settings."""
-    other = SETTINGS.model_copy(update={"max_epochs": 7})
+    """Begin a trial that is to go on from one that does not exist."""
     try:
-        with Client() as client, client.trial(job_id, other, GPU):
+        with Client() as client, client.trial(job_id, SETTINGS, GPU, resumes="no-such-trial"):
             return "training began"
     except Exception as error:
         return f"{type(error).__name__}: {error}"

@@ -260,7 +260,7 @@ def test_a_trial_knows_its_gpus_from_the_agent(node: NodeAgent, fake: FakeNvml) 
             assert [gpu.holder is not None for gpu in node.gpus()] == [False, True]
         with client.trial("nightly", SETTINGS, gpus=[0, 1], node_agent=node) as trial:
             assert [gpu.holder is not None for gpu in node.gpus()] == [True, True]
-            assert trial._gpus.gpu == Gpu(
+            assert trial._gpus.run.gpu == Gpu(
                 model="Fake V100",
                 count=2,
                 min_power_limit_watts=100,

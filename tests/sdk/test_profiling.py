@@ -255,8 +255,8 @@ def test_a_lease_that_was_renewed_does_not_count_as_one_limit_that_stayed(node: 
     training = FakeTraining(node.gpu, 0.05)
     with node.trial(settings([150, 200, 300])) as trial:
         train_until(trial, training, lambda: node.gpu.limit_watts == 200)
-        assert trial._lease is not None
-        node.agent.ask("DELETE", f"/v1/leases/{trial._lease.lease_id}")  # as when it expired
+        assert trial._gpus.lease is not None
+        node.agent.ask("DELETE", f"/v1/leases/{trial._gpus.lease.lease_id}")  # as when it expired
         assert node.gpu.limit_watts == 300
         train_while_measuring(trial, training)
         assert node.measured_watts() == [300, 200, 150]
@@ -325,5 +325,6 @@ def test_where_the_site_forbids_limits_nothing_is_measured_and_nobody_is_warned(
         limited = Gpu(model="Fake V100", min_power_limit_watts=100, max_power_limit_watts=300)
         with node.client.trial(node.job_id, settings([150]), limited, node_agent=node.node_agent) as trial:
             train_until(trial, FakeTraining(node.gpu, 0.05), lambda: not is_measuring(trial))
+            trial.report(0.5)
     assert node.gpu.sets_watts() == []
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []

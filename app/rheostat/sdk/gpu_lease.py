@@ -31,6 +31,8 @@ _RETRY_SECONDS = 0.5
 
 READ_ONLY_CODES = frozenset({"gpu_read_only", "not_allowed"})
 """Refusals of a limit that are no surprise: the site or the driver lets nobody change it."""
+INVALIDATING_REASONS = frozenset({"thermal", "hardware"})
+"""What slows a GPU down so that a measurement of its limit says nothing of the limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from time import monotonic, monotonic_ns
 
 from rheostat.errors import ForeignPowerLimit, GpuCallFailed, GpuUnavailable, RheostatError, ServerRefused
 from rheostat.schemas.power import PowerLimitMeasurement
-from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease, TotalUsage, add_up, may_pass
+from rheostat.sdk.gpu_lease import INVALIDATING_REASONS, READ_ONLY_CODES, GpuLease, TotalUsage, add_up, may_pass
 from rheostat.sdk.ranks import Ranks
 from rheostat.sdk.rhythm import Rhythm
 from rheostat.sdk.slices import BY_COUNTER, BY_POWER_READINGS, StepSlice, Stretch
@@ -37,7 +37,6 @@ _MOST_DOUBLINGS = 5
 _IDLE_SECONDS = 600.0
 # A sweep that takes so long, and so many steps, is not worth more of them.
 _LONGEST_SECONDS, _MOST_STEPS = 1800.0, 5000
-_INVALIDATING_REASONS = frozenset({"thermal", "hardware"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +255,7 @@ class Profiler:
             steps = self._enough_steps(watts, is_certain)
             replies = self._command(_Measure(watts, tuple(steps.stretches)))
             usage = add_up(reply.usage for reply in replies)
-            invalid_by = _INVALIDATING_REASONS & (usage.throttle_reasons or frozenset())
+            invalid_by = INVALIDATING_REASONS & (usage.throttle_reasons or frozenset())
             if usage.energy_joules is not None and not invalid_by:
                 self._has_measured = True
                 return self._measured_limit(watts, steps, replies, usage)

@@ -38,7 +38,6 @@ _log = logging.getLogger("rheostat")
 # The server's clock may differ from ours, so the time that a lease seems to have left is bounded.
 _SHORTEST_HEARTBEAT_SECONDS = 1.0
 _LONGEST_HEARTBEAT_SECONDS = 60.0
-# Refusals that a later run gets, too: they are the trainer's to mend.
 
 
 class Reporter:

@@ -22,7 +22,7 @@ from rheostat.schemas.power import (
     SurveyStep,
 )
 from rheostat.schemas.server import Gpu, JobSettings
-from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease, TotalUsage, add_up
+from rheostat.sdk.gpu_lease import INVALIDATING_REASONS, READ_ONLY_CODES, GpuLease, TotalUsage, add_up
 from rheostat.sdk.outcome import outcome_of
 from rheostat.sdk.random_state import random_state_kept
 from rheostat.sdk.server import ServerClient
@@ -33,7 +33,6 @@ _log = logging.getLogger("rheostat")
 
 _SHARE_OF_FIRST_RUN = 0.05
 """A survey takes at most this share of a run of all its epochs, once the time of an epoch is known."""
-_INVALIDATING_REASONS = frozenset({"thermal", "hardware"})
 _NO_LIMITS = {"min_power_limit_watts": None, "max_power_limit_watts": None, "enforced_limit_watts": None}
 _TRIES = 2
 _MOST_FAILED_SIZES = 2
@@ -201,7 +200,7 @@ class Survey:
         if (measured := meter.measure(self._give_up_at)) is None:
             raise _TimeOver
         usage = self._usage(measured)
-        if _INVALIDATING_REASONS & (usage.throttle_reasons or frozenset()):
+        if INVALIDATING_REASONS & (usage.throttle_reasons or frozenset()):
             return
         if watts is not None:
             if not usage.energy_joules:
@@ -306,7 +305,7 @@ class Survey:
 
 
 def survey_gpus(
-    client: ServerClient, job: SurveyedJob, lease_gpus: Callable[[], GpuLease] | None, steps_at: OpenSteps
+    client: ServerClient, job: SurveyedJob, lease_gpus: Callable[[], GpuLease | None], steps_at: OpenSteps
 ) -> None:
     """Survey the GPUs of a run, which are leased meanwhile if there is an agent; see :class:`Survey`.
 
@@ -318,9 +317,8 @@ def survey_gpus(
         _log.info("There is no survey: several processes train together.")
         return
     lease: GpuLease | None = None
-    if lease_gpus is not None:
-        with suppress(RheostatError):  # the trial says why, when it tries the same
-            lease = lease_gpus()
+    with suppress(RheostatError):  # the trial says why, when it tries the same
+        lease = lease_gpus()
     try:
         with random_state_kept():  # the run is to draw what it would without a survey
             Survey(client, job, lease, steps_at).run()

@@ -1,22 +1,20 @@
 """One run of a job, for its trainer: what to train with, and whether to go on."""
 
-import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
 from functools import partial
 from time import monotonic_ns
 from types import TracebackType
 from typing import Self, SupportsFloat, TypeVar
 
-from rheostat.errors import ConfigurationError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Action
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import JobSettings
 from rheostat.schemas.trials import Trial, TrialProgress
+from rheostat.sdk.entry import Start, start_together
 from rheostat.sdk.epoch_units import EpochLength
-from rheostat.sdk.gpu_energy import Energy, total_energy
-from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
+from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.outside import report_outside
@@ -29,20 +27,12 @@ from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
 from rheostat.sdk.survey import OpenSteps, SurveyedJob, survey_gpus
 from rheostat.sdk.sweep import cheapest_limit
+from rheostat.sdk.trial_gpus import TrialGpus
 
 T = TypeVar("T")
 
-_log = logging.getLogger("rheostat")
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """The server's answer to rank 0, for all ranks."""
-
-    trial: Trial | None = None
-    settings: JobSettings | None = None
-    mistake: str | None = None
-    problem: str | None = None
+_COPIED = ("batch_size", "learning_rate", "power_limit_watts", "reason", "trial_id", "progress")
+"""What a copy in another process has of a trial whose block was entered."""
 
 
 class RunningTrial:
@@ -87,20 +77,27 @@ class RunningTrial:
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
         self._agent = options.node_agent or NodeAgent()
         self._clock = StepClock(self._first_step)
-        self._lease: GpuLease | None = None
-        self._has_leases = self._own_meter = self._is_released = False
+        self._own_meter = self._is_released = False
         self._profiler: Profiler | None = None
         self._steps_per_epoch: int | None = None
         self._process: int | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the arguments, and what the server answered if the block was entered."""
-        values = None
-        if self._process is not None:
-            gpus = replace(self._gpus, leads=False, to_lease=(), problem=None)
-            values = {name: getattr(self, name) for name in _VALUES} | {"_gpus": gpus}
         options = replace(self._options, survey=None)  # a closure, usually
-        return _copy, ((self._client, self._job_id, self._settings, options), values)
+        arguments = self._client, self._job_id, self._settings, options
+        if self._process is None:
+            return RunningTrial, arguments
+        gpus = replace(self._gpus.run, leads=False, to_lease=(), problem=None)
+        return RunningTrial, arguments, ({name: getattr(self, name) for name in _COPIED}, gpus)
+
+    def __setstate__(self, state: tuple[dict[str, object], RunGpus]) -> None:
+        """Become the copy, in another process, of a trial whose block was entered: it has its values, and no rank."""
+        values, gpus = state
+        vars(self).update(values, _process=0, _ranks=Alone(), _gpus=self._with_gpus(gpus))
+
+    def _with_gpus(self, found: RunGpus) -> TrialGpus:
+        return TrialGpus(self._agent, found, self._job_id, self._reporter.warn_once)
 
     @property
     def _is_ours(self) -> bool:
@@ -112,33 +109,27 @@ class RunningTrial:
         # One channel for the trainer's calls, one for profiling in the background.
         self._ranks: Ranks = ranks_of_this_run()
         self._profiling_ranks: Ranks = ranks_of_this_run()
-        self._gpus: RunGpus = find_run_gpus(self._agent, self._ranks, self._options.gpu, self._options.gpus)
-        mistake: RheostatError | None = None
-        start = _Start()
-        if self._ranks.rank == 0:
-            try:
-                start = self._predict()
-            except RheostatError as error:
-                mistake, start = error, _Start(mistake=str(error))
-        start = self._ranks.broadcast(start)
-        if start.mistake is not None:
-            raise mistake or ConfigurationError(start.mistake)
+        found = find_run_gpus(self._agent, self._ranks, self._options.gpu, self._options.gpus)
+        self._gpus = self._with_gpus(found)
+        start = start_together(self._ranks, self._predict)
         self._settings = start.settings or self._settings
         if start.trial is not None:
             self._take(start.trial)
         elif start.problem is not None:
             self.reason = f"the default: {start.problem}"
-        self._lease_gpus()
+        self._gpus.hold(self.trial_id, self._ranks)
+        if self.power_limit_watts is not None:
+            self.limit_power(self.power_limit_watts)
         self._reporter.begin()
         return self
 
-    def _predict(self) -> _Start:
-        options, request = self._options, self._options.request(self._gpus.gpu)
+    def _predict(self) -> Start:
+        options, request = self._options, self._options.request(self._gpus.run.gpu)
         trial = self._reporter.start(
             request, options.idempotency_key, options.entry_seconds, options.on_conflict, survey=self._survey
         )
         problem = self._reporter.problem
-        return _Start(trial, self._reporter.settings, problem=None if problem is None else problem.message)
+        return Start(trial, self._reporter.settings, None if problem is None else problem.message)
 
     def survey_by(self, steps_at: OpenSteps) -> None:
         """Survey the batch sizes by steps of another kind than this process's own; before the block is entered."""
@@ -149,11 +140,8 @@ class RunningTrial:
         if options.survey is not None:
             self._settings = self._reporter.settings
             limits = options.max_batch_size, options.examples_per_epoch
-            job = SurveyedJob(self._job_id, self._settings, gpus.gpu, *limits, ranks=self._ranks.size)
-            survey_gpus(self._client, job, self._new_lease if gpus.to_lease else None, options.survey)
-
-    def _new_lease(self) -> GpuLease:
-        return GpuLease(self._agent, self._gpus.to_lease, self._job_id, self.trial_id)
+            job = SurveyedJob(self._job_id, self._settings, gpus.run.gpu, *limits, ranks=self._ranks.size)
+            survey_gpus(self._client, job, partial(gpus.new_lease, None), options.survey)
 
     def _take(self, trial: Trial) -> None:
         self.trial_id = trial.trial_id
@@ -163,23 +151,6 @@ class RunningTrial:
         self.profile_power_limits_watts = tuple(trial.profile_power_limits_watts)
         self.reason = trial.reason
         self.progress = trial.progress
-
-    def _lease_gpus(self) -> None:
-        """Lease this node's GPUs, if this rank is the one that does, and set the best limit that is known."""
-        problem, is_usual = self._gpus.problem, self._gpus.is_usual
-        if self._gpus.to_lease:
-            try:
-                self._lease = self._new_lease()
-            except RheostatError as error:
-                problem, is_usual = error, False
-        if problem is not None:
-            what = "Power limits stay as they are and energy is not measured"
-            # A run that has neither server nor agent has been told already that it trains as it is.
-            is_usual = is_usual or (self.trial_id is None and isinstance(problem, ServerUnreachable))
-            _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", what, problem)
-        self._has_leases = any(self._ranks.gather(self._lease is not None))
-        if self.power_limit_watts is not None:
-            self.limit_power(self.power_limit_watts)
 
     @property
     def settings(self) -> JobSettings:
@@ -205,12 +176,12 @@ class RunningTrial:
     @property
     def gpu_count(self) -> int:
         """How many GPUs train together."""
-        return self._gpus.gpu.count
+        return self._gpus.run.gpu.count
 
     @property
     def energy_source(self) -> str | None:
         """How this node's energy is measured: ``counter``, ``power_samples``, ``power_readings``; None: not at all."""
-        return None if self._lease is None else self._lease.energy_source
+        return None if self._gpus.lease is None else self._gpus.lease.energy_source
 
     def steps(self, loader: Iterable[T]) -> Iterator[T]:
         """Yield the batches of a loader; power limits are measured between the steps if the server asks for it.
@@ -226,7 +197,7 @@ class RunningTrial:
 
     def _first_step(self, began_ns: int) -> None:
         if self._is_ours and self._ranks.rank == 0:
-            energy = partial(self._own_energy, began_ns) if self._ranks.size == 1 else lambda: None
+            energy = partial(self._gpus.own_energy, began_ns) if self._ranks.size == 1 else lambda: None
             self._reporter.first_step(began_ns, energy)
 
     def step(self) -> None:
@@ -245,14 +216,14 @@ class RunningTrial:
         """
         self._steps_per_epoch = steps_per_epoch
         limits = self.profile_power_limits_watts
-        if not self._is_ours or self._profiler is not None or self.trial_id is None or not self._has_leases:
+        if not self._is_ours or self._profiler is not None or self.trial_id is None or not self._gpus.are_leased:
             return
         if not limits and self.power_limit_watts is None:
             return
         self.profile_power_limits_watts = ()
         self._profiler = Profiler(
             self._clock,
-            self._lease,
+            self._gpus.lease,
             self._profiling_ranks,
             self._send_measurements,
             steps_per_epoch,
@@ -262,16 +233,7 @@ class RunningTrial:
 
     def limit_power(self, power_limit_watts: float) -> bool:
         """Limit this node's GPUs until the block ends; return whether the limit is in force."""
-        if self._lease is None or self._is_released or not self._is_ours:
-            return False
-        try:
-            return self._lease.limit(power_limit_watts)
-        except RheostatError as error:
-            if isinstance(error, ServerRefused) and error.server_code in READ_ONLY_CODES:
-                _log.info("Power limits stay as they are: %s", error)
-            else:
-                self._reporter.warn_once("Training goes on without the power limit", error)
-            return False
+        return self._is_ours and not self._is_released and self._gpus.limit(power_limit_watts)
 
     def try_power_limit(self, power_limit_watts: int) -> bool:
         """Limit this node's GPUs as :meth:`limit_power` does, to measure the limit; :meth:`settle_power_limit` ends it.
@@ -279,16 +241,16 @@ class RunningTrial:
         Raises:
             RheostatError: It cannot be set.
         """
-        return self._lease is not None and self._lease.try_limit(power_limit_watts)
+        return self._gpus.lease is not None and self._gpus.lease.try_limit(power_limit_watts)
 
     def settle_power_limit(self, best_watts: int | None) -> None:
         """Train on under the best limit, or where it is unknown under the one found, as soon as the agent answers."""
-        if self._lease is not None:
-            self._lease.settle_soon(best_watts)
+        if self._gpus.lease is not None:
+            self._gpus.lease.settle_soon(best_watts)
 
     def cheapest_power_limit(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Return the best of some limits by this job's settings; None: it is unknown."""
-        return cheapest_limit(measurements, self._settings, self._gpus.gpu)
+        return cheapest_limit(measurements, self._settings, self._gpus.run.gpu)
 
     def resumed_at(self, epoch: float) -> None:
         """Record how many epochs the model had done when this process began to train, before the first report.
@@ -333,7 +295,7 @@ class RunningTrial:
         epoch = length.epochs(epoch=epoch, step=step, examples=examples)
         self._clock.interrupt()
         self._own_meter = energy_joules is not None
-        energy = self._energy_at(monotonic_ns()) if energy_joules is None else energy_joules
+        energy = self._gpus.energy_at(monotonic_ns(), self._ranks) if energy_joules is None else energy_joules
         answer: tuple[Action, int | None] = ("continue", None)
         if self._ranks.rank == 0:
             answer = self._reporter.report(metric, epoch, energy, time_seconds)
@@ -345,7 +307,7 @@ class RunningTrial:
     def _take_limit(self, power_limit_watts: int) -> None:
         is_new = power_limit_watts != self.power_limit_watts
         if is_new and not (self._profiler is not None and self._profiler.is_running):
-            if self._lease is not None and self._lease.is_silent:
+            if self._gpus.lease is not None and self._gpus.lease.is_silent:
                 return  # the next report brings it again
             self.limit_power(power_limit_watts)
         self.power_limit_watts = power_limit_watts
@@ -354,21 +316,8 @@ class RunningTrial:
         """Return the energy of all nodes since the run began; None when one is unknown. Every rank must call it."""
         if not self._is_ours:
             return None
-        energy = self._energy_at(monotonic_ns())()
+        energy = self._gpus.energy_at(monotonic_ns(), self._ranks)()
         return None if energy is None else energy.joules
-
-    def _energy_at(self, moment_ns: int) -> Callable[[], Energy | None]:
-        """Return a function that returns the energy of all nodes up to a moment; of one process, it asks the agent."""
-        own = partial(self._own_energy, moment_ns)
-        if self._ranks.size == 1:
-            return own
-        total = total_energy(self._ranks.gather(own()))
-        return lambda: total
-
-    def _own_energy(self, moment_ns: int) -> Energy | None:
-        if not self._gpus.leads:
-            return Energy()
-        return None if self._lease is None else self._lease.energy(moment_ns)
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Report power limits that you measured; return the best limit, or None while it is unknown.
@@ -404,8 +353,8 @@ class RunningTrial:
             if self._profiler is not None:
                 self._profiler.close()
         finally:
-            if self._lease is not None:
-                self._lease.close()
+            if self._gpus.lease is not None:
+                self._gpus.lease.close()
 
     def __exit__(
         self,
@@ -425,23 +374,10 @@ class RunningTrial:
 
     def _final_energy(self) -> Energy | None:
         is_whole = self._ranks.size == 1 and not self._own_meter
-        return self._own_energy(monotonic_ns()) if is_whole else None
+        return self._gpus.own_energy(monotonic_ns()) if is_whole else None
 
     def _quietly(self, work: Callable[[], None]) -> None:
         try:
             work()
         except Exception as error:  # no failure here may disturb training
             self._reporter.warn_once("The trial was not ended as it should", error)
-
-
-_VALUES = ("batch_size", "learning_rate", "power_limit_watts", "reason", "trial_id", "progress")
-
-
-def _copy(
-    arguments: tuple[ServerClient, str, JobSettings, TrialOptions], values: Mapping[str, object] | None
-) -> RunningTrial:
-    """Return the copy of a trial in another process; one whose block was entered has its values, and is nobody's."""
-    trial = RunningTrial(*arguments)
-    if values is not None:
-        vars(trial).update(values, _process=0, _ranks=Alone())
-    return trial

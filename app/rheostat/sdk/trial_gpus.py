@@ -1,0 +1,86 @@
+"""This node's GPUs while a run trains: their lease, their power limit, and the energy of the run."""
+
+import logging
+from collections.abc import Callable
+
+from rheostat.errors import RheostatError, ServerRefused, ServerUnreachable
+from rheostat.sdk.gpu_energy import Energy, total_energy
+from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
+from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.outbox import WarnOnce
+from rheostat.sdk.ranks import Ranks
+from rheostat.sdk.run_gpus import RunGpus
+
+_log = logging.getLogger("rheostat")
+
+
+class TrialGpus:
+    """The GPUs of one trial, as one rank has them.
+
+    Attributes:
+        run: What is known of them.
+        lease: The lease of this node's; None: another rank has it, or nobody does.
+        are_leased: Whether any rank has a lease.
+
+    Args:
+        agent: The node's agent.
+        run: The GPUs of the run.
+        job_id: The job, for the lease.
+        warn_once: Logs what does not work.
+    """
+
+    def __init__(self, agent: NodeAgent, run: RunGpus, job_id: str, warn_once: WarnOnce) -> None:
+        self.run = run
+        self.lease: GpuLease | None = None
+        self.are_leased = False
+        self._agent = agent
+        self._job_id = job_id
+        self._warn_once = warn_once
+
+    def new_lease(self, trial_id: str | None) -> GpuLease | None:
+        """Lease this node's GPUs; None where this rank is not the one that does.
+
+        Raises:
+            RheostatError: The agent does not answer, or refuses the lease.
+        """
+        return GpuLease(self._agent, self.run.to_lease, self._job_id, trial_id) if self.run.to_lease else None
+
+    def hold(self, trial_id: str | None, ranks: Ranks) -> None:
+        """Lease this node's GPUs; what is in the way is logged. Every rank must call it."""
+        problem, is_usual = self.run.problem, self.run.is_usual
+        try:
+            self.lease = self.new_lease(trial_id)
+        except RheostatError as error:
+            problem, is_usual = error, False
+        if problem is not None:
+            what = "Power limits stay as they are and energy is not measured"
+            # A run that has neither server nor agent has been told already that it trains as it is.
+            is_usual = is_usual or (trial_id is None and isinstance(problem, ServerUnreachable))
+            _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", what, problem)
+        self.are_leased = any(ranks.gather(self.lease is not None))
+
+    def limit(self, power_limit_watts: float) -> bool:
+        """Limit this node's GPUs until the lease ends; return whether the limit is in force."""
+        if self.lease is None:
+            return False
+        try:
+            return self.lease.limit(power_limit_watts)
+        except RheostatError as error:
+            if isinstance(error, ServerRefused) and error.server_code in READ_ONLY_CODES:
+                _log.info("Power limits stay as they are: %s", error)
+            else:
+                self._warn_once("Training goes on without the power limit", error)
+            return False
+
+    def own_energy(self, moment_ns: int) -> Energy | None:
+        """Return this rank's part of the energy up to a moment; None: it is unknown."""
+        if not self.run.leads:
+            return Energy()
+        return None if self.lease is None else self.lease.energy(moment_ns)
+
+    def energy_at(self, moment_ns: int, ranks: Ranks) -> Callable[[], Energy | None]:
+        """Return a function that returns the energy of all nodes up to a moment; of one process, it asks the agent."""
+        if ranks.size == 1:
+            return lambda: self.own_energy(moment_ns)
+        total = total_energy(ranks.gather(self.own_energy(moment_ns)))
+        return lambda: total
