@@ -201,9 +201,9 @@ class ExampleJob:
             lambda job, history: power.observe_power_limit(job, history, request, idempotency_key=key, now=self.clock())
         )
 
-    def survey(self, gpu: Gpu = V100, max_batch_size: int | None = None) -> SurveyAnswer:
+    def survey(self, gpu: Gpu = V100, max_batch_size: int | None = None, key: str | None = None) -> SurveyAnswer:
         request = SurveyRequest(gpu=gpu, max_batch_size=max_batch_size)
-        return self.change(lambda job, history: surveys.survey(job, history, request, self.clock()))
+        return self.change(lambda job, history: surveys.survey(job, history, request, self.clock(), key))
 
     def power_limit(self, batch_size: int = 32, gpu: Gpu = V100) -> PowerLimitAnswer:
         request = PredictPowerLimitRequest(batch_size=batch_size, gpu=gpu)

@@ -175,6 +175,21 @@ def test_a_first_run_that_was_lost_before_its_first_epoch_lets_the_survey_go_on(
     assert {step.batch_size for step in job.survey().survey} == {32}
 
 
+def test_a_run_that_goes_on_under_its_key_is_not_surveyed_again() -> None:
+    job = a_job()
+    trial = job.predict(key="nightly")
+    job.report(trial, 1.0, metric=0.1, energy_joules=100.0, time_seconds=10.0)
+    job.clock.turn(2 * LEASE)
+    assert (job.survey(key="nightly").survey, job.survey(key="nightly").reason) == ([], "trial 1 goes on")
+    assert job.survey(key="another").survey != []
+
+
+def test_a_run_that_crashed_before_its_first_epoch_is_surveyed_as_a_new_one() -> None:
+    job = a_job()
+    job.report(job.predict(key="nightly"), 0.0, metric=None, outcome="cancelled")
+    assert job.survey(key="nightly").survey != []
+
+
 def test_where_there_is_one_batch_size_nothing_is_to_be_compared() -> None:
     job = a_job(batch_sizes=[32])
     assert (job.survey().survey, job.survey().reason) == ([], "there is only one batch size to run")

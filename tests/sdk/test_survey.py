@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rheostat import Client, Gpu, JobSettings
+from rheostat.errors import ServerRefused
 from rheostat.schemas.power import SurveyRequest
 from rheostat.sdk import survey
 from rheostat.sdk.node_agent import NodeAgent
@@ -244,6 +245,33 @@ def test_a_survey_takes_a_small_share_of_the_run(node: Node, sleeper: Trainer, q
     settings = SETTINGS.model_copy(update={"max_epochs": 10})
     with node.trial(sleeper, settings, examples_per_epoch=320):  # a run takes about 3 s
         assert sleeper.asked == [32]
+
+
+def test_a_run_that_is_restarted_with_its_key_goes_on_without_a_survey(node: Node, sleeper: Trainer) -> None:
+    first = node.client.trial(node.job_id, SETTINGS, GPU, idempotency_key="nightly-1")
+
+    def train_until_interrupted() -> None:
+        with first as trial:
+            trial.report(0.5)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_until_interrupted()
+    again = node.client.trial(node.job_id, SETTINGS, GPU, idempotency_key="nightly-1", survey=sleeper.steps_at)
+    with again as trial:
+        assert trial.trial_id == first.trial_id
+    assert sleeper.asked == []
+
+
+def test_a_run_that_goes_on_from_a_trial_is_not_surveyed_and_a_wrong_one_is_told_at_once(
+    node: Node, sleeper: Trainer
+) -> None:
+    with (
+        pytest.raises(ServerRefused, match="no trial 'unknown'"),
+        node.client.trial(node.job_id, SETTINGS, GPU, resumes="unknown", survey=sleeper.steps_at),
+    ):
+        pytest.fail("training began")
+    assert sleeper.asked == []
 
 
 def test_no_survey_is_made_where_the_job_wants_none(node: Node, sleeper: Trainer) -> None:

@@ -14,7 +14,7 @@ JOULES = {8: 400.0, 16: 200.0, 32: 100.0, 64: 50.0, 128: 25.0}
 
 
 def survey(service: Service) -> SurveyAnswer:
-    return done(use_cases.survey(service, JOB, SurveyRequest(gpu=V100)))
+    return done(use_cases.survey(service, JOB, SurveyRequest(gpu=V100), None))
 
 
 def make_survey(service: Service) -> int:

@@ -16,10 +16,17 @@ def starts_anew(known: TrialRecord, request: PredictRequest, now: datetime) -> b
     One that has ended leaves its key where the request asks for that. One that crashed, or was lost, before its first
     epoch leaves it always: there is nothing to go on from, and its batch size may be what it crashes of.
     """
-    if known.state in _ENDED:
-        return request.on_used_key == "new"
-    is_lost = known.state == "running" and known.lease_expires_at < now and known.first_epoch_at is None
-    return known.crashed_at is not None or (is_lost and not known.epochs)
+    return request.on_used_key == "new" if known.state in _ENDED else _is_lost(known, now)
+
+
+def goes_on(known: TrialRecord, now: datetime) -> bool:
+    """Return whether a trainer that asks by the key of a known trial goes on with it."""
+    return known.state not in _ENDED and not _is_lost(known, now)
+
+
+def _is_lost(known: TrialRecord, now: datetime) -> bool:
+    is_silent = known.state == "running" and known.lease_expires_at < now and known.first_epoch_at is None
+    return known.crashed_at is not None or (is_silent and not known.epochs)
 
 
 def leave(draft: Draft, known: TrialRecord) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from rheostat.domain import control
+from rheostat.domain import control, keys
 from rheostat.domain.evidence import enter
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
@@ -12,10 +12,13 @@ from rheostat.policy.interface import NO_SURVEY, Situation, Survey
 from rheostat.schemas.power import SurveyAnswer, SurveyRequest, SurveyStep
 
 
-def survey(job: Job, history: History, request: SurveyRequest, now: datetime) -> Decision[SurveyAnswer]:
+def survey(
+    job: Job, history: History, request: SurveyRequest, now: datetime, idempotency_key: str | None = None
+) -> Decision[SurveyAnswer]:
     """Return what is worth measuring next; a placement that is new is entered.
 
-    A slice is so short that all that may be asked for fits in the job's ``survey_seconds``.
+    A slice is so short that all that may be asked for fits in the job's ``survey_seconds``. A run that goes on under
+    its idempotency key is not kept waiting.
 
     Raises:
         NoBatchSizeLeft: None fits the GPU's memory.
@@ -35,7 +38,10 @@ def survey(job: Job, history: History, request: SurveyRequest, now: datetime) ->
     )
     budget = job.settings.survey_seconds
     left = max(budget - survey_sums(draft.survey.get(view)).time_seconds, 0.0)
-    if (why := control.ends_exploring(job)) is not None:
+    known = None if idempotency_key is None else history.trial_by_key(idempotency_key)
+    if known is not None and keys.goes_on(known, now):
+        wanted = replace(NO_SURVEY, reason=f"trial {known.number} goes on")
+    elif (why := control.ends_exploring(job)) is not None:
         wanted = replace(NO_SURVEY, reason=why)
     elif left > 0.0:
         wanted = draft.advisor.survey(view, situation)

@@ -203,9 +203,10 @@ class ServerClient:
         """Report measured power limits, once for each key; the answer is that of :meth:`predict_power_limit`."""
         return self.send(observe_power_limit_request(job_id, request, idempotency_key))
 
-    def survey(self, job_id: str, request: SurveyRequest) -> SurveyAnswer:
-        """Return what is worth measuring before a run; its results go by :meth:`observe_power_limit`."""
-        return self.send(HttpRequest("POST", f"{_job(job_id)}/survey", SurveyAnswer, as_json(request)))
+    def survey(self, job_id: str, request: SurveyRequest, idempotency_key: str | None = None) -> SurveyAnswer:
+        """Return what is worth measuring before a run of a key; its results go by :meth:`observe_power_limit`."""
+        path = f"{_job(job_id)}/survey"
+        return self.send(HttpRequest("POST", path, SurveyAnswer, as_json(request), idempotency_key))
 
     def heartbeat(self, trial_id: str) -> HeartbeatAnswer:
         """Renew a trial's lease. Tried once: the next heartbeat comes soon."""

@@ -61,6 +61,7 @@ class SurveyedJob:
         max_batch_size: Largest batch size that this node can train with; None: unknown.
         examples_per_epoch: Size of the data set; None: unknown.
         ranks: How many processes train together.
+        idempotency_key: That of the run; None: it has none.
     """
 
     job_id: str
@@ -69,6 +70,7 @@ class SurveyedJob:
     max_batch_size: int | None = None
     examples_per_epoch: float | None = None
     ranks: int = 1
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ class Survey:
 
     def _next_task(self) -> _Task | None:
         request = SurveyRequest(gpu=self._gpu(), max_batch_size=self._job.max_batch_size)
-        self._answer = answer = self._client.survey(self._job.job_id, request)
+        self._answer = answer = self._client.survey(self._job.job_id, request, self._job.idempotency_key)
         if self._give_up_at == inf:
             self._give_up_at = self._begun_at + answer.budget_seconds
         if monotonic() >= self._give_up_at or len(self._failed) >= _MOST_FAILED_SIZES:

@@ -136,12 +136,20 @@ class RunningTrial:
         self._options = replace(self._options, survey=steps_at)
 
     def _survey(self) -> None:
-        options, gpus = self._options, self._gpus
-        if options.survey is not None:
-            self._settings = self._reporter.settings
-            limits = options.max_batch_size, options.examples_per_epoch
-            job = SurveyedJob(self._job_id, self._settings, gpus.run.gpu, *limits, ranks=self._ranks.size)
-            survey_gpus(self._client, job, partial(gpus.new_lease, None), options.survey)
+        options = self._options
+        if options.survey is None or options.resumes is not None:  # a run that goes on has its batch size
+            return
+        self._settings = self._reporter.settings
+        job = SurveyedJob(
+            self._job_id,
+            self._settings,
+            self._gpus.run.gpu,
+            options.max_batch_size,
+            options.examples_per_epoch,
+            ranks=self._ranks.size,
+            idempotency_key=options.idempotency_key,
+        )
+        survey_gpus(self._client, job, partial(self._gpus.new_lease, None), options.survey)
 
     def _take(self, trial: Trial) -> None:
         self.trial_id = trial.trial_id

@@ -39,12 +39,15 @@ def observe_power_limit(
     )
 
 
-def survey(service: Service, job_id: str, request: SurveyRequest) -> Future[Decision[SurveyAnswer]]:
+def survey(
+    service: Service, job_id: str, request: SurveyRequest, idempotency_key: str | None
+) -> Future[Decision[SurveyAnswer]]:
     """Return what is worth measuring before a run; see :func:`rheostat.domain.surveys.survey`.
 
     Raises:
         JobNotFound: There is no such job.
     """
     return service.change(
-        service.job(job_id), lambda job, history: surveys.survey(job, history, request, service.now())
+        service.job(job_id),
+        lambda job, history: surveys.survey(job, history, request, service.now(), idempotency_key),
     )

@@ -38,6 +38,15 @@ async def observe_power_limit(
 
 
 @router.post("/survey", responses=responses(404, 409))
-async def survey(request: Request, service: TrainerService, job_id: JobIdPath, wanted: SurveyRequest) -> SurveyAnswer:
-    """Ask what is worth measuring before a run, in slices of training at several batch sizes."""
-    return await answer_of(request, use_cases.survey(service, job_id, wanted))
+async def survey(
+    request: Request,
+    service: TrainerService,
+    job_id: JobIdPath,
+    wanted: SurveyRequest,
+    idempotency_key: IdempotencyKeyHeader = None,
+) -> SurveyAnswer:
+    """Ask what is worth measuring before a run, in slices of training at several batch sizes.
+
+    The key is that of the run, if it has one: where its trial goes on, nothing is.
+    """
+    return await answer_of(request, use_cases.survey(service, job_id, wanted, idempotency_key))
