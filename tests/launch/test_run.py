@@ -244,6 +244,14 @@ class TestTheMetric:
         assert run.err.count("No evaluation was found") == 1
         assert ("has no column" in run.err) == ("," in content and "{" not in content)
 
+    @pytest.mark.parametrize("name", ["metrics.json", "*.json"])
+    def test_a_file_that_was_never_written_is_told(
+        self, server: ServerProcess, job: str, tmp_path: Path, name: str
+    ) -> None:
+        file = str(tmp_path / name)
+        run = ended(server.url, job, "true", *SETTINGS, *GPU, "--target", "accuracy>=0.9", "--metrics-file", file)
+        assert f"No evaluation was found: --metrics-file {file} was not written." in run.err
+
     def test_one_of_epoch_0_is_not_taken_for_a_success_at_no_cost(
         self, server: ServerProcess, client: Client, job: str
     ) -> None:

@@ -235,7 +235,8 @@ class TestWithAServer:
         ("metrics", "words"),
         [
             ((), "no evaluation was reported"),
-            ((float("nan"),) * 2, "NaN or infinite in all evaluations, 2"),
+            ((float("nan"),), "NaN or infinite in the only evaluation"),
+            ((float("nan"),) * 2, "NaN or infinite in all 2 evaluations"),
         ],
     )
     def test_a_run_without_a_usable_metric_says_so_once_here_and_in_the_trial(

@@ -44,6 +44,11 @@ class MetricsFile:
         if not self._is_pattern:
             self._open(Path(path))
 
+    @property
+    def was_found(self) -> bool:
+        """Whether there is a file, or one of the pattern that was written since."""
+        return self._file is not None
+
     def poll(self, *, is_last: bool = False) -> list[Reading]:
         """Return the evaluations that came since the last call; of the last line, if it has no end, at last."""
         readings = self._read(is_last=is_last)

@@ -216,6 +216,8 @@ class Supervisor:
             last = self._watch.last_lines(_MOST_LINES)
             return f"no line of the output matched --metric-pattern {pattern!r}. {_quoted_lines(last)}"
         file = "the output" if self._plan.metrics_file == OUTPUT else f"--metrics-file {self._filled_file}"
+        if self._file is not None and not self._file.was_found:
+            return f"{file} was not written."
         if not (names := list(self._records.names)[:_MOST_NAMES]):
             return f"{file} has nothing new that is JSON or CSV."
         metric = self._settings.target and self._settings.target.metric

@@ -75,4 +75,5 @@ class SeenMetrics:
         if self._settings.target is None or self._finite > 0:
             return None
         what = "NaN or infinite" if self._in_a_row > 0 else "unknown"
-        return f"{self._settings.target.metric} was {what} in all evaluations, {self._reports}"
+        evaluations = "the only evaluation" if self._reports == 1 else f"all {self._reports} evaluations"
+        return f"{self._settings.target.metric} was {what} in {evaluations}"
