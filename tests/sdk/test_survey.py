@@ -17,7 +17,7 @@ from rheostat.errors import ServerRefused
 from rheostat.schemas.power import SurveyRequest
 from rheostat.sdk import survey
 from rheostat.sdk.node_agent import NodeAgent
-from rheostat.sdk.slice_meter import survey_rules
+from rheostat.sdk.slice_meter import Mark, survey_rules
 from rheostat.sdk.slices import SliceRules
 from rheostat.sdk.trial import RunningTrial
 from tests.agent.agents import Agent, as_privileged
@@ -201,6 +201,27 @@ def test_a_trainer_whose_survey_fails_trains_all_the_same_after_one_warning(
         assert trial.batch_size == 32
     warnings = [record.getMessage() for record in caplog.records if "survey" in record.getMessage()]
     assert warnings == ["The survey leaves out batch size 32: ValueError: no such layer"]
+
+
+class _Broken:
+    def next_mark(self, give_up_at: float) -> Mark | None:
+        raise ValueError("no such layer")
+
+    def completed(self, mark: Mark) -> Mark:
+        return mark
+
+    def close(self) -> None:
+        raise OSError("no such process")
+
+
+def test_steps_that_cannot_even_be_ended_keep_no_run_from_starting(
+    node: Node, sleeper: Trainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = node.trial(sleeper)
+    trial.survey_by(lambda _: _Broken())
+    with trial:
+        assert trial.trial_id is not None
+    assert "The survey ends: OSError: no such process" in caplog.text
 
 
 def test_the_run_draws_the_random_numbers_that_it_would_without_a_survey(node: Node, quick: None) -> None:

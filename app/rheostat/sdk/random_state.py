@@ -26,3 +26,6 @@ def random_state_kept() -> Iterator[None]:
             torch.set_rng_state(of_torch)
         if of_cuda is not None:
             torch.cuda.set_rng_state_all(of_cuda)
+        elif torch is not None and torch.cuda.is_initialized():
+            for generator in torch.cuda.default_generators:  # they began meanwhile, with the seed that they had got
+                generator.manual_seed(generator.initial_seed())

@@ -324,6 +324,8 @@ def survey_gpus(
     try:
         with random_state_kept():  # the run is to draw what it would without a survey
             Survey(client, job, lease, steps_at).run()
+    except Exception as error:  # no failure here may keep the run from starting
+        _log.warning("The survey ends: %s: %s", type(error).__name__, error, exc_info=error)
     finally:
         if lease is not None:
             lease.close()
