@@ -244,6 +244,12 @@ class TestTheMetric:
         assert run.err.count("No evaluation was found") == 1
         assert ("has no column" in run.err) == ("," in content and "{" not in content)
 
+    def test_nor_was_there_a_file(self, server: ServerProcess, job: str, tmp_path: Path) -> None:
+        file = tmp_path / "metrics"
+        options = ("--target", "accuracy>=0.9", "--metrics-file", str(file))
+        run = ended(server.url, job, "true", *SETTINGS, *GPU, *options)
+        assert f"No evaluation was found: --metrics-file {file} does not exist." in run.err
+
     def test_one_of_epoch_0_is_not_taken_for_a_success_at_no_cost(
         self, server: ServerProcess, client: Client, job: str
     ) -> None:

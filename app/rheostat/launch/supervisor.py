@@ -5,6 +5,7 @@ import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 
@@ -217,6 +218,9 @@ class Supervisor:
             return f"no line of the output matched --metric-pattern {pattern!r}. {_quoted_lines(last)}"
         file = "the output" if self._plan.metrics_file == OUTPUT else f"--metrics-file {self._filled_file}"
         if not (names := list(self._records.names)[:_MOST_NAMES]):
+            is_a_name = self._plan.metrics_file != OUTPUT and not set("*?") & set(self._filled_file)
+            if is_a_name and not Path(self._filled_file).exists():
+                return f"{file} does not exist."
             return f"{file} has nothing new that is JSON or CSV."
         metric = self._settings.target and self._settings.target.metric
         if metric in names:
