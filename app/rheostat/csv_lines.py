@@ -66,7 +66,7 @@ class Line:
 
 
 def read_lines(path: Path, columns: Sequence[str], optional: Sequence[str] | None = None) -> Iterator[Line]:
-    """Yield the lines of a CSV file with a header.
+    """Yield the lines of a CSV file with a header; commas, semicolons or tabs separate its columns.
 
     Args:
         path: The file.
@@ -78,15 +78,19 @@ def read_lines(path: Path, columns: Sequence[str], optional: Sequence[str] | Non
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            header = file.readline()
+            file.seek(0)
+            # Where a comma is the decimal sign, spreadsheets write semicolons.
+            reader = csv.DictReader(file, strict=True, delimiter=max(",;\t", key=header.count))
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            missing = [column for column in columns if column not in reader.fieldnames]
             if missing:
                 raise InvalidInput(
                     f"{path}, line 1 lacks the columns {', '.join(missing)}.",
                     hint=f"The header needs: {','.join(columns)}.",
                 )
-            names = [*columns, *(name for name in optional or () if name in (reader.fieldnames or ()))]
-            if unknown := sorted(set(reader.fieldnames or ()) - {*names}) if optional is not None else []:
+            names = [*columns, *(name for name in optional or () if name in reader.fieldnames)]
+            if unknown := sorted(set(reader.fieldnames) - {*names}) if optional is not None else []:
                 raise InvalidInput(
                     f"{path}, line 1 has unknown columns: {', '.join(unknown)}.",
                     hint=f"There may be: {', '.join([*columns, *(optional or ())])}.",
@@ -97,7 +101,7 @@ def read_lines(path: Path, columns: Sequence[str], optional: Sequence[str] | Non
                 if None in row or None in row.values():
                     raise InvalidInput(
                         f"{path}, line {reader.line_num}: as many fields are needed as the header has columns, "
-                        f"{len(reader.fieldnames or ())}.",
+                        f"{len(reader.fieldnames)}.",
                         hint="Correct the line or leave it out; a download that broke off ends like this.",
                     )
                 yield Line(path, reader.line_num, {column: row[column].strip() for column in names})

@@ -52,6 +52,14 @@ def test_a_share_against_percent_is_told_with_the_answer(goal: dict[str, object]
     assert job.show(trial).warning == answer.warnings[0]
 
 
+def test_another_unit_is_told_once_a_run() -> None:
+    job = ExampleJob(target=target("accuracy", 96.0))
+    trial = job.predict()
+    told = [job.report(trial, epoch, metric=epoch / 10, time_seconds=epoch).warnings for epoch in (1, 2, 3)]
+    assert told == [told[0]] * 3
+    assert len(told[0]) == 1
+
+
 @pytest.mark.parametrize(
     ("goal", "metric"),
     [

@@ -155,3 +155,25 @@ def test_the_baseline_policy_does_not_take_a_start_up_for_the_next_epoch_either(
     trial = job.predict()
     answer = job.report(trial, 1, metric=0.1, time_seconds=20.0, energy_joules=2000.0, setup_seconds=19.5)
     assert answer.state == "running"
+
+
+@pytest.mark.parametrize("start_up_seconds", [3.0, 8.0, 14.0])
+def test_after_one_report_no_run_is_stopped_for_a_start_up_that_varies(start_up_seconds: float) -> None:
+    job = quick_epochs(first_run="default", exploration_budget_runs=None)
+    train(job)
+    trial = job.predict()
+    assert trial.batch_size != 32
+    epoch_seconds = 0.8 * EPOCH_SECONDS * EPOCHS[32] / EPOCHS[trial.batch_size]  # a run of 0.8 times the cost
+    for epoch in range(1, 9):
+        seconds = start_up_seconds + epoch_seconds * epoch
+        metric = 0.9 * epoch / EPOCHS[trial.batch_size]
+        answer = job.report(trial, epoch, metric=metric, time_seconds=seconds, energy_joules=WATTS * seconds)
+        assert answer.state == "running", answer.reason
+
+
+def test_an_epoch_that_takes_more_than_the_start_up_is_seen_at_once() -> None:
+    job = quick_epochs(first_run="default", exploration_budget_runs=None)
+    train(job)
+    trial = job.predict()
+    answer = job.report(trial, 1, metric=0.1, time_seconds=60.0, energy_joules=6000.0)
+    assert answer.action == "stop", answer.reason

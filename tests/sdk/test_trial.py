@@ -253,7 +253,9 @@ class TestWithAServer:
         with bench.trial() as trial:
             for _ in range(3):
                 trial.report(float("nan"))
-        assert warnings_in(caplog) == ["The run has diverged: its metric is NaN or infinite again and again."]
+        assert warnings_in(caplog) == [
+            "The run has diverged: its metric was NaN or infinite in its last 3 evaluations."
+        ]
 
     def test_the_error_that_ends_a_run_is_told(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(ValueError, match="kernel"), bench.trial():

@@ -28,4 +28,4 @@ def import_runs(
 
     with open_from_settings(database_url, namespace=namespace) as service:
         for job_id, count in import_history(service, file, job).items():
-            typer.echo(f"{job_id}: {count} runs are recorded")
+            typer.echo(f"{job_id}: {count} {'run is' if count == 1 else 'runs are'} recorded")

@@ -45,6 +45,8 @@ _TURNED_ROUND = frozenset(["neg", "negative", "minus", "inv", "inverse"])
 
 _PERCENT, _MANY_TIMES = 100.0, 10.0
 
+_OTHER_UNIT = "do not seem to be in the same unit"
+
 _FAR_ABOVE = 2.0
 """A share is at most 1; a word error rate may be a little more."""
 
@@ -77,10 +79,12 @@ def of_report(settings: JobSettings, trial: TrialRecord, request: ObserveRequest
     if target is None or metric is None:
         return []
     if _is_in_another_unit(target, metric):
+        if _OTHER_UNIT in (trial.warning or ""):
+            return []
         units = "a share and the metric in percent" if target.value <= 1.0 else "in percent and the metric a share"
         return [
-            f"The target {target.metric} {target.value:g} and the reported {metric:g} do not seem to be in the same "
-            f"unit: is the target {units}?"
+            f"The target {target.metric} {target.value:g} and the reported {metric:g} {_OTHER_UNIT}: is the target "
+            f"{units}?"
         ]
     if trial.number == 1 and trial.curve is None and target.reached(metric):
         return [

@@ -198,7 +198,7 @@ def _same_trial(
     if known.placement != placement_key(request.gpu):
         raise KeyReused(
             f"The Idempotency-Key belongs to trial {known.trial_id}, which was made for other GPUs.",
-            hint="Use a new key for every run.",
+            hint="Use a new key for every run; one that goes on from that trial's checkpoint names it in `resumes`.",
             fields=[FieldError("gpu", "differs from the first request with this key")],
         )
     draft = Draft(job)

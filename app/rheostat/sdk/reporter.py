@@ -175,7 +175,7 @@ class Reporter:
         self._reached = self.settings.has_converged(figure, epoch) or epoch >= self.settings.max_epochs
         self._reached = self._reached or self._seen.has_diverged
         if self._seen.has_diverged and not self._over.is_set():
-            _log.warning("The run has diverged: its metric is NaN or infinite again and again.")
+            _log.warning("The run has diverged: %s.", self._seen.divergence)
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
         try:

@@ -29,7 +29,7 @@ def number_of(metric: SupportsFloat | str | None) -> float:
     if metric is not None and not isinstance(metric, str):
         try:
             return float(metric)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             problem = f"a {type(metric).__name__}: {error}"
     raise ConfigurationError(
         f"The metric that was reported must be a number, and is {problem}.",
@@ -66,6 +66,12 @@ class SeenMetrics:
         """Whether the job calls that diverged by now."""
         most = self._settings.diverged_after_reports
         return self.is_diverging and most is not None and self._in_a_row >= most
+
+    @property
+    def divergence(self) -> str:
+        """What a run that :attr:`has_diverged` shows of it."""
+        last = "its last evaluation" if self._in_a_row == 1 else f"its last {self._in_a_row} evaluations"
+        return f"its metric was NaN or infinite in {last}"
 
     @property
     def silence(self) -> str | None:

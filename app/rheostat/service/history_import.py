@@ -105,10 +105,10 @@ def _run(line: Line) -> ObserveRunRequest:
     except ValidationError as error:
         first = error.errors()[0]
         parts = [str(part) for part in first["loc"]]
-        column = "_".join(parts[:2]) if parts[:1] == ["gpu"] else next(iter(parts), "energy_joules")
-        where = column if column in line.values else "energy_joules"
+        column = "_".join(parts[:2]) if parts[:1] == ["gpu"] else next(iter(parts), "")
+        where = f", column {column}" if column in line.values else ""
         raise InvalidInput(
-            f"{line.path}, line {line.number}, column {where}: {first['msg']}.",
+            f"{line.path}, line {line.number}{where}: {first['msg'].removeprefix('Value error, ')}.",
             hint="Correct the line or leave it out.",
         ) from error
 

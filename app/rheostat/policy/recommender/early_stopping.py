@@ -55,7 +55,7 @@ def _trained_cost(known: Knowledge, progress: Progress, cost: float) -> float:
     epoch_cost = known.epoch_cost_joules(progress.batch_size)
     if progress.fixed_cost is None and known.own.fixed_cost is None and epoch_cost is not None:
         return min(cost, epoch_cost * progress.epoch)
-    return known.trained_cost(cost, progress.fixed_cost)
+    return known.trained_cost(cost, progress.fixed_cost, batch_size=progress.batch_size, epochs=progress.epoch)
 
 
 def _bound(known: Knowledge, belief: Belief, progress: Progress, trained: float) -> Bound | None:

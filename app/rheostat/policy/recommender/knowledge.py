@@ -88,18 +88,28 @@ class Knowledge:
         """
         if self.belief is None or self.belief.reference_cost is None or not result.epochs:
             return cost
-        usual = exp(self.belief.epoch_costs.mean[self.grid.index(result.batch_size)]) * result.epochs
+        usual = self._expected_epoch_cost(self.belief, result.batch_size) * result.epochs
         usual += self.belief.fixed_cost
         return min(cost, usual) if is_outlier(safe_log(cost), (safe_log(usual), 0.0)) else cost
 
-    def trained_cost(self, cost: float, fixed_cost: float | None) -> float:
+    def trained_cost(self, cost: float, fixed_cost: float | None, *, batch_size: int, epochs: float | None) -> float:
         """Return what of a run's cost its epochs took, without the fixed part that went by before the first step.
 
-        Where that part is unknown it is taken to be the usual one, and its epochs to have cost something.
+        Where that part is unknown, as after a single report, it is taken to be the usual one, and its epochs to have
+        cost something. Where it usually outweighs them its chance variation would, too: then they are taken to have
+        cost what is expected of them, unless that part would be more than twice the usual.
         """
-        if fixed_cost is None:
-            return max(cost - (self.own.fixed_cost or 0.0), LEAST_SHARE_OF_EPOCHS * cost)
-        return max(cost - fixed_cost, 0.0)
+        if fixed_cost is not None:
+            return max(cost - fixed_cost, 0.0)
+        usual = self.own.fixed_cost or 0.0
+        if epochs and self.belief is not None and self.belief.has_level:
+            expected = self._expected_epoch_cost(self.belief, batch_size) * epochs
+            if expected < usual and abs(cost - usual - expected) <= usual:
+                return expected
+        return max(cost - usual, LEAST_SHARE_OF_EPOCHS * cost)
+
+    def _expected_epoch_cost(self, belief: Belief, batch_size: int) -> float:
+        return exp(belief.epoch_costs.mean[self.grid.index(batch_size)])
 
     def by_curve(self, belief: Belief, batch_size: int, curve: LearningCurve) -> Expectation:
         """Return what a run's evaluations make of its expected log epochs."""

@@ -49,7 +49,7 @@ def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Ev
     if belief is not None and belief.has_level:
         at = known.grid.index(result.batch_size)
         expected = float(belief.log_cost[at]), float(belief.log_cost_variance[at]) + belief.noise
-    cost = known.trained_cost(result.cost, result.fixed_cost)
+    cost = _trained_cost(known, result, result.cost)
     costs, overturned = admit(arm.whole_costs, safe_log(cost), expected, known.job.window_size)
     evidence = closing.reopened(evidence) if overturned else evidence
     arm = _with_success(known, evidence.arms[result.batch_size])
@@ -66,7 +66,7 @@ def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs:
     tally, overturned = admit(update.evidence.arms[size].epochs, log_epochs, expected, known.job.window_size)
     evidence = closing.reopened(update.evidence) if overturned else update.evidence
     arm = _with_success(known, evidence.arms[size])._replace(epochs=tally)
-    trained = known.trained_cost(result.cost, result.fixed_cost)
+    trained = _trained_cost(known, result, result.cost)
     arm = arm.with_epoch_cost(safe_log(trained / max(epochs, _SHORTEST)))
     if target is not None and tally.held_back != log_epochs:
         evidence = evidence._replace(levels=known.pooled.levels or curves.choose_levels(result.curve, target))
@@ -100,10 +100,14 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Upda
         update = _follow_drift(known, belief, update.evidence, size, off)
     arm = _with_failure(known, update.evidence.arms[size], result)
     if result.state == "stopped" and result.epochs:
-        arm = arm.with_epoch_cost(safe_log(known.trained_cost(result.cost, result.fixed_cost) / result.epochs))
+        arm = arm.with_epoch_cost(safe_log(_trained_cost(known, result, result.cost) / result.epochs))
     if belief is not None and result.epochs and result.state == "stopped":
         arm = _with_censored_observation(known, belief, arm, result, result.epochs)
     return update._replace(evidence=update.evidence.with_arm(size, arm))
+
+
+def _trained_cost(known: Knowledge, result: Result, cost: float) -> float:
+    return known.trained_cost(cost, result.fixed_cost, batch_size=result.batch_size, epochs=result.epochs)
 
 
 def _spent(result: Result) -> float:
@@ -120,7 +124,7 @@ def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
     if ran_out or arm.converged:
         arm = arm._replace(lost_joules=arm.lost_joules + cost)
     if result.state == "stopped":
-        return arm.with_stop(known.trained_cost(cost, result.fixed_cost))
+        return arm.with_stop(_trained_cost(known, result, cost))
     whole_run = ran_out or result.epochs is None
     return arm._replace(failures=arm.failures + (1.0 if whole_run and known.belief is not None else 0.5))
 
