@@ -180,3 +180,28 @@ def test_a_rebuild_derives_the_crashes_again() -> None:
     assert any(parts["crashes"]["crashed"] for parts in before.values())
     job.rebuild()
     assert job.value.states == before
+
+
+def test_a_crash_that_turns_out_to_be_none_leaves_what_a_rebuild_finds() -> None:
+    job = ExampleJob(batch_sizes=[16, 32])
+    crash(job, job.predict())
+    job.clock.turn(timedelta(seconds=1))
+    lost = job.predict()
+    job.clock.turn(2 * LEASE)
+    assert run(job, 1) == [16]  # the first that trains, after two at 32 that crashed
+    job.clock.turn(timedelta(seconds=1))
+    job.renew_lease(lost)
+    before = job.value.states
+    job.rebuild()
+    assert job.value.states == before
+
+
+def test_a_lost_trial_that_is_heard_of_again_and_was_the_only_crash_leaves_what_a_rebuild_finds() -> None:
+    job = ExampleJob()
+    lost = job.predict()
+    job.clock.turn(2 * LEASE)
+    job.predict()
+    job.renew_lease(lost)
+    before = job.value.states
+    job.rebuild()
+    assert job.value.states == before

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rheostat.domain.energy import sums_of
 from rheostat.domain.records import PlacementKey
 from rheostat.errors import InvalidInput
 from rheostat.schemas.server import Gpu
@@ -240,3 +241,8 @@ def test_estimates_say_how_many_runs_of_an_arm_are_estimated() -> None:
     arms = job.arms()
     assert (arms[32].estimated_energy_runs, arms[32].energy_is_estimated) == (1, True)
     assert (arms[16].estimated_energy_runs, arms[16].energy_is_estimated) == (0, False)
+
+
+def test_the_sums_are_the_same_in_whatever_order_the_batch_sizes_came() -> None:
+    state = {"8": [0.1, 0.1, 1, 0], "16": [0.2, 0.2, 1, 0], "32": [0.3, 0.3, 1, 0]}
+    assert sums_of(state) == sums_of(dict(reversed(state.items())))

@@ -225,3 +225,19 @@ def test_a_rebuild_finds_the_same_state_and_budget() -> None:
     job.rebuild()
     assert job.value.states == before.states
     assert job.value.placements == before.placements
+
+
+@pytest.mark.parametrize("reports", [0, 1], ids=["before", "in the middle"])
+def test_a_survey_after_a_run_that_was_broken_off_takes_what_that_measured_and_ends(reports: int) -> None:
+    job = ExampleJob(policy="rheostat")
+    if reports:
+        job.measure(32, w250=100.0, w225=95.0)
+    job.report(job.predict(), 1, metric=0.1, energy_joules=100.0, time_seconds=1.0, outcome="cancelled")
+    asked = []
+    while steps := job.survey().survey:
+        assert len(asked) < 10, "the same is asked for again and again"
+        for step in steps:
+            asked.append((step.batch_size, step.power_limits_watts))
+            job.measure(step.batch_size, **{f"w{limit}": 0.4 * limit for limit in step.power_limits_watts})
+    assert asked[0] == (32, [200, 175, 150, 125, 100] if reports else [250, 225, 200, 175, 150, 125, 100])
+    assert dict(asked[1:]) == {16: [100], 64: [100], 8: [100], 128: [100]}

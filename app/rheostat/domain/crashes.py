@@ -8,10 +8,11 @@ trial of it trains. Crashes from before anything has trained on the placement co
 were rather the trainer's than the batch size's.
 
 State: ``trained``, the batch sizes that have trained; ``crashed``, by batch size the numbers of the trials that crashed
-in a row. It is a fold over the times in the trials' own rows.
+in a row; ``early``, the same of those that crashed before anything had trained. It is a fold over the times in the
+trials' own rows, and nothing is lost of a crash, so that one which turns out to be none can be taken back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -31,9 +32,9 @@ PAUSE_TRIALS = 32
 SILENT_AFTER = timedelta(seconds=150)
 """The SDK renews a lease every minute, so that a trial of it is not silent for so long unless it was killed."""
 
-_MOST_KEPT = 8
+_MOST_KEPT = 64
 _CRASHED = ("cancelled", "failed", "abandoned")
-_NONE: State = {"trained": [], "crashed": {}}
+_NONE: State = {"trained": [], "crashed": {}, "early": {}}
 
 
 def follow(
@@ -60,7 +61,7 @@ def follow(
     view = draft.view(draft.placement(after.placement))
     state = draft.crashes.get(view, _NONE)
     if crashed_at != before.crashed_at:
-        state = _heard_of(state, after) if crashed_at is None else _crashed(state, after)
+        state = _without_crash(state, after) if crashed_at is None else _crashed(state, after)
     if first_epoch_at != before.first_epoch_at:
         state = _trained(state, after.batch_size)
     draft.crashes[view] = state
@@ -68,7 +69,10 @@ def follow(
 
 
 def fold_all(draft: Draft, history: History) -> None:
-    """Derive the crashes of all placements from their trials."""
+    """Derive the crashes of all placements from their trials; a placement that had a state keeps one."""
+    for key, parts in draft.job.states.items():
+        if "crashes" in parts:
+            draft.crashes[draft.view(draft.placement(key))] = _NONE
     events = [(time, trial.number, trial) for trial in history.beginnings() if (time := _time(trial)) is not None]
     for _, _, trial in sorted(events, key=lambda event: event[:2]):
         view = draft.view(draft.placement(trial.placement))
@@ -135,7 +139,7 @@ def _left_out(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -> dict
     reasons: dict[int, str] = {}
     cause: int | None = None
     for size in batch_sizes:
-        numbers = state["crashed"].get(str(size), ())
+        numbers = _in_a_row(state, size)
         back_at = _back_at(numbers)
         if view.trial_number < back_at:
             reasons[size] = (
@@ -150,7 +154,7 @@ def _left_out(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -> dict
 def _least_crashing(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -> int:
     def turn(size: int) -> tuple[int, bool, int]:
         is_larger = size > view.default_batch_size
-        crashes = len(state["crashed"].get(str(size), ()))
+        crashes = len(_in_a_row(state, size))
         return max(crashes, LEFT_OUT_AFTER) if is_larger else crashes, is_larger, abs(size - view.default_batch_size)
 
     return min(batch_sizes, key=turn)
@@ -159,7 +163,7 @@ def _least_crashing(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -
 def _back_at(numbers: Sequence[int]) -> int:
     """Return the number of the trial from which on a batch size may run again; 0: it may now."""
     back_at, pause = 0, PAUSE_TRIALS
-    for count, number in enumerate(sorted(numbers), start=1):
+    for count, number in enumerate(numbers, start=1):
         if back_at and number >= back_at:  # it had come back; those that were in flight together count once
             pause *= 2
         if count >= LEFT_OUT_AFTER:
@@ -171,21 +175,36 @@ def _time(trial: TrialRecord) -> datetime | None:
     return trial.first_epoch_at or trial.crashed_at
 
 
+def _in_a_row(state: State, batch_size: int) -> list[int]:
+    """Return the trials of a batch size that crashed in a row, of the early ones the last."""
+    size = str(batch_size)
+    return [*state["early"].get(size, ())[-1:], *state["crashed"].get(size, ())]
+
+
 def _trained(state: State, batch_size: int) -> State:
-    crashed = {size: numbers for size, numbers in state["crashed"].items() if size != str(batch_size)}
+    early, crashed = state["early"], state["crashed"]
     if not state["trained"]:
-        crashed = {size: numbers[-1:] for size, numbers in crashed.items()}
-    return {"trained": sorted({*state["trained"], batch_size}), "crashed": crashed}
+        early, crashed = crashed, {}
+    trained = sorted({*state["trained"], batch_size})
+    return {"trained": trained, "crashed": _without(crashed, batch_size), "early": _without(early, batch_size)}
 
 
 def _crashed(state: State, trial: TrialRecord) -> State:
-    numbers = [*state["crashed"].get(str(trial.batch_size), ()), trial.number][-_MOST_KEPT:]
-    return {**state, "crashed": {**state["crashed"], str(trial.batch_size): numbers}}
-
-
-def _heard_of(state: State, trial: TrialRecord) -> State:
-    """Return the state without the crash of a trial that counted as abandoned."""
     size = str(trial.batch_size)
-    left = [number for number in state["crashed"].get(size, ()) if number != trial.number]
-    others = {other: numbers for other, numbers in state["crashed"].items() if other != size}
-    return {**state, "crashed": {**others, size: left} if left else others}
+    numbers = sorted([*state["crashed"].get(size, ()), trial.number])[-_MOST_KEPT:]
+    return {**state, "crashed": {**state["crashed"], size: numbers}}
+
+
+def _without_crash(state: State, trial: TrialRecord) -> State:
+    """Return the state without the crash of a trial that counted as abandoned, and is heard of again."""
+    lists = {name: _without(state[name], trial.batch_size, trial.number) for name in ("crashed", "early")}
+    return {**state, **lists}
+
+
+def _without(crashes: Mapping[str, list[int]], batch_size: int, number: int | None = None) -> dict[str, list[int]]:
+    """Return crashes without one trial of a batch size, or without all of them."""
+    left = {
+        size: [one for one in numbers if number is not None and one != number] if size == str(batch_size) else numbers
+        for size, numbers in crashes.items()
+    }
+    return {size: numbers for size, numbers in left.items() if numbers}

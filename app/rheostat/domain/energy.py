@@ -62,7 +62,8 @@ def sums_of(state: State | None, batch_size: int | None = None) -> Sums:
         return Sums()
     if batch_size is not None:
         return Sums(*state.get(str(batch_size), ()))
-    return Sums(*(sum(column) for column in zip(*state.values(), strict=True)))
+    # In one order, whether the state was stored meanwhile or not: a rebuild must find the same figures to the last bit.
+    return Sums(*(sum(column) for column in zip(*(state[size] for size in sorted(state)), strict=True)))
 
 
 def learn(state: State | None, run: TrialRecord | RunRecord) -> State:

@@ -31,8 +31,6 @@ _CARRIED = (
     "setup_seconds",
     "setup_joules",
     "first_report",
-    "first_epoch_at",
-    "first_report",
 )
 
 

@@ -74,9 +74,12 @@ class PowerSweep(PowerLimitOptimizer):
         return _advice_from(as_of_a_run, batch_size, job.power_limits_watts, job.max_slowdown)
 
     def survey_plan(self, job: Job, batch_size: int) -> tuple[int, ...]:
-        """Return the limits that a survey should still measure, highest first: all at the first batch size."""
+        """Return the limits that a survey should still measure, highest first: all at the first batch size.
+
+        What a run measured that did not come to its end need not be measured again.
+        """
         state = self._state(job)
-        sweep = state["surveys"].get(str(batch_size), _NOT_MEASURED)
+        sweep = _all_measured(state, batch_size, job)
         planned = _planned_by_survey(state, batch_size, job)
         return () if sweep["done"] else tuple(limit for limit in planned if str(limit) not in sweep["measured"])
 
@@ -175,7 +178,9 @@ def _planned(
 
 def _planned_by_survey(state: State, batch_size: int, job: Job) -> tuple[int, ...]:
     """Return what a survey should measure of a batch size: the best limit of the one that it has swept, else all."""
-    done = {int(size): sweep for size, sweep in _surveyed_sweeps(state).items() if int(size) != batch_size}
+    others = {int(size) for kind in state.values() for size in kind} - {batch_size}
+    swept = {size: _all_measured(state, size, job) for size in others}
+    done = {size: sweep for size, sweep in swept.items() if sweep["done"] and len(sweep["planned"]) > 1}
     if not done:
         return job.power_limits_watts
     measured = [
@@ -184,6 +189,14 @@ def _planned_by_survey(state: State, batch_size: int, job: Job) -> tuple[int, ..
         if m.power_limit_watts in job.power_limits_watts
     ]
     return (select(measured, max_slowdown=job.max_slowdown).power_limit_watts,) if measured else job.power_limits_watts
+
+
+def _all_measured(state: State, batch_size: int, job: Job) -> State:
+    """Return the sweep of a batch size, whether surveys or runs measured its limits."""
+    surveyed, run = (state[kind].get(str(batch_size), _NOT_MEASURED) for kind in ("surveys", "runs"))
+    sweep = {"planned": run["planned"] or surveyed["planned"], "measured": {**surveyed["measured"], **run["measured"]}}
+    done = surveyed["done"] or run["done"] or (bool(sweep["measured"]) and _is_done(job, sweep))
+    return {**sweep, "done": done}
 
 
 def _surveyed_sweeps(state: State) -> State:
