@@ -180,3 +180,18 @@ def test_a_rebuild_derives_the_crashes_again() -> None:
     assert any(parts["crashes"]["crashed"] for parts in before.values())
     job.rebuild()
     assert job.value.states == before
+
+
+def test_a_rebuild_finds_the_same_after_a_lost_trial_is_heard_of_once_another_has_trained() -> None:
+    job = ExampleJob(batch_sizes=[16, 32])
+    trials = []
+    for size in (32, 32, 16):
+        trials.append(job.predict())
+        assert trials[-1].batch_size == size
+        job.clock.turn(2 * LEASE)
+    job.report(trials[2], 1, metric=0.1)
+    job.clock.turn(timedelta(seconds=1))
+    job.renew_lease(trials[1])
+    before = job.value.states
+    job.rebuild()
+    assert job.value.states == before

@@ -8,7 +8,8 @@ trial of it trains. Crashes from before anything has trained on the placement co
 were rather the trainer's than the batch size's.
 
 State: ``trained``, the batch sizes that have trained; ``crashed``, by batch size the numbers of the trials that crashed
-in a row. It is a fold over the times in the trials' own rows.
+in a row, and ``early``, of those that did before anything had trained. It is a fold over the times in the trials' own
+rows.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,7 +34,7 @@ SILENT_AFTER = timedelta(seconds=150)
 
 _MOST_KEPT = 8
 _CRASHED = ("cancelled", "failed", "abandoned")
-_NONE: State = {"trained": [], "crashed": {}}
+_NONE: State = {"trained": [], "crashed": {}, "early": {}}
 
 
 def follow(
@@ -135,7 +136,7 @@ def _left_out(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -> dict
     reasons: dict[int, str] = {}
     cause: int | None = None
     for size in batch_sizes:
-        numbers = state["crashed"].get(str(size), ())
+        numbers = _in_a_row(state, size)
         back_at = _back_at(numbers)
         if view.trial_number < back_at:
             reasons[size] = (
@@ -150,7 +151,7 @@ def _left_out(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -> dict
 def _least_crashing(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -> int:
     def turn(size: int) -> tuple[int, bool, int]:
         is_larger = size > view.default_batch_size
-        crashes = len(state["crashed"].get(str(size), ()))
+        crashes = len(_in_a_row(state, size))
         return max(crashes, LEFT_OUT_AFTER) if is_larger else crashes, is_larger, abs(size - view.default_batch_size)
 
     return min(batch_sizes, key=turn)
@@ -171,11 +172,18 @@ def _time(trial: TrialRecord) -> datetime | None:
     return trial.first_epoch_at or trial.crashed_at
 
 
+def _in_a_row(state: State, batch_size: int) -> list[int]:
+    """Return the numbers of the trials that count as crashed in a row."""
+    return [*state["early"].get(str(batch_size), ())[-1:], *state["crashed"].get(str(batch_size), ())]
+
+
 def _trained(state: State, batch_size: int) -> State:
-    crashed = {size: numbers for size, numbers in state["crashed"].items() if size != str(batch_size)}
-    if not state["trained"]:
-        crashed = {size: numbers[-1:] for size, numbers in crashed.items()}
-    return {"trained": sorted({*state["trained"], batch_size}), "crashed": crashed}
+    early, crashed = (state["early"], state["crashed"]) if state["trained"] else (state["crashed"], {})
+    return {
+        "trained": sorted({*state["trained"], batch_size}),
+        "crashed": {size: numbers for size, numbers in crashed.items() if size != str(batch_size)},
+        "early": {size: numbers for size, numbers in early.items() if size != str(batch_size)},
+    }
 
 
 def _crashed(state: State, trial: TrialRecord) -> State:
@@ -185,7 +193,9 @@ def _crashed(state: State, trial: TrialRecord) -> State:
 
 def _heard_of(state: State, trial: TrialRecord) -> State:
     """Return the state without the crash of a trial that counted as abandoned."""
-    size = str(trial.batch_size)
-    left = [number for number in state["crashed"].get(size, ()) if number != trial.number]
-    others = {other: numbers for other, numbers in state["crashed"].items() if other != size}
-    return {**state, "crashed": {**others, size: left} if left else others}
+    return {**state, "crashed": _without(state["crashed"], trial), "early": _without(state["early"], trial)}
+
+
+def _without(crashes: dict[str, list[int]], trial: TrialRecord) -> dict[str, list[int]]:
+    left = {size: [number for number in numbers if number != trial.number] for size, numbers in crashes.items()}
+    return {size: numbers for size, numbers in left.items() if numbers}
