@@ -4,10 +4,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from rheostat.domain.job import Draft
-from rheostat.domain.records import TrialRecord
+from rheostat.domain.records import CONCLUDED, TrialRecord
 from rheostat.schemas.trials import PredictRequest
-
-_ENDED = ("converged", "failed", "stopped", "oom")
 
 
 def starts_anew(known: TrialRecord, request: PredictRequest, now: datetime) -> bool:
@@ -16,7 +14,7 @@ def starts_anew(known: TrialRecord, request: PredictRequest, now: datetime) -> b
     One that has ended leaves its key where the request asks for that. One that crashed, or was lost, before its first
     epoch leaves it always: there is nothing to go on from, and its batch size may be what it crashes of.
     """
-    if known.state in _ENDED:
+    if known.state in CONCLUDED:
         return request.on_used_key == "new"
     is_lost = known.state == "running" and known.lease_expires_at < now and known.first_epoch_at is None
     return known.crashed_at is not None or (is_lost and not known.epochs)
