@@ -26,6 +26,10 @@ def upgrade() -> None:
     op.add_column("trials", sa.Column("first_epoch_at", sa.DateTime(timezone=True)))
     op.add_column("trials", sa.Column("crashed_at", sa.DateTime(timezone=True)))
     op.add_column("trials", sa.Column("is_ordered", sa.Boolean, nullable=False, server_default=sa.false()))
+    # Until now all trials began with their first epoch: the next report need not guess that.
+    op.execute(
+        "UPDATE trials SET started_at_epoch = 0, epoch_shift = 0 WHERE epochs > 0 AND state IN ('running', 'abandoned')"
+    )
     carried_on = sa.text("resumes IS NOT NULL")
     op.create_index("ix_trials_resumes", "trials", ["resumes"], postgresql_where=carried_on, sqlite_where=carried_on)
     op.add_column("runs", sa.Column("epochs", sa.Double))

@@ -1,11 +1,8 @@
 """A job in memory, GPUs, and what trainers do: for tests of decisions, and for those of the layers around them."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-
-from hypothesis import strategies as st
 
 from rheostat.domain import evidence, insight, power, registration, surveys, trials
 from rheostat.domain.events import Event
@@ -13,7 +10,6 @@ from rheostat.domain.history import History
 from rheostat.domain.job import NO_CHANGES, Decision, Job
 from rheostat.domain.memory import JobInMemory
 from rheostat.domain.records import AuditNote
-from rheostat.errors import NoBatchSizeLeft
 from rheostat.schemas.insight import Estimate, PlacementEstimates, PlacementSavings
 from rheostat.schemas.power import (
     ObservePowerLimitRequest,
@@ -79,19 +75,6 @@ def measurements_of(**epoch_joules: float) -> list[PowerLimitMeasurement]:
         )
         for limit, joules in epoch_joules.items()
     ]
-
-
-Step = tuple[str, Gpu, float]
-"""Something that a trainer does, on which GPU, and a figure that it reports."""
-
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["converge", "slowly", "late", "fail", "oom", "cancel", "stop", "run", "measure", "no room"]),
-        st.sampled_from([V100, A40]),
-        st.floats(1.0, 1e6),
-    ),
-    max_size=25,
-)
 
 
 class ExampleJob:
@@ -243,31 +226,3 @@ class ExampleJob:
 
     def _time(self) -> trials.Clock:
         return trials.Clock(self.clock(), LEASE)
-
-
-def take(job: ExampleJob, step: Step) -> None:
-    """Take one step, unless no batch size is left for it."""
-    kind, gpu, figure = step
-    if kind == "run":
-        job.import_run(64, gpu, energy_joules=figure, converged=figure > 100)
-        return
-    if kind == "measure":
-        job.measure(16, gpu, w100=figure)
-        return
-    if kind == "no room":
-        job.out_of_memory(128 if figure > 100 else 8, gpu)
-        return
-    with suppress(NoBatchSizeLeft):
-        trial = job.predict(gpu)
-        if kind == "slowly":
-            for epoch, metric in ((1, 0.3), (2, 0.5), (3, 0.7), (4, 0.92)):
-                job.report(trial, epoch, metric=metric, energy_joules=figure * epoch, time_seconds=float(epoch))
-        elif kind in ("converge", "late"):
-            job.converge(trial, figure)
-            if kind == "late":
-                job.report(trial, 2, energy_joules=2 * figure, time_seconds=figure)
-        elif kind == "stop":
-            job.report(trial, 1, metric=0.1, energy_joules=figure, time_seconds=figure)
-        else:
-            outcome = {"fail": "failed", "oom": "oom", "cancel": "cancelled"}[kind]
-            job.report(trial, 1, energy_joules=figure, outcome=outcome)

@@ -6,7 +6,7 @@ import pytest
 
 from rheostat.domain import orders
 from rheostat.domain.orders import Kind
-from rheostat.errors import Conflict, InvalidInput
+from rheostat.errors import Conflict, InvalidInput, UnknownBatchSize
 from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.trials import Trial
 from tests.domain.examples import A40, V100, ExampleJob
@@ -101,6 +101,7 @@ def test_while_paused_the_best_known_batch_size_runs_and_nothing_is_measured(pol
     pause(job)
     best = max(picks)  # larger ones cost less
     assert recurrences(job, 6) == [best] * 6
+    assert policy != "zeus" or "lowest mean cost so far, 210 J-eq" in job.predict().reason
     job.measure(32, w250=100.0, w200=80.0)
     assert job.power_limit(32).model_dump() == {"power_limit_watts": 200, "profile_power_limits_watts": []}
 
@@ -147,7 +148,7 @@ def test_a_force_waits_for_a_gpu_that_it_fits() -> None:
 def test_orders_that_cannot_be_carried_out_are_refused(kind: str) -> None:
     job = ExampleJob()
     job.report(_at(job, 64), 0, outcome="oom")
-    with pytest.raises(InvalidInput) as unknown:
+    with pytest.raises(UnknownBatchSize) as unknown:
         pin(job, 48, kind=kind)
     assert unknown.value.fields[0].field == "batch_size"
     with pytest.raises(Conflict, match="64 ran out of memory") as too_large:

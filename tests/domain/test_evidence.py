@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
 from rheostat.errors import KeyReused, UnknownBatchSize
-from tests.domain.examples import A40, STEPS, V100, ExampleJob, Step, take
+from tests.domain.examples import A40, V100, ExampleJob
+from tests.domain.histories import STEPS, Step, take
 
 
 def test_imported_history_is_explored_no_more() -> None:

@@ -233,11 +233,12 @@ def test_a_survey_after_a_run_that_was_broken_off_takes_what_that_measured_and_e
     if reports:
         job.measure(32, w250=100.0, w225=95.0)
     job.report(job.predict(), 1, metric=0.1, energy_joules=100.0, time_seconds=1.0, outcome="cancelled")
-    asked = []
+    asked: list[tuple[int, list[int]]] = []
     while steps := job.survey().survey:
         assert len(asked) < 10, "the same is asked for again and again"
         for step in steps:
             asked.append((step.batch_size, step.power_limits_watts))
-            job.measure(step.batch_size, **{f"w{limit}": 0.4 * limit for limit in step.power_limits_watts})
+            limits = {f"w{limit}": 0.4 * limit for limit in step.power_limits_watts}
+            job.measured(step.batch_size, V100, measurements_of(**limits))
     assert asked[0] == (32, [200, 175, 150, 125, 100] if reports else [250, 225, 200, 175, 150, 125, 100])
     assert dict(asked[1:]) == {16: [100], 64: [100], 8: [100], 128: [100]}

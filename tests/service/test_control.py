@@ -3,7 +3,7 @@
 import pytest
 
 from rheostat import service as use_cases
-from rheostat.errors import InvalidInput, JobNotFound
+from rheostat.errors import JobNotFound, UnknownBatchSize
 from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.server import JobUpdate, Target
 from rheostat.schemas.trials import ObserveRequest, PredictRequest
@@ -30,7 +30,7 @@ def test_orders_hold_in_every_process_until_they_are_withdrawn(service: Service)
 
 def test_orders_that_are_refused_change_nothing(service: Service) -> None:
     register(service)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(UnknownBatchSize):
         done(use_cases.pin_job(service, JOB, OrderRequest(batch_size=48)))
     with pytest.raises(JobNotFound):
         done(use_cases.pause_job(service, "weekly", PauseRequest()))

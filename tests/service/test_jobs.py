@@ -9,8 +9,9 @@ from rheostat import service as use_cases
 from rheostat.errors import InvalidInput, JobBusy, JobNotFound, TrialNotFound
 from rheostat.service import Service
 from rheostat.storage.tables import jobs, policy_states
-from tests.domain.examples import JOB, LEASE, STEPS, Clock, Step, settings, take
-from tests.service.examples import ServedJob, converge, done, measure, predict, register, report
+from tests.domain.examples import A40, JOB, LEASE, V100, Clock, settings
+from tests.domain.histories import KINDS, STEPS, Step, take
+from tests.service.examples import ServedJob, converge, done, measure, predict, register, report, restarted
 
 
 def test_a_job_is_new_once_and_then_found_again(service: Service) -> None:
@@ -83,6 +84,27 @@ def test_a_rebuild_gives_the_state_that_is_stored(service: Service, policy: str,
     done(use_cases.rebuild_job(service, JOB))
     assert _states(service) == before
     done(use_cases.delete_job(service, JOB, force=True))
+
+
+@pytest.mark.parametrize("policy", ["rheostat", "zeus"])
+def test_a_rebuild_of_a_job_to_which_everything_happened_gives_what_is_stored(service: Service, policy: str) -> None:
+    job = ServedJob(service, policy=policy)
+    take(job, ("measure", V100, 300.0))
+    take(job, ("no room", V100, 300.0))
+    for gpu, figure in ((V100, 300.0), (A40, 90.0)):
+        for kind in KINDS:
+            take(job, (kind, gpu, figure))
+            if kind in ("pin", "force", "pause"):
+                take(job, ("slowly", gpu, figure))
+                take(job, ("withdraw", gpu, figure))
+    before = _states(service)
+    shown = use_cases.estimates(service, JOB), use_cases.savings(service, JOB)
+    other = restarted(service)
+    done(use_cases.rebuild_job(other, JOB))
+    assert _states(service) == before
+    assert (use_cases.estimates(other, JOB), use_cases.savings(other, JOB)) == shown
+    parts = {part for _, part, *_ in before}
+    assert parts >= {"batch_size", "power_limit", "energy", "survey", "crashes"}
 
 
 def _states(service: Service) -> list[tuple[object, ...]]:

@@ -143,3 +143,21 @@ def test_it_works_as_if_it_had_always_been_of_this_version(released: tuple[Datab
     done(use_cases.delete_job(service, JOB, force=True))
     assert [job.job_id for job in use_cases.list_jobs(service, cursor=None, limit=9).jobs] == ["untouched"]
     service.jobs.close()
+
+
+def test_a_trial_that_ran_during_the_upgrade_is_taken_as_one_that_began_at_its_first_epoch(
+    released: tuple[Database, str],
+) -> None:
+    database, _ = released
+    reported = "epochs = 3, time_seconds = 3, energy_joules = 300"
+    database.write(lambda connection: connection.execute(text(f"UPDATE trials SET {reported} WHERE epochs IS NULL")))
+    upgrade(database)
+    clock = Clock()
+    clock.time = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
+    service = Service.of(database, timedelta(minutes=10), clock)
+    (running,) = use_cases.list_trials(service, JOB, state="running", cursor=None, limit=1).trials
+    assert running.epochs == 3
+    slower = {"metric": 0.5, "time_seconds": 5.0, "energy_joules": 500.0}
+    report(service, running, 4, **slower)
+    assert use_cases.get_trial(service, running.trial_id).epochs_run == 4
+    service.jobs.close()

@@ -14,7 +14,8 @@ from rheostat.domain.records import Evidence
 from rheostat.service import Service
 from rheostat.storage.history import StoredHistory
 from rheostat.storage.job_store import JobStore
-from tests.domain.examples import JOB, LEASE, STEPS, Clock, ExampleJob, Step, take
+from tests.domain.examples import JOB, LEASE, Clock, ExampleJob
+from tests.domain.histories import STEPS, Step, take
 from tests.domain.history_contract import HistoryContract, MakeJob
 from tests.service.examples import ServedJob, converge, done, predict, register
 
@@ -39,7 +40,7 @@ def test_what_is_stored_is_what_a_job_in_memory_comes_to(service: Service, polic
         take(stored, step)
         take(memory, step)
     job, evidence = _stored(service)
-    assert replace(job, created_at=memory.new.created_at, updated_at=memory.new.updated_at) == memory.value
+    assert replace(job, created_at=memory.new.created_at, updated_at=memory.value.updated_at) == memory.value
     assert evidence == memory.read(lambda _, history: history.evidence())
     done(use_cases.delete_job(service, JOB, force=True))
 

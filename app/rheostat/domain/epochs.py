@@ -16,7 +16,7 @@ from math import inf, nextafter
 
 from rheostat.domain.history import History
 from rheostat.domain.plausibility import joined
-from rheostat.domain.records import ObservationRecord, TrialRecord
+from rheostat.domain.records import OPEN, ObservationRecord, TrialRecord
 from rheostat.errors import FieldError, InvalidInput
 from rheostat.policy.interface import Job
 from rheostat.policy.learning_curve import LearningCurve, Target
@@ -81,7 +81,7 @@ def counted(
             hint="started_at_epoch is the epoch of the checkpoint that it goes on from.",
             fields=[FieldError("started_at_epoch", f"must be at most epoch, {request.epoch:g}")],
         )
-    is_open = trial.state in ("running", "abandoned")
+    is_open = trial.state in OPEN
     if is_open:
         trial = _after_first(trial, request, view, epoch_cost) if trial.epochs is None else _after(trial, request, view)
     if trial.epoch_shift:

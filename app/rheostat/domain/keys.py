@@ -4,10 +4,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from rheostat.domain.job import Draft
-from rheostat.domain.records import TrialRecord
+from rheostat.domain.records import CONCLUDED, TrialRecord
 from rheostat.schemas.trials import PredictRequest
-
-_ENDED = ("converged", "failed", "stopped", "oom")
 
 
 def starts_anew(known: TrialRecord, request: PredictRequest, now: datetime) -> bool:
@@ -16,12 +14,12 @@ def starts_anew(known: TrialRecord, request: PredictRequest, now: datetime) -> b
     One that has ended leaves its key where the request asks for that. One that crashed, or was lost, before its first
     epoch leaves it always: there is nothing to go on from, and its batch size may be what it crashes of.
     """
-    return request.on_used_key == "new" if known.state in _ENDED else _is_lost(known, now)
+    return request.on_used_key == "new" if known.state in CONCLUDED else _is_lost(known, now)
 
 
 def goes_on(known: TrialRecord, now: datetime) -> bool:
     """Return whether a trainer that asks by the key of a known trial goes on with it."""
-    return known.state not in _ENDED and not _is_lost(known, now)
+    return known.state not in CONCLUDED and not _is_lost(known, now)
 
 
 def _is_lost(known: TrialRecord, now: datetime) -> bool:

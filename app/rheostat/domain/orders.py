@@ -22,7 +22,8 @@ def order(job: Job, kind: Literal["pin", "force"], request: OrderRequest, now: d
     What only a survey found not to fit in memory is opened: a run is to show it.
 
     Raises:
-        InvalidInput: The batch size is not one of the job's, or the power limit lies outside of every GPU's range.
+        UnknownBatchSize: The batch size is not one of the job's.
+        InvalidInput: The power limit lies outside of every GPU's range.
         Conflict: The batch size is known not to fit on any of the GPUs that the job runs on.
     """
     _check(job, request)
@@ -54,12 +55,7 @@ def _ordered(job: Job, kind: Kind, request: OrderRequest | PauseRequest, now: da
 
 def _check(job: Job, request: OrderRequest) -> None:
     size, limit = request.batch_size, request.power_limit_watts
-    if size not in job.settings.batch_sizes:
-        raise InvalidInput(
-            f"Batch size {size} is not among those of {job.job_id}: {job.settings.batch_sizes}.",
-            hint="Add it to the job first (PATCH batch_sizes).",
-            fields=[FieldError("batch_size", f"must be one of {job.settings.batch_sizes}")],
-        )
+    job.check_batch_size(size)
     ooms = [placement.smallest_oom_batch_size for placement in job.placements.values()]
     if ooms and all(oom is not None and oom <= size for oom in ooms):
         raise Conflict(

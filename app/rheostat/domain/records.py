@@ -9,6 +9,12 @@ from rheostat.policy.interface import TrialState
 
 PowerScope = Literal["", "module"]
 
+OPEN: tuple[TrialState, ...] = ("running", "abandoned")
+"""The states of a trial whose reports count: an abandoned one runs again once it is heard of."""
+
+CONCLUDED: tuple[TrialState, ...] = ("converged", "failed", "stopped", "oom")
+"""The states of a trial that came to an end of its own, which policies learn from."""
+
 
 class PlacementKey(NamedTuple):
     """What identifies a placement of a job.

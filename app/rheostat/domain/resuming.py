@@ -7,12 +7,12 @@ from rheostat.domain import energy
 from rheostat.domain.events import TrialEnded
 from rheostat.domain.history import History
 from rheostat.domain.job import Draft
-from rheostat.domain.records import TrialRecord
+from rheostat.domain.records import OPEN, TrialRecord
 from rheostat.errors import FieldError, InvalidInput
 from rheostat.policy.interface import Choice
 from rheostat.schemas.trials import PredictRequest, TrialProgress
 
-_MAY_GO_ON = ("running", "abandoned", "cancelled")
+_MAY_GO_ON = (*OPEN, "cancelled")
 
 _CARRIED = (
     "first_epoch_at",

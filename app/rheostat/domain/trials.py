@@ -11,7 +11,7 @@ from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import has_range_of, placement_key, where_fits
-from rheostat.domain.records import ObservationRecord, PlacementRecord, TrialRecord
+from rheostat.domain.records import CONCLUDED, OPEN, ObservationRecord, PlacementRecord, TrialRecord
 from rheostat.domain.trial_views import LEASE_EXPIRED, gpu_of, trial_detail, wire_answer, wire_trial
 from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
 from rheostat.policy.advisor import Verdict
@@ -20,9 +20,6 @@ from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Situation
 from rheostat.policy.learning_curve import LearningCurve, Target
 from rheostat.schemas.trials import HeartbeatAnswer, ObserveAnswer, ObserveRequest, PredictRequest, Trial, TrialDetail
-
-_OPEN = ("running", "abandoned")
-_TEACHING = ("converged", "failed", "stopped", "oom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +142,7 @@ def observe(
         _conclude(draft, placement, saved)
     if saved != stored:
         draft.trials[trial_id] = saved
-    if trial.state in _OPEN and saved.state != "running":
+    if trial.state in OPEN and saved.state != "running":
         metered = energy.metered(saved)
         draft.events.append(TrialEnded(trial_id, saved.state, metered and metered.joules, saved.time_seconds))
     report = ObservationRecord(
@@ -260,7 +257,7 @@ def _check_cumulative(history: History, trial: TrialRecord, request: ObserveRequ
     before: TrialRecord | ObservationRecord | None = trial
     after: ObservationRecord | None = None
     # An ended trial stays at the epoch of its end, however many reports come later.
-    if trial.state not in _OPEN or (trial.epochs is not None and request.epoch < trial.epochs):
+    if trial.state not in OPEN or (trial.epochs is not None and request.epoch < trial.epochs):
         at = epochs.place(trial, request.epoch)
         before = history.observation_before(trial.trial_id, at)
         after = history.observation_after(trial.trial_id, at)
@@ -290,7 +287,7 @@ def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, r
     what its figures say.
     """
     late = trial.epochs is not None and request.epoch < trial.epochs
-    if late or trial.state not in _OPEN:
+    if late or trial.state not in OPEN:
         return trial
     view = draft.view(placement)
     totals = energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts)
@@ -311,7 +308,7 @@ def _curve_after(trial: TrialRecord, request: ObserveRequest, target: Target | N
 
 
 def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest) -> Verdict:
-    if trial.state not in _OPEN:
+    if trial.state not in OPEN:
         return Verdict(trial.state, f"the trial has ended already: {trial.state_reason}")
     view = draft.view(placement)
     cost = view.cost(trial.energy_joules, trial.time_seconds)
@@ -345,7 +342,7 @@ def _comparable_cost(view: PolicyJob, trial: TrialRecord) -> float | None:
 
 def _with_verdict(draft: Draft, trial: TrialRecord, verdict: Verdict, clock: Clock) -> TrialRecord:
     """Return the trial in the state that a report brings it to."""
-    if trial.state not in _OPEN:
+    if trial.state not in OPEN:
         return trial
     return replace(
         trial,
@@ -353,7 +350,7 @@ def _with_verdict(draft: Draft, trial: TrialRecord, verdict: Verdict, clock: Clo
         state_reason=verdict.reason,
         lease_expires_at=max(trial.lease_expires_at, clock.lease_expires_at),
         ended_at=None if verdict.state == "running" else clock.now,
-        sequence=draft.take_sequence() if verdict.state in _TEACHING else None,
+        sequence=draft.take_sequence() if verdict.state in CONCLUDED else None,
     )
 
 
@@ -379,7 +376,7 @@ def _power_limit(draft: Draft, placement: PlacementRecord, trial: TrialRecord) -
 
 def _renew(draft: Draft, trial: TrialRecord, clock: Clock) -> TrialRecord:
     """Give an open trial a new lease; an abandoned one runs again."""
-    if trial.state not in _OPEN:
+    if trial.state not in OPEN:
         return trial
     renewed = replace(
         trial,

@@ -75,7 +75,7 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         arms, results = _arms(state), _results(state)
         converged = [size for size in situation.permitted if any(good for _, good in results.get(size, ()))]
         best = min(converged, key=lambda size: arms[size].mean, default=None)
-        return None if best is None else Choice(best, f"lowest mean cost so far, {arms[best].mean:.4g} J")
+        return None if best is None else Choice(best, f"lowest mean cost so far, {cost_text(arms[best].mean)}")
 
     def observe(self, job: Job, batch_size: int, cost: float, converged: bool | None = None) -> None:
         """Learn a cost; while exploring also whether the batch size survives.

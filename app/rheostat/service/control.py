@@ -14,7 +14,8 @@ def pin_job(service: Service, job_id: str, request: OrderRequest) -> Future[Deci
 
     Raises:
         JobNotFound: There is no such job.
-        InvalidInput: The batch size or the power limit is none of the job's.
+        UnknownBatchSize: The batch size is not one of the job's.
+        InvalidInput: The power limit is none of the job's.
         Conflict: The batch size is known not to fit.
     """
     return service.change(service.job(job_id), lambda job, _: orders.order(job, "pin", request, service.now()))
