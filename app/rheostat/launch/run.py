@@ -27,7 +27,7 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Lau
         RheostatError: The run cannot begin.
     """
     if plan.step_pattern is not None:
-        trial.survey_by(partial(CommandSteps, partial(_survey_command, trial, job_id, settings, plan), plan))
+        trial.survey_by(partial(CommandSteps, partial(_survey_command, trial, job_id, plan), plan))
     try:
         with trial:
             _log.info("batch size %d: %s", trial.batch_size, trial.reason)
@@ -44,11 +44,12 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Lau
 
 
 def _survey_command(
-    trial: RunningTrial, job_id: str, settings: JobSettings, plan: LaunchPlan, batch_size: int
+    trial: RunningTrial, job_id: str, plan: LaunchPlan, batch_size: int
 ) -> tuple[list[str], dict[str, str]]:
     """Return the arguments and the environment of the command in a survey."""
-    what = _What(batch_size, settings.learning_rate_for(batch_size), trial.gpu_count, f"survey-{uuid4().hex}")
-    values = _values(what, settings, plan)
+    learning_rate = trial.settings.learning_rate_for(batch_size)
+    what = _What(batch_size, learning_rate, trial.gpu_count, f"survey-{uuid4().hex}")
+    values = _values(what, trial.settings, plan)
     environment = {"PYTHONUNBUFFERED": "1", **_environment(trial, job_id, plan, values), "RHEOSTAT_SURVEY": "1"}
     return [fill(argument, values) for argument in plan.arguments], environment
 

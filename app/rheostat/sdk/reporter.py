@@ -7,7 +7,7 @@ from functools import partial
 from math import isfinite
 from threading import Event
 from time import monotonic
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 from pydantic import ValidationError
 
@@ -172,26 +172,12 @@ class Reporter:
         last_epoch = self._before.epoch if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
         figure = self._seen.add(metric)
-        self._reached = self.settings.has_converged(figure, epoch) or epoch >= self.settings.max_epochs
-        self._reached = self._reached or self._seen.has_diverged
-        if self._seen.has_diverged and not self._over.is_set():
-            _log.warning("The run has diverged: %s.", self._seen.divergence)
+        self._reached = self._is_over(figure, epoch)
         decision: Action = "stop" if self._reached else "continue"
         self._own_clock = time_seconds is not None
-        try:
-            report = ObserveRequest(
-                epoch=epoch,
-                metric=figure,
-                energy_joules=None if callable(energy) else _known(energy),
-                time_seconds=self._elapsed_seconds() if time_seconds is None else _known(time_seconds),
-            )
-        except ValidationError as error:
-            self.warn_once("A report cannot be sent", error)
+        report = self._observation(epoch, figure, None if callable(energy) else energy, time_seconds)
+        if report is None:
             return decision, None
-        if self._seen.is_diverging:
-            report = report.model_copy(update={"diverged": True})
-        if time_seconds is None and self._setup_seconds is not None:
-            report = report.model_copy(update={"setup_seconds": self._setup_seconds})
         self._latest = report
         measure = energy if callable(energy) else None
         if self._trial is None:
@@ -206,6 +192,34 @@ class Reporter:
         if decision == "stop":
             self._over.set()
         return decision, None if latest is None else latest.power_limit_watts
+
+    def _is_over(self, figure: float | None, epoch: float) -> bool:
+        """Return whether the run ends here, as far as can be told without the server."""
+        if self._seen.has_diverged:
+            if not self._over.is_set():
+                _log.warning("The run has diverged: %s.", self._seen.divergence)
+            return True
+        return self.settings.has_converged(figure, epoch) or epoch >= self.settings.max_epochs
+
+    def _observation(
+        self, epoch: float, figure: float | None, energy: SupportsFloat | None, time_seconds: SupportsFloat | None
+    ) -> ObserveRequest | None:
+        """Return the report of an evaluation; None: the server takes no such figures."""
+        try:
+            report = ObserveRequest(
+                epoch=epoch,
+                metric=figure,
+                energy_joules=_known(energy),
+                time_seconds=self._elapsed_seconds() if time_seconds is None else _known(time_seconds),
+            )
+        except ValidationError as error:
+            self.warn_once("A report cannot be sent", error)
+            return None
+        # Only what is so is said, for a server of before does not know these fields.
+        said: dict[str, Any] = {"diverged": True} if self._seen.is_diverging else {}
+        if time_seconds is None and self._setup_seconds is not None:
+            said["setup_seconds"] = self._setup_seconds
+        return report.model_copy(update=said)
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> PowerLimitAnswer | None:
         """Report measured power limits; None when there is no answer in time."""
@@ -302,7 +316,6 @@ class Reporter:
             time_seconds=self._elapsed_seconds() if own is None else own.time_seconds,
             outcome=outcome_of(error, has_reported=latest is not None),
         )
-        # Only what is so is said, for a server of before does not know these fields.
         detail = self._seen.silence if came_to_its_end(error) else detail_of(error)
         said = {"detail": on_one_line(detail)} if detail else {}
         return closing.model_copy(update=said | ({"interrupted": True} if was_interrupted(error) else {}))
