@@ -174,6 +174,19 @@ class TestTrial:
         assert "max_epochs 10 instead of 20" in warning
         assert 'on_conflict="update"' in warning
 
+    def test_what_cannot_be_changed_is_told_as_such(
+        self, client: Client, job_id: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client.register_job(job_id, SETTINGS)
+        lower = Target(metric="accuracy", value=0.8, direction="maximize")
+        for change in ({"seed": 2}, {"target": lower}):
+            with client.trial(job_id, SETTINGS.model_copy(update=change), GPU):
+                pass
+        seed, target = of_settings(caplog)
+        assert "register another job" in seed
+        assert 'on_conflict="update"' not in seed
+        assert "target accuracy>=0.9 instead of accuracy>=0.8;" in target
+
     def test_changed_settings_are_taken_over_as_far_as_they_can_be(
         self, client: Client, job_id: str, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -31,12 +31,16 @@ def set_job(
     from rheostat.schemas.server import JobUpdate
 
     values = dict(map(_setting, changes))
+    if unknown := [name for name in values if name not in JobUpdate.model_fields]:
+        raise ConfigurationError(
+            f"{', '.join(unknown)}: no setting that can be changed.",
+            hint=f"These can be: {', '.join(JobUpdate.model_fields)}.",
+        )
     try:
         update = JobUpdate.model_validate_json(json.dumps(values))
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
-        known = ", ".join(JobUpdate.model_fields)
-        raise ConfigurationError(f"{'; '.join(problems)}.", hint=f"Settings that can be changed: {known}.") from error
+        raise ConfigurationError(f"{'; '.join(problems)}.") from error
     with open_from_settings(database_url, namespace=namespace) as service:
         detail = use_cases.update_job(service, job_id, update).result().answer
     changed = detail.settings.model_dump(mode="json", include=set(values))
@@ -62,6 +66,7 @@ def _setting(text: str) -> tuple[str, object]:
     from rheostat.launch.settings import target, whole_numbers
 
     name, sign, value = text.partition("=")
+    name = name.replace("-", "_")  # as the options of `rheostat run` are written
     if not sign:
         raise ConfigurationError(f"{text!r} is not of the form setting=value.", hint="Example: max_epochs=60.")
     try:

@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Literal
 
 from rheostat.errors import ConfigurationError, KeyReused, RheostatError, ServerRefused
-from rheostat.schemas.server import JobSettings, JobUpdate
+from rheostat.schemas.server import JobSettings, JobUpdate, Target
 from rheostat.schemas.trials import Trial
 from rheostat.sdk.server import ServerClient, get_job_request, register_job_request, update_job_request
 
@@ -49,9 +49,10 @@ def agreed_settings(
     differing = [name for name in JobSettings.model_fields if getattr(settings, name) != getattr(known, name)]
     if differing:
         what = ", ".join(f"{name} {_shown(known, name)} instead of {_shown(settings, name)}" for name in differing)
+        is_fixed = on_conflict == "update" or not set(differing) & set(JobUpdate.model_fields)
         remedy = (
             "these cannot be changed: register another job for them"
-            if on_conflict == "update"
+            if is_fixed
             else 'on_conflict="update" (rheostat run --on-conflict update) or `rheostat jobs set` changes the job'
         )
         _log.warning("The run trains by the registered settings of %s: %s; %s.", job_id, what, remedy)
@@ -94,6 +95,8 @@ def _updated(
 
 def _shown(settings: JobSettings, name: str) -> str:
     value = getattr(settings, name)
+    if isinstance(value, Target):
+        return f"{value.metric}{'>=' if value.direction == 'maximize' else '<='}{value.value:g}"
     return str(value.model_dump(mode="json") if hasattr(value, "model_dump") else value)
 
 
