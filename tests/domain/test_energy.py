@@ -160,12 +160,8 @@ def test_a_run_is_stopped_for_what_it_is_expected_to_have_used_and_the_reason_sa
 
 H200 = Gpu(model="H200", min_power_limit_watts=200, max_power_limit_watts=700)
 EPOCHS_SECONDS_JOULES = {
-    16: (5, 4.59, 1812.0),
-    32: (5, 3.52, 1674.0),
     64: (5, 3.17, 1691.0),
     128: (6, 2.71, 1651.0),
-    256: (8, 2.47, 1607.0),
-    512: (10, 2.13, 1476.0),
 }
 """A byte-level language model of 10 M parameters on an H200: epochs to the target, and what an epoch took."""
 
