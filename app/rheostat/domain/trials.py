@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
-from operator import attrgetter
 
-from rheostat.domain import control, crashes, energy, epochs, keys, plausibility, resuming, setup
+from rheostat.domain import control, crashes, energy, epochs, keys, plausibility, report_checks, resuming, setup
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
@@ -13,7 +11,7 @@ from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import has_range_of, placement_key, where_fits
 from rheostat.domain.records import CONCLUDED, OPEN, ObservationRecord, PlacementRecord, TrialRecord
 from rheostat.domain.trial_views import LEASE_EXPIRED, gpu_of, trial_detail, wire_answer, wire_trial
-from rheostat.errors import FieldError, InvalidInput, KeyReused, PolicyFailed, ReportContradicts, TrialNotFound
+from rheostat.errors import FieldError, KeyReused, PolicyFailed, TrialNotFound
 from rheostat.policy.advisor import Verdict
 from rheostat.policy.cost import cost_text
 from rheostat.policy.interface import Job as PolicyJob
@@ -128,10 +126,10 @@ def observe(
     trial, request = _counted(draft, history, stored, request)
     known = epochs.earlier_report(history, trial, request)
     if known is not None:
-        _check_same(known, request)
+        report_checks.check_same(known, request)
         _renew(draft, stored, clock)
         return draft.decided(wire_answer(known, trial))
-    _check_cumulative(history, trial, request)
+    report_checks.check_cumulative(history, trial, request)
     reported = _with_report(draft, placement, trial, request)
     if reported.epochs and (fits := where_fits(placement, trial.batch_size)) != placement:
         placement = draft.placements[placement.key] = fits
@@ -238,46 +236,6 @@ def _counted(
         return next((arm.epoch_cost.mean for arm in arms if arm.batch_size == trial.batch_size), None)
 
     return epochs.counted(history, trial, request, view, epoch_cost)
-
-
-def _check_same(known: ObservationRecord, request: ObserveRequest) -> None:
-    fields = [
-        FieldError(name, f"was {getattr(known, name)!r} in the first report")
-        for name in epochs.differences(known, request)
-    ]
-    if fields:
-        raise ReportContradicts(
-            f"Epoch {request.epoch:g} was reported before, with another {fields[0].field}.",
-            hint="A repeated report must be the same; the first one counts.",
-            fields=fields,
-        )
-
-
-def _check_cumulative(history: History, trial: TrialRecord, request: ObserveRequest) -> None:
-    before: TrialRecord | ObservationRecord | None = trial
-    after: ObservationRecord | None = None
-    # An ended trial stays at the epoch of its end, however many reports come later.
-    if trial.state not in OPEN or (trial.epochs is not None and request.epoch < trial.epochs):
-        at = epochs.place(trial, request.epoch)
-        before = history.observation_before(trial.trial_id, at)
-        after = history.observation_after(trial.trial_id, at)
-    fields = []
-    for name, figure in (
-        ("energy_joules", partial(energy.reported_alike, request)),
-        ("time_seconds", attrgetter("time_seconds")),
-    ):
-        value = getattr(request, name)
-        low, high = before and figure(before), after and figure(after)
-        if value is not None and low is not None and value < low:
-            fields.append(FieldError(name, f"must be at least {low!r}, what an earlier epoch reported"))
-        if value is not None and high is not None and value > high:
-            fields.append(FieldError(name, f"must be at most {high!r}, what a later epoch reported"))
-    if fields:
-        raise InvalidInput(
-            f"{fields[0].field} must be the total since the trial began.",
-            hint="Report totals of the whole trial, not figures of one epoch.",
-            fields=fields,
-        )
 
 
 def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest) -> TrialRecord:
