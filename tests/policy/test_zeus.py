@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.interface import UNKNOWN, Choice, Job, Situation, State
+from rheostat.policy.estimates import UNKNOWN
+from rheostat.policy.interface import Choice, Job, Situation, State
 from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 from tests.policy.examples import JsonStore, a_job
 

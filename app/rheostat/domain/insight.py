@@ -12,8 +12,8 @@ from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementRecord, Totals
 from rheostat.domain.survey_sums import survey_sums
 from rheostat.errors import RheostatError
-from rheostat.policy import interface as policy
-from rheostat.policy.interface import ArmEstimate
+from rheostat.policy import estimates as policy
+from rheostat.policy.estimates import ArmEstimate
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.schemas.insight import (
     DefaultAccount,

@@ -8,7 +8,8 @@ from rheostat.domain.evidence import enter
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.survey_sums import survey_sums
-from rheostat.policy.interface import NO_SURVEY, Situation, Survey
+from rheostat.policy.interface import Situation
+from rheostat.policy.surveys import NO_SURVEY, Survey
 from rheostat.schemas.power import SurveyAnswer, SurveyRequest, SurveyStep
 
 

@@ -11,21 +11,11 @@ from typing import Literal, TypeVar
 from rheostat.errors import NoBatchSizeLeft, PolicyFailed
 from rheostat.policy.cost import PowerMeasurement, select
 from rheostat.policy.cost_bound import CostBound, known_bound
+from rheostat.policy.estimates import Account, ArmEstimate
 from rheostat.policy.identity import ByIdentity
-from rheostat.policy.interface import (
-    Account,
-    ArmEstimate,
-    Choice,
-    Job,
-    Policy,
-    Progress,
-    Result,
-    Situation,
-    StateStore,
-    Survey,
-    TrialState,
-)
+from rheostat.policy.interface import Choice, Job, Policy, Progress, Result, Situation, StateStore, TrialState
 from rheostat.policy.learning_curve import NO_CURVE, LearningCurve
+from rheostat.policy.surveys import Survey
 
 Outcome = Literal["failed", "oom", "cancelled"]
 """How a trainer may end a run by itself."""

@@ -32,7 +32,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from rheostat.policy.cost import PowerMeasurement, cost_text, known_cost
+from rheostat.policy.estimates import Account, ArmEstimate
 from rheostat.policy.learning_curve import NO_CURVE, LearningCurve, Target
+from rheostat.policy.surveys import NO_SURVEY, Survey
 
 _ROUNDING = 1.0 + 1e-9  # a run of just as many epochs as the bound allows is not stopped by its last digit
 
@@ -136,39 +138,6 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class SurveyStep:
-    """What a survey should measure of one batch size: a slice of training under each of some power limits.
-
-    Attributes:
-        batch_size: What to train with.
-        power_limits_watts: The limits, in order; none: under whatever limit the GPU has.
-    """
-
-    batch_size: int
-    power_limits_watts: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What is worth measuring before a placement's first run.
-
-    Attributes:
-        steps: What to measure, in order; once that is done there may be more, so ask again. None: nothing is.
-        slice_seconds: How long a slice should be at most ...
-        slice_epochs: ... and how large a share of an epoch at the default batch size.
-        reason: Why this is asked for, or why nothing is.
-    """
-
-    steps: tuple[SurveyStep, ...] = ()
-    slice_seconds: float = 10.0
-    slice_epochs: float = 0.02
-    reason: str = "the policy asks for none"
-
-
-NO_SURVEY = Survey()
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """A running trial after an evaluation.
 
@@ -222,74 +191,6 @@ class Result:
     def diverged(self) -> bool:
         """Whether its metric was no finite number in the end: another seed need not diverge."""
         return self.state == "failed" and self.curve.not_finite > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """An estimate with its 95 % interval; None for what is not known."""
-
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-UNKNOWN = Estimate()
-
-
-@dataclass(frozen=True, slots=True)
-class ArmEstimate:
-    """The estimates of one batch size.
-
-    Attributes:
-        batch_size: The arm.
-        runs: How many runs of it were observed.
-        status: The arm's standing, as users read it.
-        cost: Expected cost of a run in joules.
-        epochs: Expected epochs to the target.
-        epoch_cost: Expected cost of an epoch in joules, at the best power limit.
-        probability_best: How likely it is the cheapest of all arms.
-    """
-
-    batch_size: int
-    runs: int
-    status: str
-    cost: Estimate = UNKNOWN
-    epochs: Estimate = UNKNOWN
-    epoch_cost: Estimate = UNKNOWN
-    probability_best: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """How a placement stands against "always the default at its best limit".
-
-    Attributes:
-        balance_runs: What the better batch sizes have saved, less what exploring has cost, in runs of the default.
-        budget_runs: How far below zero exploring may take it; None: there is no bound.
-        default_cost_joules: What a run of the default is expected to cost.
-        saved_runs: What of the balance the better batch sizes have saved; the rest was spent on exploring.
-    """
-
-    balance_runs: float
-    budget_runs: float | None
-    default_cost_joules: float
-    saved_runs: float = 0.0
-
-    @property
-    def left_runs(self) -> float:
-        """What exploring may still lose."""
-        return float("inf") if self.budget_runs is None else self.balance_runs + self.budget_runs
-
-    @property
-    def spent_runs(self) -> float:
-        """What exploring has cost."""
-        return self.saved_runs - self.balance_runs
-
-    @property
-    def standing(self) -> str:
-        """How it stands, in words."""
-        side = "ahead of" if self.balance_runs >= 0.0 else "behind"
-        return f"so far {abs(self.balance_runs):.2f} runs {side} always running the default"
 
 
 class BatchSizeOptimizer(ABC):

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from rheostat.policy.cost import PowerMeasurement, cost_text, select
+from rheostat.policy.estimates import ArmEstimate, Estimate
 from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import (
-    ArmEstimate,
     BatchSizeOptimizer,
     Choice,
-    Estimate,
     Job,
     Policy,
     PowerLimitOptimizer,

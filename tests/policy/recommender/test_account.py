@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rheostat.policy.interface import Account, Situation
+from rheostat.policy.estimates import Account
+from rheostat.policy.interface import Situation
 from rheostat.policy.recommender import closing
 from rheostat.policy.recommender.account import affordable, most_joules, open_account
 from rheostat.policy.recommender.belief import Belief

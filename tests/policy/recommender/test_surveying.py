@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.interface import NO_SURVEY, Situation
+from rheostat.policy.interface import Situation
+from rheostat.policy.surveys import NO_SURVEY
 from tests.policy.examples import a_job
 from tests.policy.recommender.trainer import ACCURACY, SIZES, Trainer
 

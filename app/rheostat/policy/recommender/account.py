@@ -18,7 +18,7 @@ from math import exp, inf
 
 import numpy as np
 
-from rheostat.policy.interface import Account
+from rheostat.policy.estimates import Account
 from rheostat.policy.recommender import stopping
 from rheostat.policy.recommender.acquisition import DRAWS
 from rheostat.policy.recommender.belief import Belief

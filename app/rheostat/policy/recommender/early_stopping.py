@@ -4,7 +4,8 @@ from dataclasses import replace
 from math import exp
 
 from rheostat.policy.cost import cost_text
-from rheostat.policy.interface import Account, Progress
+from rheostat.policy.estimates import Account
+from rheostat.policy.interface import Progress
 from rheostat.policy.recommender import stopping
 from rheostat.policy.recommender.account import most_joules
 from rheostat.policy.recommender.belief import Belief

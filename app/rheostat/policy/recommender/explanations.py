@@ -3,7 +3,7 @@
 from math import exp, sqrt
 
 from rheostat.policy.cost import cost_text
-from rheostat.policy.interface import UNKNOWN, Account, ArmEstimate, Estimate
+from rheostat.policy.estimates import UNKNOWN, Account, ArmEstimate, Estimate
 from rheostat.policy.recommender.acquisition import Prospect
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.evidence import Arm

@@ -6,8 +6,9 @@ from math import exp, isnan
 from operator import attrgetter
 from typing import NamedTuple
 
+from rheostat.policy.estimates import Account
 from rheostat.policy.identity import ByIdentity
-from rheostat.policy.interface import Account, Job, PowerLimitOptimizer, Result, State, StateStore
+from rheostat.policy.interface import Job, PowerLimitOptimizer, Result, State, StateStore
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.recommender import closing, curves, transfer
 from rheostat.policy.recommender.account import open_account

@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from rheostat.policy.estimates import Account, ArmEstimate
 from rheostat.policy.interface import (
     STATE_OF_VERDICT,
-    Account,
-    ArmEstimate,
     BatchSizeOptimizer,
     Choice,
     Job,
@@ -13,13 +12,13 @@ from rheostat.policy.interface import (
     Progress,
     Result,
     Situation,
-    Survey,
 )
 from rheostat.policy.recommender import choosing, drift, early_stopping, explanations, learning, surveying
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.evidence import Arm, Evidence, safe_log
 from rheostat.policy.recommender.knowledge import Knowledge, gather, siblings
 from rheostat.policy.recommender.power_sweep import PowerSweep
+from rheostat.policy.surveys import Survey
 
 DRAWS_FOR_CHANCES = 4000
 

@@ -13,11 +13,12 @@ from math import isnan, log, nan
 import numpy as np
 
 from rheostat.policy.cost import select
-from rheostat.policy.interface import NO_SURVEY, Choice, Job, PowerLimitOptimizer, Situation, Survey, SurveyStep
+from rheostat.policy.interface import Choice, Job, PowerLimitOptimizer, Situation
 from rheostat.policy.recommender import epochs
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.knowledge import Knowledge
 from rheostat.policy.recommender.normal import Array
+from rheostat.policy.surveys import NO_SURVEY, Survey, SurveyStep
 
 CAUTION = 0.35
 """Share of the deviation of the epochs that counts against another batch size than the default in the first run."""
