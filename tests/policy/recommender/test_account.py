@@ -67,6 +67,13 @@ def test_what_can_lose_nothing_runs_even_when_nothing_is_left() -> None:
     assert affordable(Account(-3.0, 1.0, 100.0), a_belief(90.0, 100.0, 95.0), 0, [], 2.0)[2]
 
 
+def test_a_long_start_up_does_not_make_a_somewhat_dearer_arm_one_that_wastes_a_whole_run() -> None:
+    belief = a_belief(90.0, 100.0, 160.0, deviation=0.2, converged=(True, True, False))
+    slow_to_start = replace(belief, fixed_cost=900.0)
+    assert not affordable(Account(-0.7, 1.0, 100.0), belief, 0, [], 2.0)[2]
+    assert affordable(Account(-0.7, 1.0, 1000.0), slow_to_start, 0, [], 2.0)[2]
+
+
 def test_trials_in_flight_may_lose_as_much() -> None:
     belief = a_belief(90.0, 100.0, 100.0, deviation=0.8, converged=(True, True, False))
     assert not affordable(Account(0.0, 1.0, 100.0), belief, 0, [2], 2.0)[2]

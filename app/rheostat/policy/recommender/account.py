@@ -103,9 +103,11 @@ def most_joules(account: Account) -> float:
 def _losses(account: Account, belief: Belief, best: int, stopped_at: float) -> list[float]:
     """Return how many runs of the default a run of each arm may lose against it, its spread included.
 
-    A run that is stopped is paid for, and followed by one of the best known arm; each begins with its fixed part.
+    A run that is stopped is paid for, and followed by one of the best known arm; each begins with its fixed part. That
+    is why a run goes on for longer where the fixed part is large, as in :func:`.stopping.cost_bound`.
     """
     fixed = belief.fixed_cost / exp(belief.log_cost[best])
+    stopped_at = stopped_at * (1.0 + fixed) - fixed
     deviation = np.sqrt(belief.log_cost_variance + belief.noise)
     relative = np.array(belief.log_cost) - belief.log_cost[best]
     costs = np.exp(np.minimum(relative + DRAWS[0][:, None] * deviation, _LARGEST_LOG))
