@@ -16,14 +16,15 @@ from benchmarks.decisions.calibration import Coverage, shares, watch
 from benchmarks.decisions.scenarios import Game, one_at_a_time
 from benchmarks.decisions.synthetic import synthetic_worlds
 from benchmarks.decisions.worlds import recorded_worlds
-from rheostat.replay.report import NOTE, aligned
+from rheostat.replay.report import aligned
 
 RHEOSTAT, UNSURVEYED = "rheostat", "rheostat, no survey"
 SHOWN = (RHEOSTAT, UNSURVEYED, "zeus", "default", "floor")
 
 PAGE = """# How good the decisions are
 
-Made by `make bench-report BENCH="{options}"`: {source}, {seeds} seeds each, one run at a time. {note}
+Made by `{made_by}`: {source}, {seeds} seeds each, one run at a
+time. All of it is simulated: what is compared are decisions, not measured joules.
 
 The excess is the cost of all recurrences so far over what the best batch size and power limit would have cost, less 1;
 failed and stopped runs and all measuring are included. "default" always runs the default at its best limit, "floor"
@@ -65,7 +66,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder of the page and its figures.")] = Path("docs"),
 ) -> None:
     """Play recurring jobs and write a page about what the decisions cost."""
-    worlds = synthetic_worlds(synthetic) + (recorded_worlds(traces) if traces else [])
+    worlds = synthetic_worlds(synthetic) if traces is None else recorded_worlds(traces)
     games = one_at_a_time(worlds, (RHEOSTAT, "zeus"), "worlds")
     games += [replace(game, survey=False) for game in games if game.player == RHEOSTAT]
     played = play_all(games, range(first_seed, first_seed + seeds), processes)
@@ -75,9 +76,12 @@ def main(
     watched = watch_all(
         [game for game in games if game.player == RHEOSTAT and game.survey], seeds, first_seed, processes
     )
-    source = f"{len(worlds)} {'made-up' if traces is None else 'recorded'} worlds"
-    options = f"--synthetic {synthetic} --seeds {seeds} --first-seed {first_seed}"
-    write(output, played, watched, source=source, seeds=seeds, options=options)
+    options = f"--seeds {seeds} --first-seed {first_seed}"
+    source, made_by = f"{len(worlds)} recorded worlds", f"make bench-report TRACES=FOLDER BENCH='{options}'"
+    if traces is None:
+        source = f"{len(worlds)} made-up worlds"
+        made_by = f"make bench-report BENCH='--synthetic {synthetic} {options}'"
+    write(output, played, watched, source=source, seeds=seeds, made_by=made_by)
     typer.echo(f"Written to {output / 'decisions.md'}.")
 
 
@@ -95,7 +99,7 @@ def write(
     *,
     source: str,
     seeds: int,
-    options: str,
+    made_by: str,
 ) -> None:
     """Write the page and its figures into a folder."""
     of_player = {name: [game for game in played if game["player"] == name] for name in SHOWN}
@@ -127,8 +131,7 @@ def write(
     page = PAGE.format(
         source=source,
         seeds=seeds,
-        options=options,
-        note=NOTE,
+        made_by=made_by,
         table=table(played),
         calibration=calibration_table(held),
     )

@@ -53,7 +53,7 @@ def test_the_page_and_its_figures_are_the_same_from_the_same_data(tmp_path: Path
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         seen = [Coverage("cost", 5, 0.5, (True, False))]
-        write(tmp_path / name, played, seen, source="2 worlds", seeds=2, options="--seeds 2")
+        write(tmp_path / name, played, seen, source="2 worlds", seeds=2, made_by="make bench-report")
         texts.append({path.name: path.read_text() for path in (tmp_path / name).iterdir()})
     assert texts[0] == texts[1]
     linked = re.findall(r"\]\((.*?\.svg)\)", texts[0]["decisions.md"])
