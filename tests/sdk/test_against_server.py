@@ -72,7 +72,7 @@ class TestOperations:
         assert client.resume_job(job_id).control is None
         with pytest.raises(ServerRefused) as refused:
             client.pin_job(job_id, OrderRequest(batch_size=17))
-        assert (refused.value.status, refused.value.fields[0].field) == (422, "batch_size")
+        assert (refused.value.status, refused.value.fields[0].field) == (409, "batch_size")
 
     def test_a_running_trial_holds_a_job_unless_forced(self, server: ServerProcess, job_id: str) -> None:
         with Client(server.url, retry_for_seconds=0.0) as client:

@@ -1,10 +1,12 @@
 """The file of the embedded database: private, and watched."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from threading import Timer
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +15,7 @@ from sqlalchemy import Connection, text
 from rheostat.errors import ConfigurationError, DatabaseUnavailable
 from rheostat.service.operations import check_ready, open_service
 from rheostat.storage.engine import Database
-from rheostat.storage.sqlite_file import Serving, require_database
+from rheostat.storage.sqlite_file import Serving, require_database, use_write_ahead_log
 
 
 @pytest.fixture
@@ -114,3 +116,15 @@ def test_a_second_server_of_a_file_knows_of_the_first_by_any_path(tmp_path: Path
         assert later.is_first
     with closing(Serving(tmp_path / "missing")) as missing:
         assert missing.is_first is None
+
+
+def test_a_file_is_switched_to_a_log_although_another_process_holds_its_lock_for_a_moment(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "new", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE x (y INTEGER)")
+        other.execute("BEGIN IMMEDIATE")
+        freeing = Timer(0.3, lambda: other.execute("ROLLBACK"))
+        freeing.start()
+        with closing(sqlite3.connect(tmp_path / "new", timeout=0.0)) as connection:
+            use_write_ahead_log(connection, 60.0)
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        freeing.join()

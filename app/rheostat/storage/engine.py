@@ -24,7 +24,7 @@ from rheostat.errors import (
     RheostatError,
     SchemaOutdated,
 )
-from rheostat.storage.sqlite_file import SqliteFile, check_path
+from rheostat.storage.sqlite_file import SqliteFile, check_path, use_write_ahead_log
 from rheostat.storage.watchdog import Watchdog
 
 LOCK_TIMEOUT_SECONDS = 10
@@ -289,7 +289,7 @@ def _sqlite_engine(url: URL, file: SqliteFile, *, writer: bool, foreign_keys: bo
         connection.isolation_level = None  # otherwise the driver begins transactions itself, as DEFERRED
         connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         if writer:
-            connection.execute("PRAGMA journal_mode = WAL")
+            use_write_ahead_log(connection, LOCK_TIMEOUT_SECONDS)
             connection.execute("PRAGMA synchronous = FULL")  # an acknowledged write survives a power cut
         else:
             connection.execute("PRAGMA query_only = ON")

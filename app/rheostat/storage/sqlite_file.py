@@ -3,8 +3,10 @@
 import re
 import shutil
 import socket
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 
 from sqlalchemy.engine import URL
 
@@ -126,6 +128,26 @@ def require_database(path: Path) -> None:
         raise ConfigurationError(
             f"{path} is not an SQLite database.", hint="Move it away, or name another file in RHEOSTAT_DATABASE_URL."
         )
+
+
+def use_write_ahead_log(connection: sqlite3.Connection, within_seconds: float) -> None:
+    """Switch a file to a write-ahead log, where it has none yet.
+
+    SQLite itself waits for no lock here, since two processes that switch a new file at once would wait for each other.
+
+    Raises:
+        sqlite3.OperationalError: The file cannot be written, or other processes hold its lock for longer.
+    """
+    give_up_at = monotonic() + within_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > give_up_at:
+                raise
+            sleep(0.01)
+        else:
+            return
 
 
 def check_path(url: URL) -> None:
