@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import pytest
 
@@ -74,11 +74,12 @@ def test_nothing_beats_the_oracle_and_the_recommender_beats_the_baseline() -> No
     games = [replace(game, recurrences=50) for game in games_of("made up", WORLDS, ["rheostat", "zeus"], quick=True)]
     played = play_all(games, [1, 2])
     at_50 = {
-        player: fmean(excess for game in played if game["player"] == player for excess in game["excess"]["50"])
+        # The median, since in one game of ten exploring ends before it finds anything, which weighs more than the rest.
+        player: median(excess for game in played if game["player"] == player for excess in game["excess"]["50"])
         for player in ("oracle", "floor", "rheostat", "zeus")
     }
     assert abs(at_50["oracle"]) < 0.03
-    assert at_50["oracle"] < at_50["rheostat"] < 0.7 * at_50["zeus"]
+    assert at_50["oracle"] < at_50["rheostat"] < 0.5 * at_50["zeus"]
     assert at_50["floor"] < at_50["rheostat"]
     assert [line.split()[5] for line in table(played).splitlines()[1:]]
 
