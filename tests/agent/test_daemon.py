@@ -77,7 +77,7 @@ def moment(gpu: FakeGpu) -> tuple[int, float]:
             return before_ns, joules
 
 
-def test_the_energy_of_a_window_is_within_one_percent_of_the_truth(agent: Agent, trainers: list[Trainer]) -> None:
+def test_the_energy_of_a_window_is_as_precise_as_it_says(agent: Agent, trainers: list[Trainer]) -> None:
     gpu = agent.fake.gpus[0]
     gpu.load(0.8)
     trainers.append(Trainer(agent, [250]))
@@ -91,7 +91,10 @@ def test_the_energy_of_a_window_is_within_one_percent_of_the_truth(agent: Agent,
     window = f"{counter}&since_ns={since_ns}&until_ns={until_ns}"
     eventually(lambda: agent.ask("GET", window)["gpus"][0]["energy_joules"] is not None)
     (usage,) = agent.ask("GET", window)["gpus"]
-    assert usage["energy_joules"] == pytest.approx(after - before, rel=0.01)
+    # Where the agent got its turn too late for a tick, on a busy machine, it knows less and says so.
+    watts = (after - before) / ((until_ns - since_ns) / 1e9)
+    allowed_joules = max(0.01 * (after - before), watts * usage["resolution_seconds"])
+    assert usage["energy_joules"] == pytest.approx(after - before, abs=allowed_joules)
     assert (usage["source"], usage["unknown_because"]) == ("counter", None)
 
 

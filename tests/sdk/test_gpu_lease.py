@@ -347,7 +347,7 @@ def test_entry_does_not_wait_long_for_a_stopped_agent(agent: Agent, node: NodeAg
         agent.process.send_signal(signal.SIGCONT)
 
 
-def test_a_report_takes_five_milliseconds_beside_the_servers_answer(fake: FakeNvml, node: NodeAgent) -> None:
+def test_a_report_waits_for_the_servers_answer_and_for_no_energy(fake: FakeNvml, node: NodeAgent) -> None:
     fake.gpus[0].load(1.0)
     answers = in_turn(Reply(200, JOB), Reply(201, TRIAL), Reply(200, GOES_ON))
     with ScriptedServer(answers) as server, Client(server.url) as client:
@@ -365,8 +365,9 @@ def test_a_report_takes_five_milliseconds_beside_the_servers_answer(fake: FakeNv
         energies = [seen.body["energy_joules"] for seen in server.seen if seen.body and seen.body.get("metric")]
     assert None not in energies
     assert energies == sorted(set(energies))
-    # The quarter that took the least: this machine may be busy with something else.
-    assert quantiles(with_energy)[0] - quantiles(alone)[0] < 0.005, (with_energy, alone)
+    # The quarter that took the least, since this machine may be busy with something else: where a report waited for the
+    # counter's next tick, that would still be 25 ms more. On a quiet machine it is some 3 ms.
+    assert quantiles(with_energy)[0] - quantiles(alone)[0] < 0.015, (with_energy, alone)
 
 
 def test_an_agent_that_dies_in_the_middle_stops_nothing(fake: FakeNvml, agent: Agent, node: NodeAgent) -> None:
