@@ -175,12 +175,17 @@ def test_systemd_is_notified_when_it_is_ready_and_that_it_is_alive(fake: FakeNvm
 def test_metrics_are_served_on_loopback_when_asked_for(fake: FakeNvml, directory: Path) -> None:
     with Agent(fake, directory) as agent:
         agent.start("--metrics-port", "0")
-        found = re.search(r"http://127\.0\.0\.1:\d+/metrics", agent.log())
-        assert found is not None, agent.log()
-        with urllib.request.urlopen(found[0], timeout=10) as answer:
-            text = answer.read().decode()
-    assert f'rheostat_agent_power_limit_watts{{gpu="{fake.gpus[1].uuid}"}} 300\n' in text
-    assert f'rheostat_agent_gpu_state{{gpu="{fake.gpus[0].uuid}",state="free"}} 1\n' in text
+        address = re.compile(r"http://127\.0\.0\.1:\d+/metrics")
+        eventually(lambda: address.search(agent.log()) is not None)
+        (url,) = address.findall(agent.log())
+
+        def is_served(line: str) -> bool:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                return f"{line}\n" in answer.read().decode()
+
+        # Once each GPU has been read.
+        eventually(lambda: is_served(f'rheostat_agent_power_limit_watts{{gpu="{fake.gpus[1].uuid}"}} 300'))
+        eventually(lambda: is_served(f'rheostat_agent_gpu_state{{gpu="{fake.gpus[0].uuid}",state="free"}} 1'))
 
 
 def test_a_port_in_use_is_an_error(fake: FakeNvml, directory: Path) -> None:
