@@ -201,11 +201,12 @@ class Advisor:
         failure = _failure(job, epoch, curve)
         if failure is not None:
             return failure
-        if not may_stop:
-            return Verdict("running", "not at the target yet")
-        progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve, fixed_cost)
-        stop = self._ask(lambda: self._batch_sizes.early_stop(job, progress))
-        return Verdict("running", "not at the target yet") if stop is None else Verdict("stopped", stop)
+        if may_stop:
+            progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve, fixed_cost)
+            stop = self._ask(lambda: self._batch_sizes.early_stop(job, progress))
+            if stop is not None:
+                return Verdict("stopped", stop)
+        return Verdict("running", "not at the target yet")
 
     def conclude(
         self,

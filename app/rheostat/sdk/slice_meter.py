@@ -114,13 +114,12 @@ class SliceMeter:
         return counted
 
     def _take(self, mark: Mark) -> None:
-        last, self._last = self._last, mark
+        last = self._last
         if mark.is_first or last is None:
-            if last is not None:
-                self._last = last
-                self._before = self._counted() or self._before
+            self._before = self._counted() or self._before
             self._begin, self._last = mark if self._has_settled() else None, mark
             return
+        self._last = mark
         steps, seconds = mark.steps - last.steps, (mark.end_ns - last.end_ns) / _SECOND
         if self._begin is not None:
             self._mean.add(seconds / steps)
