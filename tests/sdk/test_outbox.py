@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from time import monotonic, sleep
 
 import pytest
@@ -164,6 +165,26 @@ def test_the_end_of_a_run_waits_for_a_slow_disk_once(spool: Path, monkeypatch: p
         assert monotonic() - began < 4  # 10 s, if each waited by itself
     (left,) = spool_files(spool)
     assert len(left.requests) == 200
+
+
+def test_a_thread_that_wakes_up_after_the_end_sends_nothing(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_closed, wait_for_work = Event(), Outbox._next_incoming
+
+    def late(outbox: Outbox) -> object:
+        is_closed.wait(60)
+        return wait_for_work(outbox)
+
+    monkeypatch.setattr(Outbox, "_next_incoming", late)
+    request = register_job_request("nightly", SETTINGS)
+    with Client("http://127.0.0.1:1", retry_for_seconds=0.0) as client:
+        outbox = Outbox(client, WarnOnce(), 0.0, lambda _: None)
+        outbox.put(lambda: request)
+        outbox.close(0.0)
+        is_closed.set()
+        assert outbox._thread is not None
+        outbox._thread.join(60)  # an exception in it fails the test
+    (left,) = spool_files(spool)
+    assert list(left.requests) == [request]
 
 
 def test_requests_for_another_server_are_left_alone(spool: Path) -> None:

@@ -165,7 +165,8 @@ class Outbox:
         while not self._is_over:
             if (item := self._next_incoming()) is not None:
                 self._handle(item)
-            elif (request := self._queue.first) is not None:
+            # Not by the queue alone: at the end of the run another thread puts the rest into it.
+            elif self._queued and (request := self._queue.first) is not None:
                 self._try(self._queued[0], request)
 
     def _next_incoming(self) -> _Item[Any] | None:
