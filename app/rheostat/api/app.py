@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.resources import files
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 import rheostat
 from rheostat.api import problems
-from rheostat.api.authentication import Authenticate, TokenAuthenticator
+from rheostat.api.authentication import Authenticate, TokenAuthenticator, authorise
 from rheostat.api.behind_proxy import BehindProxy, trusted_proxies
 from rheostat.api.body_limit import LimitBody
 from rheostat.api.hosts import ANY, LOOPBACK_NAMES, CheckHost
@@ -21,9 +21,14 @@ from rheostat.api.metrics import Metrics
 from rheostat.api.openapi import Application
 from rheostat.api.paths import root_path_of
 from rheostat.api.request_log import RequestLog
-from rheostat.api.routers import control, jobs, operations, power, trials
+from rheostat.api.routers import control, jobs, operations, power, review, trials
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
+from rheostat.api.waiting import read_within
+from rheostat.dashboard.app import dashboard_router
+from rheostat.dashboard.site import Site
+from rheostat.dashboard.summaries import Summaries
+from rheostat.dashboard.visit import Surroundings
 from rheostat.service import Service
 from rheostat.service.operations import open_service
 
@@ -62,8 +67,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BehindProxy, root_path=settings.root_path, trusted=trusted_proxies())
     stop_tracing = add_tracing(app)
     # The busiest first: they are tried in this order.
-    for router in (trials.router, jobs.router, control.router, power.router, operations.router):
+    for router in (trials.router, jobs.router, control.router, power.router, review.router, operations.router):
         app.router.routes.extend(router.routes)  # an included router is matched twice at every request
+    app.include_router(_dashboard(settings))
     _serve_docs(app)
     return app
 
@@ -99,6 +105,22 @@ def _add_guards(app: FastAPI, settings: Settings, service: Service) -> None:
     if hosts is None:
         hosts = [*LOOPBACK_NAMES, settings.host] if settings.on_loopback else [ANY]
     app.add_middleware(CheckHost, names=tuple(host.lower() for host in hosts))
+
+
+def _dashboard(settings: Settings) -> APIRouter:
+    return dashboard_router(
+        Surroundings(
+            reader=lambda request: authorise(request.scope, "read"),
+            read=lambda request, read: read_within(request.app.state.request_timeout_seconds, read),
+            site=Site(
+                settings.site_name,
+                settings.electricity_price_per_kwh,
+                settings.currency,
+                settings.carbon_grams_per_kwh,
+            ),
+            summaries=Summaries(),
+        )
+    )
 
 
 def _serve_docs(app: FastAPI) -> None:

@@ -193,4 +193,4 @@ def wanted_namespace(request: Scope) -> str | None:
 
 
 def _is_open(path: str) -> bool:
-    return path in _OPEN or path.startswith("/docs/assets/")
+    return path in _OPEN or path.startswith(("/docs/assets/", "/assets/"))

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -37,6 +37,12 @@ def _prefix(text: str) -> str:
     if prefix and PREFIX.fullmatch(prefix) is None:
         raise ValueError("must be a path, as /rheostat, of letters, digits and . _ ~ -")
     return prefix
+
+
+def _currency(text: str, others: ValidationInfo) -> str:
+    if others.data.get("electricity_price_per_kwh") is not None and not text:
+        raise ValueError("must say of which currency RHEOSTAT_ELECTRICITY_PRICE_PER_KWH is, as EUR")
+    return text
 
 
 def _raise_file_error(value: object) -> object:
@@ -79,6 +85,16 @@ class Settings(BaseSettings):
     )
     root_path: Annotated[str, AfterValidator(_prefix)] = Field(
         "", description="Prefix that a reverse proxy serves all under, as /rheostat; unset: as X-Forwarded-Prefix says."
+    )
+    site_name: str = Field("", max_length=80, description="Name of this site, for the pages.")
+    electricity_price_per_kwh: Annotated[float | None, Field(gt=0, le=1e6, allow_inf_nan=False)] = Field(
+        None, description="Price of electricity, to show savings in money; needs RHEOSTAT_CURRENCY."
+    )
+    currency: Annotated[str, AfterValidator(_currency)] = Field(
+        "", max_length=12, validate_default=True, description="Currency of that price, as EUR."
+    )
+    carbon_grams_per_kwh: Annotated[float | None, Field(gt=0, le=1e5, allow_inf_nan=False)] = Field(
+        None, description="Carbon intensity of electricity in g CO2e, to show savings in emissions."
     )
     log_format: Literal["text", "json"] = Field("text", description="Format of log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level to log.")

@@ -217,6 +217,14 @@ class Gpu(Body):
             raise ValueError(f"max_power_limit_watts must not be less than min_power_limit_watts, {lowest}")
         return self
 
+    def is_placed_with(self, other: "Gpu") -> bool:
+        """Return whether both are of one placement: nodes may tell of other limits."""
+        return self._placement == other._placement
+
+    @property
+    def _placement(self) -> tuple[object, ...]:
+        return self.model, self.count, self.power_scope or "gpu", self.power_profile
+
 
 class Placement(Body):
     """A GPU model and count that the job has run on."""

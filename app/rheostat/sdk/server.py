@@ -22,6 +22,8 @@ from rheostat.schemas.power import (
     SurveyAnswer,
     SurveyRequest,
 )
+from rheostat.schemas.report import JobReport
+from rheostat.schemas.review import ObservationPage, PowerCurves
 from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
 from rheostat.schemas.trials import (
     HeartbeatAnswer,
@@ -230,6 +232,19 @@ class ServerClient:
     def savings(self, job_id: str) -> Savings:
         """Return what a job saved against always running its default."""
         return self.send(HttpRequest("GET", f"{_job(job_id)}/savings", Savings))
+
+    def job_report(self, job_id: str) -> JobReport:
+        """Return what a job saved, how sure that is, and where the figures come from."""
+        return self.send(HttpRequest("GET", f"{_job(job_id)}/report", JobReport))
+
+    def power_curves(self, job_id: str) -> PowerCurves:
+        """Return what each measured power limit of a job costs per epoch."""
+        return self.send(HttpRequest("GET", f"{_job(job_id)}/power", PowerCurves))
+
+    def list_observations(self, trial_id: str, *, limit: int = 50, cursor: str | None = None) -> ObservationPage:
+        """Return a page of a trial's reports, in the order of their epochs."""
+        parameters = {"limit": limit, "cursor": cursor}
+        return self.send(HttpRequest("GET", f"{_trial(trial_id)}/observations", ObservationPage, parameters=parameters))
 
 
 # The requests of a trial; reports are queued while the server is away.

@@ -1,7 +1,7 @@
 """The history of a job in SQL, read within the transaction of the decision that asks for it."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
@@ -210,6 +210,54 @@ class StoredHistory(History):
         if batch_size is not None:
             query = query.where(runs.c.batch_size == batch_size)
         return [Totals(**row) for row in self._rows(query.group_by(energy.is_(None), seconds.is_(None)))]
+
+    def latest_measurements(self, placement: PlacementKey) -> list[PowerMeasurementRecord]:
+        """Return the latest measurement of each batch size and power limit of a placement."""
+        measured = power_measurements.c
+        latest = (
+            select(func.max(measured.sequence))
+            .where(measured.placement_pk == self._placement_pks[placement], measured.outcome.is_(None))
+            .group_by(measured.batch_size, measured.power_limit_watts)
+        )
+        query = select(power_measurements).where(
+            measured.placement_pk == self._placement_pks[placement], measured.sequence.in_(latest)
+        )
+        return [self._measurement(row) for row in self._rows(query)]
+
+    def observations(self, trial_id: str, *, skip: int, limit: int) -> list[ObservationRecord]:
+        """Return up to ``limit`` reports of a trial in the order of their epochs, without the first ones."""
+        query = select(*_OBSERVATION).where(observations.c.trial_id == trial_id)
+        query = query.order_by(observations.c.epoch, observations.c.closing).offset(skip).limit(limit)
+        return [ObservationRecord(**row) for row in self._rows(query)]
+
+    def use_by_day(self, placement: PlacementKey) -> list[dict[str, Any]]:
+        """Return what the trials and whole runs of a placement that ended on each day (UTC) used, by day."""
+        later = trials.alias()
+        carried_on = select(later.c.resumes).where(
+            later.c.placement_pk == self._placement_pks[placement], later.c.resumes.is_not(None)
+        )
+        trained = (trials.c.epochs > 0, trials.c.ended_at.is_not(None), trials.c.trial_id.not_in(carried_on))
+        days: dict[str, dict[str, Any]] = {}
+        for table, ended_at, converged, conditions in (
+            (trials, trials.c.ended_at, trials.c.state == "converged", trained),
+            (runs, runs.c.received_at, runs.c.converged.is_not(False), ()),
+        ):
+            query = (
+                select(
+                    func.date(ended_at).label("day"),
+                    func.count().label("runs"),
+                    func.sum(case((converged, 1), else_=0)).label("converged_runs"),
+                    func.coalesce(func.sum(table.c.energy_joules), 0.0).label("energy_joules"),
+                    func.coalesce(func.sum(table.c.time_seconds), 0.0).label("time_seconds"),
+                    func.sum(case((table.c.energy_joules.is_(None), 1), else_=0)).label("runs_without_energy"),
+                )
+                .where(table.c.placement_pk == self._placement_pks[placement], *conditions)
+                .group_by(func.date(ended_at))
+            )
+            for row in self._rows(query):
+                day = days.setdefault(str(row["day"]), {})
+                day |= {name: day.get(name, 0) + row[name] for name in row.keys() - {"day"}}
+        return [{"day": date.fromisoformat(day), **days[day]} for day in sorted(days)]
 
     @cached_property
     def _placement_keys(self) -> dict[int, PlacementKey]:

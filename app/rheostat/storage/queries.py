@@ -1,7 +1,7 @@
 """Reads across jobs: pages and counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
@@ -37,6 +37,58 @@ def page_of_jobs(database: Database, namespace: str, *, after: str, limit: int) 
         return [job_of(row, placements=found[row["job_pk"]]) for row in rows]
 
     return database.read(read)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTrialRow:
+    """A trial that runs, with its job and what it runs on."""
+
+    job_id: str
+    trial_id: str
+    number: int
+    batch_size: int
+    power_limit_watts: int | None
+    gpu_model: str
+    gpu_count: int
+    node: str | None
+    epochs: float | None
+    metric: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    created_at: datetime
+
+
+def running_trials(database: Database, namespace: str, now: datetime, *, limit: int) -> list[RunningTrialRow]:
+    """Return up to ``limit`` trials of a namespace that run, those that began last first.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    tables = (jobs, placements, trials)
+    columns = [
+        next(table.c[field.name] for table in tables if field.name in table.c) for field in fields(RunningTrialRow)
+    ]
+    query = (
+        select(*columns)
+        .join_from(trials, jobs, trials.c.job_pk == jobs.c.job_pk)
+        .join(placements, trials.c.placement_pk == placements.c.placement_pk)
+        .where(jobs.c.namespace == namespace, trials.c.state == "running", trials.c.lease_expires_at >= now)
+        .order_by(trials.c.created_at.desc())
+        .limit(limit)
+    )
+    return database.read(
+        lambda connection: [RunningTrialRow(**row) for row in connection.execute(query).mappings().all()]
+    )
+
+
+def job_versions(database: Database, namespace: str) -> dict[str, int]:
+    """Return the version of every job of a namespace: it changes with the job and with anything below it.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    query = select(jobs.c.job_id, jobs.c.version).where(jobs.c.namespace == namespace).order_by(jobs.c.job_id)
+    return database.read(lambda connection: {row.job_id: row.version for row in connection.execute(query)})
 
 
 def counts(database: Database, now: datetime) -> Counts:

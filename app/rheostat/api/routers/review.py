@@ -1,0 +1,37 @@
+"""Routes for looking back: what power limits cost, what a trial reported, and what a job saved."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from rheostat.api.dependencies import JobIdPath, Limit, ReaderService, TrialIdPath
+from rheostat.api.problems import responses
+from rheostat.api.routing import JsonRoute
+from rheostat.schemas.report import JobReport
+from rheostat.schemas.review import ObservationPage, PowerCurves
+from rheostat.service import review
+
+router = APIRouter(route_class=JsonRoute, prefix="/v1", tags=["review"])
+
+
+@router.get("/jobs/{job_id}/power", responses=responses(404))
+def power_curves(service: ReaderService, job_id: JobIdPath) -> PowerCurves:
+    """Show what each measured power limit costs per epoch."""
+    return review.power_curves(service, job_id)
+
+
+@router.get("/jobs/{job_id}/report", responses=responses(404))
+def job_report(service: ReaderService, job_id: JobIdPath) -> JobReport:
+    """Show what a job saved, how sure that is, and where the figures come from."""
+    return review.job_report(service, job_id)
+
+
+@router.get("/trials/{trial_id}/observations", responses=responses(404))
+def list_observations(
+    service: ReaderService,
+    trial_id: TrialIdPath,
+    limit: Limit = 50,
+    cursor: Annotated[int | None, Query(ge=0, le=2**63 - 1, description="`next_cursor` of the page before.")] = None,
+) -> ObservationPage:
+    """List a trial's reports in the order of their epochs."""
+    return review.list_observations(service, trial_id, cursor=cursor, limit=limit)

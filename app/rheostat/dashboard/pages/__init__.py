@@ -1,0 +1,1 @@
+"""The pages: each asks the service, and names its template."""

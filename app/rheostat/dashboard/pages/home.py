@@ -1,0 +1,52 @@
+"""The home page."""
+
+from fastapi import Response
+
+from rheostat.dashboard.views.home import home as home_view
+from rheostat.dashboard.views.home import job_row
+from rheostat.dashboard.visit import Visit
+from rheostat.dashboard.words import ago, duration, energy, gpu
+from rheostat.service import review
+
+JOBS_ON_A_PAGE = 50
+MOST_RUNNING = 50
+
+
+def home(visit: Visit) -> Response:
+    """Show what was saved, what wants attention, what runs, and the jobs."""
+    service, now = visit.service, visit.service.now()
+    search, page = visit.text("search").strip(), max(1, visit.number("page") or 1)
+    first = (page - 1) * JOBS_ON_A_PAGE
+
+    def matching(job_ids: list[str]) -> list[str]:
+        return [job_id for job_id in job_ids if search.lower() in job_id.lower()]
+
+    overview = visit.surroundings.summaries.overview(
+        service, lambda job_ids: matching(job_ids)[first : first + JOBS_ON_A_PAGE]
+    )
+    matches = matching(overview.job_ids)
+    running = review.running_trials(service, limit=MOST_RUNNING)
+    return visit.show(
+        "home.html",
+        refresh_seconds=1 if overview.missing else 5 if running else 30,
+        view=home_view(list(overview.summaries.values()), visit.site, now),
+        jobs=len(overview.job_ids),
+        missing=overview.missing,
+        rows=[
+            (job_id, None if (summary := overview.summaries.get(job_id)) is None else job_row(summary, now))
+            for job_id in matches[first : first + JOBS_ON_A_PAGE]
+        ],
+        search=search,
+        page=page,
+        pages=max(1, -(-len(matches) // JOBS_ON_A_PAGE)),
+        running=[
+            {
+                "trial": trial,
+                "gpu": gpu(trial.gpu_model, trial.gpu_count),
+                "since": ago(trial.created_at, now),
+                "energy": energy(trial.energy_joules),
+                "time": duration(trial.time_seconds),
+            }
+            for trial in running
+        ],
+    )

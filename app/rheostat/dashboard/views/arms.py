@@ -1,0 +1,34 @@
+"""The batch sizes of a job: which is recommended, and what to note about the others."""
+
+from dataclasses import dataclass
+
+from rheostat.schemas.insight import Estimate, PlacementEstimates
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What a placement would train with if it explored nothing."""
+
+    batch_size: int
+    power_limit_watts: int | None
+    chance: float | None
+
+    @property
+    def text(self) -> str:
+        """The recommendation in words."""
+        limit = "" if self.power_limit_watts is None else f" at {self.power_limit_watts} W"
+        return f"{self.batch_size}{limit}"
+
+
+def recommendation(estimates: PlacementEstimates | None) -> Recommendation | None:
+    """Return the best known batch size of a placement; None: nothing has converged."""
+    for arm in () if estimates is None else estimates.arms:
+        if arm.status == "best known":
+            return Recommendation(arm.batch_size, arm.power_limit_watts, arm.probability_best)
+    return None
+
+
+def left_out(estimates: PlacementEstimates | None) -> list[Estimate]:
+    """Return the batch sizes that are not tried: closed, or left out after crashes."""
+    arms = () if estimates is None else estimates.arms
+    return [arm for arm in arms if arm.status.startswith(("closed", "left out"))]

@@ -1,0 +1,196 @@
+"""What the home page shows: what was saved in all, what wants attention, what runs, and the jobs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from math import hypot
+
+from rheostat.dashboard import words
+from rheostat.dashboard.site import Site
+from rheostat.dashboard.summaries import JobSummary
+from rheostat.dashboard.views import arms
+from rheostat.dashboard.views.attention import Attention, attention
+from rheostat.schemas.report import JobReport, SavedFigure
+from rheostat.visualization.savings import saved_by_day
+from rheostat.visualization.style import Figure
+
+_GRAVITY = ("error", "warning", "note")
+MOST_ATTENTIONS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure, large, with what it is and where it comes from."""
+
+    label: str
+    value: str
+    detail: str
+    exact: float | None = None
+    is_loss: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A line of the list of jobs."""
+
+    job_id: str
+    gpus: str
+    trials: int
+    state: str
+    state_reason: str
+    ago: str
+    latest_at: datetime | None
+    best: str
+    saved_percent: float | None
+    saved: str
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Sums of one figure over placements: those of which it is known."""
+
+    actual: float
+    baseline: float
+    low: float | None
+    high: float | None
+
+    @property
+    def saved(self) -> float:
+        """What was saved; negative: more was used."""
+        return self.baseline - self.actual
+
+    @property
+    def percent(self) -> float | None:
+        """The share of the baseline that was saved, in percent."""
+        return 100.0 * self.saved / self.baseline if self.baseline else None
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The home page."""
+
+    tiles: list[Tile]
+    basis: str
+    figure: Figure | None
+    attention: list[Attention]
+    more_attention: int
+
+
+def home(summaries: Sequence[JobSummary], site: Site, now: datetime) -> Home:
+    """Return what the home page shows of jobs."""
+    reports = [summary.report for summary in summaries]
+    noted = sorted(
+        (one for summary in summaries for one in attention(summary)), key=lambda one: _GRAVITY.index(one.level)
+    )
+    return Home(
+        tiles=tiles(reports, site),
+        basis=basis(reports),
+        figure=saved_by_day(_kwh_by_day(summaries)),
+        attention=noted[:MOST_ATTENTIONS],
+        more_attention=max(0, len(noted) - MOST_ATTENTIONS),
+    )
+
+
+def tiles(reports: Sequence[JobReport], site: Site) -> list[Tile]:
+    """Return what was saved in all: energy, money and emissions where their prices are known, time, cost."""
+    energy = total([placement.energy_joules for one in reports for placement in one.placements])
+    seconds = total([placement.time_seconds for one in reports for placement in one.placements])
+    cost = total([placement.cost for one in reports for placement in one.placements])
+    found = []
+    if energy is not None:
+        found.append(_tile("energy", energy, words.energy))
+        if site.price_per_kwh is not None:
+            money = site.price(energy.saved)
+            detail = f"at {site.price_per_kwh:g} {site.currency} per kWh"
+            amount = site.price(abs(energy.saved))
+            found.append(Tile("money", words.money(amount, site.currency), detail, money, energy.saved < 0))
+        if site.carbon_grams_per_kwh is not None:
+            grams = site.carbon_grams(energy.saved)
+            detail = f"at {site.carbon_grams_per_kwh:g} g CO₂e per kWh"
+            mass = site.carbon_grams(abs(energy.saved))
+            found.append(Tile("CO₂e", words.mass(mass), detail, grams, energy.saved < 0))
+    if seconds is not None:
+        found.append(_tile("training time", seconds, words.duration))
+    if cost is not None:
+        found.append(_tile("cost", cost, words.cost))
+    return found
+
+
+def total(figures: Sequence[SavedFigure]) -> Total | None:
+    """Return the sums of a figure; None where it is known of nothing.
+
+    The uncertainties of placements are taken to be independent.
+    """
+    known = [figure for figure in figures if figure.actual is not None and figure.baseline]
+    if not known:
+        return None
+    actual = sum(figure.actual or 0.0 for figure in known)
+    baseline = sum(figure.baseline or 0.0 for figure in known)
+    sure = [figure for figure in known if figure.saved_low is not None]
+    low = hypot(*((figure.saved or 0.0) - (figure.saved_low or 0.0) for figure in sure))
+    high = hypot(*((figure.saved_high or 0.0) - (figure.saved or 0.0) for figure in sure))
+    saved = baseline - actual
+    return Total(actual, baseline, saved - low if sure else None, saved + high if sure else None)
+
+
+def basis(reports: Sequence[JobReport]) -> str:
+    """Return where the figures come from."""
+    placements = [placement for one in reports for placement in one.placements if placement.converged_runs]
+    runs = sum(placement.converged_runs for placement in placements)
+    if not runs:
+        return ""
+    origins = {placement.energy_joules.origin for placement in placements}
+    jobs = len({one.job_id for one in reports for placement in one.placements if placement.converged_runs})
+    text = (
+        f"Against always running the default batch size at the highest power limit, over {words.counted(runs, 'run')} "
+        f"of {words.counted(jobs, 'job')} that reached their target; all that exploring, stopped and failed runs used "
+        "is counted."
+    )
+    if "simulated" in origins:
+        text += " Some of it is of simulated GPUs, where no joule was measured."
+    if "estimated" in origins:
+        text += " Some of the energy is estimated."
+    return text
+
+
+def job_row(summary: JobSummary, now: datetime) -> JobRow:
+    """Return a job's line in the list."""
+    job, latest = summary.job, summary.latest
+    placements = [] if summary.estimates is None else summary.estimates.placements
+    best = [found.text for placement in placements if (found := arms.recommendation(placement)) is not None]
+    energy = total([placement.energy_joules for placement in summary.report.placements])
+    cost = total([placement.cost for placement in summary.report.placements])
+    latest_at = None if latest is None else latest.ended_at or latest.created_at
+    return JobRow(
+        job_id=job.job_id,
+        gpus=", ".join(words.gpu(placement.gpu.model, placement.gpu.count) for placement in job.placements),
+        trials=job.trials,
+        state="never run" if latest is None else latest.state,
+        state_reason="" if latest is None else latest.state_reason or latest.reason,
+        ago="" if latest_at is None else words.ago(latest_at, now),
+        latest_at=latest_at,
+        best=" / ".join(best) or words.UNKNOWN,
+        saved_percent=None if cost is None else cost.percent,
+        saved=words.UNKNOWN if energy is None else words.energy(energy.saved),
+    )
+
+
+def _tile(label: str, figure: Total, shown: Callable[[float], str]) -> Tile:
+    parts = [f"{words.percent(abs(figure.percent or 0.0))} {'less' if figure.saved >= 0 else 'more'}"]
+    if figure.low is not None and figure.high is not None:
+        parts.append(f"95 % interval {shown(figure.low)} to {shown(figure.high)}")
+    return Tile(label, shown(abs(figure.saved)), ", ".join(parts), figure.saved, figure.saved < 0)
+
+
+def _kwh_by_day(summaries: Sequence[JobSummary]) -> dict[date, float]:
+    """Return what was saved on each day: the default's energy for each run that converged, less what was used."""
+    saved: dict[date, float] = {}
+    for summary in summaries:
+        for placement, use in zip(summary.report.placements, summary.use, strict=True):
+            baseline = placement.energy_joules.baseline
+            if not baseline or not placement.converged_runs:
+                continue
+            for day in use.days:
+                joules = day.converged_runs * baseline / placement.converged_runs - day.energy_joules
+                saved[day.day] = saved.get(day.day, 0.0) + joules / words.JOULES_PER_KWH
+    return saved

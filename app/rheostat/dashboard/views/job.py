@@ -1,0 +1,174 @@
+"""What the page of a job shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rheostat.dashboard import words
+from rheostat.dashboard.site import Site
+from rheostat.dashboard.summaries import JobSummary
+from rheostat.dashboard.views import arms as arm_views
+from rheostat.dashboard.views.attention import Attention, attention
+from rheostat.dashboard.views.home import Tile, tiles
+from rheostat.dashboard.views.log import Entry, TrialRow, decision_log, trial_row
+from rheostat.schemas.insight import PlacementEstimates
+from rheostat.schemas.report import JobReport, PlacementReport
+from rheostat.schemas.review import PowerCurves
+from rheostat.schemas.server import Gpu, JobSettings
+from rheostat.schemas.trials import TrialDetail
+from rheostat.visualization.arms import arms
+from rheostat.visualization.costs import account, costs
+from rheostat.visualization.power import energy_against_time, power_curves
+from rheostat.visualization.style import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRow:
+    """A line of the table of batch sizes."""
+
+    batch_size: int
+    is_default: bool
+    is_best: bool
+    is_closed: bool
+    runs: int
+    cost: str
+    interval: str
+    epochs: str
+    power_limit: str
+    chance: float | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementView:
+    """One placement of a job: a GPU model and count."""
+
+    index: int
+    name: str
+    is_shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """The page of a job, for one of its placements."""
+
+    job_id: str
+    facts: list[tuple[str, str]]
+    placements: list[PlacementView]
+    tiles: list[Tile]
+    method: str
+    recommended: arm_views.Recommendation | None
+    latest: TrialRow | None
+    attention: list[Attention]
+    arms: list[ArmRow]
+    costs: Figure | None
+    account: Figure | None
+    believed: Figure | None
+    power: Figure | None
+    front: Figure | None
+    log: list[Entry]
+    running: int
+
+
+def job_view(
+    summary: JobSummary,
+    trials: Sequence[TrialDetail],
+    curves: PowerCurves,
+    site: Site,
+    now: datetime,
+    *,
+    placement: int | None = None,
+) -> JobView:
+    """Return the page of a job.
+
+    Args:
+        summary: The job.
+        trials: Its latest trials, newest first.
+        curves: Its power curves.
+        site: The prices.
+        now: The time.
+        placement: Which of its placements to show; None: the one of its latest trial.
+    """
+    gpus = [one.gpu for one in summary.job.placements]
+    at = _index(gpus, trials, placement)
+    settings = summary.job.settings
+    believed = None if summary.estimates is None or at is None else summary.estimates.placements[at]
+    report = None if at is None else summary.report.placements[at]
+    here = [] if at is None else [trial for trial in trials if trial.gpu.is_placed_with(gpus[at])]
+    return JobView(
+        job_id=summary.job.job_id,
+        facts=facts(settings),
+        placements=[PlacementView(i, _name(gpu), i == at) for i, gpu in enumerate(gpus)],
+        tiles=[] if report is None else tiles([JobReport(job_id=summary.job.job_id, placements=[report])], site),
+        method=_method(report),
+        recommended=arm_views.recommendation(believed),
+        latest=trial_row(here[0], now) if here else None,
+        attention=attention(summary),
+        arms=arm_rows(believed, settings.default_batch_size),
+        costs=costs(here, believed, settings.default_batch_size, settings.batch_sizes)
+        if any(trial.cost is not None for trial in here)
+        else None,
+        account=account(here, believed) if len(here) == summary.job.trials else None,
+        believed=None
+        if believed is None or all(arm.cost is None for arm in believed.arms)
+        else arms(believed, here, settings.default_batch_size),
+        power=None if at is None else power_curves(curves.placements[at], settings.batch_sizes),
+        front=energy_against_time(here, settings.batch_sizes),
+        log=decision_log(here, now),
+        running=sum(trial.state == "running" for trial in trials),
+    )
+
+
+def facts(settings: JobSettings) -> list[tuple[str, str]]:
+    """Return a job's settings as they are worth showing."""
+    target = settings.target
+    sign = "" if target is None else {"maximize": "≥", "minimize": "≤"}[target.direction]
+    return [
+        ("target", f"{settings.max_epochs} epochs" if target is None else f"{target.metric} {sign} {target.value:g}"),
+        ("at most", words.counted(settings.max_epochs, "epoch")),
+        ("default", f"batch size {settings.default_batch_size}"),
+        ("eta_knob", f"{settings.eta_knob:g}"),
+        ("beta_knob", "never stops" if settings.beta_knob is None else f"{settings.beta_knob:g}"),
+        ("policy", settings.policy),
+    ]
+
+
+def arm_rows(believed: PlacementEstimates | None, default_batch_size: int) -> list[ArmRow]:
+    """Return the table of batch sizes."""
+    return [
+        ArmRow(
+            batch_size=arm.batch_size,
+            is_default=arm.batch_size == default_batch_size,
+            is_best=arm.status == "best known",
+            is_closed=arm.status.startswith(("closed", "left out")),
+            runs=arm.runs,
+            cost=words.cost(arm.cost),
+            interval="" if arm.cost_low is None else f"{words.cost(arm.cost_low)} to {words.cost(arm.cost_high)}",
+            epochs=words.UNKNOWN if arm.epochs is None else words.significant(arm.epochs),
+            power_limit=words.UNKNOWN if arm.power_limit_watts is None else f"{arm.power_limit_watts} W",
+            chance=None if arm.probability_best is None else 100.0 * arm.probability_best,
+            status=arm.status,
+        )
+        for arm in (() if believed is None else believed.arms)
+    ]
+
+
+def _index(gpus: Sequence[Gpu], trials: Sequence[TrialDetail], wanted: int | None) -> int | None:
+    if not gpus:
+        return None
+    if wanted is not None and wanted < len(gpus):
+        return wanted
+    at = [i for i, gpu in enumerate(gpus) if trials and gpu.is_placed_with(trials[0].gpu)]
+    return at[0] if at else 0
+
+
+def _name(gpu: Gpu) -> str:
+    more = [
+        *(["module power"] if gpu.power_scope == "module" else []),
+        *([gpu.power_profile] if gpu.power_profile else []),
+    ]
+    return words.gpu(gpu.model, gpu.count) + (f" ({', '.join(more)})" if more else "")
+
+
+def _method(report: PlacementReport | None) -> str:
+    return "" if report is None else words.sentence(report.energy_joules.method)

@@ -1,0 +1,138 @@
+"""What all pages have in common: how a request becomes a page, or the page of an error."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+import rheostat
+from rheostat.dashboard import words
+from rheostat.dashboard.site import Site
+from rheostat.dashboard.summaries import Summaries
+from rheostat.errors import NotFound, RheostatError
+from rheostat.service import Service
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""No script but our own files, and nothing from another host. Plotly sets styles of elements that it draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the pages are given.
+
+    Attributes:
+        reader: Returns the service for the sender of a request; it raises where they may not read.
+        read: Runs a function that reads the database in a thread, within the time that a request may take.
+        site: What the operator says of the site.
+        summaries: The summaries of jobs.
+    """
+
+    reader: Callable[[Request], Service]
+    read: Callable[[Request, Callable[[], Response]], Awaitable[Response]]
+    site: Site
+    summaries: Summaries
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of a page."""
+
+    service: Service
+    surroundings: Surroundings
+    request: Request
+
+    @property
+    def site(self) -> Site:
+        """What the operator says of the site."""
+        return self.surroundings.site
+
+    def number(self, name: str) -> int | None:
+        """Return a number in the query; None where there is none."""
+        text = self.request.query_params.get(name, "")
+        return int(text) if text.isdecimal() and len(text) <= len(str(2**63 - 1)) - 1 else None
+
+    def text(self, name: str) -> str:
+        """Return a text in the query; empty where there is none."""
+        return self.request.query_params.get(name, "")[:200]
+
+    def show(self, template: str, *, refresh_seconds: int | None = None, **values: Any) -> Response:
+        """Return a page.
+
+        Args:
+            template: Name of its template.
+            refresh_seconds: After which time its live parts are asked for again; None: never.
+            **values: What it shows.
+        """
+        return render(self.request, self.site, template, refresh_seconds=refresh_seconds, **values)
+
+
+Page: TypeAlias = Callable[[Visit], Response]
+
+
+def add_page(router: APIRouter, path: str, page: Page, surroundings: Surroundings) -> None:
+    """Add the route of a page that shows what may be read."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            service = surroundings.reader(request)
+            return await surroundings.read(request, partial(page, Visit(service, surroundings, request)))
+        except RheostatError as error:
+            return problem(request, surroundings.site, error)
+
+    router.add_api_route(path, answer, methods=["GET"], include_in_schema=False, name=page.__name__)
+
+
+def problem(request: Request, site: Site, error: RheostatError) -> Response:
+    """Return the page for an error."""
+    status = HTTPStatus.NOT_FOUND if isinstance(error, NotFound) else HTTPStatus.SERVICE_UNAVAILABLE
+    return render(request, site, "problem.html", status=status, title=status.phrase, error=error)
+
+
+def render(request: Request, site: Site, template: str, *, status: int = 200, **values: Any) -> Response:
+    """Return a rendered template as an answer."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    text = _TEMPLATES.get_template(template).render(
+        root=root,
+        site=site,
+        path=request.scope["path"].removeprefix(root),
+        version=rheostat.__version__,
+        **{"refresh_seconds": None} | values,
+    )
+    headers = {
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return HTMLResponse(text, status, headers)
+
+
+def assets() -> Path:
+    """Return the folder of our own style sheet and script."""
+    return Path(str(files("rheostat.dashboard") / "assets"))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("rheostat.dashboard"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols"],
+    )
+    environment.filters |= {"percent": words.percent, "counted": words.counted}
+    return environment
+
+
+_TEMPLATES = _environment()

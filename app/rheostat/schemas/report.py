@@ -1,0 +1,43 @@
+"""The wire models of the savings report: what jobs used and saved, with uncertainty and origin."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rheostat.schemas.fields import Body
+from rheostat.schemas.server import Gpu
+
+Origin = Literal["measured", "estimated", "simulated", "unknown"]
+
+
+class SavedFigure(Body):
+    """What was saved of one figure against always running the default batch size at the maximum power limit."""
+
+    actual: float | None = Field(description="Total of all runs; null: unknown.")
+    baseline: float | None = Field(description="Expected total of as many converged runs of the default.")
+    saved: float | None = Field(description="`baseline` less `actual`; negative: more was used.")
+    saved_low: float | None = Field(
+        description="Lower end of its 95 % interval, from what is known of the epochs of the default; null: the "
+        "policy has no estimate of them."
+    )
+    saved_high: float | None = Field(description="Upper end of its 95 % interval.")
+    saved_percent: float | None
+    origin: Origin = Field(description="Of `actual`: simulated where the GPU is.")
+    method: str = Field(description="How both totals were derived, or why one is missing.")
+
+
+class PlacementReport(Body):
+    """What was saved on one placement."""
+
+    gpu: Gpu
+    converged_runs: int
+    energy_joules: SavedFigure
+    time_seconds: SavedFigure
+    cost: SavedFigure = Field(description="In joule equivalents, at the job's current eta_knob.")
+
+
+class JobReport(Body):
+    """What a job saved."""
+
+    job_id: str
+    placements: list[PlacementReport]

@@ -1,0 +1,144 @@
+"""The pages, as a server renders them."""
+
+import json
+
+from rheostat import service as use_cases
+from rheostat.schemas.control import OrderRequest
+from rheostat.schemas.insight import Saving
+from rheostat.service import review
+from tests.dashboard.conftest import Pages
+from tests.domain.examples import JOB
+from tests.service.examples import predict, register
+
+
+def saved(saving: Saving) -> float:
+    assert saving.actual is not None
+    assert saving.baseline is not None
+    return saving.baseline - saving.actual
+
+
+def test_an_empty_server_says_how_to_begin(empty: Pages) -> None:
+    page = empty.get("/")
+    assert page.answer.status_code == 200
+    assert "No job is registered yet" in page.text
+    assert "rheostat run --job" in page.text
+    assert page.figures == {}
+
+
+def test_a_job_that_never_ran_says_how_to_run_it(empty: Pages) -> None:
+    register(empty.service)
+    page = empty.get(f"/jobs/{JOB}")
+    assert f"rheostat run --job {JOB}" in page.text
+    assert "Registered, but never run." in empty.get("/").text
+
+
+def test_home_shows_the_savings_of_the_api_first(pages: Pages) -> None:
+    page = pages.get("/")
+    (placement,) = use_cases.savings(pages.service, JOB).placements
+    assert f'<data value="{saved(placement.energy_joules)}">' in page.html
+    money = saved(placement.energy_joules) / 3.6e6 * 0.25
+    assert f'<data value="{money}">' in page.html
+    assert page.text.index("Energy saved") < page.text.index("Wants attention") < page.text.index("Running now")
+    assert "emissions, set RHEOSTAT_CARBON_GRAMS_PER_KWH" in page.text
+    assert "12 runs" not in page.text  # one was cancelled
+    assert "11 runs of 1 job" in page.text
+    days = json.loads(page.figures["saved-by-day"])["data"]
+    assert sum(days[-1]["y"]) * 3.6e6 == sum(days[0]["y"]) * 3.6e6
+
+
+def test_home_lists_jobs_by_a_part_of_their_name(pages: Pages) -> None:
+    assert f"/jobs/{JOB}" in pages.get("/?search=GHT").links
+    found = pages.get("/?search=%3Cscript%3E")
+    assert "<script>" not in found.html
+    assert "No job's name has “<script>” in it." in found.text
+
+
+def test_a_long_list_has_pages(empty: Pages) -> None:
+    for number in range(51):
+        register(empty.service, f"job-{number:02}")
+    first, second = empty.get("/"), empty.get("/?page=2")
+    assert ("Page 1 of 2" in first.text, "/jobs/job-49" in first.links) == (True, True)
+    assert "/jobs/job-50" in second.links
+    assert "/?search=&page=2#jobs" in first.links
+
+
+def test_jobs_that_are_not_read_in_time_come_with_the_next_page(empty: Pages) -> None:
+    for job_id in ("a", "b"):
+        register(empty.service, job_id)
+    assert "No job is registered yet" not in empty.get("/").text
+    assert {"/jobs/a", "/jobs/b"} <= {*empty.get("/").links}
+
+
+def test_a_job_shows_why_and_what_its_runs_cost(pages: Pages) -> None:
+    page = pages.get(f"/jobs/{JOB}")
+    latest = use_cases.list_trials(pages.service, JOB, state=None, cursor=None, limit=1).trials[0]
+    assert latest.reason.partition(":")[0] in page.text.lower()
+    assert set(page.figures) >= {"costs", "arms", "power", "account", "front"}
+    estimates = use_cases.estimates(pages.service, JOB).placements[0]
+    best = next(arm for arm in estimates.arms if arm.status == "best known")
+    assert f"The best known is {best.batch_size} at 200 W" in page.text
+    for arm in estimates.arms:
+        assert arm.status in page.text
+    assert "32 default" in page.text
+
+
+def test_the_log_joins_runs_that_were_decided_alike(pages: Pages) -> None:
+    page = pages.get(f"/jobs/{JOB}")
+    trials = use_cases.list_trials(pages.service, JOB, state=None, cursor=None, limit=100).trials
+    assert "runs alike" in page.text
+    assert {f"/trials/{trial.trial_id}" for trial in trials} <= set(page.links)
+
+
+def test_a_trial_shows_its_reports_against_the_best_known(pages: Pages) -> None:
+    trials = use_cases.list_trials(pages.service, JOB, state=None, cursor=None, limit=100).trials
+    page = pages.get(f"/trials/{trials[-1].trial_id}")
+    curve = json.loads(page.figures["curve"])
+    reports = review.list_observations(pages.service, trials[-1].trial_id, cursor=None, limit=100).observations
+    assert curve["data"][-1]["y"] == [report.metric for report in reports]
+    assert len(curve["data"]) == 2
+    assert "node-<1>" in page.text
+    assert "node-<1>" not in page.html
+
+
+def test_what_is_not_there_is_a_page_too(pages: Pages) -> None:
+    for path in ("/jobs/none", "/trials/" + "0" * 32):
+        page = pages.get(path)
+        assert page.answer.status_code == 404
+        assert "There is no" in page.text
+        assert "/" in page.links
+
+
+def test_a_page_runs_no_script_but_the_servers_own(pages: Pages) -> None:
+    for path in ("/", f"/jobs/{JOB}"):
+        page = pages.get(path)
+        policy = page.answer.headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self';" in policy
+        assert "http" not in "".join(page.links)
+        for tag in page.html.split("<script")[1:]:
+            assert tag.startswith((' src="/assets/', ' type="application/json">'))
+
+
+def test_links_stay_under_the_prefix_of_a_proxy(pages: Pages) -> None:
+    page = pages.get("/rheostat/", root_path="/rheostat")
+    assert all(link.startswith(("/rheostat/", "#")) for link in page.links)
+    assert 'data-plotly="/rheostat/assets/plotly.min.js"' in page.html
+
+
+def test_the_assets_are_served_from_the_installed_packages(pages: Pages) -> None:
+    for path, kind in (("dashboard.css", "text/css"), ("dashboard.js", "javascript"), ("plotly.min.js", "javascript")):
+        answer = pages.get(f"/assets/{path}").answer
+        assert (answer.status_code, kind in answer.headers["content-type"]) == (200, True)
+        assert b"http://cdn" not in answer.content
+
+
+def test_a_running_trial_is_shown_as_it_runs(pages: Pages) -> None:
+    page = pages.get("/")
+    assert 'data-refresh-seconds="5"' in page.html
+    assert "node-<1>" in page.text
+
+
+def test_a_pinned_job_is_noted(empty: Pages) -> None:
+    register(empty.service)
+    use_cases.pin_job(empty.service, JOB, OrderRequest(batch_size=16)).result()
+    predict(empty.service)
+    assert "Pinned to batch size 16" in empty.get("/").text

@@ -1,0 +1,102 @@
+"""Looking back, on each engine."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from rheostat import service as use_cases
+from rheostat.errors import TrialNotFound
+from rheostat.schemas.trials import ObserveRunRequest
+from rheostat.service import Service, review
+from tests.domain.examples import A40, JOB, LEASE, V100, Clock
+from tests.service.examples import converge, done, measure, predict, register, report
+
+
+def test_a_power_curve_has_the_latest_measurement_of_each_limit(service: Service) -> None:
+    register(service, eta_knob=1.0)
+    predict(service)
+    measure(service, 32, w250=100.0, w200=90.0)
+    measure(service, 32, w200=80.0)
+    measure(service, 64, w250=70.0)
+    (placement,) = review.power_curves(service, JOB).placements
+    assert placement.gpu.model == V100.model
+    curves = {curve.batch_size: [(p.power_limit_watts, p.cost) for p in curve.points] for curve in placement.curves}
+    assert curves == {32: [(200, 80.0), (250, 100.0)], 64: [(250, 70.0)]}
+
+
+def test_the_reports_of_a_trial_come_in_pages_by_epoch(service: Service) -> None:
+    register(service)
+    trial = predict(service)
+    for epoch in (1, 2, 3):
+        report(service, trial, epoch, metric=0.1 * epoch, energy_joules=100.0 * epoch, time_seconds=1.0 * epoch)
+    first = review.list_observations(service, trial.trial_id, cursor=None, limit=2)
+    rest = review.list_observations(service, trial.trial_id, cursor=int(first.next_cursor or 0), limit=2)
+    assert [one.epoch for one in first.observations] == [1, 2]
+    assert [(one.epoch, one.energy_joules, one.state) for one in rest.observations] == [(3, 300.0, "running")]
+    assert rest.next_cursor is None
+    with pytest.raises(TrialNotFound):
+        review.list_observations(service.on_behalf_of("them", "vision"), trial.trial_id, cursor=None, limit=1)
+
+
+def test_running_trials_are_those_of_the_namespace_whose_lease_is_valid(service: Service, clock: Clock) -> None:
+    register(service)
+    register(service.on_behalf_of("them", "vision"))
+    predict(service.on_behalf_of("them", "vision"))
+    old = predict(service)
+    clock.turn(LEASE / 2)
+    new = predict(service, A40, node="n1")
+    converge(service, predict(service), 100.0)
+    running = review.running_trials(service, limit=10)
+    assert [(one.trial_id, one.gpu_model, one.node) for one in running] == [
+        (new.trial_id, A40.model, "n1"),
+        (old.trial_id, V100.model, None),
+    ]
+    assert [one.trial_id for one in review.running_trials(service, limit=1)] == [new.trial_id]
+    clock.turn(LEASE / 2 + timedelta(seconds=1))
+    assert [one.trial_id for one in review.running_trials(service, limit=10)] == [new.trial_id]
+
+
+def test_the_version_of_a_job_changes_with_its_trials(service: Service) -> None:
+    register(service)
+    register(service, "other")
+    before = review.job_versions(service)
+    predict(service)
+    after = review.job_versions(service)
+    assert list(after) == [JOB, "other"]
+    assert (after[JOB] != before[JOB], after["other"] == before["other"]) == (True, True)
+
+
+def test_the_use_of_days_adds_up_to_what_the_savings_count(service: Service, clock: Clock) -> None:
+    register(service)
+    for day in range(3):
+        converge(service, predict(service), 100.0 + day)
+        clock.turn(timedelta(days=1))
+    report(service, predict(service), 1, energy_joules=7.0, time_seconds=1.0, outcome="failed")
+    predict(service)  # it runs, and has used nothing yet
+    run = ObserveRunRequest(batch_size=32, gpu=V100, time_seconds=5.0, converged=True)
+    done(use_cases.observe_run(service, JOB, run, None))
+    (placement,) = review.use_by_day(service, JOB)
+    assert [
+        (day.day, day.runs, day.converged_runs, day.energy_joules, day.runs_without_energy) for day in placement.days
+    ] == [
+        (date(2026, 1, 1), 1, 1, 100.0, 0),
+        (date(2026, 1, 2), 1, 1, 101.0, 0),
+        (date(2026, 1, 3), 1, 1, 102.0, 0),
+        (date(2026, 1, 4), 2, 1, 7.0, 1),
+    ]
+    (saved,) = use_cases.savings(service, JOB).placements
+    assert sum(day.time_seconds for day in placement.days) == saved.time_seconds.actual
+
+
+def test_a_report_says_how_sure_the_savings_are(service: Service) -> None:
+    register(service, policy="rheostat", exploration_budget_runs=0)
+    for _ in range(3):
+        trial = predict(service)
+        measure(service, trial.batch_size, w250=100.0, w200=90.0)
+        report(service, trial, 4, metric=0.95, energy_joules=360.0, time_seconds=4.0)
+    (placement,) = review.job_report(service, JOB).placements
+    energy = placement.energy_joules
+    assert (energy.actual, energy.baseline, energy.saved, energy.origin) == (1080.0, 1200.0, 120.0, "measured")
+    assert energy.saved_low is not None
+    assert energy.saved_high is not None
+    assert energy.saved_low < 120.0 < energy.saved_high

@@ -1,0 +1,118 @@
+"""The figures: their numbers are those of the answers, and Plotly accepts them."""
+
+from datetime import date
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from rheostat.schemas.server import Target
+from rheostat.visualization.arms import arms
+from rheostat.visualization.costs import account, costs
+from rheostat.visualization.power import energy_against_time, power_curves
+from rheostat.visualization.savings import saved_by_day
+from rheostat.visualization.style import Figure, plain, size_colours
+from rheostat.visualization.trials import learning_curve, power_by_epoch
+from tests.visualization.conftest import Explored
+
+TARGET = Target(metric="accuracy", value=0.9, direction="maximize")
+
+
+def trace(figure: Figure | None, name: str) -> dict[str, Any]:
+    assert figure is not None
+    go.Figure(figure)  # it raises where Plotly does not know an attribute
+    (found,) = [one for one in figure["data"] if one["name"] == name]
+    return dict(found)
+
+
+def test_every_run_with_a_cost_is_a_point_of_its_batch_size(explored: Explored) -> None:
+    figure = costs(explored.trials, explored.estimates, 32, explored.job.settings.batch_sizes)
+    shown = {
+        (number, cost)
+        for size in {trial.batch_size for trial in explored.trials}
+        for one in [trace(figure, "32, the default" if size == 32 else str(size))]
+        for number, cost in zip(one["x"], one["y"], strict=True)
+    }
+    assert shown == {(trial.number, trial.cost) for trial in explored.trials}
+    assert figure["layout"]["shapes"][0]["y0"] == explored.estimates.account.default_cost  # type: ignore[union-attr]
+    assert {one["name"] for one in figure["data"]} >= {"cancelled", "running", "lowest so far"}
+
+
+def test_the_lowest_so_far_never_rises_and_ends_at_the_cheapest_run(explored: Explored) -> None:
+    best = trace(costs(explored.trials, None, 32, (32,)), "lowest so far")["y"]
+    assert best == sorted(best, reverse=True)
+    assert best[-1] == min(trial.cost for trial in explored.trials if trial.state == "converged" and trial.cost)
+
+
+def test_the_account_ends_at_what_all_runs_saved(explored: Explored) -> None:
+    figure = account(explored.trials, explored.estimates)
+    assert figure is not None
+    go.Figure(figure)
+    assert explored.estimates.account is not None
+    converged = sum(trial.state == "converged" for trial in explored.trials)
+    paid = sum(trial.cost or 0.0 for trial in explored.trials) / explored.estimates.account.default_cost
+    assert figure["data"][0]["y"][-1] == pytest.approx(converged - paid, abs=1e-3)
+    assert account(explored.trials, None) is None
+
+
+def test_arms_show_the_intervals_of_the_estimates(explored: Explored) -> None:
+    figure = arms(explored.estimates, explored.trials, 32)
+    best = trace(figure, "best known")
+    (arm,) = [arm for arm in explored.estimates.arms if arm.status == "best known"]
+    assert (best["x"], best["y"]) == ([str(arm.batch_size)], [arm.cost])
+    assert best["y"][0] + best["error_y"]["array"][0] == pytest.approx(arm.cost_high)
+    assert best["y"][0] - best["error_y"]["arrayminus"][0] == pytest.approx(arm.cost_low)
+    others = trace(figure, "expected, with 95 % interval")["x"]
+    assert {*others, *best["x"]} == {str(arm.batch_size) for arm in explored.estimates.arms if arm.cost is not None}
+    assert "<b>32</b><br>default" in figure["layout"]["xaxis"]["ticktext"]
+
+
+def test_power_curves_are_relative_to_the_best_limit(explored: Explored) -> None:
+    line = trace(power_curves(explored.curves, explored.job.settings.batch_sizes), "32")
+    assert line["x"] == [150, 200, 250]
+    assert line["y"] == pytest.approx([100 * (4 / 3.5 - 1), 0.0, 100 / 3])
+    single = explored.curves.model_copy(update={"curves": []})
+    assert power_curves(single, (32,)) is None
+
+
+def test_no_run_beats_those_on_the_front(explored: Explored) -> None:
+    figure = energy_against_time(explored.trials, explored.job.settings.batch_sizes)
+    front = trace(figure, "front")
+    points = {(t.time_seconds, t.energy_joules) for t in explored.trials if t.state == "converged"}
+    on_it = set(zip(front["x"], front["y"], strict=True))
+    assert on_it <= points
+    for seconds, joules in on_it:
+        assert not [one for one in points if one[0] <= seconds and one[1] <= joules and one != (seconds, joules)]
+    assert energy_against_time([], (32,)) is None
+
+
+def test_a_learning_curve_has_the_target_and_the_other_run(explored: Explored) -> None:
+    figure = learning_curve(explored.reports, TARGET, explored.reports[:2], "<b>other")
+    assert trace(figure, "this run")["y"] == [one.metric for one in explored.reports]
+    assert trace(figure, "&lt;b&gt;other")["x"] == [1, 2]
+    assert figure is not None
+    assert figure["layout"]["shapes"][0]["y0"] == 0.9
+    assert learning_curve([one.model_copy(update={"metric": None}) for one in explored.reports], TARGET) is None
+
+
+def test_power_is_the_mean_between_reports(explored: Explored) -> None:
+    figure = power_by_epoch(explored.reports, 200, 2)
+    assert trace(figure, "mean power")["y"] == pytest.approx([100.0] * 4)
+    assert figure is not None
+    assert figure["layout"]["shapes"][0]["y0"] == 400
+    assert power_by_epoch(explored.reports[:0], None, 1) is None
+
+
+def test_savings_add_up_over_the_days() -> None:
+    figure = saved_by_day({date(2026, 1, 3): -1.0, date(2026, 1, 1): 2.0})
+    assert trace(figure, "in all")["y"] == [2.0, 1.0]
+    assert trace(figure, "on the day")["x"] == ["2026-01-01", "2026-01-03"]
+    assert saved_by_day({}) is None
+
+
+def test_colours_order_batch_sizes_and_text_is_literal() -> None:
+    colours = size_colours([64, 8, 16, 32])
+    assert list(colours) == [8, 16, 32, 64]
+    assert len(set(colours.values())) == 4
+    assert size_colours([8]) == {8: colours[8]}
+    assert plain("<script>&") == "&lt;script&gt;&amp;"
