@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.server.comparison import Row, line
 from benchmarks.server.load import Figures
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +21,7 @@ def test_a_tiny_run_prints_a_row_for_each_case_and_nothing_fails(kind: str) -> N
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=100,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
