@@ -205,13 +205,14 @@ def _train(service: Service, trial: Trial, gpu: Gpu, random: Random) -> None:
     """Report a run as its trainer would: each fate but the usual one meets one run in twelve."""
     fate = (*_FATES, "")[min(random.randrange(12), len(_FATES))]
     needed = 5 + abs(BATCH_SIZES.index(trial.batch_size) - 2) + random.randrange(3)
+    epoch_seconds = random.uniform(9.5, 10.5)
     watts = (trial.power_limit_watts or 220) * random.uniform(0.85, 0.95)
     if trial.batch_size == BATCH_SIZES[-1]:
         fate = "oom"
     if trial.profile_power_limits_watts:
         _profile(service, trial, gpu)
     for epoch in (half / 2 for half in range(1, 2 * _LONGEST + 1)):
-        seconds = epoch * random.uniform(9.5, 10.5)
+        seconds = epoch * epoch_seconds
         metric = 0.3 if fate == "misses" else min(0.9 * epoch / needed, 0.93)
         figures = {"energy_joules": None if fate == "unmetered" else watts * seconds, "time_seconds": seconds}
         ended = fate if epoch == _OUTCOMES.get(fate) else None
