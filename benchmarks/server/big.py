@@ -130,7 +130,7 @@ def _multiply(connection: Connection, job_id: str, times: int) -> None:
     states = _of_placement(connection, policy_states, placement["placement_pk"])
     measurements = _of_placement(connection, power_measurements, placement["placement_pk"])
     originals = connection.execute(select(trials).where(trials.c.job_pk == job["job_pk"])).mappings().all()
-    seen = {trial["trial_id"]: _last_reports(connection, trial["trial_id"], _LONGEST) for trial in originals}
+    seen = {trial["trial_id"]: _last_reports(connection, trial["trial_id"], 2 * _LONGEST) for trial in originals}
     names = [f"{job_id}-{number:05}" for number in range(1, times + 1)]
     job_pks = _insert_numbered(connection, jobs, [{**_values(job, "job_pk"), "job_id": name} for name in names])
     placed = [{**_values(placement, "placement_pk"), "job_pk": job_pk} for job_pk in job_pks]
@@ -205,13 +205,14 @@ def _train(service: Service, trial: Trial, gpu: Gpu, random: Random) -> None:
     """Report a run as its trainer would: each fate but the usual one meets one run in twelve."""
     fate = (*_FATES, "")[min(random.randrange(12), len(_FATES))]
     needed = 5 + abs(BATCH_SIZES.index(trial.batch_size) - 2) + random.randrange(3)
+    epoch_seconds = random.uniform(9.5, 10.5)
     watts = (trial.power_limit_watts or 220) * random.uniform(0.85, 0.95)
     if trial.batch_size == BATCH_SIZES[-1]:
         fate = "oom"
     if trial.profile_power_limits_watts:
         _profile(service, trial, gpu)
-    for epoch in range(1, _LONGEST + 1):
-        seconds = epoch * random.uniform(9.5, 10.5)
+    for epoch in (half / 2 for half in range(1, 2 * _LONGEST + 1)):
+        seconds = epoch * epoch_seconds
         metric = 0.3 if fate == "misses" else min(0.9 * epoch / needed, 0.93)
         figures = {"energy_joules": None if fate == "unmetered" else watts * seconds, "time_seconds": seconds}
         ended = fate if epoch == _OUTCOMES.get(fate) else None
