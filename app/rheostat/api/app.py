@@ -30,7 +30,7 @@ from rheostat.dashboard.site import Site
 from rheostat.dashboard.summaries import Summaries
 from rheostat.dashboard.visit import Surroundings
 from rheostat.service import Service
-from rheostat.service.operations import open_service
+from rheostat.service.operations import begin_deletion, open_service
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -46,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.deliver_with(asyncio.get_running_loop().call_soon_threadsafe)
+        begin_deletion(service)
         yield
         stop_tracing()
         service.close()
