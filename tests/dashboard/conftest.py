@@ -86,13 +86,18 @@ class Pages:
         assert isinstance(service, Service)
         return service
 
-    def get(self, path: str, *, root_path: str = "", **request: Any) -> Page:
+    def get(self, path: str, **request: Any) -> Page:
+        return Page(self.send("GET", path, **request))
+
+    def send(
+        self, method: str, path: str, *, root_path: str = "", cookies: dict[str, str] | None = None, **request: Any
+    ) -> httpx.Response:
         async def answer() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, root_path=root_path)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                return await client.get(path, **request)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", cookies=cookies) as client:
+                return await client.request(method, path, **request)
 
-        return Page(asyncio.run(answer()))
+        return asyncio.run(answer())
 
 
 def _pages(folder: Path, **settings: object) -> Iterator[Pages]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from importlib.resources import files
 
 from fastapi import APIRouter, FastAPI, Request
@@ -31,6 +32,7 @@ from rheostat.dashboard.summaries import Summaries
 from rheostat.dashboard.visit import Surroundings
 from rheostat.service import Service
 from rheostat.service.operations import begin_deletion, open_service
+from rheostat.service.tokens import authenticate
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -70,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     # The busiest first: they are tried in this order.
     for router in (trials.router, jobs.router, control.router, power.router, review.router, operations.router):
         app.router.routes.extend(router.routes)  # an included router is matched twice at every request
-    app.include_router(_dashboard(settings))
+    app.include_router(_dashboard(settings, service))
     _serve_docs(app)
     return app
 
@@ -108,10 +110,16 @@ def _add_guards(app: FastAPI, settings: Settings, service: Service) -> None:
     app.add_middleware(CheckHost, names=tuple(host.lower() for host in hosts))
 
 
-def _dashboard(settings: Settings) -> APIRouter:
+def _dashboard(settings: Settings, service: Service) -> APIRouter:
+    async def check(request: Request, token: str) -> None:
+        read = partial(authenticate, service, token)
+        identity = await read_within(request.app.state.request_timeout_seconds, read)
+        identity.authorise(service, "read")
+
     return dashboard_router(
         Surroundings(
             reader=lambda request: authorise(request.scope, "read"),
+            check=check,
             read=lambda request, read: read_within(request.app.state.request_timeout_seconds, read),
             site=Site(
                 settings.site_name,

@@ -19,10 +19,12 @@ from fastapi.security.base import SecurityBase
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rheostat.api import problems
+from rheostat.api.page_access import credentials, sign_in_first
 from rheostat.api.paths import PROBES, header, path_of
 from rheostat.api.request_record import record_of
 from rheostat.api.waiting import read_within
-from rheostat.errors import InvalidInput, RheostatError, TokenInvalid, TokenRequired
+from rheostat.dashboard.session import SIGN_IN, SIGN_OUT
+from rheostat.errors import InvalidInput, RheostatError, TokenInvalid, TokenRequired, Unauthenticated
 from rheostat.schemas import fields
 from rheostat.schemas.fields import NAMESPACE_PATTERN
 from rheostat.service import Service
@@ -33,7 +35,7 @@ CACHE_SECONDS = 5.0
 NAMESPACE_HEADER = "Rheostat-Namespace"
 _NAMESPACE_HEADER = NAMESPACE_HEADER.lower().encode()
 
-_OPEN = (*PROBES, "/docs", "/openapi.json")
+_OPEN = (*PROBES, "/docs", "/openapi.json", SIGN_IN, SIGN_OUT)
 _MAX_CACHED_TOKENS = 4096
 
 
@@ -124,9 +126,10 @@ class Authenticate:
         """Pass a request on with the identity of its sender, or refuse it."""
         if scope["type"] == "http" and not _is_open(path_of(scope)):
             try:
-                identity = await self._authenticator.identify(header(scope, b"authorization"))
+                identity = await self._authenticator.identify(credentials(scope))
             except RheostatError as error:
-                await problems.answer(scope, error)(scope, receive, send)
+                way_in = sign_in_first(scope) if isinstance(error, Unauthenticated) else None
+                await (way_in or problems.answer(scope, error))(scope, receive, send)
                 return
             scope["state"]["identity"] = identity
         await self._app(scope, receive, send)

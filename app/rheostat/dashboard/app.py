@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from rheostat.dashboard.pages.home import home
 from rheostat.dashboard.pages.job import job
 from rheostat.dashboard.pages.trial import trial
+from rheostat.dashboard.session import add_session
 from rheostat.dashboard.visit import Surroundings, add_page, assets
 
 ASSETS = "/assets"
@@ -18,11 +19,21 @@ ASSETS = "/assets"
 _A_DAY = "public, max-age=86400"
 
 
+_PAGES = (("/", home), ("/jobs/{job_id}", job), ("/trials/{trial_id}", trial))
+
+
+def is_page(path: str) -> bool:
+    """Return whether a path is that of a page, where a browser may show its token in a cookie."""
+    first = path.split("/")[1]
+    return any(first == page.split("/")[1] for page, _ in _PAGES)
+
+
 def dashboard_router(surroundings: Surroundings) -> APIRouter:
     """Return the routes of the pages."""
     router = APIRouter()
-    for path, page in (("/", home), ("/jobs/{job_id}", job), ("/trials/{trial_id}", trial)):
+    for path, page in _PAGES:
         add_page(router, path, page, surroundings)
+    add_session(router, surroundings.site, surroundings.check)
     router.add_api_route(f"{ASSETS}/plotly.min.js", _plotly, methods=["GET"], include_in_schema=False)
     router.mount(ASSETS, StaticFiles(directory=assets()), "assets")
     return router

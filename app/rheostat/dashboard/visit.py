@@ -19,6 +19,9 @@ from rheostat.dashboard.summaries import Summaries
 from rheostat.errors import NotFound, RheostatError
 from rheostat.service import Service
 
+COOKIE = "rheostat_token"
+"""Holds the token of a browser that has signed in."""
+
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -32,12 +35,14 @@ class Surroundings:
 
     Attributes:
         reader: Returns the service for the sender of a request; it raises where they may not read.
+        check: Raises an error where a token does not permit to read.
         read: Runs a function that reads the database in a thread, within the time that a request may take.
         site: What the operator says of the site.
         summaries: The summaries of jobs.
     """
 
     reader: Callable[[Request], Service]
+    check: Callable[[Request, str], Awaitable[None]]
     read: Callable[[Request, Callable[[], Response]], Awaitable[Response]]
     site: Site
     summaries: Summaries
@@ -105,6 +110,7 @@ def render(request: Request, site: Site, template: str, *, status: int = 200, **
         root=root,
         site=site,
         path=request.scope["path"].removeprefix(root),
+        is_signed_in=COOKIE in request.cookies,
         version=rheostat.__version__,
         **{"refresh_seconds": None} | values,
     )
