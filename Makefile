@@ -20,7 +20,7 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test test-frameworks bench-decisions bench-report bench-server check-gpu lint build clean
+.PHONY: help demo serve test test-frameworks test-browser bench-decisions bench-report bench-server check-gpu lint build clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,12 @@ test: $(DEV) ## Run all tests, on SQLite and on a PostgreSQL that they bring alo
 test-frameworks: ## Train in PyTorch, Transformers and Lightning, on one process and on several
 	@$(MAKE) --no-print-directory VENV=.venv-frameworks .venv-frameworks/.installed-frameworks
 	@.venv-frameworks/bin/python -m pytest tests/frameworks
+
+# Debian's packages of Chromium are installed where they are missing and that is permitted; elsewhere any Chromium and its
+# chromedriver will do. What the pages look like is kept in build/screenshots.
+test-browser: $(VENV)/.installed-browser ## Look at the pages in a real browser, on a phone's screen and a desk's
+	@.ci/install_browser
+	@$(IN_VENV) -m pytest tests/browser
 
 bench-decisions: $(DEV) ## Compare the policies' decisions with the best possible; TRACES=folder adds recorded worlds
 	@$(IN_VENV) -m benchmarks.decisions $(if $(TRACES),--traces '$(TRACES)') $(BENCH)

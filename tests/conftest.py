@@ -29,6 +29,12 @@ _locks = TemporaryDirectory(prefix="rheostat-locks-")
 os.environ["RHEOSTAT_LOCKS_DIR"] = _locks.name
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the tests that need a browser unless they are asked for; see `make test-browser`."""
+    is_asked_for = any("browser" in argument for argument in config.args)
+    return True if collection_path.name == "browser" and not is_asked_for else None
+
+
 @pytest.fixture(autouse=True)
 def spool(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's unsent reports wait: not where the user's do."""

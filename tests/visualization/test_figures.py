@@ -108,6 +108,7 @@ def test_savings_add_up_over_the_days() -> None:
     assert trace(figure, "in all")["y"] == [2.0, 1.0]
     assert trace(figure, "on the day")["x"] == ["2026-01-01", "2026-01-03"]
     assert saved_by_day({}) is None
+    assert trace(saved_by_day({date(2026, 1, 1): 0.002}), "on the day")["y"] == [2.0]  # Wh
 
 
 def test_colours_order_batch_sizes_and_text_is_literal() -> None:

@@ -61,7 +61,7 @@ class PowerCurves(Body):
 
 
 class DayUse(Body):
-    """What the runs that ended on one day (UTC) used, on one placement."""
+    """What the runs that ended on one day (UTC), or began then and run still, used on one placement."""
 
     day: date
     runs: int

@@ -173,15 +173,18 @@ class StoredHistory(History):
         return [ObservationRecord(**row) for row in self._rows(query)]
 
     def use_by_day(self, placement: PlacementKey) -> list[dict[str, Any]]:
-        """Return what the trials and whole runs of a placement that ended on each day (UTC) used, by day."""
+        """Return what the trials and whole runs of a placement used, by the day (UTC) on which they ended.
+
+        What a trial that has not ended has used counts on the day on which it began.
+        """
         later = trials.alias()
         carried_on = select(later.c.resumes).where(
             later.c.placement_pk == self._placement_pks[placement], later.c.resumes.is_not(None)
         )
-        trained = (trials.c.epochs > 0, trials.c.ended_at.is_not(None), trials.c.trial_id.not_in(carried_on))
+        trained = (trials.c.epochs > 0, trials.c.trial_id.not_in(carried_on))
         days: dict[str, dict[str, Any]] = {}
         for table, ended_at, converged, conditions in (
-            (trials, trials.c.ended_at, trials.c.state == "converged", trained),
+            (trials, func.coalesce(trials.c.ended_at, trials.c.created_at), trials.c.state == "converged", trained),
             (runs, runs.c.received_at, runs.c.converged.is_not(False), ()),
         ):
             query = (

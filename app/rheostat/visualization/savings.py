@@ -8,6 +8,7 @@ from rheostat.visualization.style import ACCENT, WARNING, Figure, layout
 
 _MOST_DAYS_AS_BARS = 62
 _FEW_DAYS = 8
+_LEAST_KWH = 0.1
 _DAY_MILLISECONDS = 86_400_000
 
 
@@ -23,8 +24,10 @@ def saved_by_day(kwh: Mapping[date, float]) -> Figure | None:
     if not kwh:
         return None
     days = sorted(kwh)
+    unit, scale = ("kWh", 1.0) if max(map(abs, kwh.values())) >= _LEAST_KWH else ("Wh", 1000.0)
+    saved = [round(scale * kwh[day], 6) for day in days]
     dates = [day.isoformat() for day in days]
-    total = [round(sum_, 6) for sum_ in accumulate(kwh[day] for day in days)]
+    total = [round(sum_, 6) for sum_ in accumulate(saved)]
     line = {
         "type": "scatter",
         "mode": "lines",
@@ -32,19 +35,19 @@ def saved_by_day(kwh: Mapping[date, float]) -> Figure | None:
         "x": dates,
         "y": total,
         "line": {"color": ACCENT, "width": 2.5},
-        "hovertemplate": "until %{x|%d %b %Y}: %{y:.3g} kWh<extra></extra>",
+        "hovertemplate": f"until %{{x|%d %b %Y}}: %{{y:.3g}} {unit}<extra></extra>",
     }
     bars = {
         "type": "bar",
         "name": "on the day",
         "x": dates,
-        "y": [round(kwh[day], 6) for day in days],
+        "y": saved,
         "width": 0.8 * _DAY_MILLISECONDS,
         "marker": {"color": [ACCENT if kwh[day] >= 0 else WARNING for day in days], "opacity": 0.45},
-        "hovertemplate": "%{x|%d %b %Y}: %{y:.3g} kWh<extra></extra>",
+        "hovertemplate": f"%{{x|%d %b %Y}}: %{{y:.3g}} {unit}<extra></extra>",
     }
     margin = timedelta(days=max(1.0, (_FEW_DAYS - (days[-1] - days[0]).days) / 2))
     span = [(days[0] - margin).isoformat(), (days[-1] + margin).isoformat()]
     axis = {"type": "date", "nticks": 8, "tickformat": "%d %b\n%Y", "range": span}
     shown = [line] * (len(days) > 1) + [bars] * (len(days) <= _MOST_DAYS_AS_BARS)
-    return {"data": shown, "layout": layout("", "energy saved (kWh)", xaxis=axis, showlegend=len(shown) > 1)}
+    return {"data": shown, "layout": layout("", f"energy saved ({unit})", xaxis=axis, showlegend=len(shown) > 1)}
