@@ -1,8 +1,8 @@
 """What every use case is given: where jobs are kept, a clock, the length of a lease, and for whom it works."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
@@ -13,6 +13,7 @@ from rheostat.storage.audit import AuditTrail
 from rheostat.storage.engine import Database
 from rheostat.storage.job_store import JobStore
 from rheostat.storage.records import AuditRecord
+from rheostat.storage.repeats import Repeats
 from rheostat.storage.stored_job import JobKey, Key, TrialKey
 from rheostat.storage.tokens import TokenStore
 
@@ -30,6 +31,7 @@ class Service:
     Attributes:
         database: Where all state is.
         jobs: The jobs in it.
+        repeats: Answers requests that are sent again.
         lease: How long a trial may be silent before it counts as abandoned.
         now: The clock, in UTC.
         namespace: Whose jobs are seen; those of others are as if they did not exist.
@@ -38,6 +40,7 @@ class Service:
 
     database: Database
     jobs: JobStore
+    repeats: Repeats
     lease: timedelta
     now: Callable[[], datetime]
     namespace: str = DEFAULT_NAMESPACE
@@ -48,10 +51,12 @@ class Service:
         cls, database: Database, lease: timedelta = timedelta(minutes=15), now: Callable[[], datetime] = _utc_now
     ) -> Self:
         """Return a service over a database."""
-        return cls(database, JobStore(database), lease, now)
+        jobs = JobStore(database)
+        return cls(database, jobs, Repeats(jobs), lease, now)
 
     def close(self) -> None:
         """Answer what was asked, and close all connections to the database."""
+        self.repeats.close()
         self.jobs.close()
         self.database.close()
 
@@ -71,7 +76,7 @@ class Service:
 
     def on_behalf_of(self, actor: str, namespace: str) -> "Service":
         """Return the service for an actor who works in a namespace."""
-        return Service(self.database, self.jobs, self.lease, self.now, namespace, actor)
+        return replace(self, actor=actor, namespace=namespace)
 
     def job(self, job_id: str) -> JobKey:
         """Return the key of a job in this namespace."""
@@ -85,9 +90,17 @@ class Service:
         """Return the time of a decision."""
         return Clock(self.now(), self.lease)
 
-    def change(self, key: Key, decide: Decide[A], **options: Any) -> Future[Decision[A]]:
-        """Change a job for the actor; see :meth:`rheostat.storage.job_store.JobStore.change`."""
-        return self.jobs.change(key, decide, actor=self.actor, **options)
+    def change(
+        self, key: Key, decide: Decide[A], *, repeat: Hashable | None = None, **options: Any
+    ) -> Future[Decision[A]]:
+        """Change a job for the actor; see :meth:`rheostat.storage.job_store.JobStore.change`.
+
+        With ``repeat``, what a request has in common with its repetitions, :class:`rheostat.storage.repeats.Repeats`
+        answers these.
+        """
+        if repeat is None:
+            return self.jobs.change(key, decide, actor=self.actor, **options)
+        return self.repeats.change(key, decide, repeat=repeat, actor=self.actor, **options)
 
     def audit_entry(self, action: str, subject: str, *, namespace: str | None, **details: Any) -> AuditRecord:
         """Return an entry of the audit trail about something that is no job."""

@@ -34,6 +34,7 @@ def predict(
         lambda job, history: trials.predict(
             job, history, request, trial_id=trial_id, idempotency_key=idempotency_key, clock=service.clock()
         ),
+        repeat=idempotency_key and ("predict", idempotency_key),
     )
 
 
@@ -46,6 +47,7 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Future[
     return service.change(
         service.trial(trial_id),
         lambda job, history: trials.observe(job, history, trial_id, request, service.clock()),
+        repeat="observe",
     )
 
 
@@ -56,7 +58,9 @@ def heartbeat(service: Service, trial_id: str) -> Future[Decision[HeartbeatAnswe
         TrialNotFound: There is no such trial.
     """
     return service.change(
-        service.trial(trial_id), lambda job, history: trials.renew_lease(job, history, trial_id, service.clock())
+        service.trial(trial_id),
+        lambda job, history: trials.renew_lease(job, history, trial_id, service.clock()),
+        repeat="heartbeat",
     )
 
 
@@ -74,6 +78,7 @@ def observe_run(
         lambda job, history: evidence.observe_run(
             job, history, request, run_id=run_id, idempotency_key=idempotency_key, now=service.now()
         ),
+        repeat=idempotency_key and ("observe_run", idempotency_key),
     )
 
 
