@@ -102,6 +102,7 @@ def predict(
         warning=plausibility.joined(None, plausibility.of_settings(job.settings)),
     )
     trial = resuming.begun(draft, history, trial, before, request)
+    crashes.carry_on(draft, trial)
     draft.started.append(trial)
     draft.events.append(TrialStarted(trial.trial_id, trial.batch_size))
     return draft.decided(wire_trial(job, trial))

@@ -10,6 +10,7 @@ from rheostat.domain.job import Decide, Decision
 from rheostat.domain.trials import Clock
 from rheostat.schemas.fields import DEFAULT_NAMESPACE
 from rheostat.storage.audit import AuditTrail
+from rheostat.storage.deletion import Purger
 from rheostat.storage.engine import Database
 from rheostat.storage.job_store import JobStore
 from rheostat.storage.records import AuditRecord
@@ -32,6 +33,7 @@ class Service:
         database: Where all state is.
         jobs: The jobs in it.
         repeats: Answers requests that are sent again.
+        purger: Deletes what is left of deleted jobs.
         lease: How long a trial may be silent before it counts as abandoned.
         now: The clock, in UTC.
         namespace: Whose jobs are seen; those of others are as if they did not exist.
@@ -41,6 +43,7 @@ class Service:
     database: Database
     jobs: JobStore
     repeats: Repeats
+    purger: Purger
     lease: timedelta
     now: Callable[[], datetime]
     namespace: str = DEFAULT_NAMESPACE
@@ -52,12 +55,13 @@ class Service:
     ) -> Self:
         """Return a service over a database."""
         jobs = JobStore(database)
-        return cls(database, jobs, Repeats(jobs), lease, now)
+        return cls(database, jobs, Repeats(jobs), Purger(database), lease, now)
 
     def close(self) -> None:
         """Answer what was asked, and close all connections to the database."""
         self.repeats.close()
         self.jobs.close()
+        self.purger.close()
         self.database.close()
 
     def deliver_with(self, deliver: Callable[[Callable[[], None]], object]) -> None:

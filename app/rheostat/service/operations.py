@@ -3,6 +3,7 @@
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 from platformdirs import user_state_path
 
@@ -10,11 +11,15 @@ from rheostat.domain import registration
 from rheostat.errors import ConfigurationError, JobNotFound, SchemaOutdated
 from rheostat.service.context import Service
 from rheostat.storage import backups, migrations
+from rheostat.storage.deletion import delete_rows
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import SchemaStatus
 from rheostat.storage.queries import Counts, counts, jobs_without_totals
 from rheostat.storage.retention import prune_reports
 from rheostat.storage.sqlite_file import Serving, require_database
+from rheostat.storage.steps import Progress, Steps, Watch, unwatched
+
+__all__ = ["Progress"]
 
 
 def default_database_url() -> str:
@@ -152,19 +157,49 @@ def restore(service: Service, path: Path) -> Path | None:
     return kept
 
 
-def prune(service: Service, keep: timedelta) -> int:
+def prune(service: Service, keep: timedelta, stop: Event | None = None, watch: Watch = unwatched) -> int:
     """Delete the reports of trials that ended long ago, except the last of each; what was learned from them stays.
+
+    It works in short steps, so that others write meanwhile.
 
     Args:
         service: The service.
         keep: How long reports are kept after the end of their trial.
+        stop: Ends it early once it is set; what is deleted stays deleted.
+        watch: Is told the progress.
 
     Returns:
         The number of deleted reports.
+
+    Raises:
+        Unavailable: The database cannot be read or written.
     """
     before = service.now() - keep
-    total = prune_reports(service.database, before)
-    service.audit_trail.add(
-        service.audit_entry("prune", "reports", namespace=None, before=before.isoformat(), deleted=total)
-    )
-    return total
+    steps = Steps(service.database, stop, watch)
+    try:
+        prune_reports(steps, before)
+    finally:
+        details = {"before": before.isoformat(), "deleted": steps.done}
+        service.audit_trail.add(service.audit_entry("prune", "reports", namespace=None, **details))
+    return steps.done
+
+
+def begin_deletion(service: Service) -> None:
+    """Delete from now on in the background what is left of deleted jobs, also what an ended server left."""
+    service.purger.start()
+
+
+def finish_deletion(service: Service, stop: Event | None = None, watch: Watch = unwatched) -> int:
+    """Delete what is left of deleted jobs, in short steps, and return the number of deleted rows.
+
+    Args:
+        service: The service.
+        stop: Ends it early once it is set; a server or the next prune goes on.
+        watch: Is told the progress.
+
+    Raises:
+        Unavailable: The database cannot be read or written.
+    """
+    steps = Steps(service.database, stop, watch)
+    delete_rows(steps)
+    return steps.done
