@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rheostat.domain.history import History
-from rheostat.domain.job import Draft
-from rheostat.domain.records import TrialRecord
+from rheostat.domain.history import Beginning, History
+from rheostat.domain.job import Draft, Job
+from rheostat.domain.records import PlacementKey, TrialRecord
 from rheostat.errors import NoBatchSizeLeft
 from rheostat.policy.interface import Choice, Situation, State
 from rheostat.policy.interface import Job as PolicyJob
@@ -70,14 +70,26 @@ def follow(
 
 def fold_all(draft: Draft, history: History) -> None:
     """Derive the crashes of all placements from their trials; a placement that had a state keeps one."""
-    for key, parts in draft.job.states.items():
-        if "crashes" in parts:
-            draft.crashes[draft.view(draft.placement(key))] = _NONE
+    for key, state in _derived(draft.job, history).items():
+        draft.crashes[draft.view(draft.placement(key))] = state
+
+
+def are_right(job: Job, history: History) -> bool:
+    """Return whether the crashes that a job holds are those of its trials."""
+    return _derived(job, history) == _stored(job)
+
+
+def _derived(job: Job, history: History) -> dict[PlacementKey, State]:
+    states = dict.fromkeys(_stored(job), _NONE)
     events = [(time, trial.number, trial) for trial in history.beginnings() if (time := _time(trial)) is not None]
     for _, _, trial in sorted(events, key=lambda event: event[:2]):
-        view = draft.view(draft.placement(trial.placement))
-        state = draft.crashes.get(view, _NONE)
-        draft.crashes[view] = _trained(state, trial.batch_size) if trial.first_epoch_at else _crashed(state, trial)
+        state = states.get(trial.placement, _NONE)
+        states[trial.placement] = _trained(state, trial.batch_size) if trial.first_epoch_at else _crashed(state, trial)
+    return states
+
+
+def _stored(job: Job) -> dict[PlacementKey, State]:
+    return {key: parts["crashes"] for key, parts in job.states.items() if "crashes" in parts}
 
 
 def suspects(running: Iterable[TrialRecord], node: str | None, now: datetime, lease: timedelta) -> list[TrialRecord]:
@@ -171,7 +183,7 @@ def _back_at(numbers: Sequence[int]) -> int:
     return back_at
 
 
-def _time(trial: TrialRecord) -> datetime | None:
+def _time(trial: Beginning) -> datetime | None:
     return trial.first_epoch_at or trial.crashed_at
 
 
@@ -189,7 +201,7 @@ def _trained(state: State, batch_size: int) -> State:
     return {"trained": trained, "crashed": _without(crashed, batch_size), "early": _without(early, batch_size)}
 
 
-def _crashed(state: State, trial: TrialRecord) -> State:
+def _crashed(state: State, trial: TrialRecord | Beginning) -> State:
     size = str(trial.batch_size)
     numbers = sorted([*state["crashed"].get(size, ()), trial.number])[-_MOST_KEPT:]
     return {**state, "crashed": {**state["crashed"], size: numbers}}

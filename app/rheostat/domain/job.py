@@ -7,13 +7,12 @@ stores them (:class:`rheostat.storage.job_store.JobStore`); a replay keeps the j
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rheostat.domain.events import Event, PolicyFailureTolerated
-from rheostat.domain.history import History
 from rheostat.domain.placements import (
     new_placement,
     placement_key,
@@ -206,10 +205,6 @@ class Decision(Generic[A]):
     audit: AuditNote | None = None
 
 
-Decide: TypeAlias = Callable[[Job, History], Decision[A]]
-"""A decision about a job that is there."""
-
-
 class Draft:
     """Collects what one decision changes of a job; the job itself stays as it is.
 
@@ -289,6 +284,10 @@ class Draft:
         if known is None:
             self.advisor.register(view, self.job.settings.batch_sizes)
         return placement
+
+    def job_with_placements(self) -> Job:
+        """Return the job with the placements that the decision made or changed."""
+        return replace(self.job, placements={**self.job.placements, **self.placements})
 
     def take_sequence(self) -> int:
         """Return the next place in the order of the job's evidence."""

@@ -57,12 +57,17 @@ class WorkingStates:
             self._copied.add(part)
         return PartStore(self, part)
 
-    def clear(self) -> None:
-        """Start from nothing, as if no placement had any state."""
+    def replace(self, states: States, *, keep: StatePart) -> None:
+        """Work on other states from now on; of what the job holds only one part is kept."""
         self._base = {}
         self._given.clear()
         self._touched.clear()
         self._changes.clear()
+        kept = {key: {keep: parts[keep]} for key, parts in self._stored.items() if keep in parts}
+        for given in (states, kept):
+            for placement, parts in given.items():
+                for part, state in parts.items():
+                    self.set((placement, part), state)
 
     def learn(self, lesson: Callable[[], None]) -> None:
         """Let the policy learn; where it fails, or keeps what cannot be stored, nothing is changed by it.

@@ -3,7 +3,7 @@
 import secrets
 from concurrent.futures import Future
 
-from rheostat.domain import insight, registration
+from rheostat.domain import crashes, insight, registration
 from rheostat.domain.job import Decision
 from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
@@ -29,7 +29,7 @@ def register_job(service: Service, job_id: str, settings: JobSettings) -> Future
 
 
 def update_job(service: Service, job_id: str, update: JobUpdate) -> Future[Decision[JobDetail]]:
-    """Change the knobs of a job; its policy state is derived from the evidence again.
+    """Change the knobs of a job; its policy state is derived from the evidence again where it depends on them.
 
     Raises:
         JobNotFound: There is no such job.
@@ -39,7 +39,6 @@ def update_job(service: Service, job_id: str, update: JobUpdate) -> Future[Decis
     return service.change(
         service.job(job_id),
         lambda job, history: registration.update(job, history, update, service.now()),
-        alone=True,
     )
 
 
@@ -82,8 +81,10 @@ def rebuild_job(service: Service, job_id: str) -> Future[Decision[int]]:
         JobNotFound: There is no such job.
         PolicyFailed: The policy raised.
     """
+    key = service.job(job_id)
+    with_crashes = not service.jobs.read(key, crashes.are_right)
     return service.change(
-        service.job(job_id), lambda job, history: registration.rebuild(job, history, service.now()), alone=True
+        key, lambda job, history: registration.rebuild(job, history, service.now(), with_crashes=with_crashes)
     )
 
 
