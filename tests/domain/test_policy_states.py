@@ -56,10 +56,10 @@ def test_the_same_state_set_again_is_no_change_and_another_type_of_number_is() -
     assert changed(states) == {(ON_V100, "batch_size"): {"a": 1.0}}
 
 
-def test_of_states_that_are_replaced_one_part_is_kept_and_the_others_are_gone() -> None:
+def test_of_states_that_are_replaced_those_of_crashes_stay_and_others_that_are_not_given_are_gone() -> None:
     states = working({ON_V100: {"batch_size": {"a": 1}, "power_limit": {}, "crashes": {"trained": []}}})
     states.store("batch_size", replaced=True)[V100] = {"a": 2}
-    states.replace({ON_V100: {"batch_size": {"a": 1}, "cost_bound": {"b": 1}}}, keep="crashes")
+    states.replace({ON_V100: {"batch_size": {"a": 1}, "cost_bound": {"b": 1}}})
     assert changed(states) == {(ON_V100, "cost_bound"): {"b": 1}, (ON_V100, "power_limit"): None}
 
 

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
@@ -17,8 +17,10 @@ import sqlalchemy as sql
 from rheostat import service as use_cases
 from rheostat.domain.history import History
 from rheostat.domain.job import Job
+from rheostat.domain.records import StatePart
 from rheostat.domain.refold import derive
 from rheostat.errors import DatabaseBusy, DatabaseUnavailable, JobNotFound, PolicyFailed
+from rheostat.policy.interface import State
 from rheostat.policy.zeus import PruningThompsonSampling
 from rheostat.schemas.control import OrderRequest
 from rheostat.schemas.server import Gpu, JobUpdate
@@ -88,12 +90,17 @@ def _states(service: Service) -> Any:
     return service.jobs.read(service.job(JOB), lambda job, _: job.states)
 
 
+def _learned(parts: Mapping[StatePart, State]) -> dict[StatePart, State]:
+    """Return the parts of a placement's state that are derived from evidence."""
+    return {part: state for part, state in parts.items() if part not in ("crashes", "totals")}
+
+
 def _is_derived(service: Service) -> bool:
     """Return whether the stored states are what a fold of all evidence makes."""
 
     def compare(job: Job, past: History) -> bool:
         derived = derive(job, past).states
-        stored = {k: {n: part for n, part in parts.items() if n != "crashes"} for k, parts in job.states.items()}
+        stored = {key: _learned(parts) for key, parts in job.states.items()}
         return bool(stored == derived)
 
     return JobStore(service.database).read(service.job(JOB), compare)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rheostat.domain import energy, epochs, judging, setup, survey_sums
+from rheostat.domain import energy, epochs, judging, setup, survey_sums, totals
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.records import Evidence, PlacementRecord, PowerMeasurementRecord, RunRecord
@@ -110,7 +110,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
 
 
 def derive_again(draft: Draft, history: History) -> int:
-    """Derive the policy states of all placements from the job's evidence; its crashes are none, and stay.
+    """Derive the policy states of all placements from the job's evidence.
 
     Returns:
         How many pieces of evidence there were.
@@ -120,7 +120,7 @@ def derive_again(draft: Draft, history: History) -> int:
         RefoldNeeded: That takes too long for a decision.
     """
     derived = history.derived(draft.job_with_placements())
-    draft.states.replace(derived.states, keep="crashes")
+    draft.states.replace(derived.states)
     return derived.pieces
 
 
@@ -133,6 +133,13 @@ def depends_on(before: Job, after: Job) -> bool:
         not after.view(after.placements[key]).differs_in(before.view(placement)) <= read_time
         for key, placement in before.placements.items()
     )
+
+
+def add_up(draft: Draft, history: History) -> None:
+    """Derive the sums of the runs of all placements from what is recorded (:mod:`rheostat.domain.totals`)."""
+    for key in draft.job.placements:
+        view = draft.view(draft.placement(key))
+        draft.totals[view] = totals.fold(history.paid(key))
 
 
 def power_measurement(view: PolicyJob, record: PowerMeasurementRecord) -> PowerMeasurement:

@@ -13,6 +13,9 @@ from rheostat.policy.interface import State
 States = Mapping[PlacementKey, Mapping[StatePart, State]]
 """The parts of the policy's state by placement. Plain JSON, never changed in place."""
 
+_KEPT: frozenset[StatePart] = frozenset(["crashes", "totals"])
+"""Parts that nothing is learned from, and that are no fold over what policies learn from."""
+
 _Key = tuple[PlacementKey, StatePart]
 
 
@@ -57,17 +60,19 @@ class WorkingStates:
             self._copied.add(part)
         return PartStore(self, part)
 
-    def replace(self, states: States, *, keep: StatePart) -> None:
-        """Work on other states from now on; of what the job holds only one part is kept."""
-        self._base = {}
-        self._given.clear()
-        self._touched.clear()
-        self._changes.clear()
-        kept = {key: {keep: parts[keep]} for key, parts in self._stored.items() if keep in parts}
-        for given in (states, kept):
-            for placement, parts in given.items():
-                for part, state in parts.items():
-                    self.set((placement, part), state)
+    def replace(self, states: States) -> None:
+        """Work on other states from now on, but for the parts that are no fold over what policies learn from."""
+        self._base = {
+            placement: {part: state for part, state in parts.items() if part in _KEPT}
+            for placement, parts in self._stored.items()
+        }
+        for learned in (self._given, self._changes):
+            for key in [key for key in learned if key[1] not in _KEPT]:
+                del learned[key]
+        self._touched &= self._given.keys()
+        for placement, parts in states.items():
+            for part, state in parts.items():
+                self.set((placement, part), state)
 
     def learn(self, lesson: Callable[[], None]) -> None:
         """Let the policy learn; where it fails, or keeps what cannot be stored, nothing is changed by it.
@@ -101,7 +106,7 @@ class WorkingStates:
         if self._base is not self._stored:
             for placement, parts in self._stored.items():
                 for part in parts:
-                    if (placement, part) not in self._changes:
+                    if part not in _KEPT and (placement, part) not in self._changes:
                         changed[placement, part] = None
         return changed
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rheostat.domain import crashes, judging
-from rheostat.domain.evidence import depends_on, derive_again
+from rheostat.domain.evidence import add_up, depends_on, derive_again
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job, stored_settings
 from rheostat.domain.placements import wire_gpu
@@ -79,14 +79,14 @@ def update(job: Job, history: History, request: JobUpdate, now: datetime) -> Dec
     return draft.decided(job_detail(draft.job), audit=AuditNote(now, "update_job", changes))
 
 
-def rebuild(job: Job, history: History, now: datetime, *, with_crashes: bool = True) -> Decision[int]:
+def rebuild(job: Job, history: History, now: datetime, *, with_sums: bool = True) -> Decision[int]:
     """Derive the policy's state from the recorded evidence; the answer is how many pieces there were.
 
     Args:
         job: The job.
         history: Its past.
         now: The time.
-        with_crashes: Whether to derive its crashes, too, which takes as long as the job has trials.
+        with_sums: Whether to derive from all trials, too, what is no policy's state; see :func:`has_right_sums`.
 
     Raises:
         PolicyFailed: The policy raised.
@@ -94,9 +94,23 @@ def rebuild(job: Job, history: History, now: datetime, *, with_crashes: bool = T
     """
     draft = Draft(job)
     pieces = derive_again(draft, history)
-    if with_crashes:
-        crashes.fold_all(draft, history)
+    if with_sums:
+        _sum_up(draft, history)
     return draft.decided(pieces, audit=AuditNote(now, "rebuild_job", {}))
+
+
+def has_right_sums(job: Job, history: History) -> bool:
+    """Return whether the crashes that a job holds, and the sums of its runs, are those of its trials."""
+    draft = Draft(job)
+    _sum_up(draft, history)
+    return not draft.states.changes()
+
+
+def complete(job: Job, history: History) -> Decision[None]:
+    """Derive the sums of a job's runs where placements of an older version have none."""
+    draft = Draft(job)
+    add_up(draft, history)
+    return draft.decided(None)
 
 
 def delete(job: Job, *, force: bool, now: datetime) -> Decision[None]:
@@ -166,3 +180,8 @@ def _check_only_adds(settings: JobSettings, batch_sizes: list[int] | None) -> No
             hint="Send all present batch sizes and the new ones.",
             fields=[FieldError("batch_sizes", f"must contain {missing}")],
         )
+
+
+def _sum_up(draft: Draft, history: History) -> None:
+    add_up(draft, history)
+    crashes.fold_all(draft, history)

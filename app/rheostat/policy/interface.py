@@ -235,6 +235,19 @@ class BatchSizeOptimizer(ABC):
             batch_sizes: Candidates in ascending order; the default is among them.
         """
 
+    def add_batch_sizes(self, job: Job, batch_sizes: list[int]) -> bool:
+        """Make room for further batch sizes of a placement that is registered.
+
+        Args:
+            job: The placement.
+            batch_sizes: All candidates from now on, in ascending order.
+
+        Returns:
+            Whether the state is now what it would be had they been candidates all along. The default says no: the state
+            is then derived from the evidence again.
+        """
+        return False
+
     @abstractmethod
     def predict(self, job: Job) -> int:
         """Return the batch size to train with."""

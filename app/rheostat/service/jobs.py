@@ -3,7 +3,7 @@
 import secrets
 from concurrent.futures import Future
 
-from rheostat.domain import crashes, insight, registration
+from rheostat.domain import insight, registration
 from rheostat.domain.job import Decision
 from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
@@ -61,17 +61,21 @@ def list_jobs(service: Service, *, cursor: str | None, limit: int) -> JobPage:
 
 
 def delete_job(service: Service, job_id: str, *, force: bool) -> Future[Decision[None]]:
-    """Delete a job with all that was learned from it.
+    """Delete a job with all that was learned from it; a server deletes its rows in the background.
 
     Raises:
         JobNotFound: There is no such job.
         JobBusy: Trials are running, and ``force`` is not given.
     """
-    return service.change(
+    deleted = service.change(
         service.job(job_id),
         lambda job, _: registration.delete(job, force=force, now=service.now()),
         alone=True,
     )
+    deleted.add_done_callback(
+        lambda change: None if change.cancelled() or change.exception() else service.purger.wake()
+    )
+    return deleted
 
 
 def rebuild_job(service: Service, job_id: str) -> Future[Decision[int]]:
@@ -82,9 +86,9 @@ def rebuild_job(service: Service, job_id: str) -> Future[Decision[int]]:
         PolicyFailed: The policy raised.
     """
     key = service.job(job_id)
-    with_crashes = not service.jobs.read(key, crashes.are_right)
+    with_sums = not service.jobs.read(key, registration.has_right_sums)
     return service.change(
-        key, lambda job, history: registration.rebuild(job, history, service.now(), with_crashes=with_crashes)
+        key, lambda job, history: registration.rebuild(job, history, service.now(), with_sums=with_sums)
     )
 
 
