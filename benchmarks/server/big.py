@@ -2,7 +2,7 @@
 
 A few hundred real recurrences are played through the service. Their rows are then copied in bulk, each copy with a
 number, a time and figures of its own, so that every row is one that the server could have written. What the policies
-know stays that of the real recurrences: `rheostat jobs rebuild` derives it from all.
+know stays that of the real recurrences: `rheostat jobs rebuild` derives it from all. What runs took is summed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ import typer
 from sqlalchemy import Connection, RowMapping, Table, insert, select, update
 
 from rheostat import service as use_cases
+from rheostat.domain import registration
 from rheostat.schemas.power import ObservePowerLimitRequest
 from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.schemas.trials import ObserveRequest, PredictRequest, Trial
@@ -79,6 +80,7 @@ def fill(
         _play(service, clock, BIG_JOB, policy=policy, recurrences=min(length, played), gpus=GPUS)
         _play(service, clock, SMALL_JOB, policy=policy, recurrences=SMALL_TRIALS, gpus=GPUS[:1])
         lengthen(database, BIG_JOB, length, reports=reports)
+        service.jobs.change(service.job(BIG_JOB), registration.complete, alone=True).result()
         multiply(database, SMALL_JOB, small_jobs)
     finally:
         service.close()

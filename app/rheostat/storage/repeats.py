@@ -12,8 +12,8 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any, TypeVar
 
-from rheostat.domain.history import History
-from rheostat.domain.job import NO_CHANGES, Decide, Decision, Job
+from rheostat.domain.history import Decide, History
+from rheostat.domain.job import NO_CHANGES, Decision, Job
 from rheostat.errors import RheostatError, Unavailable
 from rheostat.storage.job_store import JobStore
 from rheostat.storage.stored_job import Key
