@@ -91,8 +91,8 @@ class Outlay(NamedTuple):
 
     @classmethod
     def from_state(cls, state: Any) -> "Outlay":
-        """Return the outlay that :meth:`to_state` wrote, or a cost that was stored before energy and time were."""
-        return given_cost(state) if isinstance(state, int | float) else cls(*state)
+        """Return the outlay that :meth:`to_state` wrote."""
+        return cls(*state)
 
 
 NOTHING = Outlay()
