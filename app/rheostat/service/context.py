@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
-from rheostat.domain.job import Decide, Decision
+from rheostat.domain import leases
+from rheostat.domain.history import History
+from rheostat.domain.job import Decide, Decision, Job
 from rheostat.domain.trials import Clock
 from rheostat.schemas.fields import DEFAULT_NAMESPACE
 from rheostat.storage.audit import AuditTrail
@@ -91,7 +93,15 @@ class Service:
 
     def change(self, key: Key, decide: Decide[A], **options: Any) -> Future[Decision[A]]:
         """Change a job for the actor; see :meth:`rheostat.storage.job_store.JobStore.change`."""
-        return self.jobs.change(key, decide, actor=self.actor, **options)
+
+        def decide_now(job: Job, history: History) -> Decision[A]:
+            return leases.take_back(decide(job, history), self.clock())
+
+        return self.jobs.change(key, decide_now, actor=self.actor, **options)
+
+    def touch(self, key: Key) -> None:
+        """Let a job be written if time alone has changed it; nobody waits for that."""
+        self.change(key, lambda job, _: Decision(None, job))
 
     def audit_entry(self, action: str, subject: str, *, namespace: str | None, **details: Any) -> AuditRecord:
         """Return an entry of the audit trail about something that is no job."""
