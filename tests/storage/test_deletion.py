@@ -22,7 +22,7 @@ from rheostat.storage.tables import DELETED, jobs, metadata
 from tests.domain.examples import A40, JOB, V100
 from tests.domain.histories import KINDS, take
 from tests.service.examples import ServedJob, done, measure, predict, recur, register, report
-from tests.serving import wait_for
+from tests.waiting import eventually
 
 JOULES = {8: 400.0, 16: 200.0, 32: 110.0, 64: 100.0, 128: 105.0}
 
@@ -146,11 +146,11 @@ def test_a_server_deletes_what_is_left_and_what_is_deleted_from_then_on(service:
     _delete(service)
     begin_deletion(service)
     try:
-        wait_for(lambda: _rows(service)["jobs"] == 0)
+        eventually(lambda: _rows(service)["jobs"] == 0)
         register(service)
         recur(service, JOULES)
         _delete(service)
-        wait_for(lambda: sum(_rows(service).values()) == 0)
+        eventually(lambda: sum(_rows(service).values()) == 0)
     finally:
         service.purger.close()
 
@@ -171,7 +171,7 @@ def test_a_database_that_fails_is_tried_again(
     purger = Purger(_Failing(service.database, write))  # type: ignore[arg-type]
     with caplog.at_level(logging.WARNING):
         purger.start()
-        wait_for(lambda: _rows(service)["jobs"] == 0)
+        eventually(lambda: _rows(service)["jobs"] == 0)
         purger.close()
     assert "deleted later: Timed out waiting" in caplog.text
 

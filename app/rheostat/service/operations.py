@@ -1,18 +1,20 @@
 """Operating the service: open, check and close it, migrate, back up and prune its database."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
 from platformdirs import user_state_path
 
-from rheostat.errors import ConfigurationError, SchemaOutdated
+from rheostat.domain import registration
+from rheostat.errors import ConfigurationError, JobNotFound, SchemaOutdated
 from rheostat.service.context import Service
 from rheostat.storage import backups, migrations
 from rheostat.storage.deletion import delete_rows
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import SchemaStatus
-from rheostat.storage.queries import Counts, counts
+from rheostat.storage.queries import Counts, counts, jobs_without_totals
 from rheostat.storage.retention import prune_reports
 from rheostat.storage.sqlite_file import Serving, require_database
 from rheostat.storage.steps import Progress, Steps, Watch, unwatched
@@ -59,8 +61,10 @@ def open_service(
                 f"Cannot create the database: {error}.",
                 hint="Set RHEOSTAT_DATABASE_URL to a file in a writable directory.",
             ) from error
-        migrations.upgrade(database)
-    return Service.of(database, lease)
+    service = Service.of(database, lease)
+    if database.is_sqlite and upgrade:
+        upgrade_schema(service)
+    return service
 
 
 def database_place(service: Service) -> str:
@@ -75,12 +79,16 @@ def begin_serving(service: Service) -> Serving | None:
 
 
 def upgrade_schema(service: Service) -> SchemaStatus:
-    """Migrate the schema to this version's, and return its status before.
+    """Migrate the schema to this version's, with the sums that older ones did not keep; return its status before.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached, or its schema is of a newer version.
     """
-    return migrations.upgrade(service.database)
+    before = migrations.upgrade(service.database)
+    for key in jobs_without_totals(service.database):
+        with suppress(JobNotFound):  # deleted meanwhile
+            service.jobs.change(key, registration.complete, alone=True).result()
+    return before
 
 
 def schema_status(service: Service) -> SchemaStatus:
@@ -144,7 +152,7 @@ def restore(service: Service, path: Path) -> Path | None:
         DatabaseUnavailable: The database cannot be written, or the backup is of a newer version.
     """
     kept = backups.restore(service.database, path)
-    migrations.upgrade(service.database)
+    upgrade_schema(service)
     service.audit_trail.add(service.audit_entry("restore", path.name[:128], namespace=None))
     return kept
 
