@@ -1,6 +1,7 @@
 """The application: one service with its middlewares, routes and documentation."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -22,10 +23,13 @@ from rheostat.api.openapi import Application
 from rheostat.api.paths import root_path_of
 from rheostat.api.request_log import RequestLog
 from rheostat.api.routers import control, jobs, operations, power, trials
+from rheostat.api.security_headers import POLICY_HEADER, AddSecurityHeaders, hash_source, page_policy
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
 from rheostat.service import Service
 from rheostat.service.operations import open_service
+
+_INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -59,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     _add_guards(app, settings, service)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
+    app.add_middleware(AddSecurityHeaders)
     app.add_middleware(BehindProxy, root_path=settings.root_path, trusted=trusted_proxies())
     stop_tracing = add_tracing(app)
     # The busiest first: they are tried in this order.
@@ -109,10 +114,17 @@ def _serve_docs(app: FastAPI) -> None:
     async def docs(request: Request) -> HTMLResponse:
         root_path = root_path_of(request.scope)
         assets = f"{root_path}/docs/assets"
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url=f"{root_path}{app.openapi_url}",
             title=f"{app.title} API",
             swagger_js_url=f"{assets}/swagger-ui-bundle.js",
             swagger_css_url=f"{assets}/swagger-ui.css",
             swagger_favicon_url=f"{assets}/favicon.png",
         )
+        page.headers[POLICY_HEADER] = page_policy(
+            script_src=" ".join(["'self'", *map(hash_source, _INLINE_SCRIPT.findall(bytes(page.body).decode()))]),
+            style_src="'self' 'unsafe-inline'",  # Swagger UI sets styles of elements
+            img_src="'self' data:",
+            connect_src="'self'",
+        )
+        return page

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -57,6 +58,33 @@ _HTTP_CODES = {
 _MAX_FIELDS_NAMED = 5
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemBody:
+    """What a problem says."""
+
+    status: HTTPStatus
+    code: str
+    detail: str
+    hint: str = ""
+    _: KW_ONLY
+    retryable: bool = False
+    fields: Sequence[FieldError] = ()
+
+    def json(self) -> str:
+        """Return it as JSON."""
+        problem = Problem(
+            type=f"urn:rheostat:problem:{self.code}",
+            title=self.status.phrase,
+            status=self.status.value,
+            detail=self.detail,
+            code=self.code,
+            retryable=self.retryable,
+            hint=self.hint,
+            fields=[FieldProblem(field=field.field, message=field.message) for field in self.fields],
+        )
+        return problem.model_dump_json()
 
 
 def install(app: FastAPI) -> None:
@@ -154,19 +182,10 @@ def _problem(
     retryable: bool = False,
     fields: Sequence[FieldError] = (),
 ) -> Response:
-    problem = Problem(
-        type=f"urn:rheostat:problem:{code}",
-        title=status.phrase,
-        status=status.value,
-        detail=detail,
-        code=code,
-        retryable=retryable,
-        hint=hint,
-        fields=[FieldProblem(field=field.field, message=field.message) for field in fields],
-    )
+    problem = ProblemBody(status, code, detail, hint, retryable=retryable, fields=fields)
     record_of(scope).problem = code
     headers = {"Retry-After": "1"} if retryable else None
-    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
+    return Response(problem.json(), status, headers, MEDIA_TYPE)
 
 
 def _field(problem: dict[str, Any]) -> FieldError:
