@@ -55,7 +55,9 @@ _HTTP_CODES = {
     ),
 }
 
+_MAX_FIELDS = 20
 _MAX_FIELDS_NAMED = 5
+_MAX_FIELD_LENGTH = 200  # of a name or a message, which may hold what was sent
 
 _log = logging.getLogger(__name__)
 
@@ -163,11 +165,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    fields = [_field(dict(problem)) for problem in error.errors()]
+    errors = error.errors()
+    fields = [_field(dict(problem)) for problem in errors[:_MAX_FIELDS]]
     hint = "Correct these fields."
     if fields[0].field == "body" and not _is_json(request.scope):
         hint = "Send the header Content-Type: application/json."
     what = "; ".join(f"{field.field}: {field.message}" for field in fields[:_MAX_FIELDS_NAMED])
+    if len(errors) > _MAX_FIELDS_NAMED:
+        what += f"; and {len(errors) - _MAX_FIELDS_NAMED:,} more"
+    if len(errors) > _MAX_FIELDS:
+        fields.append(FieldError("...", f"and {len(errors) - _MAX_FIELDS:,} more"))
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     return _problem(request.scope, status, InvalidInput.code, f"{what.rstrip('.')}.", hint, fields=fields)
 
@@ -195,7 +202,11 @@ def _field(problem: dict[str, Any]) -> FieldError:
         return FieldError("body", f"is not JSON: {problem.get('ctx', {}).get('error', problem['msg'])}")
     name = ".".join(str(step) for step in path) or str(source)
     message = problem["msg"].removeprefix("Value error, ")
-    return FieldError(name, message[:1].lower() + message[1:])
+    return FieldError(_shortened(name), _shortened(message[:1].lower() + message[1:]))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_FIELD_LENGTH else f"{text[:_MAX_FIELD_LENGTH]}..."
 
 
 def _is_json(scope: Scope) -> bool:
