@@ -27,7 +27,7 @@ from rheostat.api.security_headers import POLICY_HEADER, AddSecurityHeaders, has
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
 from rheostat.service import Service
-from rheostat.service.operations import open_service
+from rheostat.service.operations import begin_deletion, open_service
 
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
@@ -45,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.deliver_with(asyncio.get_running_loop().call_soon_threadsafe)
+        begin_deletion(service)
         yield
         stop_tracing()
         service.close()
