@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -23,6 +24,7 @@ from rheostat.errors import (
     RheostatError,
     ScopeMissing,
     TokenInvalid,
+    TooManyWrongTokens,
     Unauthenticated,
     Unavailable,
 )
@@ -37,6 +39,7 @@ _STATUS: dict[type[RheostatError], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
+    TooManyWrongTokens: HTTPStatus.TOO_MANY_REQUESTS,
     PolicyFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -100,7 +103,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the problems that a route may answer with: its own, and those of any route."""
     return {
         status: {"description": HTTPStatus(status).phrase, "model": Problem}
-        for status in (*statuses, 401, 403, 408, 413, 421, 422, 503)
+        for status in (*statuses, 401, 403, 408, 413, 421, 422, 429, 503)
     }
 
 
@@ -122,6 +125,8 @@ def answer(scope: Scope, error: RheostatError) -> Response:
     elif isinstance(error, ScopeMissing):
         challenge = f'Bearer realm="rheostat", error="insufficient_scope", scope="{error.scope}"'
         response.headers["WWW-Authenticate"] = challenge
+    elif isinstance(error, TooManyWrongTokens):
+        response.headers["Retry-After"] = str(ceil(error.wait_seconds))
     return response
 
 
