@@ -1,11 +1,18 @@
 """Bodies that are too long or arrive too slowly."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
+from rheostat.api import body_limit
+from rheostat.api.body_limit import LimitBody
+from tests.api.asgi import scope_of
 from tests.api.test_problems import problem
 from tests.serving import serving
 from tests.waiting import PATIENCE_SECONDS
@@ -45,3 +52,18 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(tmp_path: Path) -> None:
             answer = b"".join(iter(lambda: slow.recv(65536), b"")).decode()
         assert answer.startswith("HTTP/1.1 408")
         assert '"code":"body_too_slow"' in answer
+
+
+def test_a_body_that_arrives_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_limit, "FIRST_SECONDS", 0.2)
+
+    async def drip() -> Message:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def read_all(_: Scope, receive: Receive, __: Send) -> None:
+        while True:
+            await receive()
+
+    with pytest.raises(HTTPException, match=r"408: The body did not arrive within 0\.2"):
+        asyncio.run(LimitBody(read_all, 1_000_000, 60.0)(scope_of("/", "POST"), drip, drip))  # type: ignore[arg-type]

@@ -9,6 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rheostat.api import problems
 from rheostat.api.paths import header
 
+FIRST_SECONDS = 10.0
+"""Time for a body that is small, or the beginning of one."""
+
+LEAST_BYTES_PER_SECOND = 5_000
+"""How fast the rest must arrive; Apache's mod_reqtimeout has 500."""
+
 
 class LimitBody:
     """Refuses a request whose body is too long or arrives too slowly.
@@ -35,7 +41,7 @@ class LimitBody:
             return
         declared = header(scope, b"content-length") or ""
         received, more = 0, True
-        deadline = get_running_loop().time() + self._timeout_seconds
+        began = get_running_loop().time()
         if declared.isdecimal() and self._is_longer(declared):
             await problems.http_problem(scope, self._too_large())(scope, receive, send)
             return
@@ -45,12 +51,12 @@ class LimitBody:
             if not more:  # only the client's disconnect can follow, which may take as long as the answer does
                 return await receive()
             try:
-                async with timeout_at(deadline):
+                async with timeout_at(began + self._seconds_for(received)):
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(
                     HTTPStatus.REQUEST_TIMEOUT,
-                    f"The body did not arrive within {self._timeout_seconds:g} seconds",
+                    f"The body did not arrive within {self._seconds_for(received):g} seconds",
                     {"Connection": "close"},  # the rest of the body must not be read as a new request
                 ) from error
             more = message.get("more_body", False)
@@ -60,6 +66,9 @@ class LimitBody:
             return message
 
         await self._app(scope, limited_receive, send)
+
+    def _seconds_for(self, received: int) -> float:
+        return min(self._timeout_seconds, FIRST_SECONDS + received / LEAST_BYTES_PER_SECOND)
 
     def _is_longer(self, declared: str) -> bool:
         digits = declared.lstrip("0")  # there may be thousands, more than int() takes

@@ -10,12 +10,14 @@ Deadlines are checked twice a second for all connections together: a timer for e
 import asyncio
 import logging
 from collections import OrderedDict
+from functools import cache
 from http import HTTPStatus
 from math import inf
 from typing import Any
 
 import httptools
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -42,6 +44,9 @@ LINGER_SECONDS = 2.0
 
 _MAX_LINGER_BYTES = 64 * 2**20
 _SWEEP_SECONDS = 0.5
+_CLOSED_AT_ONCE = 50
+"""Thousands that are late at the same time are closed little by little, between requests."""
+_NEXT_SWEEP_SECONDS = 0.01
 
 _BAD_REQUEST = ProblemBody(HTTPStatus.BAD_REQUEST, "bad_request", "The request is not valid HTTP.")
 _TOO_SLOW = ProblemBody(
@@ -141,9 +146,11 @@ class Connections:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        for connection in list(self._open):
-            connection.check(now)
-        self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep, loop) if self._open else None
+        late = [connection for connection in self._open if connection.is_late(now)]
+        for connection in late[:_CLOSED_AT_ONCE]:
+            connection.give_up()
+        delay = _SWEEP_SECONDS if len(late) <= _CLOSED_AT_ONCE else _NEXT_SWEEP_SECONDS
+        self._timer = loop.call_later(delay, self._sweep, loop) if self._open else None
 
 
 class _RefusedError(Exception):
@@ -255,9 +262,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._all.note_busy(self)
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body."""
+        """Take a piece of a body; the application is woken for large ones and the last, not for every byte."""
         self._body_bytes += len(body)
-        super().on_body(body)
+        if self.cycle.response_complete:
+            return
+        self.cycle.body += body
+        if len(self.cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+            self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """End a request; it may have been answered already."""
@@ -280,23 +292,30 @@ class BoundedHttp(HttpToolsProtocol):
 
     # Limits
 
-    def check(self, now: float) -> None:
-        """Close the connection if one of its deadlines has passed.
+    def is_late(self, now: float) -> bool:
+        """Return whether one of the connection's deadlines has passed.
 
         Args:
             now: The event loop's time.
         """
         if self.transport.is_closing():
             self._closing_since = min(self._closing_since, now)
-        if now - min(self._closing_since, self._unread_since) > self._all.timeout_seconds:
+        return now > self._deadline or self._does_not_read(now)
+
+    def give_up(self) -> None:
+        """Close the connection, which is late."""
+        if self._is_deaf or self._does_not_read(self.loop.time()):
             self.transport.abort()
-        elif now > self._deadline:
-            if self._is_deaf:
-                self.transport.abort()
-            elif self._in_head and self._framing_bytes:
-                self._refuse(_TOO_SLOW)
-            elif self._in_head or self.cycle.response_complete:
-                self.transport.close()  # unless the answer is being made: the application has seen to the body's time
+        elif self._in_head and self._framing_bytes:
+            self._refuse(_TOO_SLOW)
+        elif self._in_head or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            # An answer is being made: the application sees to the body's time.
+            self._deadline = self.loop.time() + self._all.timeout_seconds
+
+    def _does_not_read(self, now: float) -> bool:
+        return now - min(self._closing_since, self._unread_since) > self._all.timeout_seconds
 
     def _begin_part(self, *, in_head: bool, deadline: float) -> None:
         self._in_head, self._deadline = in_head, deadline
@@ -320,8 +339,9 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self, refusal: ProblemBody) -> None:
         """Answer with a problem, and close the connection; an answer that is under way is not disturbed."""
         self._is_deaf = True
-        client = self.client[0] if self.client else "unknown"
-        _log.info("refused a request of %s: %s", client, refusal.code)
+        # Thousands may be too slow, or too many, at the same time: to log each would hold up all other requests.
+        level = logging.DEBUG if refusal in (_TOO_SLOW, _TOO_MANY) else logging.INFO
+        _log.log(level, "refused a request of %s: %s", self.client[0] if self.client else "unknown", refusal.code)
         if self._in_head and self._part and not self.cycle.response_complete:
             self.cycle.keep_alive = False  # the answer to an earlier request
             self._deadline = inf
@@ -338,8 +358,11 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write_eof()
 
 
+_content = cache(ProblemBody.json)
+
+
 def _answer(refusal: ProblemBody, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-    content = refusal.json().encode()
+    content = _content(refusal).encode()
     headers = [
         *default_headers,
         *SECURITY_HEADERS,

@@ -10,9 +10,9 @@ from rheostat.errors import DatabaseUnavailable
 
 A = TypeVar("A")
 
-READS = CapacityLimiter(16)
-"""Threads for what routes read. More would not read faster, since Python runs one at a time; together with those below
-they are fewer than the connections that a database's pool has."""
+READS = CapacityLimiter(8)
+"""Threads for what routes read. More would not read faster, since Python runs one at a time, and each that computes
+makes the event loop wait longer for its turn; all kinds together are fewer than a database's pool has connections."""
 
 TOKEN_CHECKS = CapacityLimiter(4)
 SUSPECT_TOKEN_CHECKS = CapacityLimiter(1)
