@@ -14,6 +14,7 @@ from rheostat import service as use_cases
 from rheostat.service import Service
 from rheostat.storage.engine import Database
 from rheostat.storage.tables import jobs, observations, trials
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +27,7 @@ def test_a_tiny_run_prints_a_row_for_each_case_and_nothing_fails(kind: str) -> N
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=100,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
