@@ -107,9 +107,9 @@ def has_right_sums(job: Job, history: History) -> bool:
 
 
 def complete(job: Job, history: History) -> Decision[None]:
-    """Derive the sums of a job's runs where placements of an older version have none."""
+    """Derive the sums of a job's runs, and its crashes, where placements of an older version have none."""
     draft = Draft(job)
-    add_up(draft, history)
+    _sum_up(draft, history)
     return draft.decided(None)
 
 
