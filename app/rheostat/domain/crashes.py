@@ -82,7 +82,7 @@ def carry_on(draft: Draft, trial: TrialRecord) -> None:
 
 def fold_all(draft: Draft, history: History) -> None:
     """Derive the crashes of all placements from their trials; a placement that had a state keeps one."""
-    states = dict.fromkeys((key for key, parts in draft.job.states.items() if "crashes" in parts), _NONE)
+    states = dict.fromkeys((key for key, parts in draft.job.states.items() if "beginnings" in parts), _NONE)
     for trial in history.beginnings():
         states[trial.placement] = _with_beginning(states.get(trial.placement, _NONE), trial)
     for key, state in states.items():

@@ -258,7 +258,7 @@ class Draft:
     @cached_property
     def crashes(self) -> PartStore:
         """The crashes of each placement; see :mod:`rheostat.domain.crashes`."""
-        return self.states.store("crashes", replaced=True)
+        return self.states.store("beginnings", replaced=True)
 
     @cached_property
     def totals(self) -> PartStore:
