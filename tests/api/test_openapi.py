@@ -20,6 +20,7 @@ OPERATIONS = {
     "estimates",
     "savings",
     "job_report",
+    "list_reports",
     "power_curves",
     "list_observations",
     "healthz",

@@ -114,13 +114,7 @@ def render(request: Request, site: Site, template: str, *, status: int = 200, **
         version=rheostat.__version__,
         **{"refresh_seconds": None} | values,
     )
-    headers = {
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-        "Cache-Control": "no-store",
-        "Referrer-Policy": "same-origin",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return HTMLResponse(text, status, headers)
+    return HTMLResponse(text, status, {"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
 def assets() -> Path:

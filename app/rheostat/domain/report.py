@@ -1,39 +1,51 @@
 """The savings report of a job: what it saved, how sure that is, and where the figures come from."""
 
+from collections.abc import Mapping, Sequence
+from datetime import date
+
 from rheostat.domain import insight
 from rheostat.domain.history import History
 from rheostat.domain.job import Job
+from rheostat.domain.records import PlacementKey
 from rheostat.errors import RheostatError
-from rheostat.schemas.insight import Estimates, PlacementEstimates, PlacementSavings, Saving, Savings
+from rheostat.policy.interface import Job as PolicyJob
+from rheostat.schemas.insight import PlacementEstimates, PlacementSavings, Saving
 from rheostat.schemas.report import JobReport, Origin, PlacementReport, SavedFigure
+from rheostat.schemas.review import DayUse
 from rheostat.schemas.server import Gpu
-
-
-def report(savings: Savings, estimates: Estimates | None, default_batch_size: int) -> JobReport:
-    """Return the report of a job.
-
-    Args:
-        savings: What it saved.
-        estimates: What the policy believes of its arms; None: nothing, and nothing is said of uncertainty.
-        default_batch_size: Its default.
-    """
-    believed = {} if estimates is None else {placement.gpu: placement for placement in estimates.placements}
-    return JobReport(
-        job_id=savings.job_id,
-        placements=[
-            _placement(placement, _spread(believed.get(placement.gpu), default_batch_size))
-            for placement in savings.placements
-        ],
-    )
 
 
 def job_report(job: Job, history: History) -> JobReport:
     """Return the report of a job; without uncertainty where its policy fails."""
     try:
-        believed = insight.estimates(job)
+        believed = {placement.gpu: placement for placement in insight.estimates(job).placements}
     except RheostatError:
-        believed = None
-    return report(insight.savings(job, history), believed, job.settings.default_batch_size)
+        believed = {}
+    default = job.settings.default_batch_size
+    return JobReport(
+        job_id=job.job_id,
+        placements=[
+            _placement(placement, _spread(believed.get(placement.gpu), default))
+            for placement in insight.savings(job, history).placements
+        ],
+    )
+
+
+def since(job: Job, whole: JobReport, use: Mapping[PlacementKey, Sequence[DayUse]], first_day: date) -> JobReport:
+    """Return the report of the runs that ended on a day or later.
+
+    Args:
+        job: The job.
+        whole: Its report over all time: it says what a run of the default costs.
+        use: By placement what was used on each day.
+        first_day: The day.
+    """
+    placements = []
+    for placement, (key, days) in zip(whole.placements, use.items(), strict=True):
+        counted = [day for day in days if day.day >= first_day]
+        view = job.view(job.placements[key])
+        placements.append(_since(placement, counted, view))
+    return JobReport(job_id=whole.job_id, placements=placements)
 
 
 def is_simulated(gpu: Gpu) -> bool:
@@ -50,6 +62,40 @@ def _placement(savings: PlacementSavings, spread: tuple[float, float] | None) ->
         energy_joules=_figure(savings.energy_joules, energy, spread),
         time_seconds=_figure(savings.time_seconds, origin, spread),
         cost=_figure(savings.cost, energy, spread),
+    )
+
+
+def _since(whole: PlacementReport, days: Sequence[DayUse], view: PolicyJob) -> PlacementReport:
+    converged = sum(day.converged_runs for day in days)
+    with_energy = converged - sum(day.converged_without_energy for day in days)
+    energy, seconds = sum(day.energy_joules for day in days), sum(day.time_seconds for day in days)
+    is_known = not any(day.runs_without_energy for day in days)
+    runs = whole.converged_runs
+    return PlacementReport(
+        gpu=whole.gpu,
+        converged_runs=converged,
+        energy_joules=_part(whole.energy_joules, energy, runs and with_energy / runs),
+        time_seconds=_part(whole.time_seconds, seconds, runs and converged / runs),
+        cost=_part(whole.cost, view.cost(energy, seconds) if is_known else None, runs and converged / runs),
+    )
+
+
+def _part(whole: SavedFigure, actual: float | None, share: float) -> SavedFigure:
+    """Return a figure of some of the runs, of which a share of all converged runs is."""
+    baseline = None if whole.baseline is None else whole.baseline * share
+    saved = None if actual is None or baseline is None else baseline - actual
+    spread = None
+    if saved is not None and whole.saved_low is not None and whole.saved_high is not None and whole.saved is not None:
+        spread = (share * (whole.saved_low - whole.saved), share * (whole.saved_high - whole.saved))
+    return SavedFigure(
+        actual=actual,
+        baseline=baseline,
+        saved=saved,
+        saved_low=None if spread is None or saved is None else saved + spread[0],
+        saved_high=None if spread is None or saved is None else saved + spread[1],
+        saved_percent=None if saved is None or not baseline else 100.0 * saved / baseline,
+        origin="unknown" if actual is None else whole.origin,
+        method=f"runs that ended in that time; a run of the default as over all time: {whole.method}",
     )
 
 

@@ -41,3 +41,10 @@ class JobReport(Body):
 
     job_id: str
     placements: list[PlacementReport]
+
+
+class ReportPage(Body):
+    """One page of the savings report of all jobs, in alphabetical order."""
+
+    jobs: list[JobReport]
+    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null: this is the last.")

@@ -69,6 +69,7 @@ class DayUse(Body):
     energy_joules: float = Field(description="Of the runs whose energy is known or estimated.")
     time_seconds: float
     runs_without_energy: int
+    converged_without_energy: int
 
 
 class PlacementUse(Body):

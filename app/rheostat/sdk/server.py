@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import date
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,7 +23,7 @@ from rheostat.schemas.power import (
     SurveyAnswer,
     SurveyRequest,
 )
-from rheostat.schemas.report import JobReport
+from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import ObservationPage, PowerCurves
 from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
 from rheostat.schemas.trials import (
@@ -233,9 +234,15 @@ class ServerClient:
         """Return what a job saved against always running its default."""
         return self.send(HttpRequest("GET", f"{_job(job_id)}/savings", Savings))
 
-    def job_report(self, job_id: str) -> JobReport:
-        """Return what a job saved, how sure that is, and where the figures come from."""
-        return self.send(HttpRequest("GET", f"{_job(job_id)}/report", JobReport))
+    def job_report(self, job_id: str, *, since: date | None = None) -> JobReport:
+        """Return what a job saved, how sure that is, and where the figures come from; by the runs since a day."""
+        parameters = {"since": None if since is None else since.isoformat()}
+        return self.send(HttpRequest("GET", f"{_job(job_id)}/report", JobReport, parameters=parameters))
+
+    def list_reports(self, *, since: date | None = None, limit: int = 50, cursor: str | None = None) -> ReportPage:
+        """Return a page of what each job saved, by the runs since a day."""
+        parameters = {"since": None if since is None else since.isoformat(), "limit": limit, "cursor": cursor}
+        return self.send(HttpRequest("GET", "/v1/reports", ReportPage, parameters=parameters))
 
     def power_curves(self, job_id: str) -> PowerCurves:
         """Return what each measured power limit of a job costs per epoch."""

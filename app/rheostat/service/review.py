@@ -1,13 +1,21 @@
 """Looking back: what power limits cost, what a trial reported, what runs now, and which jobs changed."""
 
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import date
 
 from rheostat.domain import report, review
+from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
-from rheostat.schemas.report import JobReport
+from rheostat.domain.records import PlacementKey
+from rheostat.errors import JobNotFound
+from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import DayUse, ObservationPage, PlacementUse, PowerCurves, RunningTrial
 from rheostat.service.context import Service
+from rheostat.service.jobs import list_jobs
 from rheostat.storage import queries
+from rheostat.storage import review as stored
+from rheostat.storage.history import StoredHistory
 
 
 def power_curves(service: Service, job_id: str) -> PowerCurves:
@@ -19,7 +27,7 @@ def power_curves(service: Service, job_id: str) -> PowerCurves:
     return service.jobs.read(
         service.job(job_id),
         lambda job, history: review.power_curves(
-            job, {key: history.latest_measurements(key) for key in job.placements}
+            job, {key: stored.latest_measurements(history, key) for key in job.placements}
         ),
     )
 
@@ -32,7 +40,8 @@ def list_observations(service: Service, trial_id: str, *, cursor: int | None, li
     """
     skip = cursor or 0
     found = service.jobs.read(
-        service.trial(trial_id), lambda _, history: history.observations(trial_id, skip=skip, limit=limit + 1)
+        service.trial(trial_id),
+        lambda _, history: stored.observations_of(history, trial_id, skip=skip, limit=limit + 1),
     )
     return ObservationPage(
         observations=[review.wire_observation(record) for record in found[:limit]],
@@ -52,7 +61,7 @@ def job_versions(service: Service) -> dict[str, int]:
 
 
 def use_by_day(service: Service, job_id: str) -> list[PlacementUse]:
-    """Return what the runs of a job that ended on each day used.
+    """Return what the runs of a job used, by the day on which they ended.
 
     Raises:
         JobNotFound: There is no such job.
@@ -60,16 +69,39 @@ def use_by_day(service: Service, job_id: str) -> list[PlacementUse]:
     return service.jobs.read(
         service.job(job_id),
         lambda job, history: [
-            PlacementUse(gpu=wire_gpu(placement), days=[DayUse(**day) for day in history.use_by_day(key)])
-            for key, placement in job.placements.items()
+            PlacementUse(gpu=wire_gpu(job.placements[key]), days=days) for key, days in _use(job, history).items()
         ],
     )
 
 
-def job_report(service: Service, job_id: str) -> JobReport:
+def job_report(service: Service, job_id: str, *, since: date | None = None) -> JobReport:
     """Return what a job saved, how sure that is, and where the figures come from.
+
+    Args:
+        service: The service.
+        job_id: The job.
+        since: The first day (UTC) whose runs count; None: all do.
 
     Raises:
         JobNotFound: There is no such job.
     """
-    return service.jobs.read(service.job(job_id), report.job_report)
+
+    def read(job: Job, history: StoredHistory) -> JobReport:
+        whole = report.job_report(job, history)
+        return whole if since is None else report.since(job, whole, _use(job, history), since)
+
+    return service.jobs.read(service.job(job_id), read)
+
+
+def list_reports(service: Service, *, since: date | None, cursor: str | None, limit: int) -> ReportPage:
+    """Return a page of what each job saved, in the order of their ids, those after the cursor."""
+    page = list_jobs(service, cursor=cursor, limit=limit)
+    reports = []
+    for job in page.jobs:
+        with suppress(JobNotFound):  # deleted meanwhile
+            reports.append(job_report(service, job.job_id, since=since))
+    return ReportPage(jobs=reports, next_cursor=page.next_cursor)
+
+
+def _use(job: Job, history: StoredHistory) -> dict[PlacementKey, list[DayUse]]:
+    return {key: [DayUse(**day) for day in stored.use_by_day(history, key)] for key in job.placements}

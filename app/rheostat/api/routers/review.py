@@ -1,5 +1,6 @@
 """Routes for looking back: what power limits cost, what a trial reported, and what a job saved."""
 
+from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -7,9 +8,12 @@ from fastapi import APIRouter, Query
 from rheostat.api.dependencies import JobIdPath, Limit, ReaderService, TrialIdPath
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
-from rheostat.schemas.report import JobReport
+from rheostat.schemas.fields import JobId
+from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import ObservationPage, PowerCurves
 from rheostat.service import review
+
+Since = Annotated[date | None, Query(description="First day (UTC) whose runs count; left out: all do.")]
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1", tags=["review"])
 
@@ -21,9 +25,20 @@ def power_curves(service: ReaderService, job_id: JobIdPath) -> PowerCurves:
 
 
 @router.get("/jobs/{job_id}/report", responses=responses(404))
-def job_report(service: ReaderService, job_id: JobIdPath) -> JobReport:
+def job_report(service: ReaderService, job_id: JobIdPath, since: Since = None) -> JobReport:
     """Show what a job saved, how sure that is, and where the figures come from."""
-    return review.job_report(service, job_id)
+    return review.job_report(service, job_id, since=since)
+
+
+@router.get("/reports", responses=responses())
+def list_reports(
+    service: ReaderService,
+    since: Since = None,
+    limit: Limit = 50,
+    cursor: Annotated[JobId | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> ReportPage:
+    """Show what each job saved, in alphabetical order."""
+    return review.list_reports(service, since=since, cursor=cursor, limit=limit)
 
 
 @router.get("/trials/{trial_id}/observations", responses=responses(404))

@@ -1,0 +1,66 @@
+"""Looking back at a job in SQL: measured power limits, a trial's reports, and what was used on each day."""
+
+from datetime import date
+from typing import Any
+
+from sqlalchemy import and_, case, func, select
+
+from rheostat.domain.records import ObservationRecord, PlacementKey, PowerMeasurementRecord
+from rheostat.storage.history import StoredHistory
+from rheostat.storage.tables import observations, power_measurements, runs, trials
+
+_OBSERVATION = [column for column in observations.c if column.name != "observation_pk"]
+_MEASUREMENT = [c for c in power_measurements.c if c.name not in ("power_measurement_pk", "placement_pk")]
+
+
+def latest_measurements(history: StoredHistory, placement: PlacementKey) -> list[PowerMeasurementRecord]:
+    """Return the latest measurement of each batch size and power limit of a placement."""
+    measured, placement_pk = power_measurements.c, history.placement_pks[placement]
+    latest = (
+        select(func.max(measured.sequence))
+        .where(measured.placement_pk == placement_pk, measured.outcome.is_(None))
+        .group_by(measured.batch_size, measured.power_limit_watts)
+    )
+    query = select(*_MEASUREMENT).where(measured.placement_pk == placement_pk, measured.sequence.in_(latest))
+    return [PowerMeasurementRecord(placement=placement, **row) for row in history.rows(query)]
+
+
+def observations_of(history: StoredHistory, trial_id: str, *, skip: int, limit: int) -> list[ObservationRecord]:
+    """Return up to ``limit`` reports of a trial in the order of their epochs, without the first ones."""
+    query = select(*_OBSERVATION).where(observations.c.trial_id == trial_id)
+    query = query.order_by(observations.c.epoch, observations.c.closing).offset(skip).limit(limit)
+    return [ObservationRecord(**row) for row in history.rows(query)]
+
+
+def use_by_day(history: StoredHistory, placement: PlacementKey) -> list[dict[str, Any]]:
+    """Return what the trials and whole runs of a placement used, by the day (UTC) on which they ended.
+
+    What a trial that has not ended has used counts on the day on which it began.
+    """
+    placement_pk = history.placement_pks[placement]
+    later = trials.alias()
+    carried_on = select(later.c.resumes).where(later.c.placement_pk == placement_pk, later.c.resumes.is_not(None))
+    trained = (trials.c.epochs > 0, trials.c.trial_id.not_in(carried_on))
+    days: dict[str, dict[str, Any]] = {}
+    for table, ended_at, converged, conditions in (
+        (trials, func.coalesce(trials.c.ended_at, trials.c.created_at), trials.c.state == "converged", trained),
+        (runs, runs.c.received_at, runs.c.converged.is_not(False), ()),
+    ):
+        no_energy = table.c.energy_joules.is_(None)
+        query = (
+            select(
+                func.date(ended_at).label("day"),
+                func.count().label("runs"),
+                func.sum(case((converged, 1), else_=0)).label("converged_runs"),
+                func.coalesce(func.sum(table.c.energy_joules), 0.0).label("energy_joules"),
+                func.coalesce(func.sum(table.c.time_seconds), 0.0).label("time_seconds"),
+                func.sum(case((no_energy, 1), else_=0)).label("runs_without_energy"),
+                func.sum(case((and_(no_energy, converged), 1), else_=0)).label("converged_without_energy"),
+            )
+            .where(table.c.placement_pk == placement_pk, *conditions)
+            .group_by(func.date(ended_at))
+        )
+        for row in history.rows(query):
+            day = days.setdefault(str(row["day"]), {})
+            day |= {name: day.get(name, 0) + row[name] for name in row.keys() - {"day"}}
+    return [{"day": date.fromisoformat(day), **days[day]} for day in sorted(days)]
