@@ -98,6 +98,13 @@ def open_from(settings: Settings) -> Service:
     )
 
 
+def site_of(settings: Settings) -> Site:
+    """Return what the settings say of the site."""
+    return Site(
+        settings.site_name, settings.electricity_price_per_kwh, settings.currency, settings.carbon_grams_per_kwh
+    )
+
+
 def _add_guards(app: FastAPI, settings: Settings, service: Service) -> TokenAuthenticator:
     """Add the middlewares that may refuse a request, the innermost first; return what authenticates."""
     app.add_middleware(
@@ -126,12 +133,7 @@ def _dashboard(settings: Settings, service: Service, authenticator: TokenAuthent
             reader=lambda request: authorise(request.scope, "read"),
             check=check,
             read=lambda request, read: read_within(request.app.state.request_timeout_seconds, read),
-            site=Site(
-                settings.site_name,
-                settings.electricity_price_per_kwh,
-                settings.currency,
-                settings.carbon_grams_per_kwh,
-            ),
+            site=site_of(settings),
             summaries=Summaries(),
         )
     )

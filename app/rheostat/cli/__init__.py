@@ -11,6 +11,7 @@ from rheostat.cli import admin, job_settings, orders
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
 from rheostat.cli.history import import_runs
+from rheostat.cli.savings import savings
 from rheostat.cli.spool import spool
 from rheostat.cli.words import counted, say_if_none
 from rheostat.demo.command import demo
@@ -40,6 +41,7 @@ jobs.command("pause")(orders.pause_job)
 jobs.command("resume")(orders.resume_job)
 jobs.command("force")(orders.force_job)
 app.command()(admin.audit)
+app.command()(savings)
 database.command("backup")(admin.back_up_database)
 database.command("restore")(admin.restore_database)
 database.command("prune")(admin.prune_database)
@@ -56,6 +58,7 @@ _EXTRAS = {
     "db": "server",
     "token": "server",
     "audit": "server",
+    "savings": "server",
     "replay": "replay",
     "demo": "demo",
     "agent": "agent",

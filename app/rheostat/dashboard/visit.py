@@ -106,7 +106,7 @@ def problem(request: Request, site: Site, error: RheostatError) -> Response:
 def render(request: Request, site: Site, template: str, *, status: int = 200, **values: Any) -> Response:
     """Return a rendered template as an answer."""
     root = request.scope.get("root_path", "").rstrip("/")
-    text = _TEMPLATES.get_template(template).render(
+    text = TEMPLATES.get_template(template).render(
         root=root,
         site=site,
         path=request.scope["path"].removeprefix(root),
@@ -135,4 +135,4 @@ def _environment() -> Environment:
     return environment
 
 
-_TEMPLATES = _environment()
+TEMPLATES = _environment()

@@ -10,6 +10,7 @@ from rheostat.dashboard.site import Site
 from rheostat.dashboard.summaries import JobSummary
 from rheostat.dashboard.views import arms
 from rheostat.dashboard.views.attention import Attention, attention
+from rheostat.dashboard.views.report import basis
 from rheostat.schemas.report import JobReport, SavedFigure
 from rheostat.visualization.savings import saved_by_day
 from rheostat.visualization.style import Figure
@@ -131,26 +132,6 @@ def total(figures: Sequence[SavedFigure]) -> Total | None:
     high = hypot(*((figure.saved_high or 0.0) - (figure.saved or 0.0) for figure in sure))
     saved = baseline - actual
     return Total(actual, baseline, saved - low if sure else None, saved + high if sure else None)
-
-
-def basis(reports: Sequence[JobReport]) -> str:
-    """Return where the figures come from."""
-    placements = [placement for one in reports for placement in one.placements if placement.converged_runs]
-    runs = sum(placement.converged_runs for placement in placements)
-    if not runs:
-        return ""
-    origins = {placement.energy_joules.origin for placement in placements}
-    jobs = len({one.job_id for one in reports for placement in one.placements if placement.converged_runs})
-    text = (
-        f"Against always running the default batch size at the highest power limit, over {words.counted(runs, 'run')} "
-        f"of {words.counted(jobs, 'job')} that reached their target; all that exploring, stopped and failed runs used "
-        "is counted."
-    )
-    if "simulated" in origins:
-        text += " Some of it is of simulated GPUs, where no joule was measured."
-    if "estimated" in origins:
-        text += " Some of the energy is estimated."
-    return text
 
 
 def job_row(summary: JobSummary, now: datetime) -> JobRow:

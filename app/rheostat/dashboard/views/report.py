@@ -1,0 +1,69 @@
+"""What the savings report shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rheostat.dashboard import words
+from rheostat.schemas.report import JobReport, SavedFigure
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """A line of the report: a placement of a job."""
+
+    job_id: str
+    gpu: str
+    runs: int
+    energy: str
+    interval: str
+    energy_percent: str
+    time_percent: str
+    cost_percent: str
+    origin: str
+    method: str
+
+
+def report_rows(reports: Sequence[JobReport]) -> list[ReportRow]:
+    """Return the lines of the report."""
+    return [
+        ReportRow(
+            job_id=report.job_id,
+            gpu=words.gpu(placement.gpu.model, placement.gpu.count),
+            runs=placement.converged_runs,
+            energy=words.energy(placement.energy_joules.saved),
+            interval=_interval(placement.energy_joules),
+            energy_percent=words.percent(placement.energy_joules.saved_percent),
+            time_percent=words.percent(placement.time_seconds.saved_percent),
+            cost_percent=words.percent(placement.cost.saved_percent),
+            origin=placement.energy_joules.origin,
+            method=words.sentence(placement.energy_joules.method),
+        )
+        for report in reports
+        for placement in report.placements
+    ]
+
+
+def basis(reports: Sequence[JobReport]) -> str:
+    """Return where the figures come from."""
+    placements = [placement for one in reports for placement in one.placements if placement.converged_runs]
+    runs = sum(placement.converged_runs for placement in placements)
+    if not runs:
+        return ""
+    origins = {placement.energy_joules.origin for placement in placements}
+    jobs = len({one.job_id for one in reports for placement in one.placements if placement.converged_runs})
+    text = (
+        f"Against always running the default batch size at the highest power limit, over {words.counted(runs, 'run')} "
+        f"of {words.counted(jobs, 'job')} that reached their target; all that exploring, stopped and failed runs used "
+        "is counted."
+    )
+    if "simulated" in origins:
+        text += " Some of it is of simulated GPUs, where no joule was measured."
+    if "estimated" in origins:
+        text += " Some of the energy is estimated."
+    return text
+
+
+def _interval(figure: SavedFigure) -> str:
+    if figure.saved_low is None or figure.saved_high is None:
+        return words.UNKNOWN
+    return f"{words.energy(figure.saved_low)} to {words.energy(figure.saved_high)}"

@@ -1,0 +1,77 @@
+"""The savings report of the command line."""
+
+import csv
+import json
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from rheostat import service as use_cases
+from rheostat.service.operations import open_service
+from tests.domain.examples import JOB
+from tests.serving import operate
+from tests.visualization.examples import explore
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with a job that has explored."""
+    made: Path = tmp_path_factory.mktemp("savings") / "rheostat.db"
+    service = open_service(f"sqlite:///{made}", timedelta(hours=1))
+    explore(service)
+    service.close()
+    return f"sqlite:///{made}"
+
+
+@pytest.fixture
+def saved_joules(url: str) -> float:
+    service = open_service(url, timedelta(hours=1))
+    energy = use_cases.savings(service, JOB).placements[0].energy_joules
+    service.close()
+    assert energy.actual is not None
+    assert energy.baseline is not None
+    return energy.baseline - energy.actual
+
+
+def test_every_format_has_the_figures_of_the_api(
+    url: str, saved_joules: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RHEOSTAT_ELECTRICITY_PRICE_PER_KWH", "0.5")
+    monkeypatch.setenv("RHEOSTAT_CURRENCY", "EUR")
+    document = json.loads(operate(url, "savings", "--format", "json"))
+    energy = document["jobs"][0]["placements"][0]["energy_joules"]
+    assert (energy["saved"], energy["origin"], document["currency"]) == (saved_joules, "measured", "EUR")
+    (row,) = csv.DictReader(StringIO(operate(url, "savings", "--format", "csv")))
+    assert (row["job_id"], float(row["energy_joules_saved"])) == (JOB, saved_joules)
+    assert float(row["saved_EUR"]) == pytest.approx(saved_joules / 3.6e6 * 0.5)
+    assert "saved_grams_co2e" not in row
+    table = operate(url, "savings")
+    assert "energy saved: 2 927 J" in table.replace("\N{THIN SPACE}", " ")
+    assert "over 11 runs of 1 job" in " ".join(table.split())
+
+
+def test_the_html_report_is_one_file_that_loads_nothing(url: str) -> None:
+    page = operate(url, "savings", "--format", "html")
+    assert page.startswith("<!doctype html>")
+    assert "<script" not in page
+    assert "<link" not in page
+    assert f"<td>{JOB}</td>" in page
+
+
+def test_days_before_a_date_do_not_count(url: str, saved_joules: float) -> None:
+    later = json.loads(operate(url, "savings", "--format", "json", "--since", "2999-01-01", "--job", JOB))
+    energy = later["jobs"][0]["placements"][0]["energy_joules"]
+    assert (energy["actual"], energy["baseline"], later["since"]) == (0.0, 0.0, "2999-01-01")
+    whole = json.loads(operate(url, "savings", "--format", "json", "--since", "2000-01-01"))
+    (placement,) = whole["jobs"][0]["placements"]
+    assert placement["energy_joules"]["saved"] == pytest.approx(saved_joules)
+    assert placement["cost"]["saved"] == pytest.approx(saved_joules)  # eta_knob is 1
+
+
+def test_an_empty_database_has_an_empty_report(tmp_path: Path) -> None:
+    empty = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    assert operate(empty, "savings") == ""
+    assert operate(empty, "savings", "--format", "csv") == ""
+    assert json.loads(operate(empty, "savings", "--format", "json"))["jobs"] == []
