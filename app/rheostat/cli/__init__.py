@@ -10,6 +10,7 @@ import typer
 from rheostat.cli import admin, job_settings, orders
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
+from rheostat.cli.export import export
 from rheostat.cli.history import import_runs
 from rheostat.cli.savings import savings
 from rheostat.cli.spool import spool
@@ -42,6 +43,7 @@ jobs.command("resume")(orders.resume_job)
 jobs.command("force")(orders.force_job)
 app.command()(admin.audit)
 app.command()(savings)
+app.command()(export)
 database.command("backup")(admin.back_up_database)
 database.command("restore")(admin.restore_database)
 database.command("prune")(admin.prune_database)
@@ -59,6 +61,7 @@ _EXTRAS = {
     "token": "server",
     "audit": "server",
     "savings": "server",
+    "export": "server",
     "replay": "replay",
     "demo": "demo",
     "agent": "agent",

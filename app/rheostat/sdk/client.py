@@ -4,16 +4,23 @@ import os
 from functools import partial
 from math import isfinite
 from socket import gethostname
+from typing import TYPE_CHECKING
 
 from rheostat.errors import ConfigurationError
-from rheostat.schemas.server import Gpu, JobSettings
+from rheostat.schemas.review import Observation
+from rheostat.schemas.server import Gpu, JobDetail, JobSettings
+from rheostat.schemas.trials import TrialDetail
 from rheostat.sdk.agreement import OnConflict, OnUsedKey
+from rheostat.sdk.frames import all_pages, frame_of
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.run_gpus import NamedGpus
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.trainer_steps import StepsAt, TrainerSteps
 from rheostat.sdk.trial import RunningTrial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ANSWER_VARIABLE = "RHEOSTAT_ANSWER_SECONDS"
 _ANSWER_SECONDS = 2.0
@@ -108,6 +115,20 @@ class Client(ServerClient):
             examples_per_epoch=examples_per_epoch,
         )
         return RunningTrial(self, job_id, settings, options)
+
+    def jobs_frame(self) -> "pd.DataFrame":
+        """Return all jobs as a data frame, which needs pandas."""
+        return frame_of(JobDetail, all_pages(lambda at: self.list_jobs(limit=200, cursor=at), "jobs"))
+
+    def trials_frame(self, job_id: str) -> "pd.DataFrame":
+        """Return all trials of a job as a data frame, newest first, which needs pandas."""
+        pages = all_pages(lambda at: self.list_trials(job_id, limit=200, cursor=at), "trials")
+        return frame_of(TrialDetail, pages)
+
+    def observations_frame(self, trial_id: str) -> "pd.DataFrame":
+        """Return all reports of a trial as a data frame, which needs pandas."""
+        pages = all_pages(lambda at: self.list_observations(trial_id, limit=200, cursor=at), "observations")
+        return frame_of(Observation, pages)
 
 
 def _answer_seconds_of_environment() -> float:

@@ -1,0 +1,40 @@
+"""Wire models as rows of a table: every row of a kind has the same columns, and one value in each."""
+
+from collections.abc import Mapping
+from json import dumps
+from typing import Any, get_args
+
+from rheostat.schemas.fields import Body
+
+
+def columns_of(kind: type[Body]) -> list[str]:
+    """Return the columns of a kind of model: a nested field is named after its path, as ``gpu_model``."""
+    columns: list[str] = []
+    for name, field in kind.model_fields.items():
+        nested = _model_in(field.annotation)
+        columns += [name] if nested is None else [f"{name}_{column}" for column in columns_of(nested)]
+    return columns
+
+
+def row_of(model: Body) -> dict[str, Any]:
+    """Return a model as a row. Lists are joined by spaces; those of models are JSON."""
+    values = _flat(model.model_dump(), "")
+    return {column: values.get(column) for column in columns_of(type(model))}
+
+
+def _model_in(annotation: Any) -> type[Body] | None:
+    """Return the model that a field holds, or may hold; None: it holds something else."""
+    candidates = (annotation, *get_args(annotation)) if type(None) in get_args(annotation) else (annotation,)
+    return next((one for one in candidates if isinstance(one, type) and issubclass(one, Body)), None)
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            row |= _flat(value, f"{prefix}{name}_")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            row[f"{prefix}{name}"] = dumps(value, default=str)
+        else:
+            row[f"{prefix}{name}"] = " ".join(map(str, value)) if isinstance(value, list) else value
+    return row

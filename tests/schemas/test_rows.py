@@ -1,0 +1,30 @@
+"""Wire models as rows."""
+
+from typing import Literal
+
+from rheostat.schemas.rows import columns_of, row_of
+from rheostat.schemas.server import Gpu, JobSettings, Target
+from tests.domain.examples import V100, settings
+
+
+def test_a_nested_field_is_a_group_of_columns_also_where_it_is_null() -> None:
+    without = settings(target=None)
+    assert list(row_of(without)) == list(row_of(settings())) == columns_of(JobSettings)
+    assert (row_of(settings())["target_metric"], row_of(without)["target_metric"]) == ("accuracy", None)
+    assert "target" not in columns_of(JobSettings)
+
+
+def test_a_list_is_one_value() -> None:
+    assert row_of(settings())["batch_sizes"] == "8 16 32 64 128"
+    assert row_of(V100)["model"] == "V100"
+
+
+def test_a_list_of_models_is_json() -> None:
+    class Both(Gpu):
+        targets: list[Target]
+        kind: Literal["a"] = "a"
+
+    target = Target(metric="accuracy", value=0.9, direction="maximize")
+    row = row_of(Both(model="V100", targets=[target]))
+    assert row["targets"] == '[{"metric": "accuracy", "value": 0.9, "direction": "maximize"}]'
+    assert row["kind"] == "a"
