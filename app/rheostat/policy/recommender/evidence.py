@@ -159,6 +159,8 @@ class Arm(NamedTuple):
     @classmethod
     def from_state(cls, state: State) -> "Arm":
         """Return the arm that :meth:`to_state` wrote."""
+        if not state["runs"] and not state["epoch_costs"]:
+            return UNSEEN  # as many are
         return cls(
             state["runs"],
             Tally.from_state(state["epochs"]),
@@ -172,6 +174,10 @@ class Arm(NamedTuple):
             tuple(map(tuple, state["curve"])),
             state["paid"],
         )
+
+
+UNSEEN = Arm()
+"""An arm that never ran."""
 
 
 class Evidence(NamedTuple):
