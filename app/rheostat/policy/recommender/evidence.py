@@ -7,11 +7,13 @@ and priced when they are read: nothing here depends on a knob. What had to be ju
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import log
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from rheostat.policy.cost import NOTHING, Outlay
+from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import State
 from rheostat.policy.recommender.old_states import with_outlays
 
@@ -142,6 +144,9 @@ class Arm(NamedTuple):
 
     def to_state(self) -> State:
         """Return the arm as plain JSON."""
+        return _UNSEEN_STATE if self is UNSEEN else self._figures()
+
+    def _figures(self) -> State:
         return {
             "runs": self.runs,
             "epochs": self.epochs.to_state(),
@@ -178,6 +183,8 @@ class Arm(NamedTuple):
 
 UNSEEN = Arm()
 """An arm that never ran."""
+
+_UNSEEN_STATE = UNSEEN._figures()
 
 
 class Evidence(NamedTuple):
@@ -247,3 +254,9 @@ class Evidence(NamedTuple):
             "fixed": [outlay.to_state() for outlay in self.fixed],
             "is_priced": self.is_priced,
         }
+
+
+@lru_cache(maxsize=512)  # read by the decisions before a run, and again when that is learnt from
+def evidence_of(state: ByIdentity[State]) -> Evidence:
+    """Return the evidence of a stored state, which is replaced when it changes."""
+    return Evidence.from_state(state.value)

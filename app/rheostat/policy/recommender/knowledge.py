@@ -16,7 +16,7 @@ from rheostat.policy.recommender import closing, curves, transfer
 from rheostat.policy.recommender.account import open_account
 from rheostat.policy.recommender.belief import Belief, RunBelief, believe, believe_runs
 from rheostat.policy.recommender.curves import Expectation
-from rheostat.policy.recommender.evidence import UNSEEN, Evidence, safe_log
+from rheostat.policy.recommender.evidence import UNSEEN, Evidence, evidence_of, safe_log
 from rheostat.policy.recommender.grid import Grid, grid_of
 from rheostat.policy.recommender.outliers import is_outlier
 from rheostat.policy.recommender.prices import MeasuredPrices, Prices, gather_prices, measured_prices
@@ -107,6 +107,10 @@ class Knowledge:
         """What a run usually takes before its first step; None: unknown."""
         return self.own.usually_fixed(self.job.price)
 
+    @cached_property
+    def _usual_fixed_cost(self) -> float:
+        return 0.0 if self.usually_fixed is None else self.job.price(self.usually_fixed)
+
     def believable(self, outlay: Outlay, batch_size: int, epochs: float | None) -> Outlay:
         """Return what a run took, or what such a run usually takes if that is less and the figure an outlier.
 
@@ -139,7 +143,7 @@ class Knowledge:
         """
         if fixed_cost is not None:
             return max(cost - fixed_cost, 0.0)
-        usual = 0.0 if self.usually_fixed is None else self.job.price(self.usually_fixed)
+        usual = self._usual_fixed_cost
         if usual and epochs and self.belief is not None and self.belief.has_level:
             expected = self._expected_epoch_cost(self.belief, batch_size) * epochs
             if expected < usual and abs(cost - usual - expected) <= usual:
@@ -248,7 +252,7 @@ def _known(sources: tuple[_Source, ...], batch_size: int | None = None) -> Knowl
         batch_size: Believe something only of this arm, and of those of which something was seen; None: of all.
     """
     job = sources[0].measured.job
-    own, *others = [Evidence.from_state(source.state.value) for source in sources]
+    own, *others = [evidence_of(source.state) for source in sources]
     grid = grid_of(tuple(own.arms), job.default_batch_size)
     measured, *theirs = [_measured_prices(source.measured, grid) for source in sources]
     if batch_size is not None:
