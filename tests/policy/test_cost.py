@@ -52,10 +52,6 @@ def test_an_outlay_survives_json(outlay: Outlay) -> None:
     assert Outlay.from_state(json.loads(json.dumps(outlay.to_state()))) == outlay
 
 
-def test_a_cost_that_was_stored_before_outlays_were_counts_as_given() -> None:
-    assert Outlay.from_state(70.0) == Outlay.from_state(70) == given_cost(70.0)
-
-
 def test_nothing_is_known_of_a_run_without_energy_and_time() -> None:
     assert known_cost(None, None, eta_knob=0.5, max_power_watts=300.0) is None
 

@@ -136,11 +136,6 @@ def test_what_a_false_report_would_stop_is_judged_by_the_knob_of_the_moment(beta
     assert bound.bound(a_job(beta_knob=beta_knob)) == beta_knob * (100.0 if beta_knob * 100.0 >= 180.0 else 180.0)
 
 
-def test_a_bound_of_when_only_costs_were_kept_is_read_as_it_was() -> None:
-    bound = CostBound.from_state({"lowest": [90.0, 100.0], "recent": [100.0, 90.0], "stops": 1})
-    assert bound.bound(a_job(eta_knob=0.1)) == 180.0
-
-
 @given(st.lists(st.floats(0, 1e18), max_size=50), st.integers(0, 5))
 def test_the_state_survives_json(costs: list[float], stops: int) -> None:
     bound = after(*costs)

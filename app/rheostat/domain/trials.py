@@ -302,7 +302,7 @@ def _with_verdict(draft: Draft, trial: TrialRecord, verdict: Verdict, clock: Clo
         trial,
         state=verdict.state,
         state_reason=verdict.reason,
-        lease_expires_at=max(trial.lease_expires_at, clock.lease_expires_at),
+        lease_expires_at=clock.lease_expires_at,
         ended_at=None if verdict.state == "running" else clock.now,
         sequence=draft.take_sequence() if verdict.state in CONCLUDED else None,
     )
@@ -336,7 +336,7 @@ def _renew(draft: Draft, trial: TrialRecord, clock: Clock) -> TrialRecord:
         trial,
         state="running",
         state_reason=trial.state_reason if trial.state == "running" else "it reported again",
-        lease_expires_at=max(trial.lease_expires_at, clock.lease_expires_at),
+        lease_expires_at=clock.lease_expires_at,
         ended_at=None,
     )
     renewed = crashes.follow(draft, trial, renewed, clock.now)

@@ -86,19 +86,6 @@ class Advisor:
         """
         self._ask(lambda: self._batch_sizes.register_job(job, sorted(batch_sizes)))
 
-    def keeps_state(self, before: Job, after: Job) -> bool:
-        """Return whether the state of a placement stays what it is where only its knobs change; else it is rebuilt.
-
-        Args:
-            before: The placement as it was.
-            after: The placement as it will be.
-
-        Raises:
-            PolicyFailed: The policy raised.
-        """
-        knobs = before.differs_in(after)
-        return knobs <= self._read_time_knobs and self._ask(lambda: self._batch_sizes.is_independent_of(after, knobs))
-
     def add_batch_sizes(self, job: Job, batch_sizes: Sequence[int]) -> bool:
         """Make room for further batch sizes of a placement; return False where its state must be rebuilt for them.
 

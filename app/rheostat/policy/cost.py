@@ -90,9 +90,7 @@ class Outlay(NamedTuple):
 
     @classmethod
     def from_state(cls, state: Any) -> "Outlay":
-        """Return the outlay that :meth:`to_state` wrote, or a cost that was stored before energy and time were."""
-        if isinstance(state, int | float):
-            return given_cost(state)
+        """Return the outlay that :meth:`to_state` wrote."""
         return cls(*state) if state else NOTHING
 
 

@@ -99,12 +99,11 @@ class CostBound(NamedTuple):
 
     @classmethod
     def from_state(cls, state: State) -> "CostBound":
-        """Return the bound that :meth:`to_state` wrote, or one of when only costs were kept."""
-        refuted = state.get("refuted", [None] * len(state["lowest"]))
+        """Return the bound that :meth:`to_state` wrote."""
         return cls(
             tuple(
                 Low(Outlay.from_state(low), None if by is None else Outlay.from_state(by))
-                for low, by in zip(state["lowest"], refuted, strict=True)
+                for low, by in zip(state["lowest"], state["refuted"], strict=True)
             ),
             tuple(map(Outlay.from_state, state["recent"])),
             state["stops"],

@@ -332,10 +332,6 @@ class BatchSizeOptimizer(ABC):
         """
         return None
 
-    def is_independent_of(self, job: Job, knobs: frozenset[str]) -> bool:
-        """Return whether the state of a placement depends on none of some knobs; the default looks at its class."""
-        return knobs <= self.read_time_knobs
-
     def survey(self, job: Job, situation: Situation) -> Survey:
         """Return what a trainer that can make a few steps at any batch size should measure before it asks for one.
 

@@ -72,16 +72,3 @@ def test_energy_that_stands_at_zero_fails_no_answer() -> None:
         sweep.measure(BY_ENERGY, 32, PowerMeasurement(limit, 0.0, SECONDS[limit], 0.0))
     assert sweep.predict(BY_ENERGY, 32) == 100
     assert sweep.plan(BY_ENERGY, 64) == LIMITS
-
-
-def test_sweeps_that_an_earlier_version_stored_are_read() -> None:
-    store = JsonStore()
-    figures = {str(limit): [9.0, SECONDS[limit], limit * SECONDS[limit], True] for limit in LIMITS}
-    first = {"planned": list(LIMITS), "measured": figures, "done": True}
-    second = {"planned": [300, 250], "measured": {"300": figures["300"], "250": figures["250"]}, "done": True}
-    store[BY_TIME] = {"runs": {"16": second, "32": first}, "surveys": {}}
-    sweep = PowerSweep(store)
-    assert [sweep.predict(job, 32) for job in (BY_TIME, BY_ENERGY)] == [300, 150]
-    assert sweep.plan(BY_TIME, 16) == (200,)
-    store[BY_TIME] = {"32": first}
-    assert sweep.predict(BY_ENERGY, 32) == 150

@@ -15,7 +15,6 @@ from typing import NamedTuple, TypeAlias
 from rheostat.policy.cost import NOTHING, Outlay
 from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import State
-from rheostat.policy.recommender.old_states import with_outlays
 
 Price: TypeAlias = Callable[[Outlay], float]
 """What an outlay costs at some knobs: :meth:`rheostat.policy.interface.Job.price`."""
@@ -199,8 +198,6 @@ class Evidence(NamedTuple):
         wasted: What the runs took that did not converge of arms other than the default that had not converged before
             (those of the others are in ``lost``), since evidence was last discounted or found wrong.
         fixed: What the latest runs took before their first step, oldest first.
-        is_priced: Whether it goes back to a state of when costs were kept as they had been priced: another knob then
-            needs a rebuild.
     """
 
     arms: dict[int, Arm]
@@ -210,7 +207,6 @@ class Evidence(NamedTuple):
     unconverged: Mapping[int, int] = MappingProxyType({})
     wasted: Outlay = NOTHING
     fixed: tuple[Outlay, ...] = ()
-    is_priced: bool = False
 
     def usually_fixed(self, price: Price) -> Outlay | None:
         """Return what a run usually takes before its first step, the lower median; None: unknown."""
@@ -227,9 +223,6 @@ class Evidence(NamedTuple):
     @classmethod
     def from_state(cls, state: State) -> "Evidence":
         """Return the evidence that :meth:`to_state` wrote."""
-        is_priced = "wasted" not in state
-        if is_priced:
-            state = with_outlays(state)
         arms = state["arms"]
         return cls(
             arms={int(size): Arm.from_state(arms[size]) for size in sorted(arms, key=int)},
@@ -239,7 +232,6 @@ class Evidence(NamedTuple):
             unconverged={int(size): count for size, count in state["fruitless"].items()},
             wasted=Outlay.from_state(state["wasted"]),
             fixed=tuple(map(Outlay.from_state, state["fixed"])),
-            is_priced=is_priced or state["is_priced"],
         )
 
     def to_state(self) -> State:
@@ -252,7 +244,6 @@ class Evidence(NamedTuple):
             "fruitless": {str(size): count for size, count in self.unconverged.items()},
             "wasted": self.wasted.to_state(),
             "fixed": [outlay.to_state() for outlay in self.fixed],
-            "is_priced": self.is_priced,
         }
 
 

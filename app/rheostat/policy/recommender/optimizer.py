@@ -48,11 +48,7 @@ class Recommender(BatchSizeOptimizer):
         evidence = Evidence.from_state(self.store[job])
         arms = {size: evidence.arms.get(size, UNSEEN) for size in sorted(batch_sizes)}
         self.store[job] = evidence._replace(arms=arms).to_state()
-        return not evidence.is_priced
-
-    def is_independent_of(self, job: Job, knobs: frozenset[str]) -> bool:
-        """Return whether the knobs are applied when the state is read, and it is not one of when costs were priced."""
-        return super().is_independent_of(job, knobs) and not Evidence.from_state(self.store[job]).is_priced
+        return True
 
     def predict(self, job: Job) -> int:
         """Return the batch size for a trial that runs alone on a GPU that fits them all."""

@@ -44,7 +44,7 @@ class Sweep(NamedTuple):
         measured: Highest limit first.
     """
 
-    begun: tuple[int, int]
+    begun: int
     measured: tuple[PowerMeasurement, ...]
 
 
