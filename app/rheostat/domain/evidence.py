@@ -106,6 +106,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             epochs=run.epochs,
             curve=LearningCurve.from_state(run.curve),
             fixed_cost=setup.cost(view, run),
+            beside_exploration=run.beside_exploration,
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 
