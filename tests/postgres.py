@@ -20,9 +20,10 @@ from typing import IO, Literal, Self
 import psycopg
 from sqlalchemy import make_url
 
+from tests.waiting import PATIENCE_SECONDS
+
 UNPRIVILEGED_USER = "nobody"  # PostgreSQL refuses to run as root, and wants a user with an entry in passwd
-START_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 30.0
+
 
 SETTINGS = {
     "listen_addresses": "",
@@ -110,7 +111,7 @@ class PostgresServer:
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         with self._log.open("ab") as log:
             self._process = self._launch("postgres", "-D", str(self._data), "-k", str(self._home), *options, output=log)
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 self._execute("SELECT 1")
@@ -127,7 +128,7 @@ class PostgresServer:
             return
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
-        self._process.wait(STOP_TIMEOUT_SECONDS)
+        self._process.wait(PATIENCE_SECONDS)
         self._process = None
 
     def remove(self) -> None:
@@ -163,7 +164,7 @@ class PostgresServer:
         options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
         with self._log.open("ab") as log:
             process = self._launch("initdb", "-D", str(self._data), *options, output=log)
-            if process.wait(START_TIMEOUT_SECONDS) != 0:
+            if process.wait(PATIENCE_SECONDS) != 0:
                 raise RuntimeError(f"initdb failed:\n{self._log.read_text()}")
 
     def _launch(self, program: str, *arguments: str, output: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import trustme
 
+from tests.waiting import PATIENCE_SECONDS
+
 _OWN_HEADERS = ("transfer-encoding", "content-length", "connection")
 
 
@@ -41,7 +43,7 @@ def proxied(
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or None
             path = self.path.removeprefix(prefix) if strips else self.path
-            connection = http.client.HTTPConnection(target.netloc, timeout=30)
+            connection = http.client.HTTPConnection(target.netloc, timeout=PATIENCE_SECONDS)
             connection.request(self.command, path, body, {**dict(self.headers.items()), **(headers or {})})
             answer = connection.getresponse()
             content = answer.read()

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -14,6 +14,7 @@ import httpx
 from typer.testing import CliRunner
 
 from rheostat import cli
+from tests.waiting import PATIENCE_SECONDS
 
 V100 = {"model": "V100", "count": 1, "min_power_limit_watts": 100, "max_power_limit_watts": 250}
 SETTINGS: dict[str, Any] = {
@@ -56,13 +57,13 @@ class Serving:
         command = [sys.executable, "-m", "rheostat", "serve", "--port", "0", *self._options]
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=self._environment)
-        give_up_at = monotonic() + 30
+        give_up_at = monotonic() + PATIENCE_SECONDS
         while (line := re.search(r"listens on (http://[\d.:]+)\n", self.log())) is None:
             assert self._process.poll() is None, self.log()
             assert monotonic() < give_up_at, self.log()
             sleep(0.02)
         self.client.close()
-        self.client = httpx.Client(base_url=line[1], timeout=30, trust_env=False)
+        self.client = httpx.Client(base_url=line[1], timeout=PATIENCE_SECONDS, trust_env=False)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -82,7 +83,7 @@ class Serving:
         """End it by SIGTERM and return its exit code."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(30)
+        return self._process.wait(PATIENCE_SECONDS)
 
     def close(self) -> None:
         self.client.close()
@@ -99,14 +100,6 @@ def serving(database_url: str, log: Path, *options: str, **environment: str) -> 
         yield server
     finally:
         server.close()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something is so."""
-    give_up_at = monotonic() + seconds
-    while not condition():
-        assert monotonic() < give_up_at
-        sleep(0.01)
 
 
 def migrate(database_url: str) -> None:

@@ -12,11 +12,12 @@ from rheostat.schemas.trials import ObserveRequest
 from rheostat.sdk.server import observe_request, register_job_request
 from rheostat.sdk.spool import RequestQueue, spool_files
 from tests.serving import SETTINGS, V100, operate, serving
+from tests.waiting import PATIENCE_SECONDS
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rheostat", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 @pytest.fixture

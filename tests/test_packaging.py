@@ -10,6 +10,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parent.parent
 
 SERVER_SIDE = (
@@ -80,7 +82,7 @@ def run(installed: Path, program: str, *arguments: str) -> subprocess.CompletedP
         env={**os.environ, "PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

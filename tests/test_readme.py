@@ -13,6 +13,7 @@ from rheostat.api.settings import Settings
 from rheostat.demo.processes import demo_agent
 from rheostat.sdk import node_agent
 from tests.serving import serving
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,7 +30,11 @@ def test_the_curl_commands_run_from_register_to_savings(tmp_path: Path) -> None:
     with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
         here = script.replace("http://127.0.0.1:8420", str(server.client.base_url).rstrip("/"))
         run = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", here], capture_output=True, text=True, timeout=60, check=False
+            ["bash", "-euo", "pipefail", "-c", here],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
         assert run.returncode == 0, run.stderr
         assert '"action":"stop"' in run.stdout
@@ -52,7 +57,12 @@ def test_the_trainer_loop_runs_as_it_stands(tmp_path: Path) -> None:
             "RHEOSTAT_AGENT_DIR": str(agent.socket.parent),
         }
         run = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
         assert run.returncode == 0, run.stderr
         trial_id, batch_size = run.stdout.split()
@@ -82,7 +92,12 @@ def test_the_trainer_loop_reaches_the_server_without_an_agent_and_without_a_gpu(
         bare["RHEOSTAT_URL"] = str(server.client.base_url)
         for number in (1, 2):
             run = subprocess.run(
-                [sys.executable, "-c", program], env=bare, capture_output=True, text=True, timeout=60, check=False
+                [sys.executable, "-c", program],
+                env=bare,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+                check=False,
             )
             assert run.returncode == 0, run.stderr
             trial_id, _ = run.stdout.split(maxsplit=1)
@@ -109,7 +124,7 @@ def test_rheostat_run_reaches_the_server_without_an_agent_and_without_a_gpu(
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert run.returncode == 0, run.stderr
@@ -122,12 +137,12 @@ def test_rheostat_run_reaches_the_server_without_an_agent_and_without_a_gpu(
 @pytest.mark.parametrize("command", re.findall(r"^rheostat (\w+)", README, re.MULTILINE))
 def test_the_commands_exist(command: str) -> None:
     run = [sys.executable, "-m", "rheostat", command, "--help"]
-    subprocess.run(run, check=True, capture_output=True, timeout=60)
+    subprocess.run(run, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("target", re.findall(r"^make ([\w-]+)", README, re.MULTILINE))
 def test_the_targets_exist(target: str) -> None:
-    subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
 
 
 def test_every_setting_of_the_server_is_in_the_table() -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.server import history, servers
+from benchmarks.server.big import lengthen
 from benchmarks.server.dialects import Peer, Rheostat
 from benchmarks.server.load import Dialect, Figures, drive, register
 from benchmarks.server.servers import START_SECONDS, Server
+from rheostat.storage.engine import Database
 from tests.postgres import PostgresServer
 
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "shared_buffers": "128MB"}
@@ -66,10 +68,12 @@ def running(kind: str, peer_python: Path | None, workers: int = 1) -> Iterator[P
         theirs = None
         if peer_python is not None:
             theirs = stack.enter_context(servers.peer(peer_python, theirs_async, folder / "theirs.log", workers))
+        database = Database(ours_url)
+        stack.callback(database.close)
         yield Pair(
             ours,
             theirs,
-            lambda job, trials: history.lengthen_ours(ours_url, job, trials),
+            lambda job, trials: lengthen(database, job, trials),
             lambda job, trials: history.lengthen_peers(theirs_url, job, trials),
         )
 

@@ -7,10 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, Self
 
 import httpx
@@ -19,20 +17,12 @@ import pytest
 from rheostat.agent.nvml import NvmlDriver
 from rheostat.errors import ServerRefused, ServerUnreachable
 from tests.nvml.fake import FakeNvml
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 # Without it the agent reports that it is not ready, although the fake driver would permit changes.
 as_privileged = pytest.mark.skipif(
     not NvmlDriver().may_set_limits(), reason="only a process with CAP_SYS_ADMIN is ready to change power limits"
 )
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> float:
-    """Wait until a condition holds; return how long that took."""
-    begin = monotonic()
-    while not condition():
-        assert monotonic() < begin + seconds, "timed out waiting for a condition"
-        sleep(0.005)
-    return monotonic() - begin
 
 
 def ask(path: Path, method: str, target: str, body: object = None) -> Any:
@@ -44,7 +34,7 @@ def ask(path: Path, method: str, target: str, body: object = None) -> Any:
     """
     try:
         with httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(path), verify=False), timeout=30, trust_env=False
+            transport=httpx.HTTPTransport(uds=str(path), verify=False), timeout=PATIENCE_SECONDS, trust_env=False
         ) as client:
             response = client.request(method, f"http://agent{target}", json=body)
     except httpx.TransportError as error:
@@ -92,7 +82,7 @@ class Agent:
                 self.command("run", *arguments), env={**os.environ, **fake, **environment}, stdout=log, stderr=log
             )
         if ready:
-            eventually(lambda: self.answers() or self.ended, seconds=60)
+            eventually(lambda: self.answers() or self.ended)
             assert victim or not self.ended, self.log()
 
     def command(self, name: str, *arguments: str) -> list[str]:
@@ -104,7 +94,7 @@ class Agent:
         """Run one of the other commands and wait for it."""
         environment = {**os.environ, **self.fake.environment()}
         return subprocess.run(
-            self.command(name), env=environment, capture_output=True, text=True, timeout=30, check=False
+            self.command(name), env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
 
     @property
@@ -130,7 +120,7 @@ class Agent:
         """End it by SIGTERM; return its exit code."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def entries(self) -> list[str]:
         return sorted(path.stem for path in (self.directory / "ledger").glob("*.json"))
@@ -140,7 +130,7 @@ TRAINER = """
 import http.client, json, os, socket, sys, time
 
 def connect():
-    connection = http.client.HTTPConnection("localhost", timeout=30)
+    connection = http.client.HTTPConnection("localhost", timeout=300)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(sys.argv[1])
     return connection

@@ -17,8 +17,9 @@ from rheostat.agent.states import GuardState
 from rheostat.agent.unix_server import UnixServer
 from rheostat.agent.worker import Timing
 from rheostat.errors import DriverReloaded
-from tests.agent.agents import ask, eventually
+from tests.agent.agents import ask
 from tests.nvml.fake import Call, FakeNvml
+from tests.waiting import eventually
 
 CHECK_SECONDS = 0.02
 

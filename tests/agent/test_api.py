@@ -16,9 +16,10 @@ from rheostat.agent.api import Api
 from rheostat.agent.peer import Peer
 from rheostat.agent.site import Site
 from rheostat.errors import NotAllowed, ServerRefused
-from tests.agent.agents import as_privileged, eventually, raw
+from tests.agent.agents import as_privileged, raw
 from tests.agent.bench import Bench, Served
 from tests.nvml.fake import Call
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 NOBODY = pwd.getpwnam("nobody")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -84,7 +85,9 @@ for request in sys.argv[5:]:
 def ask_as_nobody(served: Served, *requests: str, groups: str = "") -> list[str]:
     arguments = [str(served.socket), groups, str(NOBODY.pw_gid), str(NOBODY.pw_uid), *requests]
     command = [sys.executable, "-c", ASK_AS_NOBODY, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    ).stdout.splitlines()
 
 
 @as_root
@@ -163,7 +166,7 @@ ask -X PUT http://agent/v1/leases/$lease/power-limit -d '{{"power_limit_watts": 
 ask -X POST http://agent/v1/leases/$lease/heartbeat
 ask -X DELETE http://agent/v1/leases/$lease
 """
-    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     assert '"applied_watts":180' in done.stdout
     assert served.gpus[0].limit_watts == 300

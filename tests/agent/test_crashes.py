@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.agent.agents import answers, ask, eventually
+from tests.agent.agents import answers, ask
 from tests.nvml.fake import FakeNvml
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 FOUND_WATTS, SITE_MAX_WATTS, FOREIGN_WATTS = (250, 270), 260, 230
 LIMITS_WATTS = [300, 155]
@@ -192,7 +193,7 @@ def run_until_killed(node: Node, step: int, *, victim: str, foreign_at: int | No
         node.fake.foreign_at(foreign_at, FOREIGN_WATTS)
     node.fake.die_at(step, agent=victim != "trainer", trainer_pid=0 if victim == "agent" else trainer)
     agent = node.agent(victim=True)
-    give_up_at = monotonic() + 15
+    give_up_at = monotonic() + PATIENCE_SECONDS
     while is_alive(trainer) and is_alive(agent):
         assert monotonic() < give_up_at, node.log()[-4000:]
         sleep(0.003)
@@ -204,7 +205,6 @@ def run_until_killed(node: Node, step: int, *, victim: str, foreign_at: int | No
     return agent, trainer, reached
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("victim", "rounds_watts"), [("agent", 0), ("trainer", 0), ("both", 0), ("agent", 10)])
 def test_a_kill_at_any_step_leaves_the_limit_found(node: Node, victim: str, rounds_watts: int) -> None:
     for step in range(1, MOST_STEPS):
@@ -220,7 +220,6 @@ def test_a_kill_at_any_step_leaves_the_limit_found(node: Node, victim: str, roun
     pytest.fail("The protocol has more steps than are tested.")
 
 
-@pytest.mark.timeout(300)
 def test_a_foreign_limit_set_at_any_step_is_kept(node: Node) -> None:
     for step in range(1, MOST_STEPS):
         node.begin()
@@ -237,7 +236,6 @@ def test_a_foreign_limit_set_at_any_step_is_kept(node: Node) -> None:
     pytest.fail("The protocol has more steps than are tested.")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(4))
 def test_random_kills_faults_and_foreign_limits_leave_no_gpu_unrestored(node: Node, seed: int) -> None:
     chance = random.Random(seed)

@@ -17,8 +17,9 @@ import pytest
 
 from rheostat.agent.daemon import EXIT_RESTART
 from rheostat.agent.simulated import step_seconds
-from tests.agent.agents import Agent, Trainer, answers, ask, eventually
+from tests.agent.agents import Agent, Trainer, answers, ask
 from tests.nvml.fake import Call, FakeGpu, FakeNvml
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_an_admins_limit_is_restored_after_a_normal_exit_and_after_a_kill(
         (300, 250, "found"),
         (200, 200, None),
     ]
-    assert normal.process.wait(10) == 0
+    assert normal.process.wait(PATIENCE_SECONDS) == 0
     assert agent.fake.gpus[0].limit_watts == 250
 
     killed = Trainer(agent, [200])
@@ -114,7 +115,7 @@ def test_a_reloaded_driver_ends_the_agent_for_its_supervisor_to_restart_it(
     trainers[0].wait_ready()
     agent.fake.reload_driver()
     assert agent.process is not None
-    assert agent.process.wait(10) == EXIT_RESTART
+    assert agent.process.wait(PATIENCE_SECONDS) == EXIT_RESTART
     agent.fake.world.driver_reloaded = 0
     agent.start()
     assert agent.ask("GET", "/v1/gpus")["gpus"][0]["state"] == "verified"
@@ -135,7 +136,7 @@ def test_an_agent_with_another_directory_is_refused_the_same_gpus(agent: Agent, 
     with Agent(agent.fake, tmp_path / "other") as other:
         other.start(ready=False)
         assert other.process is not None
-        assert other.process.wait(30) == 1
+        assert other.process.wait(PATIENCE_SECONDS) == 1
         assert f"Another agent has GPU {agent.fake.gpus[0].uuid}: process {agent.process.pid}, " in other.log()
         assert str(agent.directory) in other.log()
         assert agent.answers()
@@ -155,7 +156,7 @@ def test_without_the_drivers_library_it_says_what_to_install(fake: FakeNvml, dir
     with Agent(fake, directory) as agent:
         agent.start(ready=False, LD_LIBRARY_PATH="", LD_PRELOAD="")
         assert agent.process is not None
-        assert agent.process.wait(30) == 1
+        assert agent.process.wait(PATIENCE_SECONDS) == 1
         assert "Install NVIDIA's driver, which has libnvidia-ml.so.1" in agent.log()
 
 
@@ -180,7 +181,7 @@ def test_metrics_are_served_on_loopback_when_asked_for(fake: FakeNvml, directory
         (url,) = address.findall(agent.log())
 
         def is_served(line: str) -> bool:
-            with urllib.request.urlopen(url, timeout=60) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
                 return f"{line}\n" in answer.read().decode()
 
         # Once each GPU has been read.
@@ -192,7 +193,7 @@ def test_a_port_in_use_is_an_error(fake: FakeNvml, directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, Agent(fake, directory) as agent:
         agent.start("--metrics-port", str(taken.getsockname()[1]), ready=False)
         assert agent.process is not None
-        assert agent.process.wait(30) == 1
+        assert agent.process.wait(PATIENCE_SECONDS) == 1
         assert "cannot be used for metrics" in agent.log()
         assert "Traceback" not in agent.log()
 
@@ -208,7 +209,7 @@ def test_a_simulated_node_needs_no_gpu_and_no_group(directory: Path) -> None:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=PATIENCE_SECONDS,
                 check=False,
             )
             assert status.stdout.count("250 W") == 2
@@ -273,7 +274,7 @@ def test_an_agent_whose_directory_was_deleted_ends_when_another_has_started_ther
     with Agent(agent.fake, agent.directory.parent) as other:
         other.start()
         os.kill(agent.process.pid, signal.SIGCONT)
-        assert agent.process.wait(20) == 0
+        assert agent.process.wait(PATIENCE_SECONDS) == 0
         assert agent.fake.gpus[0].limit_watts == 300
         assert other.answers()
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from rheostat.agent.site import load_site
-from tests.agent.agents import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 PAGE = (Path(__file__).parents[2] / "docs" / "agent.md").read_text()
 
@@ -30,7 +30,11 @@ def test_the_curl_commands_work_as_written() -> None:
                 script = block("sh", "curl").replace("/run/rheostat", directory)
                 script = script.replace("sleep 1\n", "sleep 0.1\n")  # a tick is enough
                 done = subprocess.run(
-                    ["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=30, check=False
+                    ["bash", "-euo", "pipefail", "-c", script],
+                    capture_output=True,
+                    text=True,
+                    timeout=PATIENCE_SECONDS,
+                    check=False,
                 )
             finally:
                 agent.terminate()

@@ -4,9 +4,9 @@ import http.client
 import threading
 
 from rheostat.agent.metrics import MetricsServer, exposition
-from tests.agent.agents import eventually
 from tests.agent.bench import Bench
 from tests.nvml.fake import Call
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 def test_each_gpu_has_its_limit_its_state_and_what_happened_to_it(bench: Bench) -> None:
@@ -49,7 +49,7 @@ def test_they_are_served_on_their_path_only_even_while_a_gpu_hangs(bench: Bench)
     try:
         statuses = []
         for path in ("/metrics", "/other"):
-            connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=PATIENCE_SECONDS)
             connection.request("GET", path)
             statuses.append(connection.getresponse().status)
             connection.close()

@@ -20,9 +20,10 @@ from rheostat.errors import (
     LeaseNotFound,
     LedgerFailed,
 )
-from tests.agent.agents import as_privileged, eventually
+from tests.agent.agents import as_privileged
 from tests.agent.bench import CHECK_SECONDS, Bench
 from tests.nvml.fake import GPU_IS_LOST, NO_PERMISSION, UNKNOWN, Call, FakeNvml
+from tests.waiting import eventually
 
 
 def test_a_limit_is_set_recorded_read_back_and_restored(bench: Bench) -> None:

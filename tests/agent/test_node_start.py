@@ -7,9 +7,10 @@ import pytest
 
 from rheostat.agent.records import Entry, Terms
 from rheostat.agent.states import GuardState
-from tests.agent.agents import as_privileged, eventually
+from tests.agent.agents import as_privileged
 from tests.agent.bench import Bench
 from tests.nvml.fake import FakeNvml
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from rheostat.errors import (
     GpuUnavailable,
     GpuUnsupported,
 )
-from tests.agent.agents import eventually
 from tests.nvml.fake import (
     GPU_IS_LOST,
     HW_SLOWDOWN,
@@ -25,6 +24,7 @@ from tests.nvml.fake import (
     Call,
     FakeNvml,
 )
+from tests.waiting import eventually
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from rheostat.agent.peer import ExitWatcher, Peer, group_id, has_exited, open_owner, peer_of, reopen_owner, user_name
 from rheostat.agent.records import Owner
 from rheostat.errors import NotAllowed
-from tests.agent.agents import eventually
+from tests.waiting import eventually
 
 OTHER_UID = 65534
 

@@ -11,7 +11,7 @@ import pytest
 
 from rheostat.agent.worker import Worker
 from rheostat.errors import GpuUnavailable
-from tests.agent.agents import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_tasks_run_one_after_another_and_return_their_results(worker: Worker) ->
         return number
 
     futures = [worker.submit(lambda number=number: task(number)) for number in range(10)]  # type: ignore[misc]
-    assert [worker.wait(future, monotonic() + 5) for future in futures] == list(range(10)) == done
+    assert [worker.wait(future, monotonic() + PATIENCE_SECONDS) for future in futures] == list(range(10)) == done
 
 
 def test_what_a_task_raises_reaches_its_caller(worker: Worker) -> None:
@@ -39,7 +39,7 @@ def test_what_a_task_raises_reaches_its_caller(worker: Worker) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        worker.wait(worker.submit(fail), monotonic() + 5)
+        worker.wait(worker.submit(fail), monotonic() + PATIENCE_SECONDS)
 
 
 def test_the_wait_for_a_hung_task_ends_and_tasks_queued_behind_it_are_dropped(worker: Worker) -> None:
@@ -50,7 +50,7 @@ def test_the_wait_for_a_hung_task_ends_and_tasks_queued_behind_it_are_dropped(wo
         go.wait()
 
     hung = worker.submit(hang)
-    assert started.wait(5)
+    assert started.wait(PATIENCE_SECONDS)
     behind = worker.submit(lambda: done.append("too late"))
     futures: list[Future[Any]] = [hung, behind]
     for future in futures:
@@ -59,7 +59,7 @@ def test_the_wait_for_a_hung_task_ends_and_tasks_queued_behind_it_are_dropped(wo
     busy_seconds = worker.busy_seconds
     assert worker.busy_seconds > busy_seconds > 0
     go.set()
-    assert worker.wait(worker.submit(lambda: "back"), monotonic() + 5) == "back"
+    assert worker.wait(worker.submit(lambda: "back"), monotonic() + PATIENCE_SECONDS) == "back"
     eventually(lambda: worker.busy_seconds == 0)
     assert done == []
 
@@ -71,7 +71,7 @@ def test_a_task_that_must_be_done_is_done_late(worker: Worker) -> None:
     with pytest.raises(GpuUnavailable):
         worker.wait(late, monotonic(), drop=False)
     go.set()
-    assert done.wait(5)
+    assert done.wait(PATIENCE_SECONDS)
 
 
 def test_the_check_is_called_as_often_as_it_asks_and_after_a_failure() -> None:
@@ -86,7 +86,7 @@ def test_the_check_is_called_as_often_as_it_asks_and_after_a_failure() -> None:
         return 0.01
 
     worker = Worker("GPU-1", check, retry_seconds=0.05)
-    assert enough.wait(10)
+    assert enough.wait(PATIENCE_SECONDS)
     worker.stop()
     assert all(later - earlier >= 0.01 for earlier, later in pairwise(calls))
     assert calls[3] - calls[2] >= 0.05
@@ -96,5 +96,5 @@ def test_a_stopped_worker_ends_its_thread_after_the_queued_tasks() -> None:
     worker = Worker("GPU-stopped", lambda: 60.0)
     last = worker.submit(lambda: "done")
     worker.stop()
-    assert worker.wait(last, monotonic() + 5) == "done"
+    assert worker.wait(last, monotonic() + PATIENCE_SECONDS) == "done"
     eventually(lambda: "gpu GPU-stopped" not in {thread.name for thread in threading.enumerate()})

@@ -20,6 +20,7 @@ from rheostat.agent.recover import recover
 from rheostat.agent.site import Site
 from rheostat.agent.worker import Timing
 from rheostat.errors import RheostatError
+from tests.waiting import PATIENCE_SECONDS
 
 
 def agent(order: dict[str, Any]) -> int:
@@ -52,9 +53,9 @@ def trainer(order: dict[str, Any]) -> int:
 
 
 def _connect(path: str) -> http.client.HTTPConnection:
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
     while True:
-        connection = http.client.HTTPConnection("agent", timeout=30)
+        connection = http.client.HTTPConnection("agent", timeout=PATIENCE_SECONDS)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(30)
         try:

@@ -8,6 +8,7 @@ import httpx
 
 from tests.api.test_problems import problem
 from tests.serving import serving
+from tests.waiting import PATIENCE_SECONDS
 
 JSON = {"content-type": "application/json"}
 
@@ -30,7 +31,7 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'rheostat.db'}"
     with serving(url, tmp_path / "log", RHEOSTAT_REQUEST_TIMEOUT_SECONDS="0.3") as server:
         address = (server.client.base_url.host, server.client.base_url.port)
-        with socket.create_connection(address, timeout=10) as slow:
+        with socket.create_connection(address, timeout=PATIENCE_SECONDS) as slow:
             head = "POST /v1/jobs/x/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             slow.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
             answer = b"".join(iter(lambda: slow.recv(65536), b"")).decode()

@@ -5,10 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.api.test_metrics import samples
 from tests.serving import SETTINGS, V100, ZEUS_JOB, make_token, serving
+from tests.waiting import PATIENCE_SECONDS
 
 # Most requests are about things that exist, or the fuzzer would see little but 404 and 422. No job is deleted, except
 # those that the fuzzer registers.
@@ -47,7 +46,6 @@ REACHED = [
 ]
 
 
-@pytest.mark.timeout(300)
 def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
     """Run schemathesis with a token, sequences of operations included, on a server that requires tokens.
 
@@ -73,7 +71,9 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", document]
         command += ["--header", f"Authorization: Bearer {token}", "--no-color"]
         command += ["--exclude-checks", "positive_data_acceptance", "--max-examples", "20", "--seed", "2"]
-        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+        run = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
         assert run.returncode == 0, run.stdout[-5000:]
         paths = server.client.get("/openapi.json").json()["paths"]
         assert f"Tested: {sum(map(len, paths.values()))}" in run.stdout

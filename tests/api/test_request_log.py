@@ -20,6 +20,7 @@ from rheostat.domain.events import Event, PolicyFailureTolerated, TrialEnded, Tr
 from rheostat.errors import PolicyFailed
 from tests.api.asgi import ask
 from tests.serving import SETTINGS, V100, Serving, serving
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def _lines(server: Serving, request_id: str) -> list[dict[str, Any]]:
     """Return the log lines of a request; the last of them is written right after the answer."""
-    give_up_at = monotonic() + 10
+    give_up_at = monotonic() + PATIENCE_SECONDS
     while monotonic() < give_up_at:
         lines = [json.loads(line) for line in server.log().splitlines() if line.startswith("{") and line.endswith("}")]
         found = [line for line in lines if line.get("request_id") == request_id]

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.serving import make_token, operate, serving
+from tests.waiting import PATIENCE_SECONDS
 
 
 def _refused(*arguments: str, **environment: str) -> str:
     command = [sys.executable, "-m", "rheostat", "serve", *arguments]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
     return run.stderr
@@ -60,4 +63,4 @@ def test_authentication_is_required_while_the_database_cannot_be_asked_for_token
         assert run.stdout is not None
         assert run.stdout.readline().startswith("Rheostat listens on http://0.0.0.0:")
         run.terminate()
-        assert "authentication is required in any case" in run.communicate(timeout=30)[1]
+        assert "authentication is required in any case" in run.communicate(timeout=PATIENCE_SECONDS)[1]

@@ -16,6 +16,7 @@ from benchmarks.decisions.worlds import recorded_worlds
 from rheostat.errors import InvalidInput
 from rheostat.replay.world import RecordedRun, World
 from tests.replay.examples import write_power_trace, write_train_trace
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 WORLDS = synthetic_worlds(5)
@@ -118,7 +119,7 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks.decisions", "--synthetic", "1", "--seeds", "1", "--recurrences", "20"]
     command += ["--json", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
     assert "made up, 4 in flight" in done.stdout
     assert "not measured joules" in done.stdout
     figures = json.loads(path.read_text())

@@ -14,6 +14,7 @@ from benchmarks.gpu.measuring import WINDOWS_SECONDS
 from benchmarks.gpu.nvml import Gpu, Ticks, integral_joules
 from benchmarks.gpu.report import Report, quantiles
 from tests.nvml.fake import FakeNvml
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +22,13 @@ ROOT = Path(__file__).parents[2]
 def check(environment: dict[str, str], output: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.gpu", "--output", str(output), *options]
     return subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=110, check=False
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 
@@ -126,7 +133,9 @@ def test_without_pytorch_copies_load_the_gpu(tmp_path: Path) -> None:
     library = tmp_path / "libcuda.so.1"
     source = tmp_path / "cuda.c"
     source.write_text(CUDA)
-    subprocess.run([compiler, "-shared", "-fPIC", str(source), "-o", str(library)], check=True, timeout=60)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", str(source), "-o", str(library)], check=True, timeout=PATIENCE_SECONDS
+    )
     program = (
         "import ctypes; from benchmarks.gpu.work import find_work; words, make = find_work(); work = make(64); "
         "work.step(); work.finish(); print(words, ctypes.CDLL('libcuda.so.1').copies_made())"
@@ -138,7 +147,7 @@ def test_without_pytorch_copies_load_the_gpu(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     assert done.stdout.startswith("copies in the GPU's memory (reduced")

@@ -5,9 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
+from benchmarks.server.big import BIG_JOB, fill
 from benchmarks.server.comparison import Row, line
 from benchmarks.server.load import Figures
+from rheostat import service as use_cases
+from rheostat.service import Service
+from rheostat.storage.engine import Database
+from rheostat.storage.tables import jobs, observations, trials
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +27,7 @@ def test_a_tiny_run_prints_a_row_for_each_case_and_nothing_fails(kind: str) -> N
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=100,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -38,3 +45,22 @@ def test_a_row_tells_both_servers_and_their_ratios() -> None:
     text = line(Row("case", ours, theirs, megabytes=90.0, cpu_milliseconds=1.5))
     assert "10.0x   0.10" in text
     assert "not measured" in line(Row("case", ours, None, megabytes=90.0, cpu_milliseconds=1.5))
+
+
+def test_a_big_database_holds_what_was_asked_for_and_all_of_it_can_be_rebuilt(database_url: str) -> None:
+    fill(database_url, length=200, small_jobs=3, reports=800, played=30)
+    service = Service.of(Database(database_url))
+    try:
+        counts = [select(func.count()).select_from(table) for table in (jobs, trials, observations)]
+        rows = service.database.read(lambda connection: [connection.execute(count).scalar_one() for count in counts])
+        concluded = use_cases.rebuild_job(service, BIG_JOB).result().answer
+        newest = use_cases.list_trials(service, BIG_JOB, state=None, cursor=None, limit=1).trials[0]
+        copied = use_cases.rebuild_job(service, "small-00003").result().answer
+        original = use_cases.rebuild_job(service, "small").result().answer
+    finally:
+        service.close()
+    assert rows[:2] == [1 + 1 + 3, 200 + 3 * (1 + 3)]
+    assert 600 < rows[2] < 1000
+    assert 100 < concluded <= 200 + 40
+    assert newest.number == 200
+    assert copied == original > 0

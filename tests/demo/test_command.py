@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.demo.leftovers import processes_naming
+from tests.waiting import PATIENCE_SECONDS
 
 
 def start_demo(temporary: Path, recurrences: int) -> "subprocess.Popen[str]":
@@ -22,7 +23,7 @@ def start_demo(temporary: Path, recurrences: int) -> "subprocess.Popen[str]":
 
 def test_it_runs_without_a_terminal_and_leaves_nothing_behind(tmp_path: Path) -> None:
     process = start_demo(tmp_path, recurrences=2)
-    output, complaints = process.communicate(timeout=60)
+    output, complaints = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, complaints) == (0, "")
     assert "The GPU is simulated" in output
     assert "no joule was measured" in " ".join(output.split())
@@ -41,7 +42,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number: signa
         assert any("recurrence 1 of" in line for line in process.stdout)
         assert processes_naming(tmp_path)
         process.send_signal(number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode > 0
     assert not processes_naming(tmp_path)
     assert list(tmp_path.iterdir()) == []

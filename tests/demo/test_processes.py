@@ -9,8 +9,8 @@ import pytest
 from rheostat.demo import processes
 from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.errors import RheostatError
-from tests.agent.agents import eventually
 from tests.demo.leftovers import processes_naming
+from tests.waiting import eventually
 
 
 def pretend_server(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import yaml
 import rheostat
 from rheostat.api.settings import Settings, unknown_variables
 from tests.serving import SETTINGS, V100, serving
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -126,7 +127,9 @@ def test_one_of_two_servers_behind_one_port_may_be_killed(tmp_path: Path) -> Non
         (tmp_path / "haproxy.cfg").write_text(config)
         with subprocess.Popen(["haproxy", "-db", "-f", str(tmp_path / "haproxy.cfg")]) as proxy:
             try:
-                with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http:
+                with httpx.Client(
+                    base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE_SECONDS
+                ) as http:
                     _wait_for(http)
                     http.put("/v1/jobs/nightly", json=SETTINGS).raise_for_status()
                     assert http.get("/metrics").status_code == 404
@@ -139,7 +142,7 @@ def test_one_of_two_servers_behind_one_port_may_be_killed(tmp_path: Path) -> Non
 
 
 def _wait_for(http: httpx.Client) -> None:
-    give_up_at = monotonic() + 30
+    give_up_at = monotonic() + PATIENCE_SECONDS
     while monotonic() < give_up_at:
         try:
             if http.get("/readyz").status_code == 200:

@@ -15,6 +15,7 @@ from rheostat.agent.daemon import socket_path
 from rheostat.schemas import agent as agent_schemas
 from tests.agent.agents import Agent
 from tests.nvml.fake import FakeNvml
+from tests.waiting import PATIENCE_SECONDS
 
 PATH = Path(__file__).parents[2] / "deploy" / "kubernetes" / "agent-daemonset.yaml"
 
@@ -89,6 +90,6 @@ def test_it_is_alive_while_the_agent_answers(container: dict[str, Any], fake: Fa
         assert there in arguments[-1]
         probe = [sys.executable, *(argument.replace(there, here) for argument in arguments)]
         agent.start()
-        assert subprocess.run(probe, timeout=60, check=False).returncode == 0
+        assert subprocess.run(probe, timeout=PATIENCE_SECONDS, check=False).returncode == 0
         agent.kill()
-        assert subprocess.run(probe, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode != 0
+        assert subprocess.run(probe, stderr=subprocess.DEVNULL, timeout=PATIENCE_SECONDS, check=False).returncode != 0

@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.agent.agents import Agent, Trainer, as_privileged, eventually
+from tests.agent.agents import Agent, Trainer, as_privileged
 from tests.nvml.fake import UNKNOWN, Call, FakeNvml
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 SLURM = Path(__file__).parents[2] / "deploy" / "slurm"
 LOGGER = '#!/bin/sh\nprintf "%s\\n" "$*" >>"$SAID"\n'
@@ -72,7 +73,7 @@ def script(agent: Agent, tmp_path: Path) -> Script:
             env={**agent.fake.environment(), **settings, **environment},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -148,5 +149,7 @@ def test_the_epilog_logs_which_gpu_is_not_restored(agent: Agent, trainers: list[
 
 def test_shellcheck_finds_nothing_in_the_scripts() -> None:
     shellcheck = Path(sys.executable).parent / "shellcheck"
-    done = subprocess.run([shellcheck, *SLURM.glob("*.sh")], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [shellcheck, *SLURM.glob("*.sh")], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stdout

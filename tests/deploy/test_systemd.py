@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from rheostat.agent.daemon import EXIT_RESTART
 from rheostat.cli import app
 from rheostat.schemas import agent as agent_schemas
-from tests.agent.agents import Agent, Trainer, as_privileged, eventually
+from tests.agent.agents import Agent, Trainer, as_privileged
 from tests.nvml.fake import FakeNvml
 from tests.sdk.containers import gpu_1_group, train
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 SYSTEMD = Path(__file__).parents[2] / "deploy" / "systemd"
 INSTALLED = "/opt/rheostat/bin/rheostat"
@@ -44,7 +45,11 @@ def test_systemd_accepts_the_unit(tmp_path: Path, *, with_metrics: bool) -> None
         drop_in = (SYSTEMD / "metrics.conf").read_text().replace(INSTALLED, HERE)
         (tmp_path / f"{unit.name}.d" / "metrics.conf").write_text(drop_in)
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60, check=False
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (0, [])
 

@@ -1,9 +1,12 @@
 """What every :class:`~rheostat.domain.history.History` must do: a suite that runs in memory and on each database."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
+from rheostat.domain.insight import totals_of
 from rheostat.domain.records import Evidence, ObservationRecord, PlacementKey, Totals, TrialRecord
+from rheostat.domain.totals import PlacementTotals
 from rheostat.schemas.trials import Trial
 from tests.domain.examples import A40, LEASE, V100, ExampleJob, measurements_of
 
@@ -176,14 +179,14 @@ class HistoryContract:
         job.converge(job.predict(A40), 1000.0)
 
         def totals(**only: object) -> list[Totals]:
-            return _summed(job.read(lambda _, history: history.trial_totals(ON_V100, **only)))  # type: ignore[arg-type]
+            return _totals(job, ON_V100).trials(**only)  # type: ignore[arg-type]
 
         assert totals() == [Totals(3, 4.0, 25.0 + 5.0 * 10.0, 8.0, None, 25.0, 3.0, 1)]
         known = Totals(1, 2.0, 20.0, 2.0, None, 20.0, 2.0)
         assert totals(converged=True) == [known]
         assert totals(converged=True, batch_size=first.batch_size) == [known]
         assert totals(batch_size=4) == []
-        on_a40 = _summed(job.read(lambda _, history: history.trial_totals(ON_A40)))
+        on_a40 = _totals(job, ON_A40).trials()
         assert on_a40 == [
             Totals(1, 1.0, None, 4.0, None, 0.0, 0.0, 1),
             Totals(1, 1.0, 1000.0, 10.0, None, 1000.0, 10.0),
@@ -203,21 +206,20 @@ class HistoryContract:
             0,
         )
         assert job.read(lambda _, history: history.trial_resuming(second.trial_id)) is None
-        totals = _summed(job.read(lambda _, history: history.trial_totals(ON_V100)))
-        assert totals == [Totals(1, 2.0, 12.0, 3.0, None, 12.0, 3.0)]
+        assert _totals(job, ON_V100).trials() == [Totals(1, 2.0, 12.0, 3.0, None, 12.0, 3.0)]
 
     def test_energy_that_counts_from_after_the_last_report_has_no_time(self, make_job: MakeJob) -> None:
         job = make_job()
         job.report(job.predict(), 1, metric=0.1, energy_joules=0.0, time_seconds=4.0, energy_known_from_seconds=9.0)
-        (totals,) = job.read(lambda _, history: history.trial_totals(ON_V100))
+        (totals,) = _totals(job, ON_V100).trials()
         assert (totals.metered_joules, totals.metered_seconds, totals.estimated_runs) == (0.0, 0.0, 1)
 
     def test_energy_over_an_unknown_time_tells_no_power(self, make_job: MakeJob) -> None:
         job = make_job()
         job.report(job.predict(), 1, metric=0.1, energy_joules=7.0)
         job.import_run(32, energy_joules=8.0, converged=True)
-        (trial,) = job.read(lambda _, history: history.trial_totals(ON_V100))
-        (run,) = job.read(lambda _, history: history.run_totals(ON_V100))
+        (trial,) = _totals(job, ON_V100).trials()
+        (run,) = _totals(job, ON_V100).runs()
         assert [(one.metered_joules, one.metered_seconds) for one in (trial, run)] == [(0.0, 0.0)] * 2
 
     def test_runs_are_summed_and_those_of_unknown_end_count_as_converged(self, make_job: MakeJob) -> None:
@@ -229,7 +231,7 @@ class HistoryContract:
         job.import_run(32, A40, cost=1000.0)
 
         def totals(**only: object) -> list[Totals]:
-            return _summed(job.read(lambda _, history: history.run_totals(ON_V100, **only)))  # type: ignore[arg-type]
+            return _totals(job, ON_V100).runs(**only)  # type: ignore[arg-type]
 
         measured = Totals(1, None, 8.0, 1.0, None, 8.0, 1.0)
         assert totals() == [Totals(3, None, None, None, 7.0), measured]
@@ -246,26 +248,13 @@ def _trial(job: ExampleJob, trial: Trial) -> TrialRecord | None:
     return job.read(lambda _, history: history.trial(trial.trial_id))
 
 
-def _summed(entries: list[Totals]) -> list[Totals]:
-    """Return one entry for each combination of known figures: a history may already have summed some."""
-    sums: dict[tuple[bool, ...], Totals] = {}
-    for entry in entries:
-        figures = (entry.epochs, entry.energy_joules, entry.time_seconds, entry.cost)
-        known = tuple(figure is not None for figure in figures)
-        zeros = [None if figure is None else 0.0 for figure in figures]
-        so_far = sums.get(known, Totals(0, zeros[0], zeros[1], zeros[2], zeros[3]))
-        sums[known] = Totals(
-            so_far.runs + entry.runs,
-            _plus(so_far.epochs, entry.epochs),
-            _plus(so_far.energy_joules, entry.energy_joules),
-            _plus(so_far.time_seconds, entry.time_seconds),
-            _plus(so_far.cost, entry.cost),
-            so_far.metered_joules + entry.metered_joules,
-            so_far.metered_seconds + entry.metered_seconds,
-            so_far.estimated_runs + entry.estimated_runs,
+def _totals(job: ExampleJob, placement: PlacementKey) -> PlacementTotals:
+    """Return the sums of a placement, which are the same when they are derived from its history."""
+    known, derived = job.read(
+        lambda value, history: (
+            totals_of(value, history, value.placements[placement]),
+            totals_of(replace(value, states={}), history, value.placements[placement]),
         )
-    return [sums[known] for known in sorted(sums)]
-
-
-def _plus(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
+    )
+    assert derived.all() == known.all()
+    return known

@@ -205,3 +205,16 @@ def test_a_lost_trial_that_is_heard_of_again_and_was_the_only_crash_leaves_what_
     before = job.value.states
     job.rebuild()
     assert job.value.states == before
+
+
+def test_a_clock_that_jumps_back_leaves_what_a_rebuild_finds() -> None:
+    job = ExampleJob(batch_sizes=[16, 32])
+    crash(job, job.predict())
+    for hours in (10, -30, 48, -48):
+        job.clock.turn(timedelta(hours=hours))
+        run(job, 1)
+        crash(job, job.predict())
+        crash(job, job.predict())
+    before = job.value.states
+    job.rebuild()
+    assert job.value.states == before

@@ -138,7 +138,7 @@ def test_power_of_a_module_or_under_a_profile_is_of_another_placement() -> None:
         PlacementKey("V100", 1, "module"),
         PlacementKey("V100", 1, "", "Max-Q"),
     ]
-    assert [len(parts) for parts in job.value.states.values()] == [5, 5, 5]
+    assert [len(parts) for parts in job.value.states.values()] == [6, 6, 6]
     assert [placement.gpu for placement in job.detail.placements] == [V100, module, profile]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving import SETTINGS, V100, serving
+from tests.waiting import PATIENCE_SECONDS
 
 PROJECT = """
 [build-system]
@@ -49,7 +50,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "pyproject.toml").write_text(PROJECT)
     (project / "smallest_first.py").write_text(MODULE)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--target", str(target), str(project)], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        [*command, "--target", str(target), str(project)], check=True, capture_output=True, timeout=PATIENCE_SECONDS
+    )
     monkeypatch.setenv("PYTHONPATH", str(target))
 
 

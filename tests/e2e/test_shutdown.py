@@ -10,6 +10,7 @@ import pytest
 
 from tests.postgres import PostgresServer
 from tests.serving import SETTINGS, V100, migrate, serving
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_a_request_in_flight_is_answered_before_the_server_stops(postgres_url: s
 
 
 def _wait_until_somebody_waits(url: str) -> None:
-    give_up_at = monotonic() + 30
+    give_up_at = monotonic() + PATIENCE_SECONDS
     with psycopg.connect(url, autocommit=True) as watcher:
         query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         while watcher.execute(query).fetchone() == (0,):

@@ -11,7 +11,8 @@ import httpx
 
 from tests.faults.invariants import check
 from tests.faults.load import Trainers, register
-from tests.serving import SETTINGS, migrate, serving, wait_for
+from tests.serving import SETTINGS, migrate, serving
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 def _children(pid: int) -> set[int]:
@@ -32,11 +33,11 @@ def test_two_workers_share_one_hot_job_and_a_killed_one_is_replaced(database_url
         first = _children(server.pid)
         assert len(first) == 2
         with Trainers([url], count=6) as trainers:
-            wait_for(lambda: len(trainers.said.reports) > 40)
+            eventually(lambda: len(trainers.said.reports) > 40)
             os.kill(min(first), signal.SIGKILL)
-            wait_for(lambda: len(_children(server.pid) - first) == 1)
+            eventually(lambda: len(_children(server.pid) - first) == 1)
             before = len(trainers.said.reports)
-            wait_for(lambda: len(trainers.said.reports) > before + 20)
+            eventually(lambda: len(trainers.said.reports) > before + 20)
         assert server.terminate() in (0, -15)
         assert "Traceback" not in server.log()
     check(database_url, trainers.said)
@@ -50,7 +51,7 @@ def test_a_worker_that_dies_while_it_is_asked_whether_it_is_well_is_replaced_at_
         os.kill(min(first), signal.SIGSTOP)
         sleep(1)  # it is asked twice a second
         os.kill(min(first), signal.SIGKILL)
-        wait_for(lambda: len(_children(server.pid) - first) == 1, seconds=20)
+        eventually(lambda: len(_children(server.pid) - first) == 1, seconds=20)
 
 
 def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path) -> None:
@@ -58,10 +59,10 @@ def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path
         assert server.client.get("/readyz").status_code == 200
         workers = _children(server.pid)
         assert server.client.get("/v1/jobs").status_code == 200
-        wait_for(lambda: "GET /v1/jobs 200" in server.log())
+        eventually(lambda: "GET /v1/jobs 200" in server.log())
         assert server.log().count("/v1/jobs") == 1  # one line a request, as of a single process
         server.kill()
-        wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        eventually(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 
 
 def test_registrations_at_once_through_two_workers_make_one_job(tmp_path: Path) -> None:
@@ -69,7 +70,9 @@ def test_registrations_at_once_through_two_workers_make_one_job(tmp_path: Path) 
         url = str(server.client.base_url)
 
         def put(_: int) -> int:
-            return httpx.put(f"{url}/v1/jobs/nightly", json=SETTINGS, timeout=60, trust_env=False).status_code
+            return httpx.put(
+                f"{url}/v1/jobs/nightly", json=SETTINGS, timeout=PATIENCE_SECONDS, trust_env=False
+            ).status_code
 
         with ThreadPoolExecutor(8) as pool:
             assert sorted(pool.map(put, range(16))) == [200] * 15 + [201]

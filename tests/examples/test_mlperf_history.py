@@ -13,6 +13,7 @@ from rheostat.service import Service
 from rheostat.service.history_import import import_history
 from tests.domain.examples import JOB
 from tests.service.examples import register
+from tests.waiting import PATIENCE_SECONDS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mlperf_history.py"
 
@@ -35,7 +36,7 @@ def log(path: Path, batch_size: int, metrics: list[float], status: str, **metada
 
 def converted(*logs: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLE), "--gpu", "V100", "--gpu-count", "4", *map(str, logs)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
 
 
 def test_the_runs_of_logs_become_a_history(tmp_path: Path, service: Service) -> None:

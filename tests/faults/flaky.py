@@ -10,6 +10,8 @@ from threading import Thread
 from time import sleep
 from urllib.parse import urlsplit
 
+from tests.waiting import PATIENCE_SECONDS
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: "_Proxy"
@@ -40,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
     def _forward(self, body: bytes) -> tuple[int, bytes] | None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.to_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.to_port, timeout=PATIENCE_SECONDS)
         try:
             names = ("Content-Type", "Idempotency-Key")
             headers = {name: self.headers[name] for name in names if name in self.headers}

@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 
 from tests.serving import SETTINGS, V100
+from tests.waiting import PATIENCE_SECONDS
 
 JOB = "hot"
 JOULES = {8: 400.0, 16: 200.0, 32: 110.0, 64: 100.0, 128: 105.0}
@@ -48,17 +49,17 @@ class Trainers:
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE_SECONDS)
 
     def wait_for_reports(self, more: int) -> None:
         """Wait until so many more reports were acknowledged."""
-        before, give_up_at = len(self.said.reports), monotonic() + 60
+        before, give_up_at = len(self.said.reports), monotonic() + PATIENCE_SECONDS
         while len(self.said.reports) < before + more:
             assert monotonic() < give_up_at, self.said.refusals[-1:]
             sleep(0.01)
 
     def _train(self, number: int) -> None:
-        with httpx.Client(timeout=10, trust_env=False) as http:
+        with httpx.Client(timeout=60, trust_env=False) as http:
             while not self._stop.is_set():
                 self._recur(http, number)
 
@@ -103,4 +104,4 @@ class Trainers:
 
 def register(url: str) -> None:
     """Register the job that all trainers share."""
-    httpx.put(f"{url}/v1/jobs/{JOB}", json=SETTINGS, timeout=60, trust_env=False).raise_for_status()
+    httpx.put(f"{url}/v1/jobs/{JOB}", json=SETTINGS, timeout=PATIENCE_SECONDS, trust_env=False).raise_for_status()

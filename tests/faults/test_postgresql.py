@@ -12,7 +12,8 @@ from sqlalchemy import make_url
 from tests.faults.invariants import check
 from tests.faults.load import JOB, Trainers, register
 from tests.postgres import PostgresServer, StopMode
-from tests.serving import V100, migrate, serving, wait_for
+from tests.serving import V100, migrate, serving
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_a_full_disk_is_told_and_passes(small: PostgresServer, tmp_path: Path) -
             small.stop()
             with _longest_file(size):
                 small.start()
-            wait_for(lambda: "No space left" in server.log() or "File too large" in server.log())
+            eventually(lambda: "No space left" in server.log() or "File too large" in server.log())
             small.stop()
             small.start()
             trainers.wait_for_reports(21)

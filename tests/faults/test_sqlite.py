@@ -12,7 +12,8 @@ import pytest
 
 from tests.faults.invariants import check
 from tests.faults.load import Trainers, register
-from tests.serving import Serving, migrate, serving, wait_for
+from tests.serving import Serving, migrate, serving
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 # Even root then needs permission: 24 is PR_CAPBSET_DROP, 1 and 2 are the capabilities that override it.
 WITHOUT_PRIVILEGE = """
@@ -56,7 +57,7 @@ def test_a_full_disk_is_told_and_passes(path: Path, server: Serving) -> None:
         log = path.with_name(f"{path.name}-wal")
         limit = max(path.stat().st_size, log.stat().st_size) + 4096
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        wait_for(lambda: bool(trainers.said.refusals))
+        eventually(lambda: bool(trainers.said.refusals))
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         trainers.wait_for_reports(20)
     check(f"sqlite:///{path}", trainers.said)
@@ -68,7 +69,11 @@ def test_a_file_that_cannot_be_written_is_told_in_words(path: Path) -> None:
     path.parent.chmod(0o555)
     command = [sys.executable, "-c", WITHOUT_PRIVILEGE, "-m", "rheostat", "serve", "--port", "0"]
     done = subprocess.run(
-        [*command, "--database-url", f"sqlite:///{path}"], capture_output=True, text=True, timeout=60, check=False
+        [*command, "--database-url", f"sqlite:///{path}"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     path.parent.chmod(0o755)
     assert done.returncode == 1, done.stderr

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from rheostat.sdk.node_agent import NodeAgent
-from tests.agent.agents import eventually
+from tests.waiting import eventually
 
 _TRAINERS = "tests.frameworks.trainers"
 _PATIENCE_SECONDS = 240

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from rheostat import Client
-from tests.agent.agents import Agent, as_privileged, eventually
+from tests.agent.agents import Agent, as_privileged
 from tests.frameworks.processes import SimulatedNode, free_port, run, train
 from tests.nvml.fake import FakeNvml
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import eventually
 
 ANYWHERE: dict[str, str] = {}
 
@@ -109,7 +110,6 @@ class TestPowerLimits:
         assert nodes[0].limits_watts() == [250, 250]
 
     # A busy machine's steps differ so much that each limit takes the longest time that it may.
-    @pytest.mark.timeout(300)
     @as_privileged
     def test_they_are_measured_while_all_ranks_train(
         self, server: ServerProcess, client: Client, job_id: str, fake: FakeNvml, tmp_path: Path

@@ -11,6 +11,7 @@ import pytest
 from rheostat import Client
 from tests.frameworks.processes import rank_environments
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import PATIENCE_SECONDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "frameworks.md").read_text()
 
@@ -38,7 +39,7 @@ def test_an_example_reaches_its_target_on_two_processes(
         environments = [{**os.environ, "RHEOSTAT_URL": server.url, "CUDA_VISIBLE_DEVICES": ""}]
     ranks = [run_example(path, environment) for environment in environments]
     try:
-        logs = [rank.communicate(timeout=110)[1] for rank in ranks]
+        logs = [rank.communicate(timeout=PATIENCE_SECONDS)[1] for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
@@ -58,7 +59,7 @@ def test_an_example_surveys_its_batch_sizes_on_one_process(
     (environment,) = rank_environments(server.url, [{"CUDA_VISIBLE_DEVICES": ""}])
     ran = run_example(path, environment)
     try:
-        log = ran.communicate(timeout=110)[1]
+        log = ran.communicate(timeout=PATIENCE_SECONDS)[1]
     finally:
         ran.kill()
         ran.wait()

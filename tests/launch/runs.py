@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 from types import TracebackType
 from typing import Self
 
-from tests.agent.agents import eventually
+from tests.waiting import eventually
 
 SETTINGS = ("--batch-sizes", "32,64,128", "--default-batch-size", "64", "--max-epochs", "10")
 TARGET = ("--target", "accuracy>=0.9", "--metric-pattern", r"acc=(?P<metric>[0-9.]+)")

@@ -11,6 +11,7 @@ import pytest
 from rheostat import Client
 from rheostat.launch.settings import given_settings
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "run.md").read_text()
@@ -39,7 +40,9 @@ def test_the_example_runs(page: str, server: ServerProcess, client: Client, tmp_
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     command = ["bash", "-euo", "pipefail", "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert (done.returncode, done.stdout) == (0, b"val_acc=0.97\n"), done.stderr
     assert client.list_trials(job).trials[0].state == "converged"
 
@@ -57,7 +60,7 @@ def test_every_option_is_on_the_page() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     ).stdout
     options = set(re.findall(r"(--[a-z-]+) ", help_text)) - {"--help", "--quiet", "--job", "--batch-sizes", "--server"}
     assert options

@@ -12,9 +12,9 @@ import pytest
 
 from rheostat import Client, Gpu, JobSettings, Target
 from rheostat.schemas.trials import TrialDetail
-from tests.agent.agents import eventually
 from tests.launch.runs import OPTIONS, ended
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 SETTINGS = JobSettings(
     batch_sizes=[32, 64, 128],
@@ -107,7 +107,9 @@ def test_a_signal_teaches_nothing(server: ServerProcess, client: Client, job: st
     """A trainer that is killed reports no end: its trial is abandoned. A command's end is reported by who wraps it."""
     command = [sys.executable, "-c", TRAINER, server.url, f"{job}-sdk", str(int(number))]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env={**os.environ}, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ}, capture_output=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == -number, done.stderr
     ended(server.url, f"{job}-run", f"echo acc=0.1; sleep 0.2; kill -{int(number)} $$", *OPTIONS)
     eventually(lambda: trial_of(client, f"{job}-sdk").state == "abandoned")

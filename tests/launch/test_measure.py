@@ -17,6 +17,7 @@ from rheostat.launch.measure import Measurement, as_json, measure, summary
 from rheostat.sdk.node_agent import NodeAgent
 from tests.agent.agents import Agent, Trainer, as_privileged
 from tests.nvml.fake import NOT_SUPPORTED, Call, FakeNvml
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -40,7 +41,9 @@ def nobody(tmp_path: Path) -> NodeAgent:
 def command_line(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "RHEOSTAT_AGENT_DIR": str(directory)}
     command = [sys.executable, "-m", "rheostat", "measure", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
 
 @as_privileged

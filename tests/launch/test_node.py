@@ -14,11 +14,12 @@ from rheostat import Client, JobSettings, PowerLimitMeasurement, Target
 from rheostat.launch.limits import EpochLimits
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.slices import BY_COUNTER
-from tests.agent.agents import Agent, as_privileged, eventually
+from tests.agent.agents import Agent, as_privileged
 from tests.launch.runs import Run, gone
 from tests.nvml.fake import FakeNvml
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import eventually
 
 pytestmark = as_privileged
 

@@ -9,10 +9,10 @@ import pytest
 from rheostat import Client
 from rheostat.schemas.trials import TrialDetail
 from rheostat.sdk.outbox import deliver_spool
-from tests.agent.agents import eventually
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import eventually
 
 # Runs until it is ended, as a trainer that would go on.
 TRAINS_ON = "for acc in 0.5 0.95; do echo acc=$acc; done; sleep 60 & wait"

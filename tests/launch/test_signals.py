@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from rheostat import Client
-from tests.agent.agents import eventually
 from tests.launch.runs import OPTIONS, Run, gone
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import eventually
 
 ENDLESS = "echo ready; while :; do sleep 0.05; done"
 

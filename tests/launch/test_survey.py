@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rheostat import Client
-from tests.agent.agents import eventually
 from tests.launch.runs import Run, ended, gone
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import eventually
 
 # Where all is time, what an example costs falls with the batch size.
 TRAINING = """

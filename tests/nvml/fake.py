@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
+
 _HERE = Path(__file__).parent
 _MAX_GPUS, _HISTORY_CELLS, _MAX_SETS, _QUANTILES = 8, 65536, 256, 5
 
@@ -139,7 +141,7 @@ def build(directory: Path) -> Path:
     flags = ["-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1"]
     sources = [str(_HERE / name) for name in ("fake_nvml.c", "fake_gpu.c")]
     command = [compiler, *flags, *sources, "-o", str(library), "-lm", "-lpthread", "-ldl"]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    built = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert built.returncode == 0, built.stderr
     return library
 

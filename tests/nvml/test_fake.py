@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.agent.agents import eventually
 from tests.nvml.fake import HW_SLOWDOWN, NO_PERMISSION, NOT_SUPPORTED, Call, FakeNvml, pynvml
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ pynvml.nvmlInit()
 pynvml.nvmlDeviceSetPowerManagementLimit(pynvml.nvmlDeviceGetHandleByIndex(0), 175_000)
 """
     environment = {**os.environ, **fake.environment()}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=PATIENCE_SECONDS)
     assert nvml.nvmlDeviceGetPowerManagementLimit(nvml.nvmlDeviceGetHandleByIndex(0)) == 175_000
     assert fake.gpus[0].sets_watts() == [175]
     assert fake.gpus[1].limit_watts == 300
@@ -146,7 +146,7 @@ def test_a_call_that_hangs_blocks_neither_the_other_gpu_nor_the_interpreter(nvml
     assert nvml.nvmlDeviceGetPowerUsage(other) > 0
     assert caller.is_alive()
     fake.gpus[0].hang(Call.GET_POWER, hangs=False)
-    caller.join(5)
+    caller.join(PATIENCE_SECONDS)
     assert not caller.is_alive()
 
 

@@ -115,3 +115,8 @@ def test_a_power_limit_policy_measures_all_limits_and_observes_their_cost() -> N
     assert policy.plan(a_job(), 32) == (300, 200, 100)
     policy.measure(a_job(), 32, PowerMeasurement(200, 5.0, time_seconds=1.0, energy_joules=9.0))
     assert policy.predict(a_job(), 32) == 200
+
+
+def test_the_knobs_in_which_two_views_of_a_placement_differ_are_named() -> None:
+    assert a_job(eta_knob=0.1, seed=9, trial_number=3).differs_in(a_job(beta_knob=None)) == {"eta_knob", "beta_knob"}
+    assert a_job().differs_in(a_job(seed=9, trial_number=3)) == frozenset()

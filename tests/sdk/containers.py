@@ -14,6 +14,7 @@ import pytest
 
 from tests.agent.agents import Agent
 from tests.agent.device_programs import allow_only, attach, version_2_root
+from tests.waiting import PATIENCE_SECONDS
 
 # Its first argument is a control group to enter, or nothing.
 TRAINER = """
@@ -49,7 +50,9 @@ def train(agent: Agent, *, namespace: str | None = None, group: Path | None = No
     if namespace is not None:
         command = ["unshare", "--mount", "sh", "-ec", f'{namespace}; exec "$0" "$@"', *command]
     environment = {**os.environ, "RHEOSTAT_AGENT_DIR": str(agent.directory), **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) | {"log": done.stderr}
 

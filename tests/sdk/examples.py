@@ -1,9 +1,7 @@
 """What the tests of the client send, and what a scripted server answers."""
 
 import socket
-from collections.abc import Callable
 from datetime import UTC, datetime
-from time import monotonic, sleep
 
 from rheostat.schemas.agent import NodeGpu
 from rheostat.schemas.server import Gpu, JobDetail, JobSettings
@@ -39,14 +37,6 @@ GOES_ON = ObserveAnswer(state="running", action="continue", reason="not there ye
 
 def client(server: ScriptedServer, *, timeout_seconds: float = 5.0, retry_for_seconds: float = 5.0) -> Client:
     return Client(server.url, timeout_seconds=timeout_seconds, retry_for_seconds=retry_for_seconds)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    give_up_at = monotonic() + 20
-    while not condition():
-        assert monotonic() < give_up_at, "timed out waiting for a condition"
-        sleep(0.01)
 
 
 def unused_url() -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Self
 
+from tests.waiting import PATIENCE_SECONDS
+
 
 class ServerProcess:
     """``rheostat serve`` on a port of its own over a database in a directory."""
@@ -36,7 +38,7 @@ class ServerProcess:
                     "RHEOSTAT_LEASE_SECONDS": str(self._lease_seconds),
                 },
             )
-        give_up_at = monotonic() + 30
+        give_up_at = monotonic() + PATIENCE_SECONDS
         while (line := re.match(r"Rheostat listens on http://127\.0\.0\.1:(\d+)\n", output.read_text())) is None:
             assert self._process.poll() is None, (self._directory / "stderr").read_text()
             assert monotonic() < give_up_at

@@ -13,8 +13,8 @@ from rheostat.schemas.power import ObservePowerLimitRequest, PredictPowerLimitRe
 from rheostat.schemas.server import JobUpdate
 from rheostat.schemas.trials import ObserveRequest, ObserveRunRequest, PredictRequest
 from rheostat.sdk import reporter
-from tests.agent.agents import eventually
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import eventually
 
 SETTINGS = JobSettings(
     batch_sizes=[32, 64, 128],

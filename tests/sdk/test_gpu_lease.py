@@ -19,10 +19,11 @@ from rheostat.schemas.trials import ObserveRequest
 from rheostat.sdk import gpu_lease
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent
-from tests.agent.agents import Agent, as_privileged, eventually
+from tests.agent.agents import Agent, as_privileged
 from tests.nvml.fake import NOT_SUPPORTED, Call, FakeNvml
 from tests.sdk.examples import GOES_ON, JOB, TRIAL
 from tests.sdk.scripted_server import Reply, ScriptedServer, in_turn
+from tests.waiting import eventually
 
 pytestmark = as_privileged
 

@@ -15,9 +15,9 @@ from rheostat.sdk import reporter
 from rheostat.sdk.outbox import Outbox, WarnOnce, deliver_spool
 from rheostat.sdk.server import observe_request, register_job_request
 from rheostat.sdk.spool import RequestQueue, spool_files
-from tests.agent.agents import eventually
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 SETTINGS = JobSettings(
     batch_sizes=[32, 64, 128],
@@ -79,7 +79,7 @@ def test_every_report_of_a_lost_server_arrives_once_and_in_order(
             assert trial.report(metric) == "continue"
         eventually(lambda: [len(left.requests) for left in spool_files(spool)] == [3])
         server.start()
-        give_up_at = monotonic() + 15
+        give_up_at = monotonic() + PATIENCE_SECONDS
         while spool_files(spool):
             assert monotonic() < give_up_at, "no heartbeat has found the server again"
             sleep(0.05)
@@ -97,7 +97,7 @@ def test_what_one_run_leaves_the_next_one_sends(
         trial.report(0.95)
     server.start()
     with client.trial("nightly", SETTINGS, GPU):
-        give_up_at = monotonic() + 10
+        give_up_at = monotonic() + PATIENCE_SECONDS
         while spool_files(spool):
             assert monotonic() < give_up_at
             sleep(0.02)
@@ -182,7 +182,7 @@ def test_a_thread_that_wakes_up_after_the_end_sends_nothing(spool: Path, monkeyp
         outbox.close(0.0)
         is_closed.set()
         assert outbox._thread is not None
-        outbox._thread.join(60)  # an exception in it fails the test
+        outbox._thread.join(PATIENCE_SECONDS)  # an exception in it fails the test
     (left,) = spool_files(spool)
     assert list(left.requests) == [request]
 

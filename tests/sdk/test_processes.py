@@ -16,6 +16,7 @@ from tests.agent.agents import Agent, as_privileged
 from tests.nvml.fake import FakeNvml
 from tests.sdk.examples import GOES_ON, GPU, JOB, SETTINGS, TRIAL
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen
+from tests.waiting import PATIENCE_SECONDS
 
 
 def answer(seen: Seen) -> Reply:
@@ -39,7 +40,12 @@ def run_python(program: str, **environment: str) -> None:
     """Run a trainer in a process of its own."""
     environment = {**os.environ, **environment}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

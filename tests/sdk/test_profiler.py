@@ -15,7 +15,7 @@ from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone
 from rheostat.sdk.slices import SliceRules
 from rheostat.sdk.step_clock import StepClock
-from tests.agent.agents import eventually
+from tests.waiting import eventually
 
 AWAY = ServerUnreachable("There is no agent socket.")
 READ_ONLY = ServerRefused("The site forbids it.", status=403, server_code="gpu_read_only")

@@ -14,10 +14,11 @@ from rheostat.schemas.power import PowerLimitMeasurement, PredictPowerLimitReque
 from rheostat.schemas.server import Gpu
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.trial import RunningTrial
-from tests.agent.agents import Agent, as_privileged, eventually
+from tests.agent.agents import Agent, as_privileged
 from tests.nvml.fake import HW_SLOWDOWN, UNKNOWN, Call, FakeNvml
 from tests.sdk.server_process import ServerProcess
 from tests.sdk.training import FakeTraining
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = as_privileged
 
@@ -74,7 +75,7 @@ def node(fake: FakeNvml, tmp_path: Path, server: ServerProcess) -> Iterator[Node
 
 
 def train_until(trial: RunningTrial, training: FakeTraining, condition: Callable[[], bool]) -> None:
-    give_up_at = monotonic() + 60
+    give_up_at = monotonic() + PATIENCE_SECONDS
     for _ in trial.steps(range(100_000)):
         training.step()
         assert monotonic() < give_up_at

@@ -14,8 +14,9 @@ from rheostat.sdk.client import Client
 from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.reporter import Reporter, heartbeat_pause
 from rheostat.sdk.spool import spool_directory, spool_files
-from tests.sdk.examples import GOES_ON, JOB, TRIAL, until
+from tests.sdk.examples import GOES_ON, JOB, TRIAL
 from tests.sdk.scripted_server import Reply, ScriptedServer
+from tests.waiting import eventually
 
 NAN = float("nan")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -107,7 +108,7 @@ def test_what_went_by_before_the_first_step_is_reported_with_its_energy(server: 
         reporter.start(PredictRequest(gpu=GPU), None)
         reporter.begin()
         reporter.first_step(monotonic_ns() + 2_000_000_000, lambda: Energy(40.0))
-        until(lambda: reporter._setup_joules is not None)
+        eventually(lambda: reporter._setup_joules is not None)
         reporter.report(0.5, 1, lambda: Energy(100.0), None)
         reporter.report(0.5, 2, lambda: Energy(200.0), 9.0)
         reporter.close(None, None)

@@ -8,6 +8,7 @@ from time import monotonic_ns, perf_counter
 import pytest
 
 from rheostat.sdk.step_clock import StepClock
+from tests.waiting import PATIENCE_SECONDS
 
 CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 # With these the kernel lets a process read the clock by itself.
@@ -118,5 +119,5 @@ for _ in range(200):
 os.write(1, b"200 steps")
 os._exit(0)
 """
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE_SECONDS, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (0, b"200 steps", b"")

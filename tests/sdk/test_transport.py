@@ -9,8 +9,9 @@ from rheostat.errors import ServerRefused, ServerUnreachable
 from rheostat.schemas.trials import HeartbeatAnswer, ObserveRequest, PredictRequest
 from rheostat.sdk.client import Client
 from rheostat.sdk.server import register_job_request
-from tests.sdk.examples import GPU, JOB, NOW, SETTINGS, TRIAL, client, until, unused_url
+from tests.sdk.examples import GPU, JOB, NOW, SETTINGS, TRIAL, client, unused_url
 from tests.sdk.scripted_server import Reply, ScriptedServer, Trouble, in_turn, problem
+from tests.waiting import eventually
 
 
 class TestRetries:
@@ -85,7 +86,7 @@ class TestRetries:
             with pytest.raises(ServerUnreachable):
                 rheostat.get_job("nightly")
             assert monotonic() - began < 3
-            until(lambda: not any(thread.name == "rheostat-request" for thread in threads()))
+            eventually(lambda: not any(thread.name == "rheostat-request" for thread in threads()))
 
     def test_all_tries_together_are_bounded(self) -> None:
         with ScriptedServer(in_turn(Trouble.HANG)) as server, client(server, timeout_seconds=0.3) as rheostat:

@@ -19,8 +19,8 @@ from rheostat.sdk import node_agent, reporter
 from rheostat.sdk.client import Client
 from rheostat.sdk.trial import RunningTrial
 from tests.sdk.driver_tool import install, printing
-from tests.sdk.examples import until
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble, problem
+from tests.waiting import eventually
 
 SETTINGS = JobSettings(
     batch_sizes=[32, 64, 128],
@@ -423,7 +423,7 @@ class TestAServerLostOnTheWay:
             trial.report(0.1)
             bench.rheostat.down = False
             before = bench.heartbeats()
-            until(lambda: bench.heartbeats() > before + 1)
+            eventually(lambda: bench.heartbeats() > before + 1)
             trial.report(0.2)
         assert 0.2 in [report["metric"] for report in bench.reports()]
 
@@ -431,11 +431,11 @@ class TestAServerLostOnTheWay:
 class TestTheLease:
     def test_it_is_renewed_while_an_epoch_takes_long(self, bench: Bench, fast_heartbeats: None) -> None:
         with bench.trial():
-            until(lambda: bench.heartbeats() >= 2)
+            eventually(lambda: bench.heartbeats() >= 2)
 
     @pytest.mark.parametrize("state", ["running", "stopped"])
     def test_no_heartbeat_is_sent_after_the_end(self, bench: Bench, state: TrialState) -> None:
         bench.rheostat.state = state
         with bench.trial() as trial:
             trial.report(0.1)
-        until(lambda: not any(thread.name.startswith("rheostat-heartbeat") for thread in threads()))
+        eventually(lambda: not any(thread.name.startswith("rheostat-heartbeat") for thread in threads()))

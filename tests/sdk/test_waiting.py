@@ -14,8 +14,9 @@ from rheostat.schemas.power import PowerLimitAnswer
 from rheostat.schemas.trials import ObserveAnswer, ObserveRequest
 from rheostat.sdk.outbox import deliver_spool
 from rheostat.sdk.spool import spool_files
-from tests.sdk.examples import GPU, JOB, SETTINGS, TRIAL, until
+from tests.sdk.examples import GPU, JOB, SETTINGS, TRIAL
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
+from tests.waiting import eventually
 
 ANSWER_SECONDS = 1.0
 # What does not wait takes a millisecond; this much is for a machine that is busy with something else.
@@ -99,7 +100,7 @@ def test_a_report_that_was_not_answered_in_time_is_on_disk(bench: Bench, spool: 
         bench.script.observing = Trouble.HANG
         began = monotonic()
         trial.report(0.1)
-        until(lambda: [len(left.requests) for left in spool_files(spool)] == [1])
+        eventually(lambda: [len(left.requests) for left in spool_files(spool)] == [1])
         assert seconds_since(began) < ANSWER_SECONDS + AT_ONCE_SECONDS  # a kill now loses nothing
 
 
@@ -133,7 +134,7 @@ def test_a_late_decision_to_stop_holds_at_the_next_report(bench: Bench) -> None:
         bench.script.may_answer.clear()
         assert trial.report(0.1) == "continue"
         bench.script.may_answer.set()
-        until(lambda: trial._reporter._answer is not None)
+        eventually(lambda: trial._reporter._answer is not None)
         bench.script.may_answer.clear()
         assert trial.report(0.2) == "stop"
         bench.script.may_answer.set()
@@ -144,7 +145,7 @@ def test_reports_wait_again_once_the_server_is_back_in_time(bench: Bench) -> Non
         bench.script.observing = Trouble.RESET
         trial.report(0.1)
         bench.script.observing = None
-        until(lambda: not trial._reporter._outbox.waits)
+        eventually(lambda: not trial._reporter._outbox.waits)
         bench.script.state = "stopped"
         assert trial.report(0.2) == "stop"
 
@@ -153,7 +154,7 @@ def test_a_server_that_is_always_late_holds_up_one_report(bench: Bench) -> None:
     bench.script.delay_seconds = ANSWER_SECONDS + 0.3
     with bench.client.trial("nightly", SETTINGS, GPU) as trial:
         trial.report(0.1)
-        until(lambda: not trial._reporter._outbox.waits)
+        eventually(lambda: not trial._reporter._outbox.waits)
         began = monotonic()
         trial.report(0.2)
         assert seconds_since(began) < AT_ONCE_SECONDS
@@ -165,12 +166,12 @@ def test_no_report_pays_for_a_backlog_which_goes_out_in_order(bench: Bench, spoo
         metrics = [number / 1000 for number in range(300)]
         for number, metric in enumerate(metrics):
             trial.report(metric, epoch=(number + 1) / 100)
-        until(lambda: [len(left.requests) for left in spool_files(spool)] == [300])
+        eventually(lambda: [len(left.requests) for left in spool_files(spool)] == [300])
         bench.server.seen.clear()
         bench.script.observing = None
         bench.script.delay_seconds = 0.02
         trial._reporter._outbox.retry_now()
-        until(lambda: len(bench.metrics()) > 1)
+        eventually(lambda: len(bench.metrics()) > 1)
         began = monotonic()
         assert trial.report(0.5, epoch=4) == "continue"
         assert seconds_since(began) < AT_ONCE_SECONDS

@@ -11,6 +11,7 @@ from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer
 from rheostat.schemas.server import Gpu
 from rheostat.schemas.trials import ObserveAnswer, ObserveRequest, PredictRequest, Trial
 from rheostat.service import Decision, Service
+from rheostat.service.operations import finish_deletion
 from tests.domain.examples import JOB, V100, ExampleJob, measurements_of, settings
 
 A = TypeVar("A")
@@ -43,6 +44,12 @@ class ServedJob(ExampleJob):
 
 def register(service: Service, job_id: str = JOB, **changes: Any) -> None:
     done(use_cases.register_job(service, job_id, settings(**changes)))
+
+
+def delete(service: Service) -> None:
+    """Delete the job with all its rows."""
+    done(use_cases.delete_job(service, JOB, force=True))
+    finish_deletion(service)
 
 
 def predict(service: Service, gpu: Gpu = V100, key: str | None = None, **request: Any) -> Trial:

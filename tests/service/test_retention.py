@@ -1,6 +1,7 @@
 """Pruned reports were folded before: no answer changes, neither now nor after a rebuild."""
 
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ from sqlalchemy import func, select
 
 from rheostat import service as use_cases
 from rheostat.service import Service
-from rheostat.service.operations import prune
+from rheostat.service.audit import list_audit
+from rheostat.service.operations import Progress, prune
+from rheostat.storage import retention
 from rheostat.storage.tables import observations, policy_states
 from tests.domain.examples import JOB, Clock
 from tests.service.examples import done, measure, predict, register, report
@@ -94,3 +97,72 @@ def test_what_runs_or_ended_lately_is_kept(service: Service, clock: Clock) -> No
     clock.turn(timedelta(seconds=1))
     assert prune(service, timedelta(0)) == 4
     assert _reports(service) == 3
+
+
+def _train_for_long(service: Service, epochs: int = 30) -> None:
+    register(service, max_epochs=100)
+    trial = predict(service)
+    for epoch in range(1, epochs):
+        report(service, trial, epoch, metric=0.1)
+    report(service, trial, epochs, metric=0.95)
+
+
+def test_every_report_is_looked_at_once(service: Service, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    _train_for_long(service)
+    clock.turn(timedelta(days=2))
+    monkeypatch.setattr(retention, "_LOOKED_AT", 4)
+    look, looked_at = retention._look, list[int]()
+
+    def note(*arguments: Any, **keywords: Any) -> Any:
+        found = look(*arguments, **keywords)
+        looked_at.extend(report.observation_pk for report in found)
+        return found
+
+    monkeypatch.setattr(retention, "_look", note)
+    seen: list[Progress] = []
+    assert prune(service, timedelta(days=1), watch=seen.append) == 29
+    assert len(looked_at) == len(set(looked_at)) == 30
+    assert [progress.rows for progress in seen] == sorted(progress.rows for progress in seen)
+    assert (seen[-1].rows, seen[-1].share) == (29, 28 / 29)
+
+
+def test_what_is_interrupted_goes_on_with_the_next_call(
+    service: Service, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _train_for_long(service)
+    clock.turn(timedelta(days=2))
+    monkeypatch.setattr(retention, "_LOOKED_AT", 10)
+    stop = Event()
+    first = prune(service, timedelta(days=1), stop, lambda _: stop.set())
+    assert first == 10
+    assert prune(service, timedelta(days=1)) == 29 - first
+    entries = list_audit(service, namespace=None, cursor=None, limit=9).entries
+    assert [entry.details["deleted"] for entry in entries if entry.action == "prune"] == [29 - first, first]
+
+
+def test_reports_that_come_meanwhile_are_left_to_the_next_time(
+    service: Service, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _train_for_long(service)
+    clock.turn(timedelta(days=2))
+    monkeypatch.setattr(retention, "_LOOKED_AT", 10)
+    trials = iter([predict(service)])
+
+    def go_on(_: Progress) -> None:
+        for trial in trials:
+            for epoch in range(1, 6):
+                report(service, trial, epoch, metric=0.1)
+            clock.turn(timedelta(days=2))
+
+    assert prune(service, timedelta(days=1), watch=go_on) == 29
+    assert prune(service, timedelta(days=1)) == 4
+
+
+def test_of_two_reports_of_one_epoch_the_later_one_is_kept(service: Service, clock: Clock) -> None:
+    register(service)
+    trial = predict(service)
+    report(service, trial, 2, metric=0.1)
+    report(service, trial, 2, metric=0.1, outcome="failed")
+    clock.turn(timedelta(days=2))
+    assert prune(service, timedelta(days=1)) == 1
+    assert report(service, trial, 2, metric=0.1, outcome="failed").state == "failed"

@@ -21,6 +21,7 @@ from rheostat.storage.engine import Database
 from rheostat.storage.migrations import schema_status, upgrade
 from rheostat.storage.tables import jobs
 from rheostat.storage.writes import Writes
+from tests.waiting import PATIENCE_SECONDS
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -142,13 +143,15 @@ def test_a_copy_of_a_busy_file_is_of_one_moment(busy: Database, tmp_path: Path) 
 
 
 def test_a_copy_of_a_large_busy_file_comes_to_an_end_and_is_one_file(busy: Database, tmp_path: Path) -> None:
-    with sqlite3.connect(busy.sqlite_path, timeout=60) as filler:  # so large that a copy in steps meets a write in each
+    with sqlite3.connect(
+        busy.sqlite_path, timeout=PATIENCE_SECONDS
+    ) as filler:  # so large that a copy in steps meets a write in each
         filler.execute("CREATE TABLE filling (bytes BLOB)")
         filler.executemany("INSERT INTO filling VALUES (?)", [(bytes(1_000_000),)] * 40)
     filler.close()
     copying = threading.Thread(target=back_up, args=(busy, tmp_path / "copy"), daemon=True)
     copying.start()
-    copying.join(timeout=60)
+    copying.join(timeout=PATIENCE_SECONDS)
     assert not copying.is_alive()
     restored = Database(f"sqlite:///{tmp_path / 'restored.db'}")
     restore(restored, tmp_path / "copy")

@@ -14,6 +14,7 @@ from rheostat.storage import engine
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import upgrade
 from tests.postgres import PostgresServer
+from tests.waiting import PATIENCE_SECONDS
 
 
 def _count(database: Database) -> int:
@@ -157,7 +158,7 @@ def test_a_lock_that_times_out_is_an_error(database: Database, monkeypatch: pyte
     def hold(connection: Connection) -> None:
         connection.execute(text("UPDATE jobs SET seed = 1"))
         held.set()
-        release.wait(20)
+        release.wait(PATIENCE_SECONDS)
 
     holder = Thread(target=database.write, args=(hold,))
     holder.start()

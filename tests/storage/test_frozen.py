@@ -15,6 +15,7 @@ from sqlalchemy import Connection, MetaData, insert, select, text
 
 from rheostat import service as use_cases
 from rheostat.service import Service
+from rheostat.service.operations import upgrade_schema
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import HEAD, migrations_path, schema_status, upgrade
 from rheostat.storage.tables import VERSION_TABLE, metadata, policy_states
@@ -68,9 +69,9 @@ def _copy(source: Database, target: Database, revision: str) -> None:
     target.write(write)
 
 
-def _energy(database: Database) -> dict[int, Any]:
-    """Return the sums of each placement's energy; those of the frozen databases are of whole joules and seconds."""
-    query = select(policy_states.c.placement_pk, policy_states.c.state).where(policy_states.c.part == "energy")
+def _states(database: Database, part: str = "energy") -> dict[int, Any]:
+    """Return one part of all states; the energy of the frozen databases is of whole joules and seconds."""
+    query = select(policy_states.c.placement_pk, policy_states.c.state).where(policy_states.c.part == part)
     return database.read(lambda connection: {row.placement_pk: row.state for row in connection.execute(query)})
 
 
@@ -130,11 +131,11 @@ def test_it_works_as_if_it_had_always_been_of_this_version(released: tuple[Datab
     clock.time = datetime(2026, 1, 1, 1, tzinfo=UTC)
     service = Service.of(database, timedelta(minutes=10), clock)
     shown = use_cases.estimates(service, JOB), use_cases.savings(service, JOB)
-    energy = _energy(database)
+    energy = _states(database)
     assert len(energy) == 2
     done(use_cases.rebuild_job(service, JOB))
     assert use_cases.savings(service, JOB) == shown[1]
-    assert _energy(database) == energy
+    assert _states(database) == energy
     assert [job.job_id for job in use_cases.list_jobs(service, cursor=None, limit=9).jobs] == [JOB, "untouched"]
     register(service, policy="rheostat", eta_knob=0.75)
     trial = predict(service, V100)
@@ -142,6 +143,20 @@ def test_it_works_as_if_it_had_always_been_of_this_version(released: tuple[Datab
     assert report(service, trial, 1, metric=0.95, energy_joules=100.0, time_seconds=1.0).state == "converged"
     done(use_cases.delete_job(service, JOB, force=True))
     assert [job.job_id for job in use_cases.list_jobs(service, cursor=None, limit=9).jobs] == ["untouched"]
+    service.jobs.close()
+
+
+def test_its_runs_are_summed_with_the_upgrade(released: tuple[Database, str]) -> None:
+    database, _ = released
+    service = Service.of(database)
+    upgrade(database)
+    added_up = use_cases.savings(service, JOB)
+    upgrade_schema(service)
+    sums = _states(database, "totals")
+    assert len(sums) == len(use_cases.get_job(service, JOB).placements)
+    assert use_cases.savings(service, JOB) == added_up
+    done(use_cases.rebuild_job(service, JOB))
+    assert _states(database, "totals") == sums
     service.jobs.close()
 
 

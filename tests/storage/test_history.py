@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
-from rheostat import service as use_cases
 from rheostat.domain.job import Job
 from rheostat.domain.records import Evidence
 from rheostat.service import Service
@@ -17,7 +16,7 @@ from rheostat.storage.job_store import JobStore
 from tests.domain.examples import JOB, LEASE, Clock, ExampleJob
 from tests.domain.histories import STEPS, Step, take
 from tests.domain.history_contract import HistoryContract, MakeJob
-from tests.service.examples import ServedJob, converge, done, predict, register
+from tests.service.examples import ServedJob, converge, delete, predict, register
 
 
 class TestStoredHistory(HistoryContract):
@@ -42,7 +41,7 @@ def test_what_is_stored_is_what_a_job_in_memory_comes_to(service: Service, polic
     job, evidence = _stored(service)
     assert replace(job, created_at=memory.new.created_at, updated_at=memory.value.updated_at) == memory.value
     assert evidence == memory.read(lambda _, history: history.evidence())
-    done(use_cases.delete_job(service, JOB, force=True))
+    delete(service)
 
 
 def _page(

@@ -23,6 +23,7 @@ from rheostat.storage.job_store import JobStore
 from rheostat.storage.tables import jobs, policy_states, trials
 from tests.domain.examples import A40, JOB, V100, Clock
 from tests.service.examples import converge, done, predict, recur, register, report
+from tests.waiting import PATIENCE_SECONDS
 
 JOULES = {8: 400.0, 16: 200.0, 32: 110.0, 64: 100.0, 128: 105.0}
 
@@ -44,11 +45,11 @@ def _held(service: Service) -> Iterator[None]:
 
     def wait(job: Job, _: History) -> Decision[None]:
         entered.set()
-        assert release.wait(30)
+        assert release.wait(PATIENCE_SECONDS)
         return Decision(None, job)
 
     holding = service.change(service.job(JOB), wait)
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE_SECONDS)
     try:
         yield
     finally:
@@ -144,16 +145,16 @@ def _locked(other: Service) -> Iterator[None]:
     def hold(connection: Connection) -> None:
         connection.execute(select(jobs).where(jobs.c.job_id == JOB).with_for_update())
         entered.set()
-        assert release.wait(30)
+        assert release.wait(PATIENCE_SECONDS)
 
     holder = Thread(target=other.database.write, args=(hold,))
     holder.start()
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE_SECONDS)
     try:
         yield
     finally:
         release.set()
-        holder.join(30)
+        holder.join(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)  # SQLite has one writer, whatever the job

@@ -26,6 +26,7 @@ from rheostat.storage.job_store import JobStore
 from rheostat.storage.tables import jobs, placements, trials
 from tests.domain.examples import A40, JOB, V100, Clock, settings
 from tests.service.examples import done, predict, register
+from tests.waiting import PATIENCE_SECONDS
 
 only_postgresql = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 only_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
@@ -53,15 +54,15 @@ class Holding:
     def _hold(self, connection: Connection) -> None:
         self._work(connection)
         self._entered.set()
-        assert self._release.wait(30)
+        assert self._release.wait(PATIENCE_SECONDS)
 
     def __enter__(self) -> None:
         self._thread.start()
-        assert self._entered.wait(30)
+        assert self._entered.wait(PATIENCE_SECONDS)
 
     def __exit__(self, *exception: object) -> None:
         self._release.set()
-        self._thread.join(30)
+        self._thread.join(PATIENCE_SECONDS)
 
 
 def _lock(connection: Connection) -> None:
@@ -205,7 +206,7 @@ def test_a_change_whose_statement_takes_too_long_fails_by_itself(service: Servic
 
     def hold(job: Job, _: History) -> Decision[None]:
         entered.set()
-        assert release.wait(30)
+        assert release.wait(PATIENCE_SECONDS)
         return Decision(None, job)
 
     def dawdle(job: Job, history: History) -> Decision[None]:
@@ -215,7 +216,7 @@ def test_a_change_whose_statement_takes_too_long_fails_by_itself(service: Servic
         return Decision(None, job)
 
     service.change(service.job(JOB), hold)
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE_SECONDS)
     good = [_predict(service) for _ in range(2)]
     bad = service.change(service.job(JOB), dawdle)
     good.append(_predict(service))

@@ -25,7 +25,7 @@ from rheostat.api.routers import control, jobs, operations, power, trials, zeus
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
 from rheostat.service import Service
-from rheostat.service.operations import open_service
+from rheostat.service.operations import begin_deletion, open_service
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -41,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.deliver_with(asyncio.get_running_loop().call_soon_threadsafe)
+        begin_deletion(service)
         yield
         stop_tracing()
         service.close()

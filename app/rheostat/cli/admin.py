@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rheostat.cli.progress import ProgressLine, interruptible
 from rheostat.cli.words import counted, say_if_none
 from rheostat.errors import ConfigurationError
 
@@ -33,6 +34,9 @@ NamespaceOption = Annotated[
     str | None, typer.Option("--namespace", help="Namespace of the jobs. (Default: default.)", show_default=False)
 ]
 
+_INTERRUPTED = 130
+"""As shells report the end of a program by Ctrl-C."""
+
 token = typer.Typer(help="Create, list and revoke the tokens that authenticate clients.", no_args_is_help=True)
 
 
@@ -45,8 +49,11 @@ def open_from_settings(
     from getpass import getuser
 
     from rheostat.api.settings import load_settings
+    from rheostat.schemas.fields import NAMESPACE, NAMESPACE_PATTERN
     from rheostat.service.operations import open_service
 
+    if namespace is not None and NAMESPACE.fullmatch(namespace) is None:
+        raise ConfigurationError(f"{namespace!r} is not a valid namespace.", hint=f"It must match {NAMESPACE_PATTERN}.")
     settings = load_settings(database_url=database_url)
     password = settings.database_password
     service = open_service(
@@ -188,10 +195,17 @@ def prune_database(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Delete the reports of trials that ended long ago; estimates and savings do not change."""
-    from rheostat.service.operations import prune
+    from rheostat.service.operations import finish_deletion, prune
 
-    with open_from_settings(database_url) as service:
-        typer.echo(f"deleted {counted(prune(service, timedelta(days=keep_days)), 'report')}")
+    with open_from_settings(database_url) as service, interruptible() as stop:
+        with ProgressLine("deleting the rows of deleted jobs") as line:
+            finish_deletion(service, stop, line.show)
+        with ProgressLine("deleting reports") as line:
+            deleted = prune(service, timedelta(days=keep_days), stop, line.show)
+    typer.echo(f"deleted {counted(deleted, 'report')}")
+    if stop.is_set():
+        typer.echo("interrupted: run the same command again to go on", err=True)
+        raise typer.Exit(_INTERRUPTED)
 
 
 def _secret_in(path: Path) -> str:

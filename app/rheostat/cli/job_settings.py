@@ -7,6 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
+from rheostat.cli.progress import ProgressLine, interruptible
 from rheostat.errors import ConfigurationError
 
 
@@ -56,10 +57,15 @@ def delete_job(
 ) -> None:
     """Delete a job with all that was learned from it."""
     from rheostat import service as use_cases
+    from rheostat.service.operations import finish_deletion
 
-    with open_from_settings(database_url, namespace=namespace) as service:
+    with open_from_settings(database_url, namespace=namespace) as service, interruptible() as stop:
         use_cases.delete_job(service, job_id, force=force).result()
-    typer.echo(f"{job_id}: deleted")
+        typer.echo(f"{job_id}: deleted")
+        with ProgressLine("deleting its rows") as line:
+            finish_deletion(service, stop, line.show)
+        if stop.is_set():
+            typer.echo("interrupted; a server deletes the rest of its rows, or the next `rheostat db prune`", err=True)
 
 
 def _setting(text: str) -> tuple[str, object]:

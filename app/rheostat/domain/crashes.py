@@ -1,20 +1,22 @@
 """Crash loops: a batch size whose trials end before their first epoch is left out for a while.
 
 A crash says nothing certain of the batch size, so that policies learn nothing from it; but one that comes every time
-must not be proposed for ever. After two crashes in a row the policy chooses among the other batch sizes. A size that
-has not trained yet is left out, too, where a smaller one from the default on crashes: what fails with size is tried
-smaller first. A size comes back after a number of trials that doubles with every further crash, and at once when a
-trial of it trains. Crashes from before anything has trained on the placement count once at most from then on: they
+must not be proposed again and again. After two crashes in a row the policy chooses among the other batch sizes. A size
+that has not trained yet is left out, too, where a smaller one from the default on crashes: what fails with size is
+tried smaller first. A size comes back after a number of trials that doubles with every further crash, and at once when
+a trial of it trains. Crashes from before anything has trained on the placement count once at most from then on: they
 were rather the trainer's than the batch size's.
 
-State: ``trained``, the batch sizes that have trained; ``crashed``, by batch size the numbers of the trials that crashed
-in a row; ``early``, the same of those that crashed before anything had trained. It is a fold over the times in the
-trials' own rows, and nothing is lost of a crash, so that one which turns out to be none can be taken back.
+State: ``trained``, by batch size when a trial of it last began to train; ``first``, when one of any batch size first
+did; ``crashed``, by batch size when its trials crashed since it last trained. Each of these moments is the time and the
+number of the trial. They are a fold over the times in the trials' own rows that gives the same in any order, since a
+clock may jump; and a crash that turns out to be none can be taken back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from rheostat.domain.history import History
 from rheostat.domain.job import Draft
@@ -34,7 +36,11 @@ SILENT_AFTER = timedelta(seconds=150)
 
 _MOST_KEPT = 64
 _CRASHED = ("cancelled", "failed", "abandoned")
-_NONE: State = {"trained": [], "crashed": {}, "early": {}}
+_NONE: State = {"trained": {}, "first": None, "crashed": {}}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_Moment: TypeAlias = list[int]
+"""Microseconds since 1970, and the number of a trial."""
 
 
 def follow(
@@ -60,12 +66,18 @@ def follow(
         return after
     view = draft.view(draft.placement(after.placement))
     state = draft.crashes.get(view, _NONE)
-    if crashed_at != before.crashed_at:
-        state = _without_crash(state, after) if crashed_at is None else _crashed(state, after)
-    if first_epoch_at != before.first_epoch_at:
-        state = _trained(state, after.batch_size)
-    draft.crashes[view] = state
-    return replace(after, first_epoch_at=first_epoch_at, crashed_at=crashed_at)
+    after = replace(after, first_epoch_at=first_epoch_at, crashed_at=crashed_at)
+    if crashed_at is None and before.crashed_at is not None:
+        state = _without_crash(state, after)
+    draft.crashes[view] = _with_beginning(state, after)
+    return after
+
+
+def carry_on(draft: Draft, trial: TrialRecord) -> None:
+    """Note what a new trial has from the one that it goes on from."""
+    if trial.first_epoch_at is not None:
+        view = draft.view(draft.placement(trial.placement))
+        draft.crashes[view] = _with_beginning(draft.crashes.get(view, _NONE), trial)
 
 
 def fold_all(draft: Draft, history: History) -> None:
@@ -73,11 +85,9 @@ def fold_all(draft: Draft, history: History) -> None:
     for key, parts in draft.job.states.items():
         if "crashes" in parts:
             draft.crashes[draft.view(draft.placement(key))] = _NONE
-    events = [(time, trial.number, trial) for trial in history.beginnings() if (time := _time(trial)) is not None]
-    for _, _, trial in sorted(events, key=lambda event: event[:2]):
+    for trial in history.beginnings():
         view = draft.view(draft.placement(trial.placement))
-        state = draft.crashes.get(view, _NONE)
-        draft.crashes[view] = _trained(state, trial.batch_size) if trial.first_epoch_at else _crashed(state, trial)
+        draft.crashes[view] = _with_beginning(draft.crashes.get(view, _NONE), trial)
 
 
 def suspects(running: Iterable[TrialRecord], node: str | None, now: datetime, lease: timedelta) -> list[TrialRecord]:
@@ -114,7 +124,7 @@ def choose(draft: Draft, view: PolicyJob, situation: Situation, silent: Sequence
     """
     state = draft.crashes.get(view, _NONE)
     for trial in silent:
-        state = _crashed(state, trial)
+        state = _crashed(state, trial.batch_size, _moment(trial.created_at, trial))
     crashing = _left_out(state, view, situation.permitted)
     if not crashing or view.published is not None:  # the published order tries a batch size again that crashes
         return draft.advisor.choose(view, situation)
@@ -171,40 +181,50 @@ def _back_at(numbers: Sequence[int]) -> int:
     return back_at
 
 
-def _time(trial: TrialRecord) -> datetime | None:
-    return trial.first_epoch_at or trial.crashed_at
-
-
 def _in_a_row(state: State, batch_size: int) -> list[int]:
-    """Return the trials of a batch size that crashed in a row, of the early ones the last."""
+    """Return the trials of a batch size that crashed in a row, of those before anything trained the last."""
+    crashes, first = state["crashed"].get(str(batch_size), ()), state["first"]
+    early = [crash for crash in crashes if first is not None and crash < first]
+    return sorted(number for _, number in [*early[-1:], *crashes[len(early) :]])
+
+
+def _with_beginning(state: State, trial: TrialRecord) -> State:
+    if trial.first_epoch_at is not None:
+        return _trained(state, trial.batch_size, _moment(trial.first_epoch_at, trial))
+    if trial.crashed_at is not None:
+        return _crashed(state, trial.batch_size, _moment(trial.crashed_at, trial))
+    return state
+
+
+def _trained(state: State, batch_size: int, moment: _Moment) -> State:
     size = str(batch_size)
-    return [*state["early"].get(size, ())[-1:], *state["crashed"].get(size, ())]
+    latest = max(state["trained"].get(size, moment), moment)
+    crashed = {**state["crashed"], size: [crash for crash in state["crashed"].get(size, ()) if crash > latest]}
+    return {
+        "trained": {**state["trained"], size: latest},
+        "first": moment if state["first"] is None else min(state["first"], moment),
+        "crashed": _without_empty(crashed),
+    }
 
 
-def _trained(state: State, batch_size: int) -> State:
-    early, crashed = state["early"], state["crashed"]
-    if not state["trained"]:
-        early, crashed = crashed, {}
-    trained = sorted({*state["trained"], batch_size})
-    return {"trained": trained, "crashed": _without(crashed, batch_size), "early": _without(early, batch_size)}
-
-
-def _crashed(state: State, trial: TrialRecord) -> State:
-    size = str(trial.batch_size)
-    numbers = sorted([*state["crashed"].get(size, ()), trial.number])[-_MOST_KEPT:]
-    return {**state, "crashed": {**state["crashed"], size: numbers}}
+def _crashed(state: State, batch_size: int, moment: _Moment) -> State:
+    size = str(batch_size)
+    if moment <= state["trained"].get(size, []):
+        return state
+    crashes = sorted([*state["crashed"].get(size, ()), moment])[-_MOST_KEPT:]
+    return {**state, "crashed": {**state["crashed"], size: crashes}}
 
 
 def _without_crash(state: State, trial: TrialRecord) -> State:
     """Return the state without the crash of a trial that counted as abandoned, and is heard of again."""
-    lists = {name: _without(state[name], trial.batch_size, trial.number) for name in ("crashed", "early")}
-    return {**state, **lists}
+    size = str(trial.batch_size)
+    left = [crash for crash in state["crashed"].get(size, ()) if crash[1] != trial.number]
+    return {**state, "crashed": _without_empty({**state["crashed"], size: left})}
 
 
-def _without(crashes: Mapping[str, list[int]], batch_size: int, number: int | None = None) -> dict[str, list[int]]:
-    """Return crashes without one trial of a batch size, or without all of them."""
-    left = {
-        size: [one for one in numbers if number is not None and one != number] if size == str(batch_size) else numbers
-        for size, numbers in crashes.items()
-    }
-    return {size: numbers for size, numbers in left.items() if numbers}
+def _without_empty(crashed: Mapping[str, list[_Moment]]) -> dict[str, list[_Moment]]:
+    return {size: crashes for size, crashes in crashed.items() if crashes}
+
+
+def _moment(at: datetime, trial: TrialRecord) -> _Moment:
+    return [(at - _EPOCH) // timedelta(microseconds=1), trial.number]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rheostat.domain import crashes, energy, epochs, judging, setup, survey_sums
+from rheostat.domain import crashes, energy, epochs, judging, setup, survey_sums, totals
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import reference_power_watts
@@ -130,6 +130,13 @@ def fold_all(draft: Draft, history: History) -> int:
         fold(draft, piece)
     crashes.fold_all(draft, history)
     return len(evidence)
+
+
+def add_up(draft: Draft, history: History) -> None:
+    """Derive the sums of the runs of all placements from what is recorded (:mod:`rheostat.domain.totals`)."""
+    for key in draft.job.placements:
+        view = draft.view(draft.placement(key))
+        draft.totals[view] = totals.fold(history.paid(key))
 
 
 def power_measurement(view: PolicyJob, record: PowerMeasurementRecord) -> PowerMeasurement:

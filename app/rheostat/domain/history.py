@@ -1,5 +1,6 @@
 """What is stored of a job beyond its value; a decision reads of it only what it needs."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from rheostat.domain.records import (
@@ -8,7 +9,6 @@ from rheostat.domain.records import (
     PlacementKey,
     PowerMeasurementRecord,
     RunRecord,
-    Totals,
     TrialRecord,
 )
 
@@ -57,15 +57,8 @@ class History(Protocol):
     def beginnings(self) -> list[TrialRecord]:
         """Return the trials that are known to have trained, or to have crashed before that, in any order."""
 
-    def trial_totals(
-        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
-    ) -> list[Totals]:
-        """Return the sums over the trials that trained, or over the converged ones.
+    def paid(self, placement: PlacementKey) -> Iterator[TrialRecord | RunRecord]:
+        """Iterate, in any order, over the trials that trained and have ended, and over the whole runs.
 
-        A trial that another one carries on counts as part of that one.
+        A trial that another one carries on is left out: its totals are part of that one's.
         """
-
-    def run_totals(
-        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
-    ) -> list[Totals]:
-        """Return the sums over the whole runs, or over those that are not known to have missed the target."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rheostat.domain import crashes, energy
+from rheostat.domain import crashes, energy, totals
 from rheostat.domain.evidence import power_measurement
 from rheostat.domain.history import History
 from rheostat.domain.job import Draft, Job
@@ -11,6 +11,7 @@ from rheostat.domain.overhead import overhead
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementRecord, Totals
 from rheostat.domain.survey_sums import survey_sums
+from rheostat.domain.totals import PlacementTotals
 from rheostat.errors import RheostatError
 from rheostat.policy import estimates as policy
 from rheostat.policy.estimates import ArmEstimate
@@ -50,6 +51,15 @@ def savings(job: Job, history: History) -> Savings:
     return Savings(
         job_id=job.job_id,
         placements=[_placement_savings(job, history, placement) for placement in job.placements.values()],
+    )
+
+
+def totals_of(job: Job, history: History, placement: PlacementRecord) -> PlacementTotals:
+    """Return the sums of a placement's runs; a job of an older version may have none yet, and is added up."""
+    state = job.states.get(placement.key, {}).get("totals")
+    return PlacementTotals(
+        totals.fold(history.paid(placement.key)) if state is None else state,
+        [trial for trial in job.running.values() if trial.placement == placement.key],
     )
 
 
@@ -177,16 +187,16 @@ class _Past:
 
 
 def _placement_savings(job: Job, history: History, placement: PlacementRecord) -> PlacementSavings:
-    key, view = placement.key, job.view(placement)
+    key, view, sums = placement.key, job.view(placement), totals_of(job, history, placement)
     past = _Past(
-        paid=history.trial_totals(key) + history.run_totals(key),
-        converged=history.trial_totals(key, converged=True) + history.run_totals(key, converged=True),
+        paid=sums.all(),
+        converged=sums.all(converged=True),
         survey=survey_sums(job.states.get(key, {}).get("survey")).totals(),
     )
     metered = energy.Sums(sum(t.metered_joules for t in past.paid), sum(t.metered_seconds for t in past.paid))
     seconds = sum(total.time_seconds or 0.0 for total in past.paid)
     figures = _Figures(view, metered.mean_watts)
-    default = _default(job, history, placement, figures)
+    default = _default(job, history, placement, sums, figures)
     method = default.method
     return PlacementSavings(
         gpu=wire_gpu(placement),
@@ -199,18 +209,21 @@ def _placement_savings(job: Job, history: History, placement: PlacementRecord) -
     )
 
 
-def _default(job: Job, history: History, placement: PlacementRecord, figures: _Figures) -> _Default:
+def _default(
+    job: Job, history: History, placement: PlacementRecord, sums: PlacementTotals, figures: _Figures
+) -> _Default:
     """Work out one run of the default: measured epochs and what runs take beside, or else the mean of its runs."""
     key, size, view = placement.key, job.settings.default_batch_size, figures.view
-    trials = history.trial_totals(key, converged=True, batch_size=size)
-    runs = history.run_totals(key, converged=True, batch_size=size)
+    trials = sums.trials(converged=True, batch_size=size)
+    runs = sums.runs(converged=True, batch_size=size)
     limit = max(view.power_limits_watts, default=None)
     record = None if limit is None else history.latest_measurement(key, size, limit)
     both = trials + runs
     epochs, source = _mean_epochs(trials) if both else _expected_epochs(job, placement)
     if record is not None and epochs and (record.cost is not None or record.steps_per_epoch is not None):
         epoch = power_measurement(view, record)
-        beside = overhead(job, history, placement, (figures.energy_joules, figures.time_seconds, figures.cost))
+        wanted = figures.energy_joules, figures.time_seconds, figures.cost
+        beside = overhead(job, history, placement, sums, wanted)
         return _Default(
             _plus(_times(epoch.energy_joules, epochs), beside.energy_joules),
             _plus(_times(epoch.time_seconds, epochs), beside.time_seconds),

@@ -7,11 +7,12 @@ stores them (:class:`rheostat.storage.job_store.JobStore`); a replay keeps the j
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from rheostat.domain import totals
 from rheostat.domain.events import Event, PolicyFailureTolerated
 from rheostat.domain.history import History
 from rheostat.domain.placements import (
@@ -235,6 +236,7 @@ class Draft:
         self.placements: dict[PlacementKey, PlacementRecord] = {}
         self.started: list[TrialRecord] = []
         self.trials: dict[str, TrialRecord] = {}
+        self._trials_before: dict[str, TrialRecord] = {}
         self.observations: list[ObservationRecord] = []
         self.runs: list[RunRecord] = []
         self.measurements: list[PowerMeasurementRecord] = []
@@ -272,6 +274,11 @@ class Draft:
         """The crashes of each placement; see :mod:`rheostat.domain.crashes`."""
         return self.states.store("crashes", replaced=True)
 
+    @cached_property
+    def totals(self) -> PartStore:
+        """The sums of each placement's runs; see :mod:`rheostat.domain.totals`."""
+        return self.states.store("totals", replaced=True)
+
     def view(self, placement: PlacementRecord) -> PolicyJob:
         """Return a placement as the policy sees it, with its own range of power limits."""
         return self._views[placement.key]
@@ -298,7 +305,18 @@ class Draft:
         self._views[placement.key] = view = self.job.view(placement)
         if known is None:
             self.advisor.register(view, self.job.settings.batch_sizes)
+            self.totals[view] = {}
         return placement
+
+    def change_trial(self, before: TrialRecord, after: TrialRecord) -> None:
+        """Keep a trial that the decision changes.
+
+        Args:
+            before: The trial as it was; of several changes the first one's counts.
+            after: The trial as it is from now on.
+        """
+        self._trials_before.setdefault(after.trial_id, before)
+        self.trials[after.trial_id] = after
 
     def take_sequence(self) -> int:
         """Return the next place in the order of the job's evidence."""
@@ -323,6 +341,7 @@ class Draft:
         Raises:
             PolicyFailed: The policy keeps what cannot be stored.
         """
+        self._add_up()
         states = self.states.changes()
         changes = Changes(
             placements=tuple(self.placements.values()),
@@ -334,6 +353,23 @@ class Draft:
             states=states,
         )
         return Decision(answer, self._job_after(states), changes, tuple(self.events), audit)
+
+    def _add_up(self) -> None:
+        """Bring the sums of runs up to what the decision changes, where there are such sums."""
+        carried_on = {trial.resumes for trial in self.started}
+        for trial_id, trial in self.trials.items():
+            after = None if trial_id in carried_on else trial
+            self._count(trial.placement, self._trials_before[trial_id], after)
+        for run in self.runs:
+            self._count(run.placement, None, run)
+
+    def _count(
+        self, placement: PlacementKey, before: TrialRecord | None, after: TrialRecord | RunRecord | None
+    ) -> None:
+        view = self._views[placement]
+        known = self.totals.get(view)
+        if known is not None and (learned := totals.learn(known, before, after)) is not known:
+            self.totals[view] = learned
 
     def _job_after(self, states: Mapping[tuple[PlacementKey, StatePart], StateChange | None]) -> Job:
         job = self.job
@@ -350,21 +386,13 @@ class Draft:
                     running.pop(trial.trial_id, None)
             if any(trial.trial_id not in job.running for trial in self.trials.values()):  # an abandoned one runs again
                 running = dict(sorted(running.items(), key=lambda item: item[1].number))
-        return Job(
-            job_id=job.job_id,
-            settings=job.settings,
-            registered_settings=job.registered_settings,
-            seed=job.seed,
-            created_at=job.created_at,
-            updated_at=job.updated_at,
+        return replace(
+            job,
             next_trial_number=job.next_trial_number + len(self.started),
             next_sequence=self._next_sequence,
             placements={**job.placements, **self.placements} if self.placements else job.placements,
             states=_merged(job.states, states) if states else job.states,
             running=running,
-            control=job.control,
-            judging=job.judging,
-            find_policy=job.find_policy,
         )
 
 

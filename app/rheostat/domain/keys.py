@@ -29,4 +29,4 @@ def _is_lost(known: TrialRecord, now: datetime) -> bool:
 
 def leave(draft: Draft, known: TrialRecord) -> None:
     """Take the key from a known trial."""
-    draft.trials[known.trial_id] = replace(known, idempotency_key=None)
+    draft.change_trial(known, replace(known, idempotency_key=None))

@@ -1,9 +1,8 @@
 """A job that lives in this process alone: what a replay and tests decide about."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from rheostat.domain import energy
 from rheostat.domain.history import History
 from rheostat.domain.job import Changes, Decision, Job
 from rheostat.domain.records import (
@@ -12,7 +11,6 @@ from rheostat.domain.records import (
     PlacementKey,
     PowerMeasurementRecord,
     RunRecord,
-    Totals,
     TrialRecord,
 )
 
@@ -117,46 +115,14 @@ class JobInMemory(History):
         """Return the trials that are known to have trained, or to have crashed before that."""
         return [trial for trial in self._trials.values() if trial.first_epoch_at or trial.crashed_at]
 
-    def trial_totals(
-        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
-    ) -> list[Totals]:
-        """Return the sums over trials; each trial is one entry."""
+    def paid(self, placement: PlacementKey) -> Iterator[TrialRecord | RunRecord]:
+        """Iterate over the trials that trained and have ended, and over the whole runs."""
         carried_on = {trial.resumes for trial in self._trials.values()}
-        return [
-            _totals(trial, trial.epochs, None)
-            for trial in self._trials.values()
-            if trial.placement == placement
-            and trial.trial_id not in carried_on
-            and trial.epochs
-            and (not converged or trial.state == "converged")
-            and batch_size in (None, trial.batch_size)
-        ]
-
-    def run_totals(
-        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
-    ) -> list[Totals]:
-        """Return the sums over whole runs; each run is one entry."""
-        return [
-            _totals(run, None, run.cost)
-            for run in self._runs
-            if run.placement == placement
-            and (not converged or run.converged is not False)
-            and batch_size in (None, run.batch_size)
-        ]
+        for trial in self._trials.values():
+            is_paid = trial.epochs and trial.state != "running" and trial.trial_id not in carried_on
+            if is_paid and trial.placement == placement:
+                yield trial
+        yield from (run for run in self._runs if run.placement == placement)
 
     def _of_trial(self, trial_id: str) -> list[ObservationRecord]:
         return [observation for observation in self._observations if observation.trial_id == trial_id]
-
-
-def _totals(run: TrialRecord | RunRecord, epochs: float | None, cost: float | None) -> Totals:
-    known = energy.metered(run) or energy.Metered(0.0, 0.0, 0.0)
-    return Totals(
-        1,
-        epochs,
-        run.energy_joules,
-        run.time_seconds,
-        cost,
-        metered_joules=known.joules if known.seconds else 0.0,
-        metered_seconds=known.seconds,
-        estimated_runs=int(energy.is_estimated(run)),
-    )

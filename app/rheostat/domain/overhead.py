@@ -7,6 +7,7 @@ from rheostat.domain.evidence import power_measurement
 from rheostat.domain.history import History
 from rheostat.domain.job import Draft, Job
 from rheostat.domain.records import PlacementRecord, Totals
+from rheostat.domain.totals import PlacementTotals
 from rheostat.errors import RheostatError
 from rheostat.policy.cost import PowerMeasurement
 from rheostat.policy.interface import Job as PolicyJob
@@ -30,7 +31,11 @@ class _Steps(NamedTuple):
 
 
 def overhead(
-    job: Job, history: History, placement: PlacementRecord, figures: tuple[FigureOf, FigureOf, FigureOf]
+    job: Job,
+    history: History,
+    placement: PlacementRecord,
+    sums_of_runs: PlacementTotals,
+    figures: tuple[FigureOf, FigureOf, FigureOf],
 ) -> Overhead:
     """Return what the converged runs of the default took on average, else those of all batch sizes.
 
@@ -41,13 +46,14 @@ def overhead(
         job: The job.
         history: Its past.
         placement: Where.
+        sums_of_runs: What its runs have taken.
         figures: Energy, time and cost of sums over runs.
     """
     default = job.settings.default_batch_size
     sums = [0.0, 0.0, 0.0]
     count = 0
     for size in (default, *(size for size in job.settings.batch_sizes if size != default)):
-        totals = history.trial_totals(placement.key, converged=True, batch_size=size)
+        totals = sums_of_runs.trials(converged=True, batch_size=size)
         steps = _steps(job, history, placement, size) if totals else None
         if steps is None:
             continue

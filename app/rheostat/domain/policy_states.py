@@ -13,6 +13,9 @@ from rheostat.policy.interface import State
 States = Mapping[PlacementKey, Mapping[StatePart, State]]
 """The parts of the policy's state by placement. Plain JSON, never changed in place."""
 
+_KEPT: frozenset[StatePart] = frozenset(["totals"])
+"""Parts that nothing is learned from, and that are no fold over what policies learn from."""
+
 _Key = tuple[PlacementKey, StatePart]
 
 
@@ -58,8 +61,11 @@ class WorkingStates:
         return PartStore(self, part)
 
     def clear(self) -> None:
-        """Start from nothing, as if no placement had any state."""
-        self._base = {}
+        """Start from nothing, as if no placement had learned anything."""
+        self._base = {
+            placement: {part: state for part, state in parts.items() if part in _KEPT}
+            for placement, parts in self._stored.items()
+        }
         self._given.clear()
         self._touched.clear()
         self._changes.clear()
@@ -96,7 +102,7 @@ class WorkingStates:
         if self._base is not self._stored:
             for placement, parts in self._stored.items():
                 for part in parts:
-                    if (placement, part) not in self._changes:
+                    if part not in _KEPT and (placement, part) not in self._changes:
                         changed[placement, part] = None
         return changed
 

@@ -190,10 +190,10 @@ class PowerMeasurementRecord:
 Evidence = TrialRecord | RunRecord | PowerMeasurementRecord
 """What a policy learns from, in the order of its ``sequence``."""
 
-StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy", "survey", "crashes"]
+StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy", "survey", "crashes", "totals"]
 """The parts of a placement's state: those of its policy, as in :class:`rheostat.policy.advisor.Stores`, the sums of its
-energy (:mod:`rheostat.domain.energy`) and of its survey (:mod:`rheostat.domain.survey_sums`), and its crashes
-(:mod:`rheostat.domain.crashes`)."""
+energy (:mod:`rheostat.domain.energy`), of its survey (:mod:`rheostat.domain.survey_sums`) and of its runs
+(:mod:`rheostat.domain.totals`), and its crashes (:mod:`rheostat.domain.crashes`)."""
 
 
 @dataclass(frozen=True, slots=True)

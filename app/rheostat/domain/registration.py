@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rheostat.domain import judging
-from rheostat.domain.evidence import fold_all
+from rheostat.domain.evidence import add_up, fold_all
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job, stored_settings
 from rheostat.domain.placements import wire_gpu
@@ -84,7 +84,15 @@ def rebuild(job: Job, history: History, now: datetime) -> Decision[int]:
     """
     draft = Draft(job)
     pieces = fold_all(draft, history)
+    add_up(draft, history)
     return draft.decided(pieces, audit=AuditNote(now, "rebuild_job", {}))
+
+
+def complete(job: Job, history: History) -> Decision[None]:
+    """Derive the sums of a job's runs where placements of an older version have none."""
+    draft = Draft(job)
+    add_up(draft, history)
+    return draft.decided(None)
 
 
 def delete(job: Job, *, force: bool, now: datetime) -> Decision[None]:

@@ -88,7 +88,7 @@ def begun(
     if is_open:
         why = f"goes on as trial {trial.number}"
         ended = replace(before, state="cancelled", state_reason=why, ended_at=before.ended_at or trial.created_at)
-        draft.trials[before.trial_id] = ended
+        draft.change_trial(before, ended)
         if before.state != "cancelled":
             draft.events.append(TrialEnded(before.trial_id, "cancelled"))
     if before.epochs is None or not (is_open and is_alike):

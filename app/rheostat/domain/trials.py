@@ -104,6 +104,7 @@ def predict(
         warning=plausibility.joined(None, plausibility.of_settings(job.settings)),
     )
     trial = resuming.begun(draft, history, trial, before, request)
+    crashes.carry_on(draft, trial)
     draft.started.append(trial)
     draft.events.append(TrialStarted(trial.trial_id, trial.batch_size))
     return draft.decided(wire_trial(job, trial))
@@ -141,7 +142,7 @@ def observe(
     if saved.sequence is not None and trial.sequence is None:
         _conclude(draft, placement, saved)
     if saved != stored:
-        draft.trials[trial_id] = saved
+        draft.change_trial(stored, saved)
     if trial.state in OPEN and saved.state != "running":
         metered = energy.metered(saved)
         draft.events.append(TrialEnded(trial_id, saved.state, metered and metered.joules, saved.time_seconds))
@@ -203,7 +204,7 @@ def _same_trial(
     if trial.state == "running" and (trial.state != known.state or trial.lease_expires_at < clock.now):
         trial = replace(trial, lease_expires_at=clock.lease_expires_at)
     if trial != known:
-        draft.trials[trial.trial_id] = trial
+        draft.change_trial(known, trial)
     return draft.decided(wire_trial(job, trial))
 
 
@@ -213,7 +214,7 @@ def _abandon_overdue(draft: Draft, now: datetime) -> None:
         if trial.lease_expires_at < now:
             latest = draft.trials.get(trial.trial_id, trial)
             lost = replace(latest, state="abandoned", state_reason=LEASE_EXPIRED, ended_at=now)
-            draft.trials[trial.trial_id] = crashes.follow(draft, trial, lost, now)
+            draft.change_trial(trial, crashes.follow(draft, trial, lost, now))
             draft.events.append(TrialEnded(trial.trial_id, "abandoned"))
 
 
@@ -345,5 +346,6 @@ def _renew(draft: Draft, trial: TrialRecord, clock: Clock) -> TrialRecord:
         lease_expires_at=max(trial.lease_expires_at, clock.lease_expires_at),
         ended_at=None,
     )
-    renewed = draft.trials[trial.trial_id] = crashes.follow(draft, trial, renewed, clock.now)
+    renewed = crashes.follow(draft, trial, renewed, clock.now)
+    draft.change_trial(trial, renewed)
     return renewed

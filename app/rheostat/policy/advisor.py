@@ -62,6 +62,7 @@ class Advisor:
     def __init__(self, policy: Policy, stores: Stores) -> None:
         self._stores = stores
         self._name = policy.batch_size.__name__
+        self._read_time_knobs = policy.read_time_knobs
         self._batch_sizes = self._ask(lambda: policy.batch_size(stores.batch_size))
         self._power_limits = self._ask(lambda: policy.power_limit(stores.power_limit))
         self._batch_sizes.power_limits = self._power_limits
@@ -74,6 +75,23 @@ class Advisor:
             PolicyFailed: The policy raised.
         """
         self._ask(lambda: self._batch_sizes.register_job(job, sorted(batch_sizes)))
+
+    def keeps_state(self, before: Job, after: Job) -> bool:
+        """Return whether the state of a placement stays what it is where only its knobs change; else it is rebuilt.
+
+        Args:
+            before: The placement as it was.
+            after: The placement as it will be.
+        """
+        return before.differs_in(after) <= self._read_time_knobs
+
+    def add_batch_sizes(self, job: Job, batch_sizes: Sequence[int]) -> bool:
+        """Make room for further batch sizes of a placement; return False where its state must be rebuilt for them.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        return self._ask(lambda: self._batch_sizes.add_batch_sizes(job, sorted(batch_sizes)))
 
     def choose(self, job: Job, situation: Situation) -> Choice:
         """Return the batch size of a new trial.

@@ -26,7 +26,7 @@ change what later decisions depend on.
 
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -102,6 +102,13 @@ class Job:
     power_profile: str = ""
     published: Published | None = field(compare=False, default=None)
 
+    def differs_in(self, other: "Job") -> frozenset[str]:
+        """Return the names of the knobs that another view of the same placement has at other values.
+
+        The seed and the number of the trial are none: states do not depend on them.
+        """
+        return frozenset(name for name in _KNOBS if getattr(self, name) != getattr(other, name))
+
     def random(self) -> np.random.Generator:
         """Return the generator of this trial: the same job and number draw the same, in any process."""
         return np.random.default_rng([self.seed, self.trial_number])
@@ -110,6 +117,8 @@ class Job:
         """Return the cost in joules at this job's ``eta_knob``; see :func:`rheostat.policy.cost.known_cost`."""
         return known_cost(energy_joules, time_seconds, eta_knob=self.eta_knob, max_power_watts=self.max_power_watts)
 
+
+_KNOBS = tuple(knob.name for knob in fields(Job) if not knob.compare and knob.name not in ("seed", "trial_number"))
 
 STATE_OF_VERDICT: dict[bool | None, TrialState | None] = {True: "converged", False: "failed", None: None}
 """How a whole run ended, by whether it converged."""
@@ -215,9 +224,12 @@ class BatchSizeOptimizer(ABC):
         power_limits: The optimizer of power limits beside it, whose measurements it may read; None: there is none.
         replaces_state: Whether it never changes in place what the store gave it, so that what it only read need not be
             looked through for changes.
+        read_time_knobs: Attributes of :class:`Job` that its state does not depend on: they are applied when it is
+            read, so that a change of them needs no rebuild.
     """
 
     replaces_state: bool = False
+    read_time_knobs: frozenset[str] = frozenset()
     power_limits: "PowerLimitOptimizer | None" = None
 
     def __init__(self, store: StateStore) -> None:
@@ -236,6 +248,19 @@ class BatchSizeOptimizer(ABC):
             job: The placement.
             batch_sizes: Candidates in ascending order; the default is among them.
         """
+
+    def add_batch_sizes(self, job: Job, batch_sizes: list[int]) -> bool:
+        """Make room for further batch sizes of a placement that is registered.
+
+        Args:
+            job: The placement.
+            batch_sizes: All candidates from now on, in ascending order.
+
+        Returns:
+            Whether the state is now what it would be had they been candidates all along. The default says no: the state
+            is then derived from the evidence again.
+        """
+        return False
 
     @abstractmethod
     def predict(self, job: Job) -> int:
@@ -335,9 +360,11 @@ class PowerLimitOptimizer(ABC):
     Attributes:
         store: Where the state of each job is kept.
         replaces_state: As of :class:`BatchSizeOptimizer`.
+        read_time_knobs: As of :class:`BatchSizeOptimizer`.
     """
 
     replaces_state: bool = False
+    read_time_knobs: frozenset[str] = frozenset()
 
     def __init__(self, store: StateStore) -> None:
         self.store = store
@@ -392,3 +419,8 @@ class Policy:
 
     batch_size: type[BatchSizeOptimizer]
     power_limit: type[PowerLimitOptimizer]
+
+    @property
+    def read_time_knobs(self) -> frozenset[str]:
+        """Attributes of :class:`Job` that no part of the state depends on."""
+        return self.batch_size.read_time_knobs & self.power_limit.read_time_knobs

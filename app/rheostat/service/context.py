@@ -10,6 +10,7 @@ from rheostat.domain.job import Decide, Decision
 from rheostat.domain.trials import Clock
 from rheostat.schemas.fields import DEFAULT_NAMESPACE
 from rheostat.storage.audit import AuditTrail
+from rheostat.storage.deletion import Purger
 from rheostat.storage.engine import Database
 from rheostat.storage.job_store import JobStore
 from rheostat.storage.records import AuditRecord
@@ -30,6 +31,7 @@ class Service:
     Attributes:
         database: Where all state is.
         jobs: The jobs in it.
+        purger: Deletes what is left of deleted jobs.
         lease: How long a trial may be silent before it counts as abandoned.
         now: The clock, in UTC.
         namespace: Whose jobs are seen; those of others are as if they did not exist.
@@ -38,6 +40,7 @@ class Service:
 
     database: Database
     jobs: JobStore
+    purger: Purger
     lease: timedelta
     now: Callable[[], datetime]
     namespace: str = DEFAULT_NAMESPACE
@@ -48,11 +51,12 @@ class Service:
         cls, database: Database, lease: timedelta = timedelta(minutes=15), now: Callable[[], datetime] = _utc_now
     ) -> Self:
         """Return a service over a database."""
-        return cls(database, JobStore(database), lease, now)
+        return cls(database, JobStore(database), Purger(database), lease, now)
 
     def close(self) -> None:
         """Answer what was asked, and close all connections to the database."""
         self.jobs.close()
+        self.purger.close()
         self.database.close()
 
     def deliver_with(self, deliver: Callable[[Callable[[], None]], object]) -> None:
@@ -71,7 +75,7 @@ class Service:
 
     def on_behalf_of(self, actor: str, namespace: str) -> "Service":
         """Return the service for an actor who works in a namespace."""
-        return Service(self.database, self.jobs, self.lease, self.now, namespace, actor)
+        return Service(self.database, self.jobs, self.purger, self.lease, self.now, namespace, actor)
 
     def job(self, job_id: str) -> JobKey:
         """Return the key of a job in this namespace."""

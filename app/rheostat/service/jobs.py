@@ -62,17 +62,21 @@ def list_jobs(service: Service, *, cursor: str | None, limit: int) -> JobPage:
 
 
 def delete_job(service: Service, job_id: str, *, force: bool) -> Future[Decision[None]]:
-    """Delete a job with all that was learned from it.
+    """Delete a job with all that was learned from it; a server deletes its rows in the background.
 
     Raises:
         JobNotFound: There is no such job.
         JobBusy: Trials are running, and ``force`` is not given.
     """
-    return service.change(
+    deleted = service.change(
         service.job(job_id),
         lambda job, _: registration.delete(job, force=force, now=service.now()),
         alone=True,
     )
+    deleted.add_done_callback(
+        lambda change: None if change.cancelled() or change.exception() else service.purger.wake()
+    )
+    return deleted
 
 
 def rebuild_job(service: Service, job_id: str) -> Future[Decision[int]]:

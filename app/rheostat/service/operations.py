@@ -1,18 +1,25 @@
 """Operating the service: open, check and close it, migrate, back up and prune its database."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 from platformdirs import user_state_path
 
-from rheostat.errors import ConfigurationError, SchemaOutdated
+from rheostat.domain import registration
+from rheostat.errors import ConfigurationError, JobNotFound, SchemaOutdated
 from rheostat.service.context import Service
 from rheostat.storage import backups, migrations
+from rheostat.storage.deletion import delete_rows
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import SchemaStatus
-from rheostat.storage.queries import Counts, counts
+from rheostat.storage.queries import Counts, counts, jobs_without_totals
 from rheostat.storage.retention import prune_reports
 from rheostat.storage.sqlite_file import Serving, require_database
+from rheostat.storage.steps import Progress, Steps, Watch, unwatched
+
+__all__ = ["Progress"]
 
 
 def default_database_url() -> str:
@@ -54,8 +61,10 @@ def open_service(
                 f"Cannot create the database: {error}.",
                 hint="Set RHEOSTAT_DATABASE_URL to a file in a writable directory.",
             ) from error
-        migrations.upgrade(database)
-    return Service.of(database, lease)
+    service = Service.of(database, lease)
+    if database.is_sqlite and upgrade:
+        upgrade_schema(service)
+    return service
 
 
 def database_place(service: Service) -> str:
@@ -70,12 +79,16 @@ def begin_serving(service: Service) -> Serving | None:
 
 
 def upgrade_schema(service: Service) -> SchemaStatus:
-    """Migrate the schema to this version's, and return its status before.
+    """Migrate the schema to this version's, with the sums that older ones did not keep; return its status before.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached, or its schema is of a newer version.
     """
-    return migrations.upgrade(service.database)
+    before = migrations.upgrade(service.database)
+    for key in jobs_without_totals(service.database):
+        with suppress(JobNotFound):  # deleted meanwhile
+            service.jobs.change(key, registration.complete, alone=True).result()
+    return before
 
 
 def schema_status(service: Service) -> SchemaStatus:
@@ -139,24 +152,54 @@ def restore(service: Service, path: Path) -> Path | None:
         DatabaseUnavailable: The database cannot be written, or the backup is of a newer version.
     """
     kept = backups.restore(service.database, path)
-    migrations.upgrade(service.database)
+    upgrade_schema(service)
     service.audit_trail.add(service.audit_entry("restore", path.name[:128], namespace=None))
     return kept
 
 
-def prune(service: Service, keep: timedelta) -> int:
+def prune(service: Service, keep: timedelta, stop: Event | None = None, watch: Watch = unwatched) -> int:
     """Delete the reports of trials that ended long ago, except the last of each; what was learned from them stays.
+
+    It works in short steps, so that others write meanwhile.
 
     Args:
         service: The service.
         keep: How long reports are kept after the end of their trial.
+        stop: Ends it early once it is set; what is deleted stays deleted.
+        watch: Is told the progress.
 
     Returns:
         The number of deleted reports.
+
+    Raises:
+        Unavailable: The database cannot be read or written.
     """
     before = service.now() - keep
-    total = prune_reports(service.database, before)
-    service.audit_trail.add(
-        service.audit_entry("prune", "reports", namespace=None, before=before.isoformat(), deleted=total)
-    )
-    return total
+    steps = Steps(service.database, stop, watch)
+    try:
+        prune_reports(steps, before)
+    finally:
+        details = {"before": before.isoformat(), "deleted": steps.done}
+        service.audit_trail.add(service.audit_entry("prune", "reports", namespace=None, **details))
+    return steps.done
+
+
+def begin_deletion(service: Service) -> None:
+    """Delete from now on in the background what is left of deleted jobs, also what an ended server left."""
+    service.purger.start()
+
+
+def finish_deletion(service: Service, stop: Event | None = None, watch: Watch = unwatched) -> int:
+    """Delete what is left of deleted jobs, in short steps, and return the number of deleted rows.
+
+    Args:
+        service: The service.
+        stop: Ends it early once it is set; a server or the next prune goes on.
+        watch: Is told the progress.
+
+    Raises:
+        Unavailable: The database cannot be read or written.
+    """
+    steps = Steps(service.database, stop, watch)
+    delete_rows(steps)
+    return steps.done

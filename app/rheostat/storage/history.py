@@ -1,11 +1,11 @@
 """The history of a job in SQL, read within the transaction of the decision that asks for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_, select
 
 from rheostat.domain.history import History
 from rheostat.domain.records import (
@@ -14,36 +14,13 @@ from rheostat.domain.records import (
     PlacementKey,
     PowerMeasurementRecord,
     RunRecord,
-    Totals,
     TrialRecord,
 )
 from rheostat.storage.stored_job import StoredJob, trial_of
 from rheostat.storage.tables import observations, power_measurements, runs, trials
 
-_METERED_JOULES = case((trials.c.energy_estimate.is_(None), trials.c.energy_joules), else_=trials.c.metered_joules)
-_METERED_SECONDS = case(
-    (
-        trials.c.energy_estimate.is_(None),
-        case((trials.c.energy_joules.is_not(None), trials.c.time_seconds)),
-    ),
-    else_=case(
-        (
-            trials.c.metered_to_seconds > trials.c.metered_from_seconds,
-            trials.c.metered_to_seconds - trials.c.metered_from_seconds,
-        )
-    ),
-)
-_IS_ESTIMATED = case(
-    (
-        or_(
-            trials.c.energy_estimate.is_not(None),
-            and_(trials.c.energy_joules.is_(None), trials.c.time_seconds > 0),
-        ),
-        1,
-    ),
-    else_=0,
-)
-"""As :mod:`rheostat.domain.energy` has it."""
+ROWS_AT_ONCE = 1000
+"""So many rows of a long history are in memory at a time."""
 
 _OBSERVATION = [column for column in observations.c if column.name != "observation_pk"]
 
@@ -165,55 +142,20 @@ class StoredHistory(History):
         query = select(trials).where(trials.c.job_pk == self._job_pk, began)
         return [trial_of(row, self._placement_keys) for row in self._rows(query)]
 
-    def trial_totals(
-        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
-    ) -> list[Totals]:
-        """Return the sums over the trials that trained, or over the converged ones."""
-        energy, seconds = trials.c.energy_joules, trials.c.time_seconds
-        later = trials.alias()
-        carried_on = select(later.c.resumes).where(
-            later.c.placement_pk == self._placement_pks[placement], later.c.resumes.is_not(None)
-        )
-        query = select(
-            func.count().label("runs"),
-            func.sum(trials.c.epochs).label("epochs"),
-            func.sum(energy).label("energy_joules"),
-            func.sum(seconds).label("time_seconds"),
-            literal(None).label("cost"),
-            func.coalesce(func.sum(case((_METERED_SECONDS > 0, _METERED_JOULES))), 0.0).label("metered_joules"),
-            func.coalesce(func.sum(_METERED_SECONDS), 0.0).label("metered_seconds"),
-            func.sum(_IS_ESTIMATED).label("estimated_runs"),
-        ).where(
-            trials.c.placement_pk == self._placement_pks[placement],
+    def paid(self, placement: PlacementKey) -> Iterator[TrialRecord | RunRecord]:
+        """Iterate over the trials that trained and have ended, and over the whole runs."""
+        placement_pk, later = self._placement_pks[placement], trials.alias()
+        carried_on = select(later.c.resumes).where(later.c.placement_pk == placement_pk, later.c.resumes.is_not(None))
+        ended = select(trials).where(
+            trials.c.placement_pk == placement_pk,
             trials.c.epochs > 0,
+            trials.c.state != "running",
             trials.c.trial_id.not_in(carried_on),
         )
-        if converged:
-            query = query.where(trials.c.state == "converged")
-        if batch_size is not None:
-            query = query.where(trials.c.batch_size == batch_size)
-        return [Totals(**row) for row in self._rows(query.group_by(energy.is_(None), seconds.is_(None)))]
-
-    def run_totals(
-        self, placement: PlacementKey, *, converged: bool = False, batch_size: int | None = None
-    ) -> list[Totals]:
-        """Return the sums over the whole runs, or over those that are not known to have missed the target."""
-        energy, seconds = runs.c.energy_joules, runs.c.time_seconds
-        query = select(
-            func.count().label("runs"),
-            literal(None).label("epochs"),
-            func.sum(energy).label("energy_joules"),
-            func.sum(seconds).label("time_seconds"),
-            func.sum(runs.c.cost).label("cost"),
-            func.coalesce(func.sum(case((seconds > 0, energy))), 0.0).label("metered_joules"),
-            func.coalesce(func.sum(case((energy.is_not(None), seconds))), 0.0).label("metered_seconds"),
-            func.sum(case((and_(energy.is_(None), seconds > 0), 1), else_=0)).label("estimated_runs"),
-        ).where(runs.c.placement_pk == self._placement_pks[placement])
-        if converged:
-            query = query.where(runs.c.converged.is_not(False))
-        if batch_size is not None:
-            query = query.where(runs.c.batch_size == batch_size)
-        return [Totals(**row) for row in self._rows(query.group_by(energy.is_(None), seconds.is_(None)))]
+        for row in self._streamed(ended):
+            yield trial_of(row, self._placement_keys)
+        for row in self._streamed(select(runs).where(runs.c.placement_pk == placement_pk)):
+            yield self._run(row)
 
     @cached_property
     def _placement_keys(self) -> dict[int, PlacementKey]:
@@ -222,6 +164,12 @@ class StoredHistory(History):
     def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[RowMapping]:
         self._flush()
         return self._connection.execute(query).mappings().all()
+
+    def _streamed(self, query: Select[*tuple[Any, ...]]) -> Iterator[RowMapping]:
+        """Iterate over rows that may be too many to hold at once."""
+        self._flush()
+        with self._connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as result:
+            yield from result.mappings()
 
     def _trial(self, condition: ColumnElement[bool]) -> TrialRecord | None:
         query = select(trials).where(trials.c.job_pk == self._job_pk, condition)

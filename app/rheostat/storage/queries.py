@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from rheostat.domain.job import Job
 from rheostat.domain.records import PlacementKey, PlacementRecord
 from rheostat.storage.engine import Database
-from rheostat.storage.stored_job import job_of, placement_of
-from rheostat.storage.tables import jobs, placements, trials
+from rheostat.storage.stored_job import JobKey, job_of, placement_of
+from rheostat.storage.tables import DELETED, jobs, placements, policy_states, trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,37 @@ def counts(database: Database, now: datetime) -> Counts:
     Raises:
         Unavailable: The database cannot be read.
     """
-    running = select(func.count()).where(trials.c.state == "running", trials.c.lease_expires_at >= now)
+    all_jobs = select(func.count()).select_from(jobs).where(jobs.c.namespace != DELETED)
+    deleted = select(jobs.c.job_pk).where(jobs.c.namespace == DELETED)
+    running = select(func.count()).where(
+        trials.c.state == "running", trials.c.lease_expires_at >= now, trials.c.job_pk.not_in(deleted)
+    )
 
     def read(connection: Connection) -> Counts:
         return Counts(
-            connection.execute(select(func.count()).select_from(jobs)).scalar_one(),
+            connection.execute(all_jobs).scalar_one(),
             connection.execute(running).scalar_one(),
         )
 
     return database.read(read)
+
+
+def jobs_without_totals(database: Database) -> list[JobKey]:
+    """Return the jobs with a placement whose runs are not summed: an older version made it.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    is_summed = exists().where(
+        policy_states.c.placement_pk == placements.c.placement_pk, policy_states.c.part == "totals"
+    )
+    query = (
+        select(jobs.c.namespace, jobs.c.job_id)
+        .join(placements, placements.c.job_pk == jobs.c.job_pk)
+        .where(~is_summed, jobs.c.namespace != DELETED)
+        .distinct()
+    )
+    return database.read(lambda connection: [JobKey(*row) for row in connection.execute(query)])
 
 
 def _placements(connection: Connection, job_pks: Sequence[int]) -> dict[int, dict[PlacementKey, PlacementRecord]]:

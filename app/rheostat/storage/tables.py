@@ -34,6 +34,10 @@ from sqlalchemy import (
 VERSION_TABLE = "rheostat_schema_version"
 """Not Alembic's default, `alembic_version`: in a shared database that table may belong to another program."""
 
+DELETED = "/deleted"
+"""The namespace of deleted jobs until their rows are gone; no request can name it. Whatever reads across namespaces
+leaves it out."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

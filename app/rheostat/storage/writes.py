@@ -12,7 +12,16 @@ from rheostat.domain.job import NO_CHANGES, Changes, Job
 from rheostat.domain.records import PlacementKey, PlacementRecord, TrialRecord
 from rheostat.storage.statements import Parameters, Statement, execute_groups
 from rheostat.storage.stored_job import JobRow, StoredJob, new_version
-from rheostat.storage.tables import jobs, observations, placements, policy_states, power_measurements, runs, trials
+from rheostat.storage.tables import (
+    DELETED,
+    jobs,
+    observations,
+    placements,
+    policy_states,
+    power_measurements,
+    runs,
+    trials,
+)
 
 _CHANGING = (
     "state",
@@ -96,9 +105,10 @@ class Writes:
         return StoredJob(JobRow(key[0], row["version"]), {}, job)
 
     def delete_job(self, job_pk: int) -> None:
-        """Delete a job and everything below it."""
+        """Take a job out of its namespace, where its id is free from now on; see :mod:`rheostat.storage.deletion`."""
         self.flush()
-        self._connection.execute(delete(jobs).where(jobs.c.job_pk == job_pk))
+        gone = {"namespace": DELETED, "job_id": str(job_pk), "version": new_version()}
+        self._connection.execute(update(jobs).where(jobs.c.job_pk == job_pk).values(gone))
 
     def add(self, before: StoredJob, job: Job, changes: Changes) -> StoredJob:
         """Collect what a decision changes, and return the job as it is then stored."""

@@ -1,0 +1,98 @@
+"""Long work on the database, done in short transactions with pauses in which others write."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from time import monotonic
+
+from sqlalchemy import Connection
+
+from rheostat.storage.engine import Database
+
+STEP_SECONDS = 0.01
+"""How long a step may keep the database: another writer waits for one or two of them, which nobody notices."""
+
+PAUSE_PER_STEP = 3.0
+"""A pause is so many times as long as the step before it: SQLite's waiters look for the lock at intervals of
+1 to 100 ms ("sqlite3_busy_timeout"), and find it free three times of four."""
+
+MOST_ROWS = 900
+"""SQLite before 3.32 takes 999 parameters in a statement ("Limits In SQLite", 9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far long work has come.
+
+    Attributes:
+        rows: How many rows it has changed.
+        share: Which share of the whole is done, from 0 to 1; None: that is unknown.
+    """
+
+    rows: int
+    share: float | None = None
+
+
+Watch = Callable[[Progress], None]
+"""Is told how far long work is, after every step."""
+
+
+def unwatched(_: Progress) -> None:
+    """Show nothing."""
+
+
+class Steps:
+    """Runs the steps of long work, and chooses how many rows each takes by the time that the last one took.
+
+    Args:
+        database: Where the work is done.
+        stop: Ends the work after the step at hand once it is set.
+        watch: Is told the progress after every step.
+        now: The clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        stop: Event | None = None,
+        watch: Watch = unwatched,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self.database = database
+        self.done = 0
+        self.rows = 100
+        self._stop = stop or Event()
+        self._watch = watch
+        self._now = now
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether no further step is to be made."""
+        return self._stop.is_set()
+
+    def take(self, work: Callable[[Connection], int]) -> int:
+        """Do one step, which changes up to :attr:`rows` rows, in a transaction, and pause; return how many it changed.
+
+        Raises:
+            Unavailable: The database cannot be written.
+        """
+        began = self._now()
+
+        def timed(connection: Connection) -> int:
+            nonlocal began
+            began = self._now()  # the time before was spent waiting for others
+            return work(connection)
+
+        changed = self.database.write(timed)
+        took = self._now() - began
+        self.done += changed
+        if took > STEP_SECONDS:
+            self.rows = max(self.rows // 2, 1)
+        elif took < STEP_SECONDS / 2:
+            self.rows = min(self.rows * 2, MOST_ROWS)
+        self._stop.wait(took * PAUSE_PER_STEP)
+        return changed
+
+    def show(self, share: float | None = None) -> None:
+        """Tell how far the work has come."""
+        self._watch(Progress(self.done, share))
