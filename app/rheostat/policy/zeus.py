@@ -136,7 +136,11 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         """Learn a cost; None: it says nothing of whether the batch size survives."""
         state = self.store[job]
         key, results = str(batch_size), state["results"]
-        if converged is not None and key in results and not any(good for known in results.values() for _, good in known):
+        if (
+            converged is not None
+            and key in results
+            and not any(good for known in results.values() for _, good in known)
+        ):
             results = {}  # tried again though it failed: nothing else fits this GPU, so exploration starts over
         known = results.get(key, [])
         if converged is not None and len(known) < self._rounds(job):
