@@ -12,6 +12,9 @@ from tests.waiting import PATIENCE_SECONDS
 # Most requests are about things that exist, or the fuzzer would see little but 404 and 422. No job is deleted, except
 # those that the fuzzer registers.
 CONFIGURATION = """
+[generation]
+max-examples = 20
+
 [dictionaries]
 jobs = { values = ["fuzzed-0", "fuzzed-1"] }
 zeus_jobs = { values = ["fuzzed-2"] }
@@ -33,6 +36,10 @@ exclude-operation-id = ["delete_job", "zeus_delete_job"]
 "body.batch_size" = { dictionary = "batch_sizes", probability = 0.8 }
 "body.gpu.min_power_limit_watts" = { dictionary = "lowest_watts", probability = 0.8 }
 "body.gpu.max_power_limit_watts" = { dictionary = "highest_watts", probability = 0.8 }
+
+[[operations]]
+include-tag = "zeus"
+generation.max-examples = 5
 """
 
 REACHED = [
@@ -70,7 +77,7 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
         document = f"{str(server.client.base_url).rstrip('/')}/openapi.json"
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", document]
         command += ["--header", f"Authorization: Bearer {token}", "--no-color"]
-        command += ["--exclude-checks", "positive_data_acceptance", "--max-examples", "20", "--seed", "2"]
+        command += ["--exclude-checks", "positive_data_acceptance", "--seed", "2"]
         run = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
