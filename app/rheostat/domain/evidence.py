@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rheostat.domain import crashes, energy, epochs, judging, setup, survey_sums, totals
+from rheostat.domain import energy, epochs, judging, setup, survey_sums, totals
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
-from rheostat.domain.placements import reference_power_watts
 from rheostat.domain.records import Evidence, PlacementRecord, PowerMeasurementRecord, RunRecord
 from rheostat.errors import FieldError, KeyReused
 from rheostat.policy.cost import PowerMeasurement
@@ -60,8 +59,8 @@ def enter(draft: Draft, history: History, gpu: Gpu) -> PlacementRecord:
     """
     known = draft.job.find(gpu)
     placement = draft.enter(gpu)
-    if known is not None and reference_power_watts(placement) != reference_power_watts(known):
-        fold_all(draft, history)
+    if known is not None and depends_on(draft.job, draft.job_with_placements()):
+        derive_again(draft, history)
     return placement
 
 
@@ -111,25 +110,30 @@ def fold(draft: Draft, evidence: Evidence) -> None:
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 
 
-def fold_all(draft: Draft, history: History) -> int:
-    """Derive the policy's state of all placements from their evidence, in the job's order.
-
-    One placement after the other would not do: what a placement learns may depend on what the others knew by then.
+def derive_again(draft: Draft, history: History) -> int:
+    """Derive the policy states of all placements from the job's evidence.
 
     Returns:
         How many pieces of evidence there were.
 
     Raises:
         PolicyFailed: The policy raised.
+        RefoldNeeded: That takes too long for a decision.
     """
-    draft.states.clear()
-    for placement in draft.job.placements.values():
-        draft.advisor.register(draft.view(placement), draft.job.settings.batch_sizes)
-    evidence = history.evidence()
-    for piece in evidence:
-        fold(draft, piece)
-    crashes.fold_all(draft, history)
-    return len(evidence)
+    derived = history.derived(draft.job_with_placements())
+    draft.states.replace(derived.states)
+    return derived.pieces
+
+
+def depends_on(before: Job, after: Job) -> bool:
+    """Return whether policy states depend on how a job differs from what it was: on more than read-time knobs."""
+    if (before.settings.policy, before.settings.batch_sizes) != (after.settings.policy, after.settings.batch_sizes):
+        return True
+    read_time = after.find_policy(after.settings.policy).read_time_knobs
+    return before.judging != after.judging or any(
+        not after.view(after.placements[key]).differs_in(before.view(placement)) <= read_time
+        for key, placement in before.placements.items()
+    )
 
 
 def add_up(draft: Draft, history: History) -> None:

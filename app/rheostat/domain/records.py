@@ -190,7 +190,7 @@ class PowerMeasurementRecord:
 Evidence = TrialRecord | RunRecord | PowerMeasurementRecord
 """What a policy learns from, in the order of its ``sequence``."""
 
-StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy", "survey", "crashes", "totals"]
+StatePart = Literal["batch_size", "power_limit", "cost_bound", "energy", "survey", "beginnings", "totals"]
 """The parts of a placement's state: those of its policy, as in :class:`rheostat.policy.advisor.Stores`, the sums of its
 energy (:mod:`rheostat.domain.energy`), of its survey (:mod:`rheostat.domain.survey_sums`) and of its runs
 (:mod:`rheostat.domain.totals`), and its crashes (:mod:`rheostat.domain.crashes`)."""

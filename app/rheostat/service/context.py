@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
-from rheostat.domain.job import Decide, Decision
+from rheostat.domain.history import Decide
+from rheostat.domain.job import Decision
 from rheostat.domain.trials import Clock
 from rheostat.schemas.fields import DEFAULT_NAMESPACE
 from rheostat.storage.audit import AuditTrail
