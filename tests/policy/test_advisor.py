@@ -254,3 +254,13 @@ class Overclocking(PowerLimitOptimizer):
 def test_a_policy_that_advises_a_power_limit_which_the_job_lacks_fails_by_name() -> None:
     with pytest.raises(PolicyFailed, match="overclocking"):
         advisor(Policy(Fixed, Overclocking)).power(a_job(), 32)
+
+
+def test_what_a_policy_rejects_is_stopped_at_its_target_unless_nothing_may_stop_it() -> None:
+    made = advisor(custom(reject=lambda *_: "too dear"))
+    assert assess(made, ACCURACY, metric=0.95, cost=1.0) == Verdict("stopped", "too dear")
+    assert assess(made, ACCURACY, metric=0.95, outcome="cancelled").state == "cancelled"
+    ordered = made.assess(
+        a_job(max_epochs=10, target=ACCURACY), batch_size=32, epoch=1.0, metric=0.95, cost=1.0, may_stop=False
+    )
+    assert ordered.state == "converged"
