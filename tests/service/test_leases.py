@@ -11,7 +11,7 @@ from rheostat.schemas.trials import Trial
 from rheostat.service import Service
 from tests.domain.examples import JOB, LEASE, Clock
 from tests.service.examples import done, predict, register, report, restarted
-from tests.serving import wait_for
+from tests.waiting import eventually
 
 AHEAD = timedelta(hours=12)
 MOMENT = timedelta(seconds=1)
@@ -57,7 +57,7 @@ def test_the_lease_is_taken_back_when_the_job_is_touched(
     service: Service, clock: Clock, trial: Trial, touch: Callable[[Service, Trial], object]
 ) -> None:
     touch(service, trial)
-    wait_for(lambda: _stored_lease(service, trial) == clock() + LEASE)
+    eventually(lambda: _stored_lease(service, trial) == clock() + LEASE)
     clock.turn(LEASE)
     assert use_cases.get_trial(service, trial.trial_id).state == "running"
     clock.turn(MOMENT)
