@@ -30,7 +30,7 @@ def register_job(service: Service, job_id: str, settings: JobSettings) -> Future
 
 
 def update_job(service: Service, job_id: str, update: JobUpdate) -> Future[Decision[JobDetail]]:
-    """Change the knobs of a job; its policy state is derived from the evidence again.
+    """Change the knobs of a job; its policy state is derived from the evidence again where it depends on them.
 
     Raises:
         JobNotFound: There is no such job.
@@ -40,7 +40,6 @@ def update_job(service: Service, job_id: str, update: JobUpdate) -> Future[Decis
     return service.change(
         service.job(job_id),
         lambda job, history: registration.update(job, history, update, service.now()),
-        alone=True,
     )
 
 
@@ -94,8 +93,10 @@ def rebuild_job(service: Service, job_id: str) -> Future[Decision[int]]:
         JobNotFound: There is no such job.
         PolicyFailed: The policy raised.
     """
+    key = service.job(job_id)
+    with_sums = not service.jobs.read(key, registration.has_right_sums)
     return service.change(
-        service.job(job_id), lambda job, history: registration.rebuild(job, history, service.now()), alone=True
+        key, lambda job, history: registration.rebuild(job, history, service.now(), with_sums=with_sums)
     )
 
 

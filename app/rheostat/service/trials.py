@@ -35,6 +35,7 @@ def predict(
         lambda job, history: trials.predict(
             job, history, request, trial_id=trial_id, idempotency_key=idempotency_key, clock=service.clock()
         ),
+        repeat=idempotency_key and ("predict", idempotency_key),
     )
 
 
@@ -47,6 +48,7 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Future[
     return service.change(
         service.trial(trial_id),
         lambda job, history: trials.observe(job, history, trial_id, request, service.clock()),
+        repeat="observe",
     )
 
 
@@ -57,7 +59,9 @@ def heartbeat(service: Service, trial_id: str) -> Future[Decision[HeartbeatAnswe
         TrialNotFound: There is no such trial.
     """
     return service.change(
-        service.trial(trial_id), lambda job, history: trials.renew_lease(job, history, trial_id, service.clock())
+        service.trial(trial_id),
+        lambda job, history: trials.renew_lease(job, history, trial_id, service.clock()),
+        repeat="heartbeat",
     )
 
 
@@ -75,6 +79,7 @@ def observe_run(
         lambda job, history: evidence.observe_run(
             job, history, request, run_id=run_id, idempotency_key=idempotency_key, now=service.now()
         ),
+        repeat=idempotency_key and ("observe_run", idempotency_key),
     )
 
 
