@@ -15,7 +15,8 @@
     │   ├── KeyReused             idempotency_key_reused    no     the key belongs to a different request
     │   ├── UnknownBatchSize      unknown_batch_size        no     not among the job's batch sizes
     │   ├── NoBatchSizeLeft       no_batch_size_left        no     none fits the GPU's memory
-    │   └── NoPowerLimitFits      no_power_limit_fits       no     none is in the GPU's range
+    │   ├── NoPowerLimitFits      no_power_limit_fits       no     none is in the GPU's range
+    │   └── TooManyPlacements     too_many_placements       no     the job has run on as many kinds of GPUs as it may
     ├── Unauthenticated
     │   ├── TokenRequired         token_required            no     the request carries no token
     │   └── TokenInvalid          token_invalid             no     unknown, revoked or expired
@@ -176,6 +177,12 @@ class NoPowerLimitFits(Conflict):
     """None of the job's power limits is in the GPU's range."""
 
     code = "no_power_limit_fits"
+
+
+class TooManyPlacements(Conflict):
+    """The job has run on as many kinds of GPUs as one job may."""
+
+    code = "too_many_placements"
 
 
 class Unauthenticated(RheostatError):

@@ -51,9 +51,9 @@ class HistoryContract:
         job.clock.turn(timedelta(seconds=1))
         job.report(trained, 1, metric=0.1)
         found = job.read(lambda _, history: history.beginnings())
-        assert {(trial.trial_id, trial.first_epoch_at, trial.crashed_at) for trial in found} == {
-            (crashed.trial_id, None, crashed_at),
-            (trained.trial_id, job.clock(), None),
+        assert set(found) == {
+            (ON_V100, crashed.number, crashed.batch_size, None, crashed_at),
+            (ON_V100, trained.number, trained.batch_size, job.clock(), None),
         }
 
     def test_the_nearest_reports_before_and_after_an_epoch_are_found(self, make_job: MakeJob) -> None:

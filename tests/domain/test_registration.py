@@ -1,14 +1,21 @@
 """Registering, changing and deleting a job, and deriving its state again."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from rheostat.domain import registration
-from rheostat.domain.job import stored_settings
+from rheostat.domain import evidence, registration
+from rheostat.domain.history import Derived
+from rheostat.domain.job import NO_CHANGES, Decision, Job, stored_settings
+from rheostat.domain.memory import JobInMemory
 from rheostat.domain.records import AuditNote
 from rheostat.errors import InvalidInput, JobBusy, JobDiffers
+from rheostat.policy.interface import Policy
+from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 from rheostat.schemas.power import PowerLimitMeasurement
+from rheostat.schemas.server import Gpu, JobSettings, JobUpdate
+from rheostat.schemas.trials import ObserveRunRequest
 from tests.domain.examples import JOB, LEASE, V100, Clock, ExampleJob, settings
 
 NEW_SETTINGS = ("first_run", "exploration_budget_runs", "survey_seconds")
@@ -103,6 +110,64 @@ def test_a_new_eta_knob_applies_to_past_runs() -> None:
     job.update(eta_knob=0.0)
     assert job.show(trial).cost == 250.0 * 10.0
     assert job.arms()[32].cost == 2500.0
+
+
+class NothingToFold(JobInMemory):
+    """A past that must not be folded."""
+
+    def derived(self, job: Job) -> Derived:
+        raise AssertionError("the past was folded")
+
+
+class PricedWhenRead(PruningThompsonSampling):
+    read_time_knobs = frozenset({"eta_knob", "beta_knob", "max_power_watts", "power_limits_watts"})
+
+
+class MeasuredRaw(JustInTimePowerLimit):
+    read_time_knobs = frozenset({"eta_knob", "max_power_watts", "power_limits_watts", "window_size"})
+
+
+@pytest.mark.parametrize(
+    ("change", "folds"),
+    [
+        ({"eta_knob": 0.25, "power_limit_step_watts": 50}, False),
+        ({"survey_seconds": 1.0, "learning_rate": {"default": 0.1, "scaling": "none"}}, False),
+        ({"policy": "zeus", "batch_sizes": [8, 16, 32, 64, 128], "max_epochs": 10}, False),  # as they are
+        ({"beta_knob": 3.0}, True),  # each of the two has to say so
+        ({"window_size": 3}, True),
+        ({"max_epochs": 9}, True),
+        ({"batch_sizes": [8, 16, 32, 64, 128, 256]}, True),
+        ({"policy": "rheostat"}, True),
+    ],
+)
+def test_only_a_change_on_which_the_policys_state_depends_folds_the_past(change: dict[str, Any], folds: bool) -> None:
+    example = ExampleJob()
+    example.converge(example.predict(), 100.0)
+    job = replace(example.value, find_policy=lambda _: Policy(PricedWhenRead, MeasuredRaw))
+    past, request = NothingToFold(job), JobUpdate.model_validate(change)
+    if folds:
+        with pytest.raises(AssertionError, match="folded"):
+            registration.update(job, past, request, example.clock())
+        return
+    decision = registration.update(job, past, request, example.clock())
+    assert decision.changes == NO_CHANGES
+    assert decision.answer.settings == JobSettings.model_validate({**job.settings.model_dump(), **change})
+
+
+def test_the_power_of_a_placement_that_becomes_known_folds_nothing_where_states_do_not_depend_on_it() -> None:
+    example = ExampleJob()
+    unknown = Gpu(model="V100", count=1)
+    example.converge(example.predict(unknown), 100.0)
+    request = ObserveRunRequest(batch_size=32, gpu=V100, energy_joules=1.0, time_seconds=1.0)
+
+    def observed(job: Job) -> Decision[Any]:
+        past = NothingToFold(job)
+        return evidence.observe_run(job, past, request, run_id="1", idempotency_key=None, now=example.clock())
+
+    with pytest.raises(AssertionError, match="folded"):
+        observed(example.value)
+    decision = observed(replace(example.value, find_policy=lambda _: Policy(PricedWhenRead, MeasuredRaw)))
+    assert [placement.max_power_limit_watts for placement in decision.changes.placements] == [250]
 
 
 def test_a_new_eta_knob_may_choose_another_power_limit() -> None:

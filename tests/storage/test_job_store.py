@@ -17,7 +17,7 @@ from rheostat.errors import DatabaseBusy, InvalidInput, JobNotFound, RheostatErr
 from rheostat.schemas.server import JobUpdate
 from rheostat.schemas.trials import ObserveRequest, PredictRequest, Trial
 from rheostat.service import Service
-from rheostat.storage import engine, job_store
+from rheostat.storage import engine, job_cache
 from rheostat.storage.engine import Database
 from rheostat.storage.job_store import JobStore
 from rheostat.storage.tables import jobs, policy_states, trials
@@ -281,7 +281,7 @@ def test_a_job_in_the_row_of_a_deleted_one_does_not_pass_for_it(service: Service
 def test_a_job_with_too_many_running_trials_is_not_cached_and_still_right(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_store, "MOST_RUNNING", 3)
+    monkeypatch.setattr(job_cache, "MOST_RUNNING", 3)
     register(service)
     begun = [predict(service) for _ in range(8)]
     assert [trial.number for trial in begun] == list(range(1, 9))
@@ -291,7 +291,7 @@ def test_a_job_with_too_many_running_trials_is_not_cached_and_still_right(
 
 
 def test_only_so_many_jobs_are_cached(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_store, "MOST_JOBS", 2)
+    monkeypatch.setattr(job_cache, "MOST_JOBS", 2)
     begun = {}
     for job_id in ("a", "b", "c"):
         register(service, job_id)

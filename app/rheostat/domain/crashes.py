@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from rheostat.domain.history import History
+from rheostat.domain.history import Beginning, History
 from rheostat.domain.job import Draft
 from rheostat.domain.records import TrialRecord
 from rheostat.errors import NoBatchSizeLeft
@@ -82,12 +82,11 @@ def carry_on(draft: Draft, trial: TrialRecord) -> None:
 
 def fold_all(draft: Draft, history: History) -> None:
     """Derive the crashes of all placements from their trials; a placement that had a state keeps one."""
-    for key, parts in draft.job.states.items():
-        if "crashes" in parts:
-            draft.crashes[draft.view(draft.placement(key))] = _NONE
+    states = dict.fromkeys((key for key, parts in draft.job.states.items() if "beginnings" in parts), _NONE)
     for trial in history.beginnings():
-        view = draft.view(draft.placement(trial.placement))
-        draft.crashes[view] = _with_beginning(draft.crashes.get(view, _NONE), trial)
+        states[trial.placement] = _with_beginning(states.get(trial.placement, _NONE), trial)
+    for key, state in states.items():
+        draft.crashes[draft.view(draft.placement(key))] = state
 
 
 def suspects(running: Iterable[TrialRecord], node: str | None, now: datetime, lease: timedelta) -> list[TrialRecord]:
@@ -188,7 +187,7 @@ def _in_a_row(state: State, batch_size: int) -> list[int]:
     return sorted(number for _, number in [*early[-1:], *crashes[len(early) :]])
 
 
-def _with_beginning(state: State, trial: TrialRecord) -> State:
+def _with_beginning(state: State, trial: TrialRecord | Beginning) -> State:
     if trial.first_epoch_at is not None:
         return _trained(state, trial.batch_size, _moment(trial.first_epoch_at, trial))
     if trial.crashed_at is not None:
@@ -226,5 +225,5 @@ def _without_empty(crashed: Mapping[str, list[_Moment]]) -> dict[str, list[_Mome
     return {size: crashes for size, crashes in crashed.items() if crashes}
 
 
-def _moment(at: datetime, trial: TrialRecord) -> _Moment:
+def _moment(at: datetime, trial: TrialRecord | Beginning) -> _Moment:
     return [(at - _EPOCH) // timedelta(microseconds=1), trial.number]

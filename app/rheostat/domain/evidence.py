@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rheostat.domain import crashes, energy, epochs, judging, setup, survey_sums, totals
+from rheostat.domain import energy, epochs, judging, setup, survey_sums, totals
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
-from rheostat.domain.placements import reference_power_watts
 from rheostat.domain.records import Evidence, PlacementRecord, PowerMeasurementRecord, RunRecord
 from rheostat.errors import FieldError, KeyReused
-from rheostat.policy.cost import PowerMeasurement
+from rheostat.policy.cost import Outlay, PowerMeasurement, given_cost, outlay_of
 from rheostat.policy.interface import STATE_OF_VERDICT
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.learning_curve import LearningCurve
@@ -52,7 +51,8 @@ def observe_run(
 def enter(draft: Draft, history: History, gpu: Gpu) -> PlacementRecord:
     """Return the placement on some GPUs, made if it is new.
 
-    Where the maximum power of a placement becomes known, or is another one than was assumed, its past is priced anew.
+    Where the maximum power of a placement becomes known, or is another one than was assumed, its past is priced with
+    that: by a new fold over its evidence, unless its state does not depend on it.
 
     Raises:
         NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
@@ -60,8 +60,8 @@ def enter(draft: Draft, history: History, gpu: Gpu) -> PlacementRecord:
     """
     known = draft.job.find(gpu)
     placement = draft.enter(gpu)
-    if known is not None and reference_power_watts(placement) != reference_power_watts(known):
-        fold_all(draft, history)
+    if known is not None and depends_on(draft.job, draft.job_with_placements()):
+        derive_again(draft, history)
     return placement
 
 
@@ -80,13 +80,13 @@ def fold(draft: Draft, evidence: Evidence) -> None:
         return
     run = judging.judged(draft.job, evidence)
     if isinstance(run, RunRecord):
-        state, share = STATE_OF_VERDICT[run.converged], _share_to_target(view, run)
+        state, part = STATE_OF_VERDICT[run.converged], _share_to_target(view, run)
         draft.advisor.conclude(
             view,
             state,
             batch_size=run.batch_size,
-            cost=share * _run_cost(draft, view, run),
-            epochs=None if run.epochs is None else share * run.epochs,
+            cost=_run_outlay(draft, view, run).scaled(part),
+            epochs=None if run.epochs is None else part * run.epochs,
             curve=LearningCurve.from_state(run.curve),
             may_stop_others=run.epochs is not None,
         )
@@ -94,41 +94,47 @@ def fold(draft: Draft, evidence: Evidence) -> None:
         draft.advisor.learn_part(
             view,
             batch_size=run.batch_size,
-            cost=setup.trained_cost(view, run),
+            cost=setup.trained_outlay(run),
             epochs=epochs.epochs_run(run),
         )
     elif run is not None:
+        outlay, share = outlay_of(run.energy_joules, run.time_seconds), epochs.comparable_share(run)
         draft.advisor.conclude(
             view,
             run.state,
             batch_size=run.batch_size,
-            cost=epochs.comparable_cost(run, view.cost(run.energy_joules, run.time_seconds)),
+            cost=None if outlay is None or share is None else outlay.scaled(share),
             epochs=run.epochs,
             curve=LearningCurve.from_state(run.curve),
-            fixed_cost=setup.cost(view, run),
+            fixed=setup.outlay(run),
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 
 
-def fold_all(draft: Draft, history: History) -> int:
-    """Derive the policy's state of all placements from their evidence, in the job's order.
-
-    One placement after the other would not do: what a placement learns may depend on what the others knew by then.
+def derive_again(draft: Draft, history: History) -> int:
+    """Derive the policy states of all placements from the job's evidence.
 
     Returns:
         How many pieces of evidence there were.
 
     Raises:
         PolicyFailed: The policy raised.
+        RefoldNeeded: That takes too long for a decision.
     """
-    draft.states.clear()
-    for placement in draft.job.placements.values():
-        draft.advisor.register(draft.view(placement), draft.job.settings.batch_sizes)
-    evidence = history.evidence()
-    for piece in evidence:
-        fold(draft, piece)
-    crashes.fold_all(draft, history)
-    return len(evidence)
+    derived = history.derived(draft.job_with_placements())
+    draft.states.replace(derived.states)
+    return derived.pieces
+
+
+def depends_on(before: Job, after: Job) -> bool:
+    """Return whether policy states depend on how a job differs from what it was: on more than read-time knobs."""
+    if (before.settings.policy, before.settings.batch_sizes) != (after.settings.policy, after.settings.batch_sizes):
+        return True
+    read_time = after.find_policy(after.settings.policy).read_time_knobs
+    return before.judging != after.judging or any(
+        not after.view(after.placements[key]).differs_in(before.view(placement)) <= read_time
+        for key, placement in before.placements.items()
+    )
 
 
 def add_up(draft: Draft, history: History) -> None:
@@ -154,13 +160,13 @@ def power_measurement(view: PolicyJob, record: PowerMeasurementRecord) -> PowerM
     )
 
 
-def _run_cost(draft: Draft, view: PolicyJob, record: RunRecord) -> float:
-    """Return the cost of a whole run in joules: as given, or at the job's present knobs and what was metered before."""
+def _run_outlay(draft: Draft, view: PolicyJob, record: RunRecord) -> Outlay:
+    """Return what a whole run took: the cost that was given, or its time and energy by what was metered before."""
     if record.cost is not None:
-        return record.cost
-    cost = view.cost(energy.of_whole_run(record, draft.energy.get(view)), record.time_seconds)
-    assert cost is not None
-    return cost
+        return given_cost(record.cost)
+    outlay = outlay_of(energy.of_whole_run(record, draft.energy.get(view)), record.time_seconds)
+    assert outlay is not None
+    return outlay
 
 
 def _share_to_target(view: PolicyJob, record: RunRecord) -> float:
@@ -172,7 +178,8 @@ def _share_to_target(view: PolicyJob, record: RunRecord) -> float:
 
 
 def _run_answer(draft: Draft, placement: PlacementRecord, run: RunRecord) -> ObserveRunAnswer:
-    return ObserveRunAnswer(run_id=run.run_id, cost=_run_cost(draft, draft.view(placement), run))
+    view = draft.view(placement)
+    return ObserveRunAnswer(run_id=run.run_id, cost=view.price(_run_outlay(draft, view, run)))
 
 
 def _run_figures(draft: Draft, request: ObserveRunRequest) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rheostat.domain import totals
 from rheostat.domain.events import Event, PolicyFailureTolerated
-from rheostat.domain.history import History
 from rheostat.domain.placements import (
+    check_room,
     new_placement,
     placement_key,
     power_limits,
@@ -207,10 +207,6 @@ class Decision(Generic[A]):
     audit: AuditNote | None = None
 
 
-Decide: TypeAlias = Callable[[Job, History], Decision[A]]
-"""A decision about a job that is there."""
-
-
 class Draft:
     """Collects what one decision changes of a job; the job itself stays as it is.
 
@@ -262,7 +258,7 @@ class Draft:
     @cached_property
     def crashes(self) -> PartStore:
         """The crashes of each placement; see :mod:`rheostat.domain.crashes`."""
-        return self.states.store("crashes", replaced=True)
+        return self.states.store("beginnings", replaced=True)
 
     @cached_property
     def totals(self) -> PartStore:
@@ -284,10 +280,13 @@ class Draft:
 
         Raises:
             NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
+            TooManyPlacements: The placement is new, and the job has as many as it may.
             PolicyFailed: The policy raised.
         """
         power_limits(self.job.settings, gpu)
         known = self.job.find(gpu)
+        if known is None:
+            check_room(self.job.job_id, self.job.placements, gpu)
         placement = new_placement(gpu) if known is None else with_limits_of(known, gpu)
         if placement == known:
             return known
@@ -307,6 +306,10 @@ class Draft:
         """
         self._trials_before.setdefault(after.trial_id, before)
         self.trials[after.trial_id] = after
+
+    def job_with_placements(self) -> Job:
+        """Return the job with the placements that the decision made or changed."""
+        return replace(self.job, placements={**self.job.placements, **self.placements})
 
     def take_sequence(self) -> int:
         """Return the next place in the order of the job's evidence."""

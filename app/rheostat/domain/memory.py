@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from rheostat.domain.history import History
+from rheostat.domain.history import Beginning, Derived, History
 from rheostat.domain.job import Changes, Decision, Job
 from rheostat.domain.records import (
     Evidence,
     ObservationRecord,
+    Paid,
     PlacementKey,
     PowerMeasurementRecord,
     RunRecord,
     TrialRecord,
 )
+from rheostat.domain.refold import derive
 
 A = TypeVar("A")
 
@@ -92,13 +94,18 @@ class JobInMemory(History):
         found = [m for of_arm in self._measurements.values() for m in of_arm if m.idempotency_key == idempotency_key]
         return sorted(found, key=lambda measurement: measurement.sequence)
 
-    def evidence(self) -> list[Evidence]:
-        """Return all that a policy learns from, in its order."""
+    def evidence(self, since: int = 1, before: int | None = None) -> list[Evidence]:
+        """Return what a policy learns from, in its order, from one place up to another."""
         evidence: list[Evidence] = [trial for trial in self._trials.values() if trial.sequence is not None]
         evidence += self._runs
         for measurements in self._measurements.values():
             evidence += measurements
-        return sorted(evidence, key=lambda piece: piece.sequence or 0)
+        placed = {piece.sequence: piece for piece in evidence if piece.sequence is not None}
+        return [placed[at] for at in sorted(placed) if at >= since and (before is None or at < before)]
+
+    def derived(self, job: Job) -> Derived:
+        """Return the policy states of a job, derived from all evidence at once."""
+        return derive(job, self)
 
     def has_trained(self, placement: PlacementKey, batch_size: int) -> bool:
         """Return whether a trial of a batch size has run on a placement."""
@@ -107,18 +114,22 @@ class JobInMemory(History):
             for trial in self._trials.values()
         )
 
-    def beginnings(self) -> list[TrialRecord]:
-        """Return the trials that are known to have trained, or to have crashed before that."""
-        return [trial for trial in self._trials.values() if trial.first_epoch_at or trial.crashed_at]
+    def beginnings(self) -> list[Beginning]:
+        """Return those of the trials that are known to have trained, or to have crashed before that."""
+        return [
+            Beginning(trial.placement, trial.number, trial.batch_size, trial.first_epoch_at, trial.crashed_at)
+            for trial in self._trials.values()
+            if trial.first_epoch_at or trial.crashed_at
+        ]
 
-    def paid(self, placement: PlacementKey) -> Iterator[TrialRecord | RunRecord]:
+    def paid(self, placement: PlacementKey) -> Iterator[Paid]:
         """Iterate over the trials that trained and have ended, and over the whole runs."""
         carried_on = {trial.resumes for trial in self._trials.values()}
         for trial in self._trials.values():
             is_paid = trial.epochs and trial.state != "running" and trial.trial_id not in carried_on
             if is_paid and trial.placement == placement:
-                yield trial
-        yield from (run for run in self._runs if run.placement == placement)
+                yield Paid.of(trial)
+        yield from (Paid.of(run) for run in self._runs if run.placement == placement)
 
     def _of_trial(self, trial_id: str) -> list[ObservationRecord]:
         return [observation for observation in self._observations if observation.trial_id == trial_id]

@@ -13,7 +13,7 @@ from rheostat.policy.interface import State
 States = Mapping[PlacementKey, Mapping[StatePart, State]]
 """The parts of the policy's state by placement. Plain JSON, never changed in place."""
 
-_KEPT: frozenset[StatePart] = frozenset(["totals"])
+_KEPT: frozenset[StatePart] = frozenset(["beginnings", "totals"])
 """Parts that nothing is learned from, and that are no fold over what policies learn from."""
 
 _Key = tuple[PlacementKey, StatePart]
@@ -60,15 +60,19 @@ class WorkingStates:
             self._copied.add(part)
         return PartStore(self, part)
 
-    def clear(self) -> None:
-        """Start from nothing, as if no placement had learned anything."""
+    def replace(self, states: States) -> None:
+        """Work on other states from now on, but for the parts that are no fold over what policies learn from."""
         self._base = {
             placement: {part: state for part, state in parts.items() if part in _KEPT}
             for placement, parts in self._stored.items()
         }
-        self._given.clear()
-        self._touched.clear()
-        self._changes.clear()
+        for learned in (self._given, self._changes):
+            for key in [key for key in learned if key[1] not in _KEPT]:
+                del learned[key]
+        self._touched &= self._given.keys()
+        for placement, parts in states.items():
+            for part, state in parts.items():
+                self.set((placement, part), state)
 
     def learn(self, lesson: Callable[[], None]) -> None:
         """Let the policy learn; where it fails, or keeps what cannot be stored, nothing is changed by it.

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rheostat.domain import judging
-from rheostat.domain.evidence import add_up, fold_all
+from rheostat.domain import crashes, judging
+from rheostat.domain.evidence import add_up, depends_on, derive_again
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job, stored_settings
 from rheostat.domain.placements import wire_gpu
@@ -58,40 +58,71 @@ def register_again(job: Job, settings: JobSettings) -> Decision[tuple[JobDetail,
 
 
 def update(job: Job, history: History, request: JobUpdate, now: datetime) -> Decision[JobDetail]:
-    """Change settings of a job; its policy state is derived from the evidence again, as if they had always been so.
+    """Change settings of a job; what its policy keeps becomes as if they had always been so.
 
-    What earlier runs say of another target is in :mod:`rheostat.domain.judging`.
+    Its state is derived from the evidence again where it depends on what changes. What earlier runs say of another
+    target is in :mod:`rheostat.domain.judging`.
 
     Raises:
         InvalidInput: There is no such policy, a present batch size is missing, or the settings do not fit together.
         NoPowerLimitFits: None of the power limits lies in the range of a GPU that the job has run on.
         PolicyFailed: The policy raised.
+        RefoldNeeded: The policy's state takes too long to derive for a decision.
     """
     changes = request.model_dump(exclude_unset=True)
     _check_only_adds(job.settings, changes.get("batch_sizes"))
     settings = _changed(job.settings, changes)
     job.find_policy(settings.policy)
     draft = Draft(replace(job, settings=settings, judging=judging.changed(job, settings), updated_at=now))
-    fold_all(draft, history)
+    if depends_on(job, draft.job):
+        derive_again(draft, history)
     return draft.decided(job_detail(draft.job), audit=AuditNote(now, "update_job", changes))
 
 
-def rebuild(job: Job, history: History, now: datetime) -> Decision[int]:
+def rebuild(job: Job, history: History, now: datetime, *, with_sums: bool = True) -> Decision[int]:
     """Derive the policy's state from the recorded evidence; the answer is how many pieces there were.
+
+    Args:
+        job: The job.
+        history: Its past.
+        now: The time.
+        with_sums: Whether to derive from all trials, too, what is no policy's state; see :func:`has_right_sums`.
 
     Raises:
         PolicyFailed: The policy raised.
+        RefoldNeeded: The policy's state takes too long to derive for a decision.
     """
     draft = Draft(job)
-    pieces = fold_all(draft, history)
-    add_up(draft, history)
+    pieces = derive_again(draft, history)
+    if with_sums:
+        _sum_up(draft, history)
     return draft.decided(pieces, audit=AuditNote(now, "rebuild_job", {}))
 
 
-def complete(job: Job, history: History) -> Decision[None]:
-    """Derive the sums of a job's runs where placements of an older version have none."""
+def has_right_sums(job: Job, history: History) -> bool:
+    """Return whether the crashes that a job holds, and the sums of its runs, are those of its trials."""
     draft = Draft(job)
-    add_up(draft, history)
+    _sum_up(draft, history)
+    return not draft.states.changes()
+
+
+def complete(job: Job, history: History, *, with_policy: bool = True) -> Decision[None]:
+    """Derive all that an older version kept in another form, or not at all.
+
+    Args:
+        job: The job.
+        history: Its past.
+        with_policy: Whether to derive the policy's state, too.
+
+    Raises:
+        InvalidInput: The policy is no longer installed.
+        PolicyFailed: The policy raised.
+        RefoldNeeded: The policy's state takes too long to derive for a decision.
+    """
+    draft = Draft(job)
+    if with_policy:
+        derive_again(draft, history)
+    _sum_up(draft, history)
     return draft.decided(None)
 
 
@@ -162,3 +193,8 @@ def _check_only_adds(settings: JobSettings, batch_sizes: list[int] | None) -> No
             hint="Send all present batch sizes and the new ones.",
             fields=[FieldError("batch_sizes", f"must contain {missing}")],
         )
+
+
+def _sum_up(draft: Draft, history: History) -> None:
+    add_up(draft, history)
+    crashes.fold_all(draft, history)

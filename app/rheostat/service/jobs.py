@@ -5,6 +5,7 @@ from concurrent.futures import Future
 
 from rheostat.domain import insight, registration
 from rheostat.domain.job import Decision
+from rheostat.errors import JobBusy
 from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
 from rheostat.service.context import Service
@@ -29,7 +30,7 @@ def register_job(service: Service, job_id: str, settings: JobSettings) -> Future
 
 
 def update_job(service: Service, job_id: str, update: JobUpdate) -> Future[Decision[JobDetail]]:
-    """Change the knobs of a job; its policy state is derived from the evidence again.
+    """Change the knobs of a job; its policy state is derived from the evidence again where it depends on them.
 
     Raises:
         JobNotFound: There is no such job.
@@ -39,7 +40,6 @@ def update_job(service: Service, job_id: str, update: JobUpdate) -> Future[Decis
     return service.change(
         service.job(job_id),
         lambda job, history: registration.update(job, history, update, service.now()),
-        alone=True,
     )
 
 
@@ -73,9 +73,16 @@ def delete_job(service: Service, job_id: str, *, force: bool) -> Future[Decision
         lambda job, _: registration.delete(job, force=force, now=service.now()),
         alone=True,
     )
-    deleted.add_done_callback(
-        lambda change: None if change.cancelled() or change.exception() else service.purger.wake()
-    )
+
+    def go_on(change: Future[Decision[None]]) -> None:
+        if change.cancelled():
+            return
+        if (error := change.exception()) is None:
+            service.purger.wake()
+        elif isinstance(error, JobBusy):
+            service.touch(service.job(job_id))  # a lease that ends too late must not keep the job for hours
+
+    deleted.add_done_callback(go_on)
     return deleted
 
 
@@ -86,8 +93,10 @@ def rebuild_job(service: Service, job_id: str) -> Future[Decision[int]]:
         JobNotFound: There is no such job.
         PolicyFailed: The policy raised.
     """
+    key = service.job(job_id)
+    with_sums = not service.jobs.read(key, registration.has_right_sums)
     return service.change(
-        service.job(job_id), lambda job, history: registration.rebuild(job, history, service.now()), alone=True
+        key, lambda job, history: registration.rebuild(job, history, service.now(), with_sums=with_sums)
     )
 
 

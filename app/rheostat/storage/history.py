@@ -3,26 +3,88 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    false,
+    null,
+    or_,
+    select,
+    true,
+)
 
-from rheostat.domain.history import History
+from rheostat.domain.history import Beginning, Derived, History
+from rheostat.domain.job import Job
 from rheostat.domain.records import (
     Evidence,
     ObservationRecord,
+    Paid,
     PlacementKey,
     PowerMeasurementRecord,
     RunRecord,
     TrialRecord,
 )
+from rheostat.domain.refold import Refold, RefoldNeeded
 from rheostat.storage.stored_job import StoredJob, trial_of
 from rheostat.storage.tables import observations, power_measurements, runs, trials
 
 ROWS_AT_ONCE = 1000
 """So many rows of a long history are in memory at a time."""
 
+MOST_AT_ONCE = 32
+"""Pieces of evidence that a decision folds while its job is locked: others wait for that."""
+
 _OBSERVATION = [column for column in observations.c if column.name != "observation_pk"]
+
+
+_BEGINNING = [
+    trials.c.placement_pk,
+    trials.c.number,
+    trials.c.batch_size,
+    trials.c.first_epoch_at,
+    trials.c.crashed_at,
+]
+
+
+_PAID_OF_TRIAL = [
+    true().label("is_trial"),
+    trials.c.batch_size,
+    trials.c.state == "converged",
+    trials.c.epochs,
+    trials.c.energy_joules,
+    trials.c.time_seconds,
+    null().label("cost"),
+    trials.c.metered_joules,
+    trials.c.metered_from_seconds,
+    trials.c.metered_to_seconds,
+    trials.c.energy_estimate,
+]
+_PAID_OF_RUN = [
+    false().label("is_trial"),
+    runs.c.batch_size,
+    runs.c.converged.is_not(False),
+    runs.c.epochs,
+    runs.c.energy_joules,
+    runs.c.time_seconds,
+    runs.c.cost,
+    *(null().label(name) for name in ("metered_joules", "metered_from_seconds", "metered_to_seconds", "estimate")),
+]
+"""The fields of :class:`rheostat.domain.records.Paid`, in its order."""
+
+
+class Page(NamedTuple):
+    """Some of the evidence of a job: what there is before a place, and how many places there are from that one on."""
+
+    evidence: list[Evidence]
+    before: int
+    left: int
 
 
 class StoredHistory(History):
@@ -32,10 +94,19 @@ class StoredHistory(History):
         connection: The transaction.
         stored: The job.
         flush: Writes what was decided before in the same transaction, so that it is read, too.
+        refold: Policy states that were derived for the decision, as far as they are; None: none were.
     """
 
-    def __init__(self, connection: Connection, stored: StoredJob, flush: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        stored: StoredJob,
+        flush: Callable[[], None] = lambda: None,
+        refold: Refold | None = None,
+    ) -> None:
         self._connection = connection
+        self._next_sequence = stored.job.next_sequence
+        self._refold = refold
         self._job_pk = stored.row.job_pk
         self._placement_pks = stored.placement_pks
         self._flush = flush
@@ -60,17 +131,18 @@ class StoredHistory(History):
         query = select(trials).where(trials.c.job_pk == self._job_pk)
         if before is not None:
             query = query.where(trials.c.number < before)
-        overdue = and_(trials.c.state == "running", trials.c.lease_expires_at < now)
-        if state == "running":
-            query = query.where(trials.c.state == "running", trials.c.lease_expires_at >= now)
-        elif state == "abandoned":
-            query = query.where(or_(trials.c.state == "abandoned", overdue))
-        elif state is not None:
-            query = query.where(trials.c.state == state)
-        return [
-            trial_of(row, self._placement_keys)
-            for row in self._rows(query.order_by(trials.c.number.desc()).limit(limit))
-        ]
+        is_running, is_overdue = trials.c.state == "running", trials.c.lease_expires_at < now
+        if state is None:
+            parts = [query]
+        elif state == "running":
+            parts = [query.where(is_running, ~is_overdue)]
+        else:
+            parts = [query.where(trials.c.state == state)]
+        if state == "abandoned":
+            parts.append(query.where(is_running, is_overdue))  # one query for both would read all that are abandoned
+        rows = [row for part in parts for row in self._rows(part.order_by(trials.c.number.desc()).limit(limit))]
+        found = [trial_of(row, self._placement_keys) for row in rows]
+        return sorted(found, key=lambda trial: -trial.number)[:limit]
 
     def observation(self, trial_id: str, epoch: float, *, closing: bool) -> ObservationRecord | None:
         """Return a trial's report of an epoch."""
@@ -112,14 +184,37 @@ class StoredHistory(History):
         )
         return [self._measurement(row) for row in self._rows(query.order_by(power_measurements.c.sequence))]
 
-    def evidence(self) -> list[Evidence]:
-        """Return all that a policy learns from, in its order."""
-        concluded = select(trials).where(trials.c.job_pk == self._job_pk, trials.c.sequence.is_not(None))
-        evidence: list[Evidence] = [trial_of(row, self._placement_keys) for row in self._rows(concluded)]
-        evidence += [self._run(row) for row in self._rows(select(runs).where(runs.c.job_pk == self._job_pk))]
-        measured = select(power_measurements).where(power_measurements.c.placement_pk.in_(self._placement_pks.values()))
-        evidence += [self._measurement(row) for row in self._rows(measured)]
+    def evidence(self, since: int = 1, before: int | None = None) -> list[Evidence]:
+        """Return what a policy learns from, in its order, from one place up to another."""
+
+        def placed(table: Table) -> Sequence[RowMapping]:
+            within = [table.c.sequence >= since] if before is None else [table.c.sequence.between(since, before - 1)]
+            # By placement, as the indexes are.
+            return self._rows(select(table).where(table.c.placement_pk.in_(self._placement_pks.values()), *within))
+
+        evidence: list[Evidence] = [trial_of(row, self._placement_keys) for row in placed(trials)]
+        evidence += [self._run(row) for row in placed(runs)]
+        evidence += [self._measurement(row) for row in placed(power_measurements)]
         return sorted(evidence, key=lambda piece: piece.sequence or 0)
+
+    def page(self, since: int, length: int) -> Page:
+        """Return the evidence of so many places from one on."""
+        before = min(since + length, self._next_sequence)
+        return Page(self.evidence(since, before), before, self._next_sequence - before)
+
+    def derived(self, job: Job) -> Derived:
+        """Return the policy states of a job, derived from all evidence: what is derived already, and the rest.
+
+        Raises:
+            PolicyFailed: The policy raised.
+            RefoldNeeded: The rest takes too long while the job is locked.
+        """
+        refold = self._refold
+        if refold is None or not refold.is_of(job):
+            refold = Refold.begin(job)
+        if job.next_sequence - refold.next_sequence > MOST_AT_ONCE:
+            raise RefoldNeeded(refold)
+        return refold.take(self.evidence(refold.next_sequence), job.next_sequence).result
 
     def has_trained(self, placement: PlacementKey, batch_size: int) -> bool:
         """Return whether a trial of a batch size has run an epoch, or a part of one, on a placement."""
@@ -132,40 +227,37 @@ class StoredHistory(History):
         )
         return bool(self._rows(trained.limit(1)))
 
-    def beginnings(self) -> list[TrialRecord]:
-        """Return the trials that are known to have trained, or to have crashed before that."""
+    def beginnings(self) -> list[Beginning]:
+        """Return those of the trials that are known to have trained, or to have crashed before that."""
         began = or_(trials.c.first_epoch_at.is_not(None), trials.c.crashed_at.is_not(None))
-        query = select(trials).where(trials.c.job_pk == self._job_pk, began)
-        return [trial_of(row, self._placement_keys) for row in self._rows(query)]
+        query = select(*_BEGINNING).where(trials.c.job_pk == self._job_pk, began)
+        return [Beginning(self._placement_keys[pk], *rest) for pk, *rest in self._executed(query)]
 
-    def paid(self, placement: PlacementKey) -> Iterator[TrialRecord | RunRecord]:
+    def paid(self, placement: PlacementKey) -> Iterator[Paid]:
         """Iterate over the trials that trained and have ended, and over the whole runs."""
         placement_pk, later = self._placement_pks[placement], trials.alias()
         carried_on = select(later.c.resumes).where(later.c.placement_pk == placement_pk, later.c.resumes.is_not(None))
-        ended = select(trials).where(
+        ended = select(*_PAID_OF_TRIAL).where(
             trials.c.placement_pk == placement_pk,
             trials.c.epochs > 0,
             trials.c.state != "running",
             trials.c.trial_id.not_in(carried_on),
         )
-        for row in self._streamed(ended):
-            yield trial_of(row, self._placement_keys)
-        for row in self._streamed(select(runs).where(runs.c.placement_pk == placement_pk)):
-            yield self._run(row)
+        self._flush()
+        for query in ended, select(*_PAID_OF_RUN).where(runs.c.placement_pk == placement_pk):
+            with self._connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as rows:
+                yield from (Paid(*row) for row in rows)
 
     @cached_property
     def _placement_keys(self) -> dict[int, PlacementKey]:
         return {pk: key for key, pk in self._placement_pks.items()}
 
     def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[RowMapping]:
-        self._flush()
-        return self._connection.execute(query).mappings().all()
+        return self._executed(query).mappings().all()
 
-    def _streamed(self, query: Select[*tuple[Any, ...]]) -> Iterator[RowMapping]:
-        """Iterate over rows that may be too many to hold at once."""
+    def _executed(self, query: Select[*tuple[Any, ...]]) -> CursorResult[*tuple[Any, ...]]:
         self._flush()
-        with self._connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as result:
-            yield from result.mappings()
+        return self._connection.execute(query)
 
     def _trial(self, condition: ColumnElement[bool]) -> TrialRecord | None:
         query = select(trials).where(trials.c.job_pk == self._job_pk, condition)

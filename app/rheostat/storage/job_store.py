@@ -10,11 +10,10 @@ On PostgreSQL a job whose row another transaction holds is left out of the commi
 lock in a thread of their own: one locked job does not delay the others.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any, NoReturn, TypeVar
@@ -22,24 +21,25 @@ from typing import Any, NoReturn, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from rheostat.domain.job import Decide, Decision, Job
+from rheostat.domain.history import Decide
+from rheostat.domain.job import Decision, Job
+from rheostat.domain.refold import Refold, RefoldNeeded
 from rheostat.domain.trials import no_such_trial
 from rheostat.errors import DatabaseBusy, DatabaseUnavailable, JobNotFound
 from rheostat.storage.audit import add_audit_entry
 from rheostat.storage.engine import Database
 from rheostat.storage.history import StoredHistory
+from rheostat.storage.job_cache import JobCache
 from rheostat.storage.records import AuditRecord
+from rheostat.storage.refolding import Outcome, Refolder, stopping
 from rheostat.storage.stored_job import JobKey, JobRow, Key, StoredJob, find_jobs, load_job, lock_job
 from rheostat.storage.writes import Writes
 
-MOST_JOBS = 256
-"""So many jobs are cached, some ten kilobytes each; the one that was used the longest ago is dropped."""
-
-MOST_RUNNING = 512
-"""A job with more running trials is not cached."""
-
 MOST_IN_COMMIT = 16
 """Changes in one commit: an answer waits for those before it, so there must not be too many."""
+
+MOST_TRIES = 20
+"""Times that policy states are derived for a change: each time something else may have changed that they depend on."""
 
 MOST_WAITING_JOBS = 16
 """Jobs whose lock is waited for at a time."""
@@ -59,6 +59,8 @@ class _Change:
         if_missing: Decides where there is no such job.
         actor: Who asks, for the audit trail.
         future: Receives the decision once it is durable.
+        refold: Policy states that were derived for it; None: none were.
+        tries: How often it waited for such.
     """
 
     key: Key
@@ -66,6 +68,8 @@ class _Change:
     if_missing: Callable[[], Decision[Any]]
     actor: str
     future: Future[Decision[Any]] = field(default_factory=Future)
+    refold: Refold | None = None
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,13 @@ class _Committed:
 
     Attributes:
         outcomes: The changes with their decisions, or with the errors that refused them.
+        unfolded: The changes that wait for policy states, with the rows of their jobs.
         jobs: The jobs as they are now.
         locked: By the rows of locked jobs the changes that were not decided.
     """
 
     outcomes: list[tuple[_Change, Decision[Any] | Exception]]
+    unfolded: list[tuple[_Change, int, Refold]]
     jobs: list[StoredJob]
     locked: dict[int, list[_Change]]
 
@@ -102,6 +108,7 @@ class JobStore:
         self._writer: Thread | None = None
         self._closed = False
         self._locked: dict[int, list[_Change]] = {}
+        self._refolder = Refolder(self.read)
         self._waiters = BoundedSemaphore(MOST_WAITING_JOBS)
         self._deliver: Callable[[Callable[[], None]], object] = lambda resolve: resolve()
 
@@ -133,7 +140,7 @@ class JobStore:
         if alone:
             Thread(target=self._take, args=([change], self._database.write), name="long-change", daemon=True).start()
         elif not self._enqueue(change):
-            change.future.set_exception(DatabaseUnavailable("The server is stopping.", hint="Try again."))
+            change.future.set_exception(stopping())
         return change.future
 
     def read(self, key: Key, work: Callable[[Job, StoredHistory], A]) -> A:
@@ -164,6 +171,7 @@ class JobStore:
 
     def close(self) -> None:
         """Stop once all that was asked is answered; a database that does not answer is not waited for."""
+        self._refolder.close()
         with self._lock:
             self._closed = True
             self._queue.put(None)
@@ -194,7 +202,8 @@ class JobStore:
 
     def _take(self, changes: Sequence[_Change], write: _Write) -> None:
         """Commit the changes that are still wanted: from here on they are not cancelled any more."""
-        self._commit([change for change in changes if change.future.set_running_or_notify_cancel()], write)
+        wanted = [c for c in changes if c.future.running() or c.future.set_running_or_notify_cancel()]
+        self._commit(wanted, write)
 
     def _commit(self, changes: Sequence[_Change], write: _Write, locked_job_pk: int | None = None) -> None:
         """Decide changes in one transaction and hand out the decisions; those of locked jobs begin to wait.
@@ -214,6 +223,8 @@ class JobStore:
         for stored in committed.jobs:
             self._cache.put(stored)
         self._hand_out(committed.outcomes)
+        for change, job_pk, refold in committed.unfolded:
+            self._derive(change, job_pk, refold)
         for job_pk, waiting in committed.locked.items():
             self._wait_for_lock(job_pk, waiting)
 
@@ -251,13 +262,26 @@ class JobStore:
                 locked.setdefault(row.job_pk, []).append(change)
         waiting = {id(change) for changes_of_job in locked.values() for change in changes_of_job}
         transaction = _Transaction(connection, self._stored)
-        outcomes = [
-            (change, transaction.decide(change, row))
-            for change, row in zip(changes, rows, strict=True)
-            if id(change) not in waiting
-        ]
+        for change, row in zip(changes, rows, strict=True):
+            if id(change) not in waiting:
+                transaction.decide(change, row)
         transaction.writes.flush()
-        return _Committed(outcomes, transaction.stored, locked)
+        return _Committed(transaction.outcomes, transaction.unfolded, transaction.stored, locked)
+
+    def _derive(self, change: _Change, job_pk: int, refold: Refold) -> None:
+        """Let a change wait until policy states are derived, and decide it then; others go on."""
+        if change.tries == MOST_TRIES:
+            error = DatabaseBusy("The job changed again and again while its state was derived.", hint="Try again.")
+            self._hand_out([(change, error)])
+            return
+
+        def decide_again(outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                self._hand_out([(change, outcome)])
+            elif not self._enqueue(replace(change, refold=outcome, tries=change.tries + 1)):
+                self._hand_out([(change, stopping())])
+
+        self._refolder.start(job_pk, change.key, refold, decide_again)
 
     def _wait_for_lock(self, job_pk: int, changes: Sequence[_Change]) -> None:
         """Let changes wait for their job's lock, in one thread a job."""
@@ -308,14 +332,16 @@ class _Transaction:
         self._connection = connection
         self._read_job = read_job
         self._jobs: dict[int, StoredJob | None] = {}
+        self.outcomes: list[tuple[_Change, Decision[Any] | Exception]] = []
+        self.unfolded: list[tuple[_Change, int, Refold]] = []
 
     @property
     def stored(self) -> list[StoredJob]:
         """The jobs as they will be when the transaction is committed."""
         return [stored for stored in self._jobs.values() if stored is not None]
 
-    def decide(self, change: _Change, row: JobRow | None) -> Decision[Any] | Exception:
-        """Decide a change; return its error if it is refused or the decision fails.
+    def decide(self, change: _Change, row: JobRow | None) -> None:
+        """Decide a change, and note the decision, or its error if it is refused or the decision fails.
 
         Raises:
             SQLAlchemyError: The database failed, which concerns the whole transaction.
@@ -323,21 +349,29 @@ class _Transaction:
         before = None
         if row is not None:
             before = self._jobs[row.job_pk] if row.job_pk in self._jobs else self._read_job(self._connection, row)
+        outcome: Decision[Any] | Exception
         try:
-            if before is None:
-                decision = change.if_missing()
-            else:
-                decision = change.decide(before.job, StoredHistory(self._connection, before, self.writes.flush))
+            outcome = self._decision(change, before)
         except SQLAlchemyError:
             raise
+        except RefoldNeeded as needed:
+            assert row is not None
+            self.unfolded.append((change, row.job_pk, needed.refold))
+            return
         except Exception as error:
-            return error
+            outcome = error
         except BaseException as error:  # as of a policy that calls sys.exit: it ends neither this thread nor the server
-            refusal = RuntimeError(f"The decision raised {type(error).__name__}.")
-            refusal.__cause__ = error
-            return refusal
-        self._write(change, before, decision)
-        return decision
+            outcome = RuntimeError(f"The decision raised {type(error).__name__}.")
+            outcome.__cause__ = error
+        else:
+            self._write(change, before, outcome)
+        self.outcomes.append((change, outcome))
+
+    def _decision(self, change: _Change, before: StoredJob | None) -> Decision[Any]:
+        if before is None:
+            return change.if_missing()
+        history = StoredHistory(self._connection, before, self.writes.flush, change.refold)
+        return change.decide(before.job, history)
 
     def _write(self, change: _Change, before: StoredJob | None, decision: Decision[Any]) -> None:
         """Write a decision; whatever fails here concerns the whole transaction, for half of it may be written."""
@@ -360,33 +394,6 @@ class _Transaction:
             self._connection,
             AuditRecord(note.at, key.namespace, change.actor, note.action, key.job_id, note.details),
         )
-
-
-class JobCache:
-    """The jobs that were used last, each at a version; what is cached may be outdated at any time."""
-
-    def __init__(self) -> None:
-        self._jobs: OrderedDict[int, StoredJob] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, row: JobRow) -> StoredJob | None:
-        """Return the job of a row at its version."""
-        with self._lock:
-            stored = self._jobs.get(row.job_pk)
-            if stored is None or stored.row != row:
-                return None
-            self._jobs.move_to_end(row.job_pk)
-            return stored
-
-    def put(self, stored: StoredJob) -> None:
-        """Keep a job in place of its earlier version."""
-        with self._lock:
-            self._jobs.pop(stored.row.job_pk, None)
-            if len(stored.job.running) > MOST_RUNNING:
-                return
-            self._jobs[stored.row.job_pk] = stored
-            if len(self._jobs) > MOST_JOBS:
-                self._jobs.popitem(last=False)
 
 
 def _raise_missing(key: Key) -> NoReturn:

@@ -14,7 +14,7 @@ from rheostat.storage.backups import copy_sqlite
 from rheostat.storage.engine import Database
 from rheostat.storage.tables import VERSION_TABLE
 
-HEAD = "0006"
+HEAD = "0007"
 """The revision that this version needs; it is here because importing Alembic would slow down every start."""
 
 
