@@ -171,7 +171,7 @@ def _planned(
     measured = _believable(_measured(done[_nearest(done, batch_size)]))
     best = select(measured, max_slowdown=max_slowdown)
     good = {m.power_limit_watts for m in measured if m.cost <= NEAR_BEST * best.cost}
-    if max_slowdown is not None:
+    if max_slowdown is not None and power_limits_watts:
         good.add(max(power_limits_watts))  # what is slow is judged against it
     return good & set(power_limits_watts) or set(power_limits_watts)
 
