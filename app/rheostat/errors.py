@@ -20,6 +20,7 @@
     ├── Unauthenticated
     │   ├── TokenRequired         token_required            no     the request carries no token
     │   └── TokenInvalid          token_invalid             no     unknown, revoked or expired
+    ├── TooManyWrongTokens        too_many_wrong_tokens     yes    this address has sent too many invalid tokens
     ├── Forbidden
     │   ├── ScopeMissing          scope_missing             no     the token lacks the scope
     │   └── NamespaceForbidden    namespace_forbidden       no     the token is for another namespace
@@ -200,6 +201,21 @@ class TokenInvalid(Unauthenticated):
     """The token is unknown, revoked or expired; the answer does not say which."""
 
     code = "token_invalid"
+
+
+class TooManyWrongTokens(RheostatError):
+    """The token is not valid, and its address has sent too many that are not.
+
+    Attributes:
+        wait_seconds: How long the address should wait.
+    """
+
+    code = "too_many_wrong_tokens"
+    retryable = True
+
+    def __init__(self, message: str, *, wait_seconds: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.wait_seconds = wait_seconds
 
 
 class Forbidden(RheostatError):

@@ -13,6 +13,8 @@ from benchmarks.attack.bystander import Bystander, Latencies, watching
 from benchmarks.attack.heads import HEADS
 from benchmarks.attack.jobs import JOBS
 from benchmarks.attack.kills import kill_loop
+from benchmarks.attack.odd import ODD
+from benchmarks.attack.races import RACES
 from benchmarks.attack.target import Attack, Row, Target, Verdict, serving
 from benchmarks.server.big import fill
 from benchmarks.server.comparison import DURABLE
@@ -23,7 +25,10 @@ QUIET_SECONDS = 4.0
 
 AFTERMATH_SECONDS = 1.0
 
-KINDS = ("heads", "jobs", "kills")
+_SMALL = {"heads": HEADS, "odd": ODD, "races": RACES}
+"""The kinds that need no big job."""
+
+KINDS = (*_SMALL, "jobs", "kills")
 
 
 def main(
@@ -44,8 +49,8 @@ def main(
         url = f"sqlite:///{folder / 'rheostat.db'}"
         pg = stack.enter_context(PostgresServer(**DURABLE)) if postgres else None
         held = True
-        if "heads" in chosen:
-            held &= _attacked(HEADS, pg.create_database() if pg else url, folder, workers, only)
+        if small := [attack for kind, attacks in _SMALL.items() if kind in chosen for attack in attacks]:
+            held &= _attacked(small, pg.create_database() if pg else url, folder, workers, only)
         if "jobs" in chosen:
             big_url = pg.create_database() if pg else f"sqlite:///{folder / 'big.db'}"
             fill(big_url, length=trials, small_jobs=jobs, reports=reports)

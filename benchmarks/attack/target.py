@@ -14,6 +14,8 @@ from benchmarks.server.servers import Server, rheostat
 MOST_MILLISECONDS = 100.0
 """How much longer than before an innocent request may wait during an attack."""
 
+_LOG = "server.log"
+
 _FILES = 1024
 """What systemd and most shells let a process open."""
 
@@ -39,6 +41,11 @@ class Target:
     def port(self) -> int:
         """Where it listens on loopback."""
         return self.server.port
+
+    @property
+    def log(self) -> Path:
+        """What the server logs."""
+        return self.folder / _LOG
 
     def reset_peak(self) -> None:
         """Count the peak of its memory from now on."""
@@ -66,7 +73,7 @@ def serving(database_url: str, folder: Path, workers: int = 1) -> Iterator[Targe
     ours, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, most))
     try:
-        with rheostat(database_url, folder / "server.log", workers) as server:
+        with rheostat(database_url, folder / _LOG, workers) as server:
             resource.setrlimit(resource.RLIMIT_NOFILE, (ours, most))
             yield Target(server, database_url, folder)
     finally:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from rheostat.domain.placements import MAX_PLACEMENTS, NOMINAL_POWER_WATTS, power_limits
+from rheostat.domain.placements import MAX_PLACEMENTS, power_limits
 from rheostat.domain.records import PlacementKey
 from rheostat.errors import InvalidInput, KeyReused, TooManyPlacements
+from rheostat.policy.cost import NOMINAL_POWER_WATTS
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.schemas.server import Gpu
 from rheostat.schemas.trials import Trial

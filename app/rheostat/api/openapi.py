@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's own, with the media type of problems and the namespace header added."""
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -28,6 +29,15 @@ class Application(FastAPI):
                     _complete(operation)
         assert self.openapi_schema is not None
         return self.openapi_schema
+
+    def document(self, root_path: str) -> bytes:
+        """Return the OpenAPI document as JSON.
+
+        Args:
+            root_path: The path that the application is mounted at.
+        """
+        servers = {"servers": [{"url": root_path}]} if root_path else {}
+        return json.dumps(self.openapi() | servers, separators=(",", ":")).encode()
 
 
 def _complete(operation: dict[str, Any]) -> None:

@@ -6,13 +6,9 @@ from math import ceil
 
 from rheostat.domain.records import PlacementKey, PlacementRecord
 from rheostat.errors import FieldError, NoPowerLimitFits, TooManyPlacements
+from rheostat.policy.cost import NOMINAL_POWER_WATTS
 from rheostat.schemas.fields import MAX_POWER_LIMITS
 from rheostat.schemas.server import Gpu, JobSettings
-
-NOMINAL_POWER_WATTS = 300
-"""Stands for the maximum power limit of a GPU of which neither that nor an enforced limit is known. It weighs time
-against energy; where energy is unknown, too, costs are proportional to time whatever it is."""
-
 
 MAX_PLACEMENTS = 64
 """Placements of one job: each learns from all others, so that what a decision reads grows with them."""

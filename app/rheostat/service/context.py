@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
-from rheostat.domain.history import Decide
-from rheostat.domain.job import Decision
+from rheostat.domain import leases
+from rheostat.domain.history import Decide, History
+from rheostat.domain.job import Decision, Job
 from rheostat.domain.trials import Clock
 from rheostat.schemas.fields import DEFAULT_NAMESPACE
 from rheostat.storage.audit import AuditTrail
@@ -103,9 +104,17 @@ class Service:
         With ``repeat``, what a request has in common with its repetitions, :class:`rheostat.storage.repeats.Repeats`
         answers these.
         """
+
+        def decide_now(job: Job, history: History) -> Decision[A]:
+            return leases.take_back(decide(job, history), self.clock())
+
         if repeat is None:
-            return self.jobs.change(key, decide, actor=self.actor, **options)
-        return self.repeats.change(key, decide, repeat=repeat, actor=self.actor, **options)
+            return self.jobs.change(key, decide_now, actor=self.actor, **options)
+        return self.repeats.change(key, decide_now, repeat=repeat, actor=self.actor, **options)
+
+    def touch(self, key: Key) -> None:
+        """Let a job be written if time alone has changed it; nothing waits for that."""
+        self.change(key, lambda job, _: Decision(None, job))
 
     def audit_entry(self, action: str, subject: str, *, namespace: str | None, **details: Any) -> AuditRecord:
         """Return an entry of the audit trail about something that is no job."""
