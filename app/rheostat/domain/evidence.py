@@ -7,6 +7,7 @@ from typing import Any
 from rheostat.domain import energy, epochs, judging, setup, survey_sums, totals
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
+from rheostat.domain.plausibility import check_energy
 from rheostat.domain.records import Evidence, PlacementRecord, PowerMeasurementRecord, RunRecord
 from rheostat.errors import FieldError, KeyReused
 from rheostat.policy.cost import Outlay, PowerMeasurement, given_cost, outlay_of
@@ -26,6 +27,7 @@ def observe_run(
         UnknownBatchSize: The batch size is not among those of the job.
         NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
         KeyReused: The key belongs to another run.
+        InvalidInput: The GPUs cannot have drawn its energy.
     """
     job.check_batch_size(request.batch_size)
     draft = Draft(job)
@@ -34,6 +36,7 @@ def observe_run(
     if known is not None:
         _check_same_run(known, placement, _run_figures(draft, request))
         return Decision(_run_answer(draft, placement, known), job)
+    check_energy(placement, {"energy_joules": (request.energy_joules, request.time_seconds)})
     run = RunRecord(
         run_id=run_id,
         placement=placement.key,
