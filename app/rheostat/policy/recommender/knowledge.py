@@ -234,7 +234,7 @@ def _known(sources: tuple[_Source, ...], batch_size: int | None = None) -> Knowl
         batch_size: Believe something only of this arm, and of those of which something was seen; None: of all.
     """
     job = sources[0].measured.job
-    own, *others = [Evidence.from_state(source.state.value) for source in sources]
+    own, *others = [_evidence(source.state) for source in sources]
     grid = grid_of(tuple(own.arms), job.default_batch_size)
     measured, *theirs = [_measured_prices(source.measured, grid) for source in sources]
     if batch_size is not None:
@@ -250,6 +250,11 @@ def _known(sources: tuple[_Source, ...], batch_size: int | None = None) -> Knowl
             break
     prices = gather_prices(measured, grid, own.arms, job.price, shape)
     return Knowledge(job, own, pooled, grid, prices, believe(job, grid, pooled, prices))
+
+
+@lru_cache(maxsize=1024)  # each placement of a job reads that of all others
+def _evidence(state: ByIdentity[State]) -> Evidence:
+    return Evidence.from_state(state.value)
 
 
 def _seen(evidence: Sequence[Evidence], measured: Sequence[MeasuredPrices], grid: Grid) -> Iterator[int]:
