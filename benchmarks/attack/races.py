@@ -148,9 +148,9 @@ def _wrong_tokens(target: Target) -> Verdict:
 
 
 RACES = (
-    Attack("one job made and deleted by 16", _one_id),
+    Attack("one job made and deleted by 16", _one_id, most_milliseconds=1000.0),
     Attack("resets while a trial is made", _resets),
     Attack("a half-closed connection", _half_closed),
-    Attack("wrong tokens by 16", _wrong_tokens),
+    Attack("wrong tokens by 16", _wrong_tokens, most_milliseconds=300.0),
 )
 """What breaks where two things happen at once."""

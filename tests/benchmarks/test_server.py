@@ -48,7 +48,7 @@ def test_a_row_tells_both_servers_and_their_ratios() -> None:
 
 
 def test_a_big_database_holds_what_was_asked_for_and_all_of_it_can_be_rebuilt(database_url: str) -> None:
-    fill(database_url, length=200, small_jobs=3, reports=800, played=30)
+    fill(database_url, length=200, small_jobs=3, reports=800)
     service = Service.of(Database(database_url))
     try:
         counts = [select(func.count()).select_from(table) for table in (jobs, trials, observations)]

@@ -177,7 +177,7 @@ def test_a_rebuild_derives_the_crashes_again() -> None:
         run(job, 3, *crashing)
         job.clock.turn(timedelta(minutes=step + 1))
     before = job.value.states
-    assert any(parts["crashes"]["crashed"] for parts in before.values())
+    assert any(parts["beginnings"]["crashed"] for parts in before.values())
     job.rebuild()
     assert job.value.states == before
 

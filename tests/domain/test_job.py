@@ -48,7 +48,7 @@ def test_only_the_changed_parts_of_the_state_are_written() -> None:
         (ON_V100, "batch_size"),
         (ON_V100, "cost_bound"),
         (ON_V100, "energy"),
-        (ON_V100, "crashes"),
+        (ON_V100, "beginnings"),
         (ON_V100, "totals"),
     }
 

@@ -57,7 +57,7 @@ def test_the_same_state_set_again_is_no_change_and_another_type_of_number_is() -
 
 
 def test_of_states_that_are_replaced_those_of_crashes_stay_and_others_that_are_not_given_are_gone() -> None:
-    states = working({ON_V100: {"batch_size": {"a": 1}, "power_limit": {}, "crashes": {"trained": []}}})
+    states = working({ON_V100: {"batch_size": {"a": 1}, "power_limit": {}, "beginnings": {"trained": []}}})
     states.store("batch_size", replaced=True)[V100] = {"a": 2}
     states.replace({ON_V100: {"batch_size": {"a": 1}, "cost_bound": {"b": 1}}})
     assert changed(states) == {(ON_V100, "cost_bound"): {"b": 1}, (ON_V100, "power_limit"): None}

@@ -103,7 +103,7 @@ def test_a_rebuild_of_a_job_to_which_everything_happened_gives_what_is_stored(se
     assert _states(service) == before
     assert (use_cases.estimates(other, JOB), use_cases.savings(other, JOB)) == shown
     parts = {part for _, part, *_ in before}
-    assert parts >= {"batch_size", "power_limit", "energy", "survey", "crashes"}
+    assert parts >= {"batch_size", "power_limit", "energy", "survey", "beginnings"}
 
 
 def _states(service: Service) -> list[tuple[object, ...]]:

@@ -92,7 +92,7 @@ def _states(service: Service) -> Any:
 
 def _learned(parts: Mapping[StatePart, State]) -> dict[StatePart, State]:
     """Return the parts of a placement's state that are derived from evidence."""
-    return {part: state for part, state in parts.items() if part not in ("crashes", "totals")}
+    return {part: state for part, state in parts.items() if part not in ("beginnings", "totals")}
 
 
 def _is_derived(service: Service) -> bool:
@@ -286,7 +286,7 @@ def test_crashes_that_are_not_those_of_the_trials_are_derived_again(service: Ser
     before = _states(service)
     service.database.write(
         lambda connection: connection.execute(
-            sql.update(policy_states).where(policy_states.c.part == "crashes").values(state={"trained": []})
+            sql.update(policy_states).where(policy_states.c.part == "beginnings").values(state={"trained": []})
         )
     )
     service = replace(service, jobs=JobStore(service.database))

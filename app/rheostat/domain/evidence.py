@@ -110,6 +110,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             epochs=run.epochs,
             curve=LearningCurve.from_state(run.curve),
             fixed=setup.outlay(run),
+            beside_exploration=run.beside_exploration,
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 

@@ -13,7 +13,7 @@ from rheostat.policy.interface import State
 States = Mapping[PlacementKey, Mapping[StatePart, State]]
 """The parts of the policy's state by placement. Plain JSON, never changed in place."""
 
-_KEPT: frozenset[StatePart] = frozenset(["crashes", "totals"])
+_KEPT: frozenset[StatePart] = frozenset(["beginnings", "totals"])
 """Parts that nothing is learned from, and that are no fold over what policies learn from."""
 
 _Key = tuple[PlacementKey, StatePart]

@@ -66,6 +66,7 @@ def predict(
     situation = Situation(
         permitted=job.permitted(placement, request.max_batch_size),
         pending=tuple(trial.batch_size for trial in beside),
+        exploring=tuple(trial.batch_size for trial in beside if not (trial.beside_exploration or trial.is_ordered)),
     )
     going_on = resuming.choice_like(before, situation.permitted)
     if going_on is None:
@@ -98,6 +99,7 @@ def predict(
         ended_at=None,
         gpu=request.gpu.model_dump(mode="json"),
         is_ordered=plan.is_ordered,
+        beside_exploration=choice.beside_exploration,
         warning=plausibility.joined(None, plausibility.of_settings(job.settings)),
     )
     trial = resuming.begun(draft, history, trial, before, request)

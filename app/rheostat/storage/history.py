@@ -115,6 +115,10 @@ class StoredHistory(History):
         """Return a trial of the job."""
         return self._trial(trials.c.trial_id == trial_id)
 
+    def trial_numbered(self, number: int) -> TrialRecord | None:
+        """Return the trial of a number."""
+        return self._trial(trials.c.number == number)
+
     def trial_by_key(self, idempotency_key: str) -> TrialRecord | None:
         """Return the trial that was made for an idempotency key."""
         return self._trial(trials.c.idempotency_key == idempotency_key)
@@ -131,17 +135,18 @@ class StoredHistory(History):
         query = select(trials).where(trials.c.job_pk == self._job_pk)
         if before is not None:
             query = query.where(trials.c.number < before)
-        overdue = and_(trials.c.state == "running", trials.c.lease_expires_at < now)
-        if state == "running":
-            query = query.where(trials.c.state == "running", trials.c.lease_expires_at >= now)
-        elif state == "abandoned":
-            query = query.where(or_(trials.c.state == "abandoned", overdue))
-        elif state is not None:
-            query = query.where(trials.c.state == state)
-        return [
-            trial_of(row, self._placement_keys)
-            for row in self._rows(query.order_by(trials.c.number.desc()).limit(limit))
-        ]
+        is_running, is_overdue = trials.c.state == "running", trials.c.lease_expires_at < now
+        if state is None:
+            parts = [query]
+        elif state == "running":
+            parts = [query.where(is_running, ~is_overdue)]
+        else:
+            parts = [query.where(trials.c.state == state)]
+        if state == "abandoned":
+            parts.append(query.where(is_running, is_overdue))  # one query for both would read all that are abandoned
+        rows = [row for part in parts for row in self._rows(part.order_by(trials.c.number.desc()).limit(limit))]
+        found = [trial_of(row, self._placement_keys) for row in rows]
+        return sorted(found, key=lambda trial: -trial.number)[:limit]
 
     def observation(self, trial_id: str, epoch: float, *, closing: bool) -> ObservationRecord | None:
         """Return a trial's report of an epoch."""

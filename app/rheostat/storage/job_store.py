@@ -31,7 +31,7 @@ from rheostat.storage.engine import Database
 from rheostat.storage.history import StoredHistory
 from rheostat.storage.job_cache import JobCache
 from rheostat.storage.records import AuditRecord
-from rheostat.storage.refolding import Outcome, Refolder
+from rheostat.storage.refolding import Outcome, Refolder, stopping
 from rheostat.storage.stored_job import JobKey, JobRow, Key, StoredJob, find_jobs, load_job, lock_job
 from rheostat.storage.writes import Writes
 
@@ -140,7 +140,7 @@ class JobStore:
         if alone:
             Thread(target=self._take, args=([change], self._database.write), name="long-change", daemon=True).start()
         elif not self._enqueue(change):
-            change.future.set_exception(_stopping())
+            change.future.set_exception(stopping())
         return change.future
 
     def read(self, key: Key, work: Callable[[Job, StoredHistory], A]) -> A:
@@ -279,7 +279,7 @@ class JobStore:
             if isinstance(outcome, Exception):
                 self._hand_out([(change, outcome)])
             elif not self._enqueue(replace(change, refold=outcome, tries=change.tries + 1)):
-                self._hand_out([(change, _stopping())])
+                self._hand_out([(change, stopping())])
 
         self._refolder.start(job_pk, change.key, refold, decide_again)
 
@@ -394,10 +394,6 @@ class _Transaction:
             self._connection,
             AuditRecord(note.at, key.namespace, change.actor, note.action, key.job_id, note.details),
         )
-
-
-def _stopping() -> DatabaseUnavailable:
-    return DatabaseUnavailable("The server is stopping.", hint="Try again.")
 
 
 def _raise_missing(key: Key) -> NoReturn:

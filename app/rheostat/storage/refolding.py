@@ -94,7 +94,7 @@ class Refolder:
         first: Job | None = None
         while True:
             if self._closed.is_set():
-                raise DatabaseUnavailable("The server is stopping.", hint="Try again.")
+                raise stopping()
             job, page = self._page(key, refold.next_sequence)
             first = first or job
             if not (are_alike(first, job) and job.placements.keys() <= refold.job.placements.keys()):
@@ -106,6 +106,11 @@ class Refolder:
     def _page(self, key: Key, since: int) -> tuple[Job, Page]:
         found: tuple[Job, Page] = self._read(key, lambda job, history: (job, history.page(since, PAGE)))
         return found
+
+
+def stopping() -> DatabaseUnavailable:
+    """Return the error for what a server that stops does not do any more."""
+    return DatabaseUnavailable("The server is stopping.", hint="Try again.")
 
 
 def _with_pauses(evidence: Iterable[Evidence]) -> Iterator[Evidence]:

@@ -161,6 +161,7 @@ trials = Table(
     Column("first_epoch_at", UtcDateTime),
     Column("crashed_at", UtcDateTime),
     Column("is_ordered", Boolean, nullable=False, server_default=false()),
+    Column("beside_exploration", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("job_pk", "number"),
     UniqueConstraint("job_pk", "idempotency_key"),
     CheckConstraint(
@@ -168,6 +169,8 @@ trials = Table(
         name="state",
     ),
     Index("ix_trials_placement_pk_sequence", "placement_pk", "sequence"),
+    Index("ix_trials_placement_pk_batch_size", "placement_pk", "batch_size"),
+    Index("ix_trials_job_pk_state_number", "job_pk", "state", "number"),
     Index(
         "ix_trials_resumes",
         "resumes",
@@ -240,7 +243,7 @@ power_measurements = Table(
     Column("surveyed", Boolean, nullable=False, server_default=false()),
     Column("outcome", String(16)),
     Index("ix_power_measurements_placement_pk_sequence", "placement_pk", "sequence"),
-    Index("ix_power_measurements_placement_pk_batch_size", "placement_pk", "batch_size"),
+    Index("ix_power_measurements_placement_pk_batch_size_sequence", "placement_pk", "batch_size", "sequence"),
     Index("ix_power_measurements_placement_pk_idempotency_key", "placement_pk", "idempotency_key"),
 )
 
