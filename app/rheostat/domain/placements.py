@@ -81,9 +81,6 @@ def reference_power_watts(placement: PlacementRecord) -> int:
     return placement.max_power_limit_watts or placement.nominal_power_watts or NOMINAL_POWER_WATTS
 
 
-<<<<<<< HEAD
-@lru_cache(maxsize=1024)  # every decision asks for those of all placements of its job
-=======
 def max_power_watts(settings: JobSettings, placement: PlacementRecord) -> float:
     """Return what all GPUs of a run draw at most: as the job says, or as the maximum of one of them does."""
     zeus = settings.zeus
@@ -92,7 +89,7 @@ def max_power_watts(settings: JobSettings, placement: PlacementRecord) -> float:
     return float(reference_power_watts(placement) * placement.gpu_count)
 
 
->>>>>>> bb736df93c7c9cad948c072da02e7b8c74dab43f
+@lru_cache(maxsize=1024)  # every decision asks for those of all placements of its job
 def wire_gpu(placement: PlacementRecord) -> Gpu:
     """Return a placement's GPUs as the wire names them."""
     return Gpu.model_construct(
