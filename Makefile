@@ -20,7 +20,7 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test test-frameworks bench-decisions bench-report bench-server check-gpu lint build clean
+.PHONY: help demo serve test test-frameworks bench-decisions bench-report bench-server bench-attack check-gpu lint build clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ bench-report: $(VENV)/.installed-report ## Write docs/decisions.md about the dec
 
 bench-server: $(DEV) ## Put the server and its peer under the same load; some minutes, installs the peer into build/
 	@$(IN_VENV) -m benchmarks.server $(BENCH)
+
+bench-attack: $(DEV) ## Attack a server of its own, an hour; prints what others pay; BENCH="heads odd races" some of it
+	@$(IN_VENV) -m benchmarks.attack $(BENCH)
 
 check-gpu: $(DEV) ## Check Rheostat on this machine's GPU, six minutes; PARTS="facts answers" some; SIMULATE=1 on a fake
 	@$(IN_VENV) -m benchmarks.gpu $(if $(SIMULATE),--simulate) $(if $(PARTS),--parts '$(PARTS)') $(BENCH)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rheostat import JobSettings
+from rheostat import JobSettings, cli
+from rheostat.errors import RheostatError
 from rheostat.schemas.trials import ObserveRequest
 from rheostat.sdk.server import observe_request, register_job_request
 from rheostat.sdk.spool import RequestQueue, spool_files
@@ -186,3 +187,15 @@ def test_two_servers_may_serve_one_file_and_the_second_says_so(tmp_path: Path) -
             server.client.put("/v1/jobs/nightly", json=SETTINGS).raise_for_status()
             trial = server.client.post("/v1/jobs/nightly/predict", json={"gpu": V100}).raise_for_status().json()
             assert trial["number"] == number + 1
+
+
+def test_what_a_server_says_cannot_control_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> None:
+        raise RheostatError("no \x1b[2J\u202e")
+
+    monkeypatch.setattr(cli, "app", refused)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "rheostat: no \\x1b[2J\\u202e\n"

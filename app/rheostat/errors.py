@@ -15,10 +15,12 @@
     │   ├── KeyReused             idempotency_key_reused    no     the key belongs to a different request
     │   ├── UnknownBatchSize      unknown_batch_size        no     not among the job's batch sizes
     │   ├── NoBatchSizeLeft       no_batch_size_left        no     none fits the GPU's memory
-    │   └── NoPowerLimitFits      no_power_limit_fits       no     none is in the GPU's range
+    │   ├── NoPowerLimitFits      no_power_limit_fits       no     none is in the GPU's range
+    │   └── TooManyPlacements     too_many_placements       no     the job has run on as many kinds of GPUs as it may
     ├── Unauthenticated
     │   ├── TokenRequired         token_required            no     the request carries no token
     │   └── TokenInvalid          token_invalid             no     unknown, revoked or expired
+    ├── TooManyWrongTokens        too_many_wrong_tokens     yes    this address has sent too many invalid tokens
     ├── Forbidden
     │   ├── ScopeMissing          scope_missing             no     the token lacks the scope
     │   └── NamespaceForbidden    namespace_forbidden       no     the token is for another namespace
@@ -177,6 +179,12 @@ class NoPowerLimitFits(Conflict):
     code = "no_power_limit_fits"
 
 
+class TooManyPlacements(Conflict):
+    """The job has run on as many kinds of GPUs as one job may."""
+
+    code = "too_many_placements"
+
+
 class Unauthenticated(RheostatError):
     """The request is not authenticated."""
 
@@ -193,6 +201,21 @@ class TokenInvalid(Unauthenticated):
     """The token is unknown, revoked or expired; the answer does not say which."""
 
     code = "token_invalid"
+
+
+class TooManyWrongTokens(RheostatError):
+    """The token is not valid, and its address has sent too many that are not.
+
+    Attributes:
+        wait_seconds: How long the address should wait.
+    """
+
+    code = "too_many_wrong_tokens"
+    retryable = True
+
+    def __init__(self, message: str, *, wait_seconds: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.wait_seconds = wait_seconds
 
 
 class Forbidden(RheostatError):

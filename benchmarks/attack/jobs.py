@@ -143,10 +143,14 @@ def _many_placements(target: Target) -> Verdict:
     return Verdict(f"{entered} placements entered; {asked.words}", asked.held)
 
 
+_BUSY_MILLISECONDS = 300.0
+_CROWDED_MILLISECONDS = 1000.0
+"""Clients that ask without a pause share the processor with all others; a probe gives up after a second or more."""
+
 JOBS = (
-    Attack("a trial key repeated by 8", _repeated_keys),
-    Attack("savings to 80 readers", _savings),
-    Attack("running trials to 80 readers", _lists),
+    Attack("a trial key repeated by 8", _repeated_keys, most_milliseconds=_BUSY_MILLISECONDS),
+    Attack("savings to 80 readers", _savings, most_milliseconds=_CROWDED_MILLISECONDS),
+    Attack("running trials to 80 readers", _lists, most_milliseconds=_CROWDED_MILLISECONDS),
     Attack("estimates of 500 placements", _many_placements),
     Attack("PATCH eta_knob", _patched({"eta_knob": 0.7}, MOST_REPRICING_SECONDS)),
     Attack("PATCH policy zeus", _patched({"policy": "zeus"}, MOST_COMMAND_SECONDS), 500),

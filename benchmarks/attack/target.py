@@ -11,8 +11,7 @@ from typing import NamedTuple
 from benchmarks.attack.bystander import Seen
 from benchmarks.server.servers import Server, rheostat
 
-MOST_MILLISECONDS = 100.0
-"""How much longer than before an innocent request may wait during an attack."""
+_LOG = "server.log"
 
 _FILES = 1024
 """What systemd and most shells let a process open."""
@@ -40,6 +39,11 @@ class Target:
         """Where it listens on loopback."""
         return self.server.port
 
+    @property
+    def log(self) -> Path:
+        """What the server logs."""
+        return self.folder / _LOG
+
     def reset_peak(self) -> None:
         """Count the peak of its memory from now on."""
         for pid in self.server.pids:
@@ -53,11 +57,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """An attack: its name, how it is run, and how much memory the server may take for it."""
+    """An attack and its bounds.
+
+    Attributes:
+        name: What the table calls it.
+        run: Runs it.
+        most_megabytes: How much memory the server may take for it.
+        most_milliseconds: How much longer than before an innocent request may wait.
+    """
 
     name: str
     run: Callable[[Target], Verdict]
     most_megabytes: float = 64.0
+    most_milliseconds: float = 100.0
 
 
 @contextmanager
@@ -66,7 +78,7 @@ def serving(database_url: str, folder: Path, workers: int = 1) -> Iterator[Targe
     ours, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, most))
     try:
-        with rheostat(database_url, folder / "server.log", workers) as server:
+        with rheostat(database_url, folder / _LOG, workers) as server:
             resource.setrlimit(resource.RLIMIT_NOFILE, (ours, most))
             yield Target(server, database_url, folder)
     finally:
@@ -92,7 +104,7 @@ class Row:
     @property
     def kept(self) -> bool:
         """Whether all bounds hold; no innocent request failed, or waited for much longer than before."""
-        most = self.quiet_milliseconds + MOST_MILLISECONDS
+        most = self.quiet_milliseconds + self.attack.most_milliseconds
         return (
             self.verdict.held
             and self.megabytes <= self.attack.most_megabytes

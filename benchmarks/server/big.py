@@ -2,7 +2,7 @@
 
 A few hundred real recurrences are played through the service. Their rows are then copied in bulk, each copy with a
 number, a time and figures of its own, so that every row is one that the server could have written. What the policies
-know stays that of the real recurrences: `rheostat jobs rebuild` derives it from all.
+know stays that of the real recurrences: `rheostat jobs rebuild` derives it from all. What runs took is summed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ import typer
 from sqlalchemy import Connection, RowMapping, Table, insert, select, update
 
 from rheostat import service as use_cases
+from rheostat.domain import registration
 from rheostat.schemas.power import ObservePowerLimitRequest
 from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.schemas.trials import ObserveRequest, PredictRequest, Trial
@@ -33,7 +34,9 @@ GPUS = (
 )
 
 PLAYED = 240
-"""Real recurrences of the big job: enough of each ending, and a second to play."""
+"""Real recurrences of a big job: enough of each ending, and some seconds to play."""
+
+_FEWEST_PLAYED = 30
 
 SMALL_TRIALS = 3
 
@@ -59,7 +62,6 @@ def fill(
     small_jobs: int = 5000,
     reports: int = 0,
     policy: str = "rheostat",
-    played: int = PLAYED,
 ) -> None:
     """Fill an empty database, and bring its schema to head before.
 
@@ -69,16 +71,17 @@ def fill(
         small_jobs: How many small jobs there are.
         reports: About how many reports the big job has; every trial has one at least.
         policy: The policy of all jobs.
-        played: How many of the trials are real recurrences.
     """
+    played = min(max(length // 10, _FEWEST_PLAYED), PLAYED, length)
     database = Database(url)
     upgrade(database)
     clock = _Clock(datetime.now(UTC) - _EVERY * (length + played))
     service = Service.of(database, _LEASE, clock)
     try:
-        _play(service, clock, BIG_JOB, policy=policy, recurrences=min(length, played), gpus=GPUS)
+        _play(service, clock, BIG_JOB, policy=policy, recurrences=played, gpus=GPUS)
         _play(service, clock, SMALL_JOB, policy=policy, recurrences=SMALL_TRIALS, gpus=GPUS[:1])
         lengthen(database, BIG_JOB, length, reports=reports)
+        service.jobs.change(service.job(BIG_JOB), registration.complete, alone=True).result()
         multiply(database, SMALL_JOB, small_jobs)
     finally:
         service.close()

@@ -41,6 +41,13 @@ def ask(
     app: ASGIApp, path: str = "/", method: str = "GET", headers: Mapping[str, str] | None = None, **more: Any
 ) -> Answer:
     """Send a request without a body and return the answer."""
+    return asyncio.run(answer_to(app, path, method, headers, **more))
+
+
+async def answer_to(
+    app: ASGIApp, path: str = "/", method: str = "GET", headers: Mapping[str, str] | None = None, **more: Any
+) -> Answer:
+    """Send a request without a body, as one of several, and return the answer."""
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -49,9 +56,6 @@ def ask(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    async def request() -> None:
-        await app(scope_of(path, method, headers, **more), receive, send)
-
-    asyncio.run(request())
+    await app(scope_of(path, method, headers, **more), receive, send)
     names = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
     return Answer(sent[0]["status"], names, b"".join(message.get("body", b"") for message in sent[1:]))

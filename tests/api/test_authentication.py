@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from rheostat.api.authentication import CACHE_SECONDS, TokenAuthenticator
-from rheostat.errors import TokenInvalid, TokenRequired
+from rheostat.api.wrong_tokens import BURST, PER_MINUTE
+from rheostat.errors import RheostatError, TokenInvalid, TokenRequired, TooManyWrongTokens
 from rheostat.sdk.client import Client
 from rheostat.service import Service
 from rheostat.service.operations import open_service
-from rheostat.service.tokens import create_token, revoke_token
+from rheostat.service.tokens import create_token, new_token, revoke_token
 from tests.api.test_problems import problem
 from tests.serving import SETTINGS, V100, Serving, make_token, operate, serving
 
@@ -246,3 +247,45 @@ def test_a_cached_token_is_refused_once_it_expires(service: Service, clock: _Clo
     moment += timedelta(seconds=1)
     with pytest.raises(TokenInvalid):
         asyncio.run(authenticator.identify(f"Bearer {token}"))
+
+
+def _identify(authenticator: TokenAuthenticator, token: str, address: str = "192.0.2.1") -> type[Exception] | None:
+    """Return how a token is refused; None: it is accepted."""
+    try:
+        asyncio.run(authenticator.identify(f"Bearer {token}", address))
+    except RheostatError as error:
+        return type(error)
+    return None
+
+
+def test_an_address_that_sends_many_wrong_tokens_is_slowed_and_a_right_one_from_there_is_accepted(
+    service: Service, clock: _Clock
+) -> None:
+    token, _ = create_token(service, "right", ["read"])
+    other, _ = create_token(service, "new", ["read"])
+    authenticator = TokenAuthenticator(service, allow_anonymous=False, now=clock)
+    assert _identify(authenticator, token) is None
+    answers = [_identify(authenticator, new_token()) for _ in range(BURST + 2)]
+    assert answers == [TokenInvalid] * BURST + [TooManyWrongTokens] * 2
+    assert _identify(authenticator, new_token(), "192.0.2.2") is TokenInvalid
+    for valid in (token, other):
+        assert _identify(authenticator, valid) is None
+    clock.time += 60 / PER_MINUTE
+    assert _identify(authenticator, new_token()) is TokenInvalid
+
+
+def test_wrong_tokens_are_answered_with_the_time_to_wait(guarded: Guarded) -> None:
+    wrong = {"Authorization": f"Bearer {new_token()}"}
+    answers = [guarded.server.client.get("/v1/jobs", headers=wrong) for _ in range(BURST + 1)]
+    body = problem(answers[-1], 429)
+    assert (body["code"], body["retryable"]) == ("too_many_wrong_tokens", True)
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60 / PER_MINUTE
+    right = {"Authorization": f"Bearer {guarded.tokens['read']}"}
+    assert guarded.server.client.get("/v1/jobs", headers=right).status_code == 200
+
+
+def test_wrong_tokens_are_not_kept(service: Service, clock: _Clock) -> None:
+    authenticator = TokenAuthenticator(service, allow_anonymous=False, now=clock)
+    for _ in range(30):
+        _identify(authenticator, new_token())
+    assert not authenticator._cache

@@ -65,7 +65,9 @@ def test_the_client_works_under_a_prefix(server: Serving) -> None:
             client.get_job("other")
 
 
-def answered(headers: dict[str, str], peer: str = "127.0.0.1", root_path: str = "", path: str = "/docs") -> Scope:
+def answered(
+    headers: dict[str, str], peer: str | None = "127.0.0.1", root_path: str = "", path: str = "/docs"
+) -> Scope:
     """Return the scope of a request as the application gets it."""
     seen: list[Scope] = []
 
@@ -73,7 +75,7 @@ def answered(headers: dict[str, str], peer: str = "127.0.0.1", root_path: str = 
         seen.append(scope)
         await send({"type": "http.response.start", "status": 204, "headers": []})
 
-    ask(BehindProxy(app, root_path, "127.0.0.1,10.1.0.0/16"), path, headers=headers, client=(peer, 1))
+    ask(BehindProxy(app, root_path, "127.0.0.1,10.1.0.0/16"), path, headers=headers, client=peer and (peer, 1))
     return seen[0]
 
 
@@ -138,3 +140,24 @@ def test_a_private_certificate_authority_is_trusted_through_its_file(
         with Client(address) as client:
             client.register_job("over-tls", JobSettings.model_validate(SETTINGS))
             assert client.get_job("over-tls").trials == 0
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("192.0.2.7:1234", "192.0.2.7"),
+        ("[2001:DB8::7]:1", "2001:db8::7"),
+        ('x" actor=admin, 192.0.2.7', "192.0.2.7"),
+        ('192.0.2.7, x" actor=admin', "127.0.0.1"),
+        ("fe80::1%\x1b[2J", "127.0.0.1"),
+        ("unknown", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("1" * 10_000, "127.0.0.1"),
+    ],
+)
+def test_what_is_not_an_address_is_no_client(forwarded: str, client: str) -> None:
+    assert answered({"X-Forwarded-For": forwarded, "X-Forwarded-Proto": "javascript"})["client"][0] == client
+
+
+def test_without_an_address_of_the_peer_nobody_is_believed() -> None:
+    assert answered({"X-Forwarded-For": "192.0.2.7"}, None)["client"] is None

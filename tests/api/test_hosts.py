@@ -32,12 +32,18 @@ def test_a_page_whose_name_points_to_this_machine_is_refused(server: Serving, ho
     body = problem(server.client.get("/v1/jobs", headers={"Host": host}), 421)
     assert body["code"] == "host_not_allowed"
     assert "RHEOSTAT_ALLOWED_HOSTS" in body["hint"]
-    assert server.client.get("/healthz", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "127.0.0.1", "[::1]:8420"])
 def test_loopback_names_are_accepted(server: Serving, host: str) -> None:
     assert server.client.get("/v1/jobs", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_probes_come_by_address_and_not_by_the_name_of_a_page(server: Serving, path: str) -> None:
+    for host in ("10.0.0.7:8420", "[fd00::7]:8420", "localhost:8420"):
+        assert server.client.get(path, headers={"Host": host}).status_code == 200
+    assert problem(server.client.get(path, headers={"Host": "evil.example"}), 421)["code"] == "host_not_allowed"
 
 
 def test_names_are_configurable_and_not_checked_on_other_addresses(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 import json
 import logging
 import re
+import threading
+import warnings
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 import structlog
@@ -22,8 +25,10 @@ def read(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]
         return capsys.readouterr().err.splitlines()
 
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, thread_hook = root.handlers[:], root.level, threading.excepthook
     yield lines
+    threading.excepthook = thread_hook
+    logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
@@ -82,6 +87,29 @@ def test_a_traceback_is_indented_and_escaped(read: Callable[[], list[str]]) -> N
     assert rest[0] == "    Traceback (most recent call last):"
     assert all(line.startswith("    ") and line.isprintable() for line in rest)
     assert "    ERROR all is lost" in rest
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_ends_a_thread_and_what_a_library_warns_of_are_lines_of_the_log(
+    read: Callable[[], list[str]], log_format: Literal["text", "json"]
+) -> None:
+    logs.configure(log_format, "info")
+
+    def fail() -> None:
+        raise ValueError(HOSTILE)
+
+    thread = threading.Thread(target=fail, name="writer")
+    thread.start()
+    thread.join()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)  # which the line before has undone
+        warnings.warn(HOSTILE, stacklevel=1)
+    lines = read()
+    assert all(line.isprintable() for line in lines)
+    assert "thread writer ended" in lines[0]
+    assert "WARNING" in lines[-1].upper()
+    assert "\\u202e" in lines[-1]
 
 
 def test_a_traceback_is_one_field_in_json(read: Callable[[], list[str]]) -> None:

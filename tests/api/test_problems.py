@@ -124,3 +124,34 @@ def test_measurements_that_are_sent_again_are_answered_as_before_and_others_unde
     other = {**report, "measurements": [{**measured, "energy_joules": 1001.0}]}
     refused = problem(http.post("/v1/jobs/nightly/power/observe", json=other, headers=key), 409)
     assert (refused["code"], fields(refused)) == ("idempotency_key_reused", {"measurements"})
+
+
+def _unknown(count: int) -> bytes:
+    return json.dumps({f"k{number}": 1 for number in range(count)}).encode()
+
+
+def test_of_many_wrong_fields_the_first_are_named_and_the_others_counted(http: httpx.Client) -> None:
+    answer = http.post("/v1/jobs/nightly/predict", content=_unknown(2000), headers={"Content-Type": "application/json"})
+    body = problem(answer, 422)
+    assert len(body["fields"]) == 21
+    assert body["fields"][-1]["message"] == "and 1,981 more"  # gpu is missing, too
+    assert body["detail"].endswith("; and 1,996 more.")
+
+
+@pytest.mark.parametrize("content", [_unknown(60_000), b'{"a":' * 100_000], ids=["wide", "deep"])
+def test_a_body_with_too_many_fields_is_not_validated(http: httpx.Client, content: bytes) -> None:
+    answer = http.post("/v1/jobs/nightly/predict", content=content, headers={"Content-Type": "application/json"})
+    (field,) = problem(answer, 422)["fields"]
+    assert field == {"field": "body", "message": "must have at most 3000 fields (colons)"}
+
+
+def test_a_long_curve_is_refused_at_its_first_wrong_point(http: httpx.Client) -> None:
+    run = {"batch_size": 32, "gpu": V100, "energy_joules": 1.0, "time_seconds": 1.0, "curve": [["a", "b"]] * 10_000}
+    body = problem(http.post("/v1/jobs/nightly/observe", json=run), 422)
+    assert fields(body) <= {"curve.0.0", "curve.0.1"}
+
+
+def test_a_long_name_is_not_sent_back_whole(http: httpx.Client) -> None:
+    answer = http.post("/v1/jobs/nightly/predict", json={"x" * 500_000: 1})
+    problem(answer, 422)
+    assert len(answer.content) < 2000

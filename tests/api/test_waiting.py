@@ -11,8 +11,9 @@ from fastapi import FastAPI
 from rheostat import service as use_cases
 from rheostat.api import authentication
 from rheostat.api.authentication import TokenAuthenticator
-from rheostat.errors import DatabaseUnavailable
-from tests.api.asgi import ask
+from rheostat.api.waiting import READS
+from rheostat.errors import DatabaseUnavailable, TokenInvalid
+from tests.api.asgi import answer_to, ask
 
 LATEST_SECONDS = 10.0
 """For a busy machine; the database would be waited for much longer."""
@@ -46,3 +47,24 @@ def test_authentication_ends_in_time(app: FastAPI, silence: Event, monkeypatch: 
     with pytest.raises(DatabaseUnavailable, match="did not answer in time"):
         asyncio.run(authenticator.identify("Bearer any"))
     assert monotonic() - began < LATEST_SECONDS
+
+
+def test_probes_and_tokens_are_answered_while_reads_hold_all_their_threads(
+    app: FastAPI, silence: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(use_cases, "list_jobs", lambda *_, **__: silence.wait(60))
+    authenticator = TokenAuthenticator(app.state.service, allow_anonymous=False, timeout_seconds=LATEST_SECONDS)
+
+    async def in_time() -> list[int]:
+        reads = [asyncio.create_task(answer_to(app, "/v1/jobs")) for _ in range(80)]
+        while READS.statistics().borrowed_tokens < READS.total_tokens:
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(LATEST_SECONDS):
+            statuses = [(await answer_to(app, path)).status for path in ("/healthz", "/readyz", "/metrics")]
+            with pytest.raises(TokenInvalid):
+                await authenticator.identify("Bearer any")
+        silence.set()
+        await asyncio.gather(*reads)
+        return statuses
+
+    assert asyncio.run(in_time()) == [200, 200, 200]

@@ -2,9 +2,10 @@
 
 import pytest
 
-from rheostat.domain.placements import NOMINAL_POWER_WATTS, power_limits
+from rheostat.domain.placements import MAX_PLACEMENTS, power_limits
 from rheostat.domain.records import PlacementKey
-from rheostat.errors import InvalidInput, KeyReused
+from rheostat.errors import InvalidInput, KeyReused, TooManyPlacements
+from rheostat.policy.cost import NOMINAL_POWER_WATTS
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.schemas.server import Gpu
 from rheostat.schemas.trials import Trial
@@ -161,3 +162,17 @@ def test_a_key_of_a_trial_on_a_module_is_not_one_of_a_trial_on_the_gpu() -> None
     job.predict(V100, key="run-1")
     with pytest.raises(KeyReused):
         job.predict(V100.model_copy(update={"power_scope": "module"}), key="run-1")
+
+
+def test_a_job_runs_on_so_many_kinds_of_gpus_and_those_go_on() -> None:
+    job = ExampleJob()
+    kinds = [V100.model_copy(update={"count": count}) for count in range(1, MAX_PLACEMENTS + 2)]
+    for gpu in kinds[:-1]:
+        job.predict(gpu)
+    with pytest.raises(TooManyPlacements, match="another id") as refused:
+        job.predict(kinds[-1])
+    assert refused.value.fields[0].field == "gpu"
+    with pytest.raises(TooManyPlacements):
+        job.import_run(32, kinds[-1], cost=1.0)
+    assert len(job.detail.placements) == MAX_PLACEMENTS
+    assert job.converge(job.predict(kinds[0]), 100.0).state == "converged"

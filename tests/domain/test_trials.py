@@ -364,15 +364,6 @@ def test_a_heartbeat_and_a_report_renew_the_lease() -> None:
         assert job.show(trial).lease_expires_at == job.clock() + LEASE
 
 
-def test_a_clock_that_jumps_back_shortens_no_lease() -> None:
-    job = ExampleJob()
-    trial = job.predict()
-    job.clock.turn(timedelta(hours=-1))
-    assert job.renew_lease(trial).lease_expires_at == trial.lease_expires_at
-    job.report(trial, 1, metric=0.1)
-    assert job.show(trial).lease_expires_at == trial.lease_expires_at
-
-
 def test_an_unknown_energy_is_not_taken_for_zero() -> None:
     job = ExampleJob(eta_knob=1.0)
     trial = job.predict()

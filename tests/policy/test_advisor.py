@@ -164,20 +164,6 @@ def test_one_absurd_report_does_not_keep_the_placement_from_converging(at: int, 
     assert "stopped" not in states[-20:]
 
 
-@pytest.mark.parametrize(
-    ("of_batch_sizes", "of_power_limits", "keeps"),
-    [((), ("eta_knob",), False), (("eta_knob",), (), False), (("eta_knob",), ("eta_knob", "beta_knob"), True)],
-)
-def test_a_state_stays_where_neither_optimizer_depends_on_what_changes(
-    of_batch_sizes: tuple[str, ...], of_power_limits: tuple[str, ...], keeps: bool
-) -> None:
-    sizes = type("Sizes", (Fixed,), {"read_time_knobs": frozenset(of_batch_sizes)})
-    limits = type("Limits", (JustInTimePowerLimit,), {"read_time_knobs": frozenset(of_power_limits)})
-    made = advisor(Policy(sizes, limits))
-    assert made.keeps_state(a_job(eta_knob=0.1), a_job(eta_knob=0.9)) is keeps
-    assert made.keeps_state(a_job(seed=1), a_job(seed=2))
-
-
 def test_a_policy_that_says_nothing_of_further_batch_sizes_is_rebuilt_for_them() -> None:
     assert not advisor(custom()).add_batch_sizes(a_job(), [*SIZES, 128])
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rheostat.policy.cost import NOTHING, Outlay, given_cost
 from rheostat.policy.cost_bound import STOPS_IN_A_ROW, CostBound
 from rheostat.policy.interface import Job
 from tests.policy.examples import a_job
@@ -21,13 +22,13 @@ def run(bound: CostBound, cost: float, job: Job = JOB) -> tuple[CostBound, bool]
     limit = bound.bound(job)
     if limit is not None and cost > limit:
         return bound.stopped(), False
-    return bound.converged(job, cost), True
+    return bound.converged(job, given_cost(cost)), True
 
 
 def after(*costs: float) -> CostBound:
     bound = CostBound()
     for cost in costs:
-        bound = bound.converged(JOB, cost)
+        bound = bound.converged(JOB, given_cost(cost))
     return bound
 
 
@@ -90,7 +91,7 @@ def test_two_stops_in_a_row_do_not_lift_the_bound() -> None:
 
 
 def test_a_lifted_bound_comes_back_with_the_next_run_that_converges() -> None:
-    bound = after(USUAL).stopped().stopped().stopped().converged(JOB, 1.5 * USUAL)
+    bound = after(USUAL).stopped().stopped().stopped().converged(JOB, given_cost(1.5 * USUAL))
     assert bound.bound(JOB) == 2 * USUAL
 
 
@@ -100,10 +101,38 @@ def test_a_lasting_change_of_the_usual_is_followed() -> None:
 
 
 def test_a_failed_run_is_charged_what_the_bound_would_have_let_it_spend() -> None:
-    assert after(USUAL).failure_charge(JOB) == 2 * USUAL
-    assert after(USUAL).failure_charge(a_job(beta_knob=5.0)) == 5 * USUAL
-    assert after(USUAL).failure_charge(a_job(beta_knob=None)) == 2 * USUAL
-    assert CostBound().failure_charge(JOB) == 0.0
+    assert after(USUAL).charged(JOB, NOTHING) == given_cost(2 * USUAL)
+    assert after(USUAL).charged(a_job(beta_knob=5.0), NOTHING) == given_cost(5 * USUAL)
+    assert after(USUAL).charged(a_job(beta_knob=None), NOTHING) == given_cost(2 * USUAL)
+    assert after(USUAL).charged(JOB, given_cost(9 * USUAL)) == given_cost(9 * USUAL)
+    assert CostBound().charged(JOB, given_cost(1.0)) == given_cost(1.0)
+
+
+runs = st.tuples(st.floats(800.0, 1200.0), st.floats(3.0, 5.0)).map(lambda run: Outlay(*run))
+
+
+@given(st.lists(runs, min_size=1, max_size=8), st.floats(0.0, 1.0), st.floats(100.0, 700.0))
+def test_the_bound_is_that_of_the_lowest_run_at_any_knob(took: list[Outlay], eta_knob: float, watts: float) -> None:
+    bound = CostBound()
+    for outlay in took:
+        bound = bound.converged(JOB, outlay)
+    job = a_job(eta_knob=eta_knob, max_power_watts=watts)
+    assert bound.bound(job) == pytest.approx(2.0 * min(map(job.price, took)))
+
+
+def test_the_lowest_runs_of_long_ago_still_bound_at_any_knob() -> None:
+    frugal, fast, middling = Outlay(100.0, 10.0), Outlay(1000.0, 1.0), Outlay(900.0, 9.0)
+    bound = CostBound()
+    for outlay in (frugal, fast, *[middling] * 50):
+        bound = bound.converged(JOB, outlay)
+    assert bound.bound(a_job(eta_knob=1.0)) == 200.0
+    assert bound.bound(a_job(eta_knob=0.0)) == 600.0
+
+
+@pytest.mark.parametrize("beta_knob", [1.2, 2.0, 5.0])
+def test_what_a_false_report_would_stop_is_judged_by_the_knob_of_the_moment(beta_knob: float) -> None:
+    bound = after(100.0).stopped().stopped().stopped().converged(JOB, given_cost(180.0))
+    assert bound.bound(a_job(beta_knob=beta_knob)) == beta_knob * (100.0 if beta_knob * 100.0 >= 180.0 else 180.0)
 
 
 @given(st.lists(st.floats(0, 1e18), max_size=50), st.integers(0, 5))

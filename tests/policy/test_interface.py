@@ -7,12 +7,14 @@ from rheostat.policy.interface import (
     BatchSizeOptimizer,
     Choice,
     Job,
+    Policy,
     PowerLimitOptimizer,
     Progress,
     Result,
     Situation,
     TrialState,
 )
+from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 from tests.policy.examples import Fixed, a_job
 
 
@@ -120,3 +122,15 @@ def test_a_power_limit_policy_measures_all_limits_and_observes_their_cost() -> N
 def test_the_knobs_in_which_two_views_of_a_placement_differ_are_named() -> None:
     assert a_job(eta_knob=0.1, seed=9, trial_number=3).differs_in(a_job(beta_knob=None)) == {"eta_knob", "beta_knob"}
     assert a_job().differs_in(a_job(seed=9, trial_number=3)) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("of_batch_sizes", "of_power_limits", "of_both"),
+    [((), ("eta_knob",), set()), (("eta_knob",), ("eta_knob", "beta_knob"), {"eta_knob"})],
+)
+def test_a_policy_applies_at_read_time_what_both_its_optimizers_do(
+    of_batch_sizes: tuple[str, ...], of_power_limits: tuple[str, ...], of_both: set[str]
+) -> None:
+    sizes = type("Sizes", (PruningThompsonSampling,), {"read_time_knobs": frozenset(of_batch_sizes)})
+    limits = type("Limits", (JustInTimePowerLimit,), {"read_time_knobs": frozenset(of_power_limits)})
+    assert Policy(sizes, limits).read_time_knobs == of_both

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rheostat.errors import InvalidInput
-from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.interface import Choice, Job, Policy, Progress, Result, Situation
+from rheostat.policy.cost import NOTHING, Outlay, PowerMeasurement
+from rheostat.policy.interface import Choice, Job, Outlays, Policy, Progress, Result, Situation
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 from rheostat.replay.backend import InProcess, Report, Server, Slice, SurveySlice
@@ -113,6 +113,7 @@ def test_a_trial_ends_at_its_target_and_the_policy_learns_from_it() -> None:
             curve=LearningCurve(((1.0, 0.5), (2.0, 0.7)), 2.0),
             spent=cost,
             fixed_cost=0.0,
+            outlays=Outlays(Outlay(200.0, 4.0), Outlay(200.0, 4.0), NOTHING),
         ),
     )
 

@@ -11,14 +11,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, insert, select, text
+from sqlalchemy import Connection, MetaData, insert, select, text, update
 
 from rheostat import service as use_cases
 from rheostat.service import Service
 from rheostat.service.operations import upgrade_schema
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import HEAD, migrations_path, schema_status, upgrade
-from rheostat.storage.tables import VERSION_TABLE, metadata, policy_states
+from rheostat.storage.tables import VERSION_TABLE, jobs, metadata, policy_states
 from tests.domain.examples import JOB, V100, Clock
 from tests.service.examples import done, predict, register, report
 from tests.storage.freeze import FROZEN, upgrade_to
@@ -79,6 +79,11 @@ def _states(database: Database, part: str = "energy") -> dict[int, Any]:
     return database.read(lambda connection: {row.placement_pk: row.state for row in connection.execute(query)})
 
 
+def _all_states(database: Database) -> list[tuple[Any, ...]]:
+    query = select(policy_states).order_by(policy_states.c.placement_pk, policy_states.c.part)
+    return database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
+
+
 @pytest.fixture(params=RELEASES)
 def released(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> Iterator[tuple[Database, str]]:
     """A database of an older release on each engine, and its revision."""
@@ -131,10 +136,10 @@ def test_nothing_that_was_in_it_is_lost(released: tuple[Database, str]) -> None:
 
 def test_it_works_as_if_it_had_always_been_of_this_version(released: tuple[Database, str]) -> None:
     database, _ = released
-    upgrade(database)
     clock = Clock()
     clock.time = datetime(2026, 1, 1, 1, tzinfo=UTC)
     service = Service.of(database, timedelta(minutes=10), clock)
+    upgrade_schema(service)
     shown = use_cases.estimates(service, JOB), use_cases.savings(service, JOB)
     energy = _states(database)
     assert len(energy) == 2
@@ -151,17 +156,34 @@ def test_it_works_as_if_it_had_always_been_of_this_version(released: tuple[Datab
     service.jobs.close()
 
 
-def test_its_runs_are_summed_with_the_upgrade(released: tuple[Database, str]) -> None:
+def test_its_states_are_derived_with_the_upgrade(released: tuple[Database, str]) -> None:
     database, _ = released
     service = Service.of(database)
     upgrade(database)
     added_up = use_cases.savings(service, JOB)
     upgrade_schema(service)
-    sums = _states(database, "totals")
-    assert len(sums) == len(use_cases.get_job(service, JOB).placements)
+    states = _all_states(database)
+    assert len(_states(database, "totals")) == len(use_cases.get_job(service, JOB).placements)
     assert use_cases.savings(service, JOB) == added_up
     done(use_cases.rebuild_job(service, JOB))
-    assert _states(database, "totals") == sums
+    assert _all_states(database) == states
+    service.jobs.close()
+
+
+def test_a_job_whose_policy_is_no_longer_there_keeps_its_state_and_has_its_sums(
+    released: tuple[Database, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    database, _ = released
+    upgrade(database)
+    service = Service.of(database)
+    settings = {**use_cases.get_job(service, JOB).settings.model_dump(mode="json"), "policy": "gone"}
+    query = update(jobs).where(jobs.c.job_id == JOB).values(settings=settings, version=1)
+    database.write(lambda connection: connection.execute(query))
+    learned = _states(database, "batch_size")
+    upgrade_schema(service)
+    assert "run `rheostat jobs rebuild" in caplog.text
+    assert _states(database, "batch_size") == learned
+    assert len(_states(database, "totals")) == len(use_cases.get_job(service, JOB).placements)
     service.jobs.close()
 
 
@@ -173,10 +195,10 @@ def test_a_trial_that_ran_during_the_upgrade_is_taken_as_one_that_began_at_its_f
     if revision >= "0006":  # which notes where a trial begins
         reported += ", started_at_epoch = 0, epoch_shift = 0"
     database.write(lambda connection: connection.execute(text(f"UPDATE trials SET {reported} WHERE epochs IS NULL")))
-    upgrade(database)
     clock = Clock()
     clock.time = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
     service = Service.of(database, timedelta(minutes=10), clock)
+    upgrade_schema(service)
     (running,) = use_cases.list_trials(service, JOB, state="running", cursor=None, limit=1).trials
     assert running.epochs == 3
     slower = {"metric": 0.5, "time_seconds": 5.0, "energy_joules": 500.0}

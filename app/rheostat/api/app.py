@@ -1,12 +1,14 @@
 """The application: one service with its middlewares, routes and documentation."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import lru_cache, partial
 from importlib.resources import files
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -22,10 +24,14 @@ from rheostat.api.openapi import Application
 from rheostat.api.paths import root_path_of
 from rheostat.api.request_log import RequestLog
 from rheostat.api.routers import control, jobs, operations, power, trials, zeus
+from rheostat.api.security_headers import POLICY_HEADER, AddSecurityHeaders, hash_source, page_policy
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
+from rheostat.api.waiting import PROBE_CHECKS, read_within
 from rheostat.service import Service
 from rheostat.service.operations import begin_deletion, open_service
+
+_INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -52,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Which batch size and power limit a recurring training job should use.",
         lifespan=lifespan,
         docs_url=None,
+        openapi_url=None,
         redoc_url=None,
     )
     app.state.service = service
@@ -60,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     _add_guards(app, settings, service)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
+    app.add_middleware(AddSecurityHeaders)
     app.add_middleware(BehindProxy, root_path=settings.root_path, trusted=trusted_proxies())
     stop_tracing = add_tracing(app)
     # The busiest first: they are tried in this order.
@@ -102,18 +110,34 @@ def _add_guards(app: FastAPI, settings: Settings, service: Service) -> None:
     app.add_middleware(CheckHost, names=tuple(host.lower() for host in hosts))
 
 
-def _serve_docs(app: FastAPI) -> None:
+def _serve_docs(app: Application) -> None:
     """Serve /docs with assets from an installed package, because an air-gapped cluster reaches no CDN."""
     app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")), "docs_assets")
+
+    document = lru_cache(maxsize=8)(app.document)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        # In a thread: the first time it takes as long as a hundred requests.
+        make = partial(document, root_path_of(request.scope))
+        content = await read_within(request.app.state.request_timeout_seconds, make, PROBE_CHECKS)
+        return Response(content, media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         root_path = root_path_of(request.scope)
         assets = f"{root_path}/docs/assets"
-        return get_swagger_ui_html(
-            openapi_url=f"{root_path}{app.openapi_url}",
+        page = get_swagger_ui_html(
+            openapi_url=f"{root_path}/openapi.json",
             title=f"{app.title} API",
             swagger_js_url=f"{assets}/swagger-ui-bundle.js",
             swagger_css_url=f"{assets}/swagger-ui.css",
             swagger_favicon_url=f"{assets}/favicon.png",
         )
+        page.headers[POLICY_HEADER] = page_policy(
+            script_src=" ".join(["'self'", *map(hash_source, _INLINE_SCRIPT.findall(bytes(page.body).decode()))]),
+            style_src="'self' 'unsafe-inline'",  # Swagger UI sets styles of elements
+            img_src="'self' data:",
+            connect_src="'self'",
+        )
+        return page

@@ -23,10 +23,11 @@ from fastapi.security.base import SecurityBase
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rheostat.api import problems
-from rheostat.api.paths import PROBES, header, is_zeus, path_of
+from rheostat.api.paths import PROBES, client_of, header, is_zeus, path_of
 from rheostat.api.request_record import record_of
-from rheostat.api.waiting import read_within
-from rheostat.errors import InvalidInput, RheostatError, TokenInvalid, TokenRequired
+from rheostat.api.waiting import SUSPECT_TOKEN_CHECKS, TOKEN_CHECKS, read_within
+from rheostat.api.wrong_tokens import WrongTokens
+from rheostat.errors import InvalidInput, RheostatError, TokenInvalid, TokenRequired, TooManyWrongTokens
 from rheostat.schemas import fields
 from rheostat.schemas.fields import NAMESPACE_PATTERN
 from rheostat.service import Service
@@ -71,35 +72,40 @@ class TokenAuthenticator:
         self._timeout_seconds = timeout_seconds
         self._now = now
         self._cache: dict[bytes, _CachedIdentity] = {}
+        self._wrong = WrongTokens()
         self._anonymous_until = 0.0
 
-    async def identify(self, authorization: str | None, *, accepts_password: bool = False) -> Identity:
-        """Return the sender of a request with this header.
+    async def identify(
+        self, authorization: str | None, address: str = "", *, accepts_password: bool = False
+    ) -> Identity:
+        """Return the sender of a request.
 
         Args:
-            authorization: The header.
+            authorization: The request's header.
+            address: The client's address.
             accepts_password: Whether the token may be the password of Basic authentication.
 
         Raises:
             TokenRequired: There is no header, and anonymous requests are not, or no longer, accepted.
             TokenInvalid: It does not hold a valid token.
+            TooManyWrongTokens: Neither did too many others of this address.
         """
         if authorization is None:
             return await self._anonymous()
         kind, _, token = authorization.partition(" ")
         if accepts_password and kind.lower() == "basic":
-            return await self._owner_of(_password(token))
+            return await self._owner_of(_password(token), address)
         if kind.lower() != "bearer":
             raise TokenInvalid(
                 "The header Authorization holds no bearer token.", hint="Send Authorization: Bearer TOKEN."
             )
-        return await self._owner_of(token.strip())
+        return await self._owner_of(token.strip(), address)
 
     async def _anonymous(self) -> Identity:
         if self._allow_anonymous:
             if self._now() < self._anonymous_until:
                 return LOCAL
-            if not await read_within(self._timeout_seconds, partial(has_tokens, self._service)):
+            if not await read_within(self._timeout_seconds, partial(has_tokens, self._service), TOKEN_CHECKS):
                 self._anonymous_until = self._now() + CACHE_SECONDS
                 return LOCAL
         raise TokenRequired(
@@ -107,17 +113,33 @@ class TokenAuthenticator:
             hint="Send Authorization: Bearer TOKEN; an operator creates one with: rheostat token create NAME.",
         )
 
-    async def _owner_of(self, token: str) -> Identity:
+    async def _owner_of(self, token: str, address: str) -> Identity:
         key = sha256(token.encode()).digest()  # a dump of this process's memory must not reveal cached tokens
         cached = self._cache.get(key)
         if cached is not None and self._now() < cached.until and not self._is_expired(cached.identity):
             return cached.identity
-        self._cache.pop(key, None)
-        identity = await read_within(self._timeout_seconds, partial(authenticate, self._service, token))
+        # A token that was valid a moment ago does not wait for those of an address that guesses.
+        is_suspect = cached is None and self._wrong.is_over(address, self._now())
+        threads = SUSPECT_TOKEN_CHECKS if is_suspect else TOKEN_CHECKS
+        try:
+            identity = await read_within(self._timeout_seconds, partial(authenticate, self._service, token), threads)
+        except TokenInvalid as error:
+            self._cache.pop(key, None)
+            raise self._refused(error, address) from None
         if len(self._cache) >= _MAX_CACHED_TOKENS:
             self._cache.clear()
         self._cache[key] = _CachedIdentity(identity, self._now() + CACHE_SECONDS)
         return identity
+
+    def _refused(self, error: TokenInvalid, address: str) -> RheostatError:
+        """Count a wrong token, and return what to answer."""
+        wait_seconds = self._wrong.wait_seconds(address, self._now())
+        self._wrong.add(address, self._now())
+        if not wait_seconds:
+            return error
+        return TooManyWrongTokens(
+            f"{error.message} This address has sent too many that are not.", wait_seconds=wait_seconds, hint=error.hint
+        )
 
     def _is_expired(self, identity: Identity) -> bool:
         return identity.expires_at is not None and identity.expires_at <= self._service.now()
@@ -135,7 +157,7 @@ class Authenticate:
         if scope["type"] == "http" and not _is_open(path_of(scope)):
             try:
                 identity = await self._authenticator.identify(
-                    header(scope, b"authorization"), accepts_password=is_zeus(scope)
+                    header(scope, b"authorization"), client_of(scope) or "", accepts_password=is_zeus(scope)
                 )
             except RheostatError as error:
                 await problems.answer(scope, error)(scope, receive, send)

@@ -7,6 +7,7 @@ their addresses with the prefix.
 
 import os
 import re
+from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -35,27 +36,46 @@ class BehindProxy:
     """
 
     def __init__(self, app: ASGIApp, root_path: str, trusted: str) -> None:
+        self._app = app
         self._root_path = root_path
-        # Its own types of a scope are not Starlette's, though they are the same dictionaries.
-        self._with_headers = ProxyHeadersMiddleware(app, trusted)  # type: ignore[arg-type]
+        self._trusted = ProxyHeadersMiddleware(app, trusted).trusted_hosts  # type: ignore[arg-type]  # only its parser
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         if scope["type"] == "http":
-            # First: the next middleware replaces the proxy's address by the client's.
-            prefix = self._root_path or self._forwarded(scope)
+            is_trusted = scope.get("client") is not None and scope["client"][0] in self._trusted
+            prefix = self._root_path or (_forwarded_prefix(scope) if is_trusted else "")
+            if is_trusted:
+                self._take_origin(scope)
             if prefix:
                 _mount(scope, prefix)
-        await self._with_headers(scope, receive, send)  # type: ignore[arg-type]
+        await self._app(scope, receive, send)
 
-    def _forwarded(self, scope: Scope) -> str:
-        """Return the prefix that the proxy names; several proxies in a row each add theirs."""
-        value = header(scope, b"x-forwarded-prefix")
-        peer = scope.get("client")
-        if value is None or peer is None or peer[0] not in self._with_headers.trusted_hosts:
-            return ""
-        prefix = "".join(part.strip().rstrip("/") for part in value.split(","))
-        return prefix if len(value) <= _MAX_LENGTH and PREFIX.fullmatch(prefix) else ""
+    def _take_origin(self, scope: Scope) -> None:
+        """Take client and scheme from the headers; what is no address, or no scheme of ours, does not count."""
+        scheme = (header(scope, b"x-forwarded-proto") or "").strip()
+        if scheme in ("http", "https"):
+            scope["scheme"] = scheme
+        values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        if values:
+            host, port = self._trusted.get_trusted_client_address(b", ".join(values).decode("latin-1"))
+            if (address := _address(host)) is not None:
+                scope["client"] = (address, port)
+
+
+def _forwarded_prefix(scope: Scope) -> str:
+    """Return the prefix that the proxy names; several proxies in a row each add theirs."""
+    value = header(scope, b"x-forwarded-prefix") or ""
+    prefix = "".join(part.strip().rstrip("/") for part in value.split(","))
+    return prefix if len(value) <= _MAX_LENGTH and PREFIX.fullmatch(prefix) else ""
+
+
+def _address(text: str) -> str | None:
+    """Return an IP address in its usual form; None: it is none, or names a zone, which may be any text."""
+    try:
+        return None if "%" in text else str(ip_address(text))
+    except ValueError:
+        return None
 
 
 def _mount(scope: Scope, prefix: str) -> None:

@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import sys
+import threading
 from typing import Literal
 
 import structlog
@@ -16,6 +17,8 @@ from structlog.contextvars import merge_contextvars
 from structlog.processors import EventRenamer, JSONRenderer, TimeStamper, add_log_level, format_exc_info
 from structlog.stdlib import ProcessorFormatter, add_logger_name
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from rheostat.printable import printable
 
 _MAX_VALUE_LENGTH = 500
 _JSON = json.JSONEncoder(default=str)  # json.dumps would make one for each line
@@ -52,6 +55,8 @@ def configure(log_format: Literal["text", "json"], level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    threading.excepthook = _log_thread_error
 
 
 def _render_text(_: WrappedLogger, __: str, event: EventDict) -> str:
@@ -60,9 +65,9 @@ def _render_text(_: WrappedLogger, __: str, event: EventDict) -> str:
     Callers choose parts of messages and values: no character of theirs may start a line, or control a terminal.
     """
     fields = "".join([f" {name}={_quoted(value)}" for name, value in event.items() if name not in _NOT_IN_TEXT])
-    line = f"{event['time']} {event['level'].upper()} {_printable(str(event['event']))}{fields}"
+    line = f"{event['time']} {event['level'].upper()} {printable(str(event['event']))}{fields}"
     # Indented, so that a line of a traceback is not mistaken for a line of the log.
-    return line + "".join(f"\n    {_printable(part)}" for part in event.get("exception", "").splitlines())
+    return line + "".join(f"\n    {printable(part)}" for part in event.get("exception", "").splitlines())
 
 
 def _quoted(value: object) -> str:
@@ -70,7 +75,8 @@ def _quoted(value: object) -> str:
     return text if _UNQUOTED.fullmatch(text) else json.dumps(text)
 
 
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode("ascii") for part in text)
+def _log_thread_error(args: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread; Python would write the text of the exception as it is."""
+    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        name = args.thread.name if args.thread else "a thread"
+        logging.getLogger(__name__).error("thread %s ended", name, exc_info=args.exc_value)

@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's own, with the media type of problems and the namespace header added."""
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -29,6 +30,15 @@ class Application(FastAPI):
                     _complete(operation, has_problems=not path.startswith(f"{ZEUS_PREFIX}/"))
         assert self.openapi_schema is not None
         return self.openapi_schema
+
+    def document(self, root_path: str) -> bytes:
+        """Return the OpenAPI document as JSON.
+
+        Args:
+            root_path: The path that the application is mounted at.
+        """
+        servers = {"servers": [{"url": root_path}]} if root_path else {}
+        return json.dumps(self.openapi() | servers, separators=(",", ":")).encode()
 
 
 def _complete(operation: dict[str, Any], *, has_problems: bool) -> None:

@@ -33,6 +33,12 @@ def route_of(scope: Scope) -> str:
     return getattr(route, "path", None) or ("/docs/assets" if "endpoint" in scope else "none")
 
 
+def client_of(scope: Scope) -> str | None:
+    """Return the address of a request's client, as far as trusted proxies tell."""
+    client = scope.get("client")
+    return None if client is None else client[0]
+
+
 def header(scope: Scope, name: bytes) -> str | None:
     """Return the first header of a name; cheaper than Starlette's mapping, which each middleware would build again.
 

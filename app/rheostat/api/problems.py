@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -22,6 +24,7 @@ from rheostat.errors import (
     RheostatError,
     ScopeMissing,
     TokenInvalid,
+    TooManyWrongTokens,
     Unauthenticated,
     Unavailable,
 )
@@ -37,6 +40,7 @@ _STATUS: dict[type[RheostatError], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
+    TooManyWrongTokens: HTTPStatus.TOO_MANY_REQUESTS,
     PolicyFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -55,9 +59,38 @@ _HTTP_CODES = {
     ),
 }
 
+_MAX_FIELDS = 20
 _MAX_FIELDS_NAMED = 5
+_MAX_FIELD_LENGTH = 200  # of a name or a message, which may hold what was sent
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemBody:
+    """What a problem says."""
+
+    status: HTTPStatus
+    code: str
+    detail: str
+    hint: str = ""
+    _: KW_ONLY
+    retryable: bool = False
+    fields: Sequence[FieldError] = ()
+
+    def json(self) -> str:
+        """Return it as JSON."""
+        problem = Problem(
+            type=f"urn:rheostat:problem:{self.code}",
+            title=self.status.phrase,
+            status=self.status.value,
+            detail=self.detail,
+            code=self.code,
+            retryable=self.retryable,
+            hint=self.hint,
+            fields=[FieldProblem(field=field.field, message=field.message) for field in self.fields],
+        )
+        return problem.model_dump_json()
 
 
 def install(app: FastAPI) -> None:
@@ -71,7 +104,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the problems that a route may answer with: its own, and those of any route."""
     return {
         status: {"description": HTTPStatus(status).phrase, "model": Problem}
-        for status in (*statuses, 401, 403, 408, 413, 421, 422, 503)
+        for status in (*statuses, 401, 403, 408, 413, 421, 422, 429, 503)
     }
 
 
@@ -98,6 +131,8 @@ def answer(scope: Scope, error: RheostatError) -> Response:
     elif isinstance(error, ScopeMissing):
         challenge = f'Bearer realm="rheostat", error="insufficient_scope", scope="{error.scope}"'
         response.headers["WWW-Authenticate"] = challenge
+    elif isinstance(error, TooManyWrongTokens):
+        response.headers["Retry-After"] = str(ceil(error.wait_seconds))
     return response
 
 
@@ -141,11 +176,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    fields = [_field(dict(problem)) for problem in error.errors()]
+    errors = error.errors()
+    fields = [_field(dict(problem)) for problem in errors[:_MAX_FIELDS]]
     hint = "Correct these fields."
     if fields[0].field == "body" and not _is_json(request.scope):
         hint = "Send the header Content-Type: application/json."
     what = "; ".join(f"{field.field}: {field.message}" for field in fields[:_MAX_FIELDS_NAMED])
+    if len(errors) > _MAX_FIELDS_NAMED:
+        what += f"; and {len(errors) - _MAX_FIELDS_NAMED:,} more"
+    if len(errors) > _MAX_FIELDS:
+        fields.append(FieldError("...", f"and {len(errors) - _MAX_FIELDS:,} more"))
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     return _problem(request.scope, status, InvalidInput.code, f"{what.rstrip('.')}.", hint, fields=fields)
 
@@ -160,22 +200,13 @@ def _problem(
     retryable: bool = False,
     fields: Sequence[FieldError] = (),
 ) -> Response:
-    problem = Problem(
-        type=f"urn:rheostat:problem:{code}",
-        title=status.phrase,
-        status=status.value,
-        detail=detail,
-        code=code,
-        retryable=retryable,
-        hint=hint,
-        fields=[FieldProblem(field=field.field, message=field.message) for field in fields],
-    )
+    problem = ProblemBody(status, code, detail, hint, retryable=retryable, fields=fields)
     record_of(scope).problem = code
     headers = {"Retry-After": "1"} if retryable else None
     if is_zeus(scope):
         message = ZeusMessage(message=f"{detail} {hint}".strip())
         return Response(message.model_dump_json(), status, headers, "application/json")
-    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
+    return Response(problem.json(), status, headers, MEDIA_TYPE)
 
 
 def _field(problem: dict[str, Any]) -> FieldError:
@@ -185,7 +216,11 @@ def _field(problem: dict[str, Any]) -> FieldError:
         return FieldError("body", f"is not JSON: {problem.get('ctx', {}).get('error', problem['msg'])}")
     name = ".".join(str(step) for step in path) or str(source)
     message = problem["msg"].removeprefix("Value error, ")
-    return FieldError(name, message[:1].lower() + message[1:])
+    return FieldError(_shortened(name), _shortened(message[:1].lower() + message[1:]))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_FIELD_LENGTH else f"{text[:_MAX_FIELD_LENGTH]}..."
 
 
 def _is_json(scope: Scope) -> bool:

@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from rheostat.api import problems
 from rheostat.api.metrics import Metrics
-from rheostat.api.paths import PROBES, header, path_of, route_of
+from rheostat.api.paths import PROBES, client_of, header, path_of, route_of
 from rheostat.api.request_record import RequestRecord
 from rheostat.service import Event, PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.service.identity import Identity
@@ -98,7 +98,7 @@ def _log_request(scope: Scope, path: str, status: int, seconds: float, record: R
         "path": path,
         "status": status,
         "duration_seconds": round(seconds, 6),
-        "client": scope["client"][0] if scope.get("client") else None,
+        "client": client_of(scope),
         "actor": identity.actor if isinstance(identity, Identity) else None,
         "namespace": record.namespace,
         "job_id": record.job_id,

@@ -18,6 +18,8 @@ from uvicorn.supervisors import Multiprocess
 
 from rheostat.api import logs
 from rheostat.api.app import create_app, open_from
+from rheostat.api.connections import Connections
+from rheostat.api.file_limit import room_for
 from rheostat.api.settings import Settings, unknown_variables
 from rheostat.errors import ConfigurationError, Unavailable
 from rheostat.service import Service
@@ -40,6 +42,10 @@ COLLECTION_THRESHOLDS = (20_000, 20, 50)
 """A request leaves no cycles, so there is little to collect, and each collection looks through all that is cached: at
 Python's own thresholds (700, 10, 10) collections take a tenth of the time."""
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that computes may keep the others waiting: at Python's own 5 ms, a few threads that read large jobs
+make each step of every request, of which there are ten, wait for tens of milliseconds."""
+
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. The first line on standard output shows the address.
@@ -60,14 +66,15 @@ def serve(settings: Settings) -> None:
         if settings.workers == 1:
             app = _application(settings)
             stack.enter_context(_told_database(app.state.service))
-            _AnnouncingServer(_config(app)).run(sockets=[listener])
+            _AnnouncingServer(_config(settings, app)).run(sockets=[listener])
             return
         service = open_from(settings)  # upgrades an embedded database once, before the workers open it
         stack.enter_context(_told_database(service))
         service.close()
-        listener.listen(BACKLOG)
+        config = _config(settings, partial(_app_of_worker, settings))
+        listener.listen(config.backlog)
         _announce(listener)
-        _Supervisor(_config(partial(_app_of_worker, settings), settings.workers), sockets=[listener]).run()
+        _Supervisor(config, sockets=[listener]).run()
 
 
 @contextmanager
@@ -86,11 +93,17 @@ def _told_database(service: Service) -> Iterator[None]:
         yield
 
 
-def _config(app: FastAPI | partial[FastAPI], workers: int = 1) -> uvicorn.Config:
+def _config(settings: Settings, app: FastAPI | partial[FastAPI]) -> uvicorn.Config:
+    maximum, backlog = room_for(settings.max_connections, BACKLOG)
+    if maximum < settings.max_connections:
+        _log.warning("the limit on open files leaves room for %d connections; raise it with: ulimit -n", maximum)
     return uvicorn.Config(
         app,
         factory=isinstance(app, partial),
-        workers=workers,
+        workers=settings.workers,
+        backlog=backlog,
+        http=Connections(maximum, settings.request_timeout_seconds),  # type: ignore[arg-type]  # called as a class is
+        ws="none",
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         server_header=False,
         proxy_headers=False,  # the application reads them itself, with one that uvicorn does not know
@@ -109,6 +122,7 @@ def _application(settings: Settings) -> FastAPI:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTION_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     return app
 
 

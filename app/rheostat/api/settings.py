@@ -68,11 +68,15 @@ class Settings(BaseSettings):
     lease_seconds: Annotated[float, Field(ge=1, le=86_400 * 30)] = Field(
         900.0, description="A trial that is silent for longer counts as abandoned."
     )
+    max_connections: Annotated[int, Field(ge=8, le=65_536)] = Field(
+        2048, description="Most connections of one worker; the limit on open files is raised as far as this needs."
+    )
     max_body_bytes: Annotated[int, Field(ge=1_000)] = Field(
         1_000_000, description="A request with a larger body is refused."
     )
     request_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        30.0, description="Longest time to receive a request's body, and longest time of a statement on PostgreSQL."
+        30.0,
+        description="Longest time to receive a body, of a client to read an answer, and of a statement on PostgreSQL.",
     )
     allowed_hosts: Annotated[list[str] | None, NoDecode, BeforeValidator(_split)] = Field(
         None, description="Host names to answer to; unset: on a loopback address its names, else any."

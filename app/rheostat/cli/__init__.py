@@ -16,6 +16,7 @@ from rheostat.cli.words import counted, say_if_none
 from rheostat.demo.command import demo
 from rheostat.errors import RheostatError, Unavailable
 from rheostat.launch.command import measure, run
+from rheostat.printable import printable
 from rheostat.replay.command import replay
 
 app = typer.Typer(
@@ -67,7 +68,7 @@ def main() -> None:
         app()
     except RheostatError as error:
         cause = error.cause_text() if isinstance(error, Unavailable) else ""
-        typer.secho(f"rheostat: {error}{cause}", fg="red", err=True)
+        typer.secho(printable(f"rheostat: {error}{cause}", keep="\n"), fg="red", err=True)
         raise SystemExit(1) from None
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(next(iter(sys.argv[1:]), ""))

@@ -34,6 +34,9 @@ NamespaceOption = Annotated[
     str | None, typer.Option("--namespace", help="Namespace of the jobs. (Default: default.)", show_default=False)
 ]
 
+_NO_LEASE = timedelta(days=36_500)
+"""Leases are the servers'. Their length is unknown here, so none ends too late."""
+
 _INTERRUPTED = 130
 """As shells report the end of a program by Ctrl-C."""
 
@@ -58,7 +61,7 @@ def open_from_settings(
     password = settings.database_password
     service = open_service(
         settings.database_url,
-        timedelta(seconds=settings.lease_seconds),
+        _NO_LEASE,
         upgrade=upgrade,
         password=None if password is None else password.get_secret_value(),
     )

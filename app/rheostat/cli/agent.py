@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rheostat.printable import PrintableFormatter, printable
 from rheostat.schemas.agent import DEFAULT_DIRECTORY, DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def run(
     from rheostat.agent.daemon import run as run_daemon
     from rheostat.agent.site import load_site
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     settings = AgentSettings(runtime_dir, load_site(site), metrics_port, own_group=simulate > 0)
     raise typer.Exit(run_daemon(_driver(simulate), settings))
 
@@ -66,13 +69,13 @@ def status(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY) -> None:
         with NodeAgent(socket_path(runtime_dir)) as node:
             problems, gpus = node.problems(), node.gpus()
     except ServerUnreachable as error:
-        typer.echo(f"No agent answers: {error}")  # Slurm's epilog looks for these words
+        _say(f"No agent answers: {error}")  # Slurm's epilog looks for these words
         ledger = ledger_in(runtime_dir)
         for entry in ledger.peek():
             watts = entry.found_milliwatts / 1000
-            typer.echo(f"{entry.uuid}\tto restore: {watts:g} W, by: rheostat agent recover")
+            _say(f"{entry.uuid}\tto restore: {watts:g} W, by: rheostat agent recover")
         for problem in ledger.problems():
-            typer.echo(f"! {problem}")
+            _say(f"! {problem}")
         raise typer.Exit(1) from None
     for gpu in gpus:
         limit = "?" if gpu.power_limit_watts is None else f"{gpu.power_limit_watts:g}"
@@ -81,9 +84,9 @@ def status(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY) -> None:
         found = "" if gpu.found_watts is None else f" (found: {gpu.found_watts:g} W)"
         fixed = "" if gpu.limits == "allowed" else f", changing it is {gpu.limits}"
         fixed = ", partitioned (MIG), so not leased" if gpu.partitioned else fixed
-        typer.echo(f"{gpu.index}\t{gpu.gpu}\t{gpu.state}\t{limit} W{found}{fixed}{who}")
+        _say(f"{gpu.index}\t{gpu.gpu}\t{gpu.state}\t{limit} W{found}{fixed}{who}")
     for problem in problems:
-        typer.echo(f"! {problem}")
+        _say(f"! {problem}")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -120,11 +123,15 @@ def _recover(runtime_dir: Path, site: Path | None, *, keep_alive: bool) -> None:
     left = recover_limits(_driver(0), ledger, load_site(site), keep_alive=keep_alive)
     for gpu in left:
         why = gpu.problem if gpu.terms is None else f"its process {gpu.terms.owner.pid} is alive"
-        typer.echo(f"{gpu.uuid}\tnot restored: {why}")
+        _say(f"{gpu.uuid}\tnot restored: {why}")
     unreadable = ledger.problems()
     for problem in unreadable:
-        typer.echo(f"! {problem}")
+        _say(f"! {problem}")
     raise typer.Exit(1 if unreadable or any(gpu.terms is None for gpu in left) else 0)
+
+
+def _say(line: str) -> None:
+    typer.echo(printable(line, keep="\t"))  # it may hold what a process or a GPU calls itself
 
 
 def _driver(simulate: int) -> "Driver":

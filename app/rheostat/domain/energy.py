@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rheostat.domain.records import ObservationRecord, RunRecord, TrialRecord
+from rheostat.domain.records import ObservationRecord, Paid, RunRecord, TrialRecord
 from rheostat.policy.interface import State
 from rheostat.schemas.trials import ObserveRequest
 
@@ -80,9 +80,9 @@ def learn(state: State | None, run: TrialRecord | RunRecord) -> State:
     return {**(state or {}), str(run.batch_size): list(new)}
 
 
-def metered(run: TrialRecord | RunRecord) -> Metered | None:
+def metered(run: TrialRecord | RunRecord | Paid) -> Metered | None:
     """Return what was metered of a run; None when nothing was."""
-    if isinstance(run, TrialRecord) and run.energy_estimate is not None:
+    if not isinstance(run, RunRecord) and run.energy_estimate is not None:
         if run.metered_joules is None:
             return None
         return Metered(run.metered_joules, run.metered_from_seconds or 0.0, run.metered_to_seconds)
@@ -98,9 +98,9 @@ def reported_alike(request: ObserveRequest, earlier: TrialRecord | ObservationRe
     return earlier.energy_joules if (earlier.energy_known_from_seconds or 0.0) == since else None
 
 
-def is_estimated(run: TrialRecord | RunRecord) -> bool:
+def is_estimated(run: TrialRecord | RunRecord | Paid) -> bool:
     """Return whether a run's energy is estimated, or its cost counts maximum power for it."""
-    if isinstance(run, TrialRecord) and run.energy_estimate is not None:
+    if not isinstance(run, RunRecord) and run.energy_estimate is not None:
         return True
     return run.energy_joules is None and bool(run.time_seconds)
 

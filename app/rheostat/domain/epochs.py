@@ -51,12 +51,15 @@ def is_whole(trial: TrialRecord) -> bool:
     return not trial.started_at_epoch
 
 
-def comparable_cost(trial: TrialRecord, cost: float | None) -> float | None:
-    """Return what the trial would have cost without the epochs that it ran again; None: it is not a whole run."""
+def comparable_share(trial: TrialRecord) -> float | None:
+    """Return which share of its outlay the trial would have taken without the epochs that it ran again.
+
+    None: it is not a whole run.
+    """
     if not is_whole(trial):
         return None
     ran = epochs_run(trial)
-    return cost if cost is None or not ran or not trial.repeated_epochs else cost * (trial.epochs or 0.0) / ran
+    return (trial.epochs or 0.0) / ran if ran and trial.repeated_epochs else 1.0
 
 
 def counted(

@@ -9,7 +9,7 @@ from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.records import Evidence, PlacementRecord, PowerMeasurementRecord, RunRecord
 from rheostat.errors import FieldError, KeyReused
-from rheostat.policy.cost import PowerMeasurement
+from rheostat.policy.cost import Outlay, PowerMeasurement, given_cost, outlay_of
 from rheostat.policy.interface import STATE_OF_VERDICT
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.learning_curve import LearningCurve
@@ -51,7 +51,8 @@ def observe_run(
 def enter(draft: Draft, history: History, gpu: Gpu) -> PlacementRecord:
     """Return the placement on some GPUs, made if it is new.
 
-    Where the maximum power of a placement becomes known, or is another one than was assumed, its past is priced anew.
+    Where the maximum power of a placement becomes known, or is another one than was assumed, its past is priced with
+    that: by a new fold over its evidence, unless its state does not depend on it.
 
     Raises:
         NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
@@ -79,13 +80,13 @@ def fold(draft: Draft, evidence: Evidence) -> None:
         return
     run = judging.judged(draft.job, evidence)
     if isinstance(run, RunRecord):
-        state, share = STATE_OF_VERDICT[run.converged], _share_to_target(view, run)
+        state, part = STATE_OF_VERDICT[run.converged], _share_to_target(view, run)
         draft.advisor.conclude(
             view,
             state,
             batch_size=run.batch_size,
-            cost=share * _run_cost(draft, view, run),
-            epochs=None if run.epochs is None else share * run.epochs,
+            cost=_run_outlay(draft, view, run).scaled(part),
+            epochs=None if run.epochs is None else part * run.epochs,
             curve=LearningCurve.from_state(run.curve),
             may_stop_others=run.epochs is not None,
         )
@@ -93,18 +94,19 @@ def fold(draft: Draft, evidence: Evidence) -> None:
         draft.advisor.learn_part(
             view,
             batch_size=run.batch_size,
-            cost=setup.trained_cost(view, run),
+            cost=setup.trained_outlay(run),
             epochs=epochs.epochs_run(run),
         )
     elif run is not None:
+        outlay, share = outlay_of(run.energy_joules, run.time_seconds), epochs.comparable_share(run)
         draft.advisor.conclude(
             view,
             run.state,
             batch_size=run.batch_size,
-            cost=epochs.comparable_cost(run, view.cost(run.energy_joules, run.time_seconds)),
+            cost=None if outlay is None or share is None else outlay.scaled(share),
             epochs=run.epochs,
             curve=LearningCurve.from_state(run.curve),
-            fixed_cost=setup.cost(view, run),
+            fixed=setup.outlay(run),
             beside_exploration=run.beside_exploration,
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
@@ -159,13 +161,13 @@ def power_measurement(view: PolicyJob, record: PowerMeasurementRecord) -> PowerM
     )
 
 
-def _run_cost(draft: Draft, view: PolicyJob, record: RunRecord) -> float:
-    """Return the cost of a whole run in joules: as given, or at the job's present knobs and what was metered before."""
+def _run_outlay(draft: Draft, view: PolicyJob, record: RunRecord) -> Outlay:
+    """Return what a whole run took: the cost that was given, or its time and energy by what was metered before."""
     if record.cost is not None:
-        return record.cost
-    cost = view.cost(energy.of_whole_run(record, draft.energy.get(view)), record.time_seconds)
-    assert cost is not None
-    return cost
+        return given_cost(record.cost)
+    outlay = outlay_of(energy.of_whole_run(record, draft.energy.get(view)), record.time_seconds)
+    assert outlay is not None
+    return outlay
 
 
 def _share_to_target(view: PolicyJob, record: RunRecord) -> float:
@@ -177,7 +179,8 @@ def _share_to_target(view: PolicyJob, record: RunRecord) -> float:
 
 
 def _run_answer(draft: Draft, placement: PlacementRecord, run: RunRecord) -> ObserveRunAnswer:
-    return ObserveRunAnswer(run_id=run.run_id, cost=_run_cost(draft, draft.view(placement), run))
+    view = draft.view(placement)
+    return ObserveRunAnswer(run_id=run.run_id, cost=view.price(_run_outlay(draft, view, run)))
 
 
 def _run_figures(draft: Draft, request: ObserveRunRequest) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rheostat.domain.policy_states import States
 from rheostat.domain.records import (
     Evidence,
     ObservationRecord,
+    Paid,
     PlacementKey,
     PowerMeasurementRecord,
     RunRecord,
@@ -87,7 +88,7 @@ class History(Protocol):
     def beginnings(self) -> list[Beginning]:
         """Return those of the trials that are known to have trained, or to have crashed before that, in any order."""
 
-    def paid(self, placement: PlacementKey) -> Iterator[TrialRecord | RunRecord]:
+    def paid(self, placement: PlacementKey) -> Iterator[Paid]:
         """Iterate, in any order, over the trials that trained and have ended, and over the whole runs.
 
         A trial that another one carries on is left out: its totals are part of that one's.

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from rheostat.domain import totals
 from rheostat.domain.events import Event, PolicyFailureTolerated
 from rheostat.domain.placements import (
+    check_room,
     max_power_watts,
     new_placement,
     placement_key,
@@ -289,10 +290,13 @@ class Draft:
 
         Raises:
             NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
+            TooManyPlacements: The placement is new, and the job has as many as it may.
             PolicyFailed: The policy raised.
         """
         power_limits(self.job.settings, gpu)
         known = self.job.find(gpu)
+        if known is None:
+            check_room(self.job.job_id, self.job.placements, gpu)
         placement = new_placement(gpu) if known is None else with_limits_of(known, gpu)
         if placement == known:
             return known

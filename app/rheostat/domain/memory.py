@@ -8,6 +8,7 @@ from rheostat.domain.job import Changes, Decision, Job
 from rheostat.domain.records import (
     Evidence,
     ObservationRecord,
+    Paid,
     PlacementKey,
     PowerMeasurementRecord,
     RunRecord,
@@ -125,14 +126,14 @@ class JobInMemory(History):
             if trial.first_epoch_at or trial.crashed_at
         ]
 
-    def paid(self, placement: PlacementKey) -> Iterator[TrialRecord | RunRecord]:
+    def paid(self, placement: PlacementKey) -> Iterator[Paid]:
         """Iterate over the trials that trained and have ended, and over the whole runs."""
         carried_on = {trial.resumes for trial in self._trials.values()}
         for trial in self._trials.values():
             is_paid = trial.epochs and trial.state != "running" and trial.trial_id not in carried_on
             if is_paid and trial.placement == placement:
-                yield trial
-        yield from (run for run in self._runs if run.placement == placement)
+                yield Paid.of(trial)
+        yield from (Paid.of(run) for run in self._runs if run.placement == placement)
 
     def _of_trial(self, trial_id: str) -> list[ObservationRecord]:
         return [observation for observation in self._observations if observation.trial_id == trial_id]

@@ -1,16 +1,17 @@
 """The GPUs of a run: which placement they are, what they may draw at most, and which power limits they may be given."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
 
 from rheostat.domain.records import PlacementKey, PlacementRecord
-from rheostat.errors import FieldError, NoPowerLimitFits
+from rheostat.errors import FieldError, NoPowerLimitFits, TooManyPlacements
+from rheostat.policy.cost import NOMINAL_POWER_WATTS
 from rheostat.schemas.fields import MAX_POWER_LIMITS
 from rheostat.schemas.server import Gpu, JobSettings
 
-NOMINAL_POWER_WATTS = 300
-"""Stands for the maximum power limit of a GPU of which neither that nor an enforced limit is known. It weighs time
-against energy; where energy is unknown, too, costs are proportional to time whatever it is."""
+MAX_PLACEMENTS = 64
+"""Placements of one job: each learns from all others, so that what a decision reads grows with them."""
 
 
 def placement_key(gpu: Gpu) -> PlacementKey:
@@ -31,6 +32,22 @@ def new_placement(gpu: Gpu) -> PlacementRecord:
         power_profile=key.power_profile,
         nominal_power_watts=(gpu.enforced_limit_watts or NOMINAL_POWER_WATTS) if unknown else None,
     )
+
+
+def check_room(job_id: str, placements: Mapping[PlacementKey, PlacementRecord], gpu: Gpu) -> None:
+    """Check that a job may run on GPUs that it has not run on yet; what it has run on goes on.
+
+    Raises:
+        TooManyPlacements: It has as many placements as it may.
+    """
+    if len(placements) >= MAX_PLACEMENTS:
+        raise TooManyPlacements(
+            f"{job_id} has run on {len(placements)} kinds of GPUs; {gpu.count} x {gpu.model} would be one more than a "
+            "job may have.",
+            hint="Register the job under another id for further GPUs. Model, count, power scope and power profile "
+            "each make another kind.",
+            fields=[FieldError("gpu", f"must be one of the {len(placements)} that the job has run on")],
+        )
 
 
 def with_limits_of(placement: PlacementRecord, gpu: Gpu) -> PlacementRecord:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from rheostat.policy.advisor import Outcome
 from rheostat.policy.interface import TrialState
@@ -203,6 +203,34 @@ class AuditNote:
     at: datetime
     action: str
     details: dict[str, Any]
+
+
+class Paid(NamedTuple):
+    """What a run has taken and how it ended: all that sums need of it, with the names of its record.
+
+    ``has_converged``: for a whole run, that it is not known to have missed the target.
+    """
+
+    is_trial: bool
+    batch_size: int
+    has_converged: bool
+    epochs: float | None
+    energy_joules: float | None
+    time_seconds: float | None
+    cost: float | None
+    metered_joules: float | None
+    metered_from_seconds: float | None
+    metered_to_seconds: float | None
+    energy_estimate: str | None
+
+    @classmethod
+    def of(cls, run: TrialRecord | RunRecord) -> Self:
+        """Return what a run has taken."""
+        figures = run.epochs, run.energy_joules, run.time_seconds
+        if isinstance(run, RunRecord):
+            return cls(False, run.batch_size, run.converged is not False, *figures, run.cost, None, None, None, None)
+        metered = run.metered_joules, run.metered_from_seconds, run.metered_to_seconds
+        return cls(True, run.batch_size, run.state == "converged", *figures, None, *metered, run.energy_estimate)
 
 
 @dataclass(frozen=True, slots=True)

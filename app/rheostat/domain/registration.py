@@ -106,9 +106,22 @@ def has_right_sums(job: Job, history: History) -> bool:
     return not draft.states.changes()
 
 
-def complete(job: Job, history: History) -> Decision[None]:
-    """Derive the sums of a job's runs, and its crashes, where placements of an older version have none."""
+def complete(job: Job, history: History, *, with_policy: bool = True) -> Decision[None]:
+    """Derive all that an older version kept in another form, or not at all.
+
+    Args:
+        job: The job.
+        history: Its past.
+        with_policy: Whether to derive the policy's state, too.
+
+    Raises:
+        InvalidInput: The policy is no longer installed.
+        PolicyFailed: The policy raised.
+        RefoldNeeded: The policy's state takes too long to derive for a decision.
+    """
     draft = Draft(job)
+    if with_policy:
+        derive_again(draft, history)
     _sum_up(draft, history)
     return draft.decided(None)
 

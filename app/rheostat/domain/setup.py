@@ -8,7 +8,7 @@ from typing import Any
 
 from rheostat.domain.epochs import place
 from rheostat.domain.records import TrialRecord
-from rheostat.policy.interface import Job as PolicyJob
+from rheostat.policy.cost import Outlay, outlay_of
 from rheostat.schemas.trials import ObserveRequest
 
 FARTHEST = 2.0
@@ -44,21 +44,21 @@ def figures_after(trial: TrialRecord, request: ObserveRequest, totals: dict[str,
     }
 
 
-def cost(view: PolicyJob, trial: TrialRecord) -> float | None:
-    """Return what a trial cost before its first step, in joules at the job's present knobs; None: unknown.
+def outlay(trial: TrialRecord) -> Outlay | None:
+    """Return what a trial took before its first step; None: unknown.
 
     Unknown energy of that part is taken to be its share of the trial's, by the time.
     """
     joules, seconds = trial.setup_joules, trial.setup_seconds
     if joules is None and seconds is not None and trial.energy_joules is not None and trial.time_seconds:
         joules = trial.energy_joules * seconds / trial.time_seconds
-    return view.cost(joules, seconds)
+    return outlay_of(joules, seconds)
 
 
-def trained_cost(view: PolicyJob, trial: TrialRecord) -> float | None:
-    """Return what a trial cost from its first step on, as far as that is known."""
-    whole = view.cost(trial.energy_joules, trial.time_seconds)
-    return None if whole is None else max(whole - (cost(view, trial) or 0.0), 0.0)
+def trained_outlay(trial: TrialRecord) -> Outlay | None:
+    """Return what a trial took from its first step on, as far as that is known."""
+    whole, fixed = outlay_of(trial.energy_joules, trial.time_seconds), outlay(trial)
+    return whole if whole is None or fixed is None else whole.less(fixed)
 
 
 def _at_most(figure: float | None, total: float | None) -> float | None:

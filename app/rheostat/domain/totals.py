@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from rheostat.domain import energy
-from rheostat.domain.records import RunRecord, Totals, TrialRecord
+from rheostat.domain.records import Paid, RunRecord, Totals, TrialRecord
 from rheostat.policy.interface import State
 
 _UNIT: Final = 1_000_000_000
@@ -38,6 +38,7 @@ class _Group(NamedTuple):
 
 
 _WORDS = ("converged", "energy", "time")
+_NOT_METERED = energy.Metered(0.0, 0.0, 0.0)
 
 
 class PlacementTotals:
@@ -52,7 +53,7 @@ class PlacementTotals:
         sums = dict(state)
         for trial in running:
             if trial.epochs:
-                _add(sums, trial, 1)
+                _add(sums, Paid.of(trial), 1)
         self._groups = [(_group(name), figures) for name, figures in sums.items()]
 
     def all(self, *, converged: bool = False) -> list[Totals]:
@@ -77,12 +78,13 @@ class PlacementTotals:
         return [_totals(figures, *known, is_trial=is_trial) for known, figures in sorted(sums.items())]
 
 
-def fold(paid: Iterable[TrialRecord | RunRecord]) -> State:
+def fold(paid: Iterable[Paid]) -> State:
     """Return the sums of a placement's past, as :meth:`rheostat.domain.history.History.paid` gives it."""
-    sums: dict[str, _Sums] = {}
+    groups: dict[_Group, _Sums] = {}
     for run in paid:
-        _add(sums, run, 1)
-    return sums
+        group = _group_of(run)
+        groups[group] = _plus(groups.get(group), _figures(run), 1)
+    return {group.name: sums for group, sums in groups.items()}
 
 
 def learn(state: State, before: TrialRecord | None, after: TrialRecord | RunRecord | None) -> State:
@@ -93,48 +95,38 @@ def learn(state: State, before: TrialRecord | None, after: TrialRecord | RunReco
         before: The trial as it was; None: a run, which is new.
         after: The trial, or the run; None: another trial carries this one on, and what it took is part of that one.
     """
-    old = None if before is None or not _is_in(before) else before
-    new = None if after is None or not _is_in(after) else after
-    if (old and _figures(old)) == (new and _figures(new)):
+    old, new = _counted(before), _counted(after)
+    if old == new:
         return state
     sums = dict(state)
-    if old is not None:
-        _add(sums, old, -1)
-    if new is not None:
-        _add(sums, new, 1)
+    for run, times in ((old, -1), (new, 1)):
+        if run is not None:
+            _add(sums, run, times)
     return sums
 
 
-def _is_in(run: TrialRecord | RunRecord) -> bool:
-    return isinstance(run, RunRecord) or (run.state != "running" and bool(run.epochs))
+def _counted(run: TrialRecord | RunRecord | None) -> Paid | None:
+    is_counted = isinstance(run, RunRecord) or (run is not None and run.state != "running" and run.epochs)
+    return Paid.of(run) if run is not None and is_counted else None
 
 
-def _figures(run: TrialRecord | RunRecord) -> tuple[str, _Sums]:
-    """Return the group of a run, and what it adds to it."""
-    is_trial = isinstance(run, TrialRecord)
-    known = energy.metered(run) or energy.Metered(0.0, 0.0, 0.0)
-    group = _Group(
-        run.batch_size,
-        is_trial,
-        run.state == "converged" if isinstance(run, TrialRecord) else run.converged is not False,
-        run.energy_joules is not None,
-        run.time_seconds is not None,
-    )
+def _figures(run: Paid) -> _Sums:
+    """Return what a run adds to its group."""
+    known = energy.metered(run) or _NOT_METERED
     figures = (
-        run.epochs if is_trial else None,
+        run.epochs if run.is_trial else None,
         run.energy_joules,
         run.time_seconds,
-        None if isinstance(run, TrialRecord) else run.cost,
+        run.cost,
         known.joules if known.seconds else None,
         known.seconds,
     )
-    whole = [round((figure or 0.0) * _UNIT) for figure in figures]
-    return group.name, [1, *whole, int(energy.is_estimated(run))]
+    return [1, *(round(figure * _UNIT) if figure else 0 for figure in figures), int(energy.is_estimated(run))]
 
 
-def _add(sums: dict[str, _Sums], run: TrialRecord | RunRecord, times: int) -> None:
-    name, figures = _figures(run)
-    after = _plus(sums.get(name), figures, times)
+def _add(sums: dict[str, _Sums], run: Paid, times: int) -> None:
+    name = _group_of(run).name
+    after = _plus(sums.get(name), _figures(run), times)
     if after[0]:
         sums[name] = after
     else:
@@ -145,6 +137,11 @@ def _plus(sums: _Sums | None, figures: _Sums, times: int) -> _Sums:
     if sums is None:
         return [times * figure for figure in figures]
     return [so_far + times * figure for so_far, figure in zip(sums, figures, strict=True)]
+
+
+def _group_of(run: Paid) -> _Group:
+    knows_energy, knows_time = run.energy_joules is not None, run.time_seconds is not None
+    return _Group(run.batch_size, bool(run.is_trial), bool(run.has_converged), knows_energy, knows_time)
 
 
 def _group(name: str) -> _Group:

@@ -14,7 +14,6 @@ from rheostat.domain.trial_views import LEASE_EXPIRED, gpu_of, trial_detail, wir
 from rheostat.errors import FieldError, KeyReused, PolicyFailed, TrialNotFound
 from rheostat.policy.advisor import Verdict
 from rheostat.policy.cost import cost_text
-from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Situation
 from rheostat.policy.learning_curve import LearningCurve, Target
 from rheostat.schemas.trials import HeartbeatAnswer, ObserveAnswer, ObserveRequest, PredictRequest, Trial, TrialDetail
@@ -271,19 +270,19 @@ def _curve_after(trial: TrialRecord, request: ObserveRequest, target: Target | N
 def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest) -> Verdict:
     if trial.state not in OPEN:
         return Verdict(trial.state, f"the trial has ended already: {trial.state_reason}")
-    view = draft.view(placement)
-    cost = view.cost(trial.energy_joules, trial.time_seconds)
+    view, fixed = draft.view(placement), setup.outlay(trial)
+    cost, share = view.cost(trial.energy_joules, trial.time_seconds), epochs.comparable_share(trial)
     try:
         verdict = draft.advisor.assess(
             view,
             batch_size=trial.batch_size,
             epoch=request.epoch,
             metric=request.metric if request.epoch > 0.0 else None,  # what is evaluated before training is no result
-            cost=_comparable_cost(view, trial) if request.epoch > 0.0 else None,
+            cost=None if cost is None or share is None or request.epoch <= 0.0 else share * cost,
             outcome=request.outcome,
             curve=LearningCurve.from_state(trial.curve),
             may_stop=not trial.is_ordered,
-            fixed_cost=setup.cost(view, trial),
+            fixed_cost=None if fixed is None else view.price(fixed),
         )
     except PolicyFailed as error:
         draft.events.append(PolicyFailureTolerated(f"trial {trial.trial_id} continues", error))
@@ -297,10 +296,6 @@ def _verdict(draft: Draft, placement: PlacementRecord, trial: TrialRecord, reque
     return replace(verdict, reason=f"{verdict.reason} (so far {so_far}{f'; energy {estimate}' if estimate else ''})")
 
 
-def _comparable_cost(view: PolicyJob, trial: TrialRecord) -> float | None:
-    return epochs.comparable_cost(trial, view.cost(trial.energy_joules, trial.time_seconds))
-
-
 def _with_verdict(draft: Draft, trial: TrialRecord, verdict: Verdict, clock: Clock) -> TrialRecord:
     """Return the trial in the state that a report brings it to."""
     if trial.state not in OPEN:
@@ -309,7 +304,7 @@ def _with_verdict(draft: Draft, trial: TrialRecord, verdict: Verdict, clock: Clo
         trial,
         state=verdict.state,
         state_reason=verdict.reason,
-        lease_expires_at=max(trial.lease_expires_at, clock.lease_expires_at),
+        lease_expires_at=clock.lease_expires_at,
         ended_at=None if verdict.state == "running" else clock.now,
         sequence=draft.take_sequence() if verdict.state in CONCLUDED else None,
     )
@@ -343,7 +338,7 @@ def _renew(draft: Draft, trial: TrialRecord, clock: Clock) -> TrialRecord:
         trial,
         state="running",
         state_reason=trial.state_reason if trial.state == "running" else "it reported again",
-        lease_expires_at=max(trial.lease_expires_at, clock.lease_expires_at),
+        lease_expires_at=clock.lease_expires_at,
         ended_at=None,
     )
     renewed = crashes.follow(draft, trial, renewed, clock.now)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rheostat.printable import PrintableFormatter, printable
+
 if TYPE_CHECKING:
     from rheostat.sdk.run_gpus import NamedGpus
 
@@ -284,7 +286,7 @@ def measure(
 
 
 def _refused(why: str, code: int) -> typer.Exit:
-    typer.secho(f"rheostat: {why}", fg="red", err=True)
+    typer.secho(f"rheostat: {printable(why)}", fg="red", err=True)
     return typer.Exit(code)
 
 
@@ -295,6 +297,8 @@ def _named(gpus: str | None) -> "NamedGpus":
 def _log_to_stderr(*, quiet: bool) -> None:
     import logging
 
-    logging.basicConfig(format="rheostat: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("rheostat: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     if not quiet:
         logging.getLogger("rheostat.launch").setLevel(logging.INFO)

@@ -9,11 +9,21 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from rheostat.errors import NoBatchSizeLeft, PolicyFailed
-from rheostat.policy.cost import PowerMeasurement, select
-from rheostat.policy.cost_bound import CostBound, known_bound
+from rheostat.policy.cost import NOTHING, Outlay, PowerMeasurement, given_cost, select
+from rheostat.policy.cost_bound import cost_bound, known_bound
 from rheostat.policy.estimates import Account, ArmEstimate
 from rheostat.policy.identity import ByIdentity
-from rheostat.policy.interface import Choice, Job, Policy, Progress, Result, Situation, StateStore, TrialState
+from rheostat.policy.interface import (
+    Choice,
+    Job,
+    Outlays,
+    Policy,
+    Progress,
+    Result,
+    Situation,
+    StateStore,
+    TrialState,
+)
 from rheostat.policy.learning_curve import NO_CURVE, LearningCurve
 from rheostat.policy.surveys import Survey
 
@@ -75,15 +85,6 @@ class Advisor:
             PolicyFailed: The policy raised.
         """
         self._ask(lambda: self._batch_sizes.register_job(job, sorted(batch_sizes)))
-
-    def keeps_state(self, before: Job, after: Job) -> bool:
-        """Return whether the state of a placement stays what it is where only its knobs change; else it is rebuilt.
-
-        Args:
-            before: The placement as it was.
-            after: The placement as it will be.
-        """
-        return before.differs_in(after) <= self._read_time_knobs
 
     def add_batch_sizes(self, job: Job, batch_sizes: Sequence[int]) -> bool:
         """Make room for further batch sizes of a placement; return False where its state must be rebuilt for them.
@@ -188,7 +189,7 @@ class Advisor:
 
     def cost_bound(self, job: Job) -> float | None:
         """Return the cost in joules at which a run of this placement is stopped, or None."""
-        return self._bound(job).bound(job)
+        return cost_bound(self._stores.cost_bound.get(job), job)
 
     def assess(
         self,
@@ -236,10 +237,10 @@ class Advisor:
         state: TrialState | None,
         *,
         batch_size: int,
-        cost: float | None,
+        cost: Outlay | float | None,
         epochs: float | None = None,
         curve: LearningCurve = NO_CURVE,
-        fixed_cost: float | None = None,
+        fixed: Outlay | None = None,
         may_stop_others: bool = True,
         beside_exploration: bool = False,
     ) -> None:
@@ -253,10 +254,10 @@ class Advisor:
             job: The placement that ran.
             state: How it ended; None when it is unknown whether it converged.
             batch_size: What it trained with.
-            cost: Its cost in joules, or None when unknown.
+            cost: What it took, or its cost in joules where only that is known; None: nothing is.
             epochs: Epochs that it ran, where known.
             curve: Its evaluations, where known.
-            fixed_cost: What of its cost went by before its first training step, where known.
+            fixed: What of it went by before its first training step, where known.
             may_stop_others: Whether later runs may be stopped by what it cost.
             beside_exploration: Whether it ran beside an exploration.
 
@@ -265,34 +266,49 @@ class Advisor:
         """
         if state in ("cancelled", "abandoned", "running"):
             return
-        bound = self._bound(job)
-        spent = cost
+        stored = self._stores.cost_bound
+        bound, reference = known_bound(ByIdentity(stored.get(job))), job.at_reference_knobs()
+        spent = given_cost(cost) if isinstance(cost, int | float) else cost
+        paid = charged = spent
         if state in ("oom", "failed"):
-            cost = max(cost or 0.0, bound.failure_charge(job))
-        if cost is None or (cost == 0.0 and state in ("converged", None)):
+            paid, charged = (bound.charged(at, NOTHING if spent is None else spent) for at in (job, reference))
+        if paid is None or charged is None or (reference.price(charged) == 0.0 and state in ("converged", None)):
             return
         if state in ("converged", None) and may_stop_others:
-            self._stores.cost_bound[job] = bound.converged(job, cost).to_state()
+            stored[job] = bound.converged(job, charged).to_state()
         elif state == "stopped":
-            self._stores.cost_bound[job] = bound.stopped().to_state()
-        result = Result(batch_size, cost, state, epochs, curve, spent, fixed_cost, beside_exploration)
+            stored[job] = bound.stopped().to_state()
+        price = job.price(paid)
+        if price == 0.0 and state in ("converged", None) and "eta_knob" not in self._read_time_knobs:
+            return
+        result = Result(
+            batch_size,
+            price,
+            state,
+            epochs,
+            curve,
+            spent=None if spent is None else job.price(spent),
+            fixed_cost=None if fixed is None else job.price(fixed),
+            outlays=Outlays(charged, spent, fixed),
+            beside_exploration=beside_exploration,
+        )
         self._ask(lambda: self._batch_sizes.conclude(job, result))
 
-    def learn_part(self, job: Job, *, batch_size: int, cost: float | None, epochs: float | None) -> None:
+    def learn_part(self, job: Job, *, batch_size: int, cost: Outlay | None, epochs: float | None) -> None:
         """Learn from the part of a training that a run made, when another one had made the epochs before.
 
         Args:
             job: The placement that ran.
             batch_size: What it trained with.
-            cost: What the part cost in joules, or None when unknown.
+            cost: What the part took, or None when unknown.
             epochs: How many epochs it ran.
 
         Raises:
             PolicyFailed: The policy raised.
         """
-        if cost and epochs:
-            epoch_cost = cost / epochs
-            self._ask(lambda: self._batch_sizes.learn_epoch_cost(job, batch_size, epoch_cost))
+        if cost is not None and epochs and job.at_reference_knobs().price(cost):
+            epoch = cost.scaled(1.0 / epochs)
+            self._ask(lambda: self._batch_sizes.learn_part(job, batch_size, epoch))
 
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return what the policy believes of each arm.
@@ -309,9 +325,6 @@ class Advisor:
             PolicyFailed: The policy raised.
         """
         return self._ask(lambda: self._batch_sizes.account(job))
-
-    def _bound(self, job: Job) -> CostBound:
-        return known_bound(ByIdentity(self._stores.cost_bound.get(job)))
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Call into the policy; whatever it raises names it."""

@@ -12,6 +12,11 @@ epoch (equation 7), since the number of epochs to the target depends on the batc
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+NOMINAL_POWER_WATTS = 300
+"""Stands for the maximum power limit of a GPU of which neither that nor an enforced limit is known. It weighs time
+against energy; where energy is unknown, too, costs are proportional to time whatever it is."""
 
 
 def run_cost(energy_joules: float, time_seconds: float, *, eta_knob: float, max_power_watts: float) -> float:
@@ -39,15 +44,70 @@ def known_cost(
     can have been, and the least that the time can have been. All runs of a job without an energy counter are
     then compared by time, which is what is known of them.
     """
-    if energy_joules is None and time_seconds is None:
-        return None
-    if energy_joules is None and time_seconds is not None:
-        energy_joules = max_power_watts * time_seconds
-    elif time_seconds is None and energy_joules is not None:
-        time_seconds = energy_joules / max_power_watts
-    assert energy_joules is not None
-    assert time_seconds is not None
-    return run_cost(energy_joules, time_seconds, eta_knob=eta_knob, max_power_watts=max_power_watts)
+    outlay = outlay_of(energy_joules, time_seconds)
+    return None if outlay is None else outlay.price(eta_knob=eta_knob, max_power_watts=max_power_watts)
+
+
+class Outlay(NamedTuple):
+    """What a run or an epoch took, energy and time apart: it is priced when it is read, at the knobs of that moment.
+
+    Outlays add up. What was given as a cost counts as energy alone.
+
+    Attributes:
+        joules: Energy, where the time is known as well.
+        seconds: Time, where the energy is known as well.
+        joules_alone: Energy of which no time is known: its cost whatever the knob.
+        seconds_alone: Time of which no energy is known: it costs maximum power whatever the knob.
+    """
+
+    joules: float = 0.0
+    seconds: float = 0.0
+    joules_alone: float = 0.0
+    seconds_alone: float = 0.0
+
+    def price(self, *, eta_knob: float, max_power_watts: float) -> float:
+        """Return the cost in joules; the parameters are those of :func:`run_cost`."""
+        cost = run_cost(self.joules, self.seconds, eta_knob=eta_knob, max_power_watts=max_power_watts)
+        return cost + self.joules_alone + max_power_watts * self.seconds_alone
+
+    def plus(self, other: "Outlay") -> "Outlay":
+        """Return what both took."""
+        return Outlay(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def scaled(self, factor: float) -> "Outlay":
+        """Return so many times the outlay."""
+        return Outlay(*(factor * figure for figure in self))
+
+    def less(self, other: "Outlay") -> "Outlay":
+        """Return what is left without a part, nothing of it below zero."""
+        return Outlay(*(max(mine - theirs, 0.0) for mine, theirs in zip(self, other, strict=True)))
+
+    def to_state(self) -> list[float]:
+        """Return the outlay as plain JSON: the figures up to the last that is not zero."""
+        figures = list(self)
+        while figures and not figures[-1]:
+            figures.pop()
+        return figures
+
+    @classmethod
+    def from_state(cls, state: Any) -> "Outlay":
+        """Return the outlay that :meth:`to_state` wrote."""
+        return cls(*state)
+
+
+NOTHING = Outlay()
+
+
+def given_cost(cost: float) -> Outlay:
+    """Return the outlay of which only the cost in joules is known."""
+    return Outlay(joules_alone=cost)
+
+
+def outlay_of(energy_joules: float | None, time_seconds: float | None) -> Outlay | None:
+    """Return the outlay of a run, of which one figure may be unknown, or None when both are."""
+    if energy_joules is None:
+        return None if time_seconds is None else Outlay(seconds_alone=time_seconds)
+    return Outlay(joules_alone=energy_joules) if time_seconds is None else Outlay(energy_joules, time_seconds)
 
 
 def cost_text(cost: float, energy_joules: float | None = None, time_seconds: float | None = None) -> str:
@@ -86,6 +146,11 @@ class PowerMeasurement:
     energy_joules: float | None = None
     of_an_epoch: bool = True
     surveyed: bool = False
+
+    @property
+    def outlay(self) -> Outlay:
+        """Energy and time of the epoch; where neither is known its cost."""
+        return outlay_of(self.energy_joules, self.time_seconds) or given_cost(self.cost)
 
 
 Aim = Callable[[PowerMeasurement], float]

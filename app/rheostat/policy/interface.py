@@ -26,12 +26,12 @@ change what later decisions depend on.
 
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rheostat.policy.cost import PowerMeasurement, cost_text, known_cost
+from rheostat.policy.cost import NOMINAL_POWER_WATTS, Outlay, PowerMeasurement, cost_text, given_cost, known_cost
 from rheostat.policy.estimates import Account, ArmEstimate
 from rheostat.policy.learning_curve import NO_CURVE, LearningCurve, Target
 from rheostat.policy.published import Published
@@ -117,8 +117,33 @@ class Job:
         """Return the cost in joules at this job's ``eta_knob``; see :func:`rheostat.policy.cost.known_cost`."""
         return known_cost(energy_joules, time_seconds, eta_knob=self.eta_knob, max_power_watts=self.max_power_watts)
 
+    def price(self, outlay: Outlay) -> float:
+        """Return the cost in joules of an outlay at this job's ``eta_knob``."""
+        return outlay.price(eta_knob=self.eta_knob, max_power_watts=self.max_power_watts)
+
+    def at_reference_knobs(self) -> "Job":
+        """Return the placement at knobs that no setting changes: a state that is learnt with them depends on none.
+
+        Whether a figure is an error, or what a failure is charged, must be judged when it comes, at some price. It is
+        that of a GPU of nominal power with energy and time weighed alike, at which neither can be off unnoticed.
+        """
+        return replace(self, max_power_watts=float(NOMINAL_POWER_WATTS * self.gpu_count), **_REFERENCE_KNOBS)
+
 
 _KNOBS = tuple(knob.name for knob in fields(Job) if not knob.compare and knob.name not in ("seed", "trial_number"))
+
+_REFERENCE_KNOBS: dict[str, Any] = {
+    "power_limits_watts": (),
+    "eta_knob": 0.5,
+    "beta_knob": 2.0,
+    "max_slowdown": None,
+    "first_run": "default",
+    "exploration_budget_runs": None,
+    "diverged_after_reports": None,
+}
+
+READ_TIME_KNOBS = frozenset({"max_power_watts", *_REFERENCE_KNOBS})
+"""The knobs that a state does not depend on which is learnt with :meth:`Job.at_reference_knobs`, and keeps outlays."""
 
 STATE_OF_VERDICT: dict[bool | None, TrialState | None] = {True: "converged", False: "failed", None: None}
 """How a whole run ended, by whether it converged."""
@@ -181,6 +206,20 @@ class Progress:
     fixed_cost: float | None = None
 
 
+class Outlays(NamedTuple):
+    """What a run took, energy and time apart, for states that are priced when they are read.
+
+    Attributes:
+        charged: What it counts for: as its cost, but charged at :meth:`Job.at_reference_knobs`.
+        spent: What it really took; None: unknown.
+        fixed: What of it went by before the first training step; None: unknown.
+    """
+
+    charged: Outlay
+    spent: Outlay | None = None
+    fixed: Outlay | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """A run that is over.
@@ -193,6 +232,7 @@ class Result:
         curve: Its evaluations.
         spent: What it really cost in joules, where it is charged more; None: as much as its cost.
         fixed_cost: What of the cost went by before the first training step, in joules; None: unknown.
+        outlays: The same costs with energy and time apart; None: only the costs are known.
         beside_exploration: As of the :class:`Choice` that began it.
     """
 
@@ -203,7 +243,16 @@ class Result:
     curve: LearningCurve = NO_CURVE
     spent: float | None = None
     fixed_cost: float | None = None
+    outlays: Outlays | None = None
     beside_exploration: bool = False
+
+    @property
+    def took(self) -> Outlays:
+        """The outlays, or what the costs make of them."""
+        if self.outlays is not None:
+            return self.outlays
+        spent, fixed = (None if cost is None else given_cost(cost) for cost in (self.spent, self.fixed_cost))
+        return Outlays(given_cost(self.cost), spent, fixed)
 
     @property
     def converged(self) -> bool | None:
@@ -344,6 +393,10 @@ class BatchSizeOptimizer(ABC):
             batch_size: What it trained with.
             cost: Mean cost of an epoch in joules.
         """
+
+    def learn_part(self, job: Job, batch_size: int, epoch: Outlay) -> None:
+        """Learn what an epoch took, as :meth:`learn_epoch_cost`, with energy and time apart. The default calls that."""
+        self.learn_epoch_cost(job, batch_size, job.price(epoch))
 
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return the estimates of each arm; the default returns none."""

@@ -91,7 +91,8 @@ def _ascending(values: list[int]) -> list[int]:
 
 
 CurvePoint = Annotated[list[Metric], Field(min_length=2, max_length=2)]
-Curve = Annotated[list[CurvePoint], Field(min_length=1, max_length=MAX_CURVE_POINTS)]
+# The first wrong point is named; thousands would take a server too long.
+Curve = Annotated[list[CurvePoint], Field(min_length=1, max_length=MAX_CURVE_POINTS, fail_fast=True)]
 BatchSizes = Annotated[list[BatchSize], Field(min_length=1, max_length=MAX_BATCH_SIZES), AfterValidator(_ascending)]
 PowerLimits = Annotated[list[Watts], Field(min_length=1, max_length=MAX_POWER_LIMITS), AfterValidator(_ascending)]
 

@@ -1,13 +1,14 @@
 """What every use case is given: where jobs are kept, a clock, the length of a lease, and for whom it works."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
-from rheostat.domain.history import Decide
-from rheostat.domain.job import Decision
+from rheostat.domain import leases
+from rheostat.domain.history import Decide, History
+from rheostat.domain.job import Decision, Job
 from rheostat.domain.trials import Clock
 from rheostat.schemas.fields import DEFAULT_NAMESPACE
 from rheostat.storage.audit import AuditTrail
@@ -15,6 +16,7 @@ from rheostat.storage.deletion import Purger
 from rheostat.storage.engine import Database
 from rheostat.storage.job_store import JobStore
 from rheostat.storage.records import AuditRecord
+from rheostat.storage.repeats import Repeats
 from rheostat.storage.stored_job import JobKey, Key, TrialKey
 from rheostat.storage.tokens import TokenStore
 
@@ -32,6 +34,7 @@ class Service:
     Attributes:
         database: Where all state is.
         jobs: The jobs in it.
+        repeats: Answers requests that are sent again.
         purger: Deletes what is left of deleted jobs.
         lease: How long a trial may be silent before it counts as abandoned.
         now: The clock, in UTC.
@@ -41,6 +44,7 @@ class Service:
 
     database: Database
     jobs: JobStore
+    repeats: Repeats
     purger: Purger
     lease: timedelta
     now: Callable[[], datetime]
@@ -52,10 +56,12 @@ class Service:
         cls, database: Database, lease: timedelta = timedelta(minutes=15), now: Callable[[], datetime] = _utc_now
     ) -> Self:
         """Return a service over a database."""
-        return cls(database, JobStore(database), Purger(database), lease, now)
+        jobs = JobStore(database)
+        return cls(database, jobs, Repeats(jobs), Purger(database), lease, now)
 
     def close(self) -> None:
         """Answer what was asked, and close all connections to the database."""
+        self.repeats.close()
         self.jobs.close()
         self.purger.close()
         self.database.close()
@@ -76,7 +82,7 @@ class Service:
 
     def on_behalf_of(self, actor: str, namespace: str) -> "Service":
         """Return the service for an actor who works in a namespace."""
-        return Service(self.database, self.jobs, self.purger, self.lease, self.now, namespace, actor)
+        return replace(self, actor=actor, namespace=namespace)
 
     def job(self, job_id: str) -> JobKey:
         """Return the key of a job in this namespace."""
@@ -90,9 +96,25 @@ class Service:
         """Return the time of a decision."""
         return Clock(self.now(), self.lease)
 
-    def change(self, key: Key, decide: Decide[A], **options: Any) -> Future[Decision[A]]:
-        """Change a job for the actor; see :meth:`rheostat.storage.job_store.JobStore.change`."""
-        return self.jobs.change(key, decide, actor=self.actor, **options)
+    def change(
+        self, key: Key, decide: Decide[A], *, repeat: Hashable | None = None, **options: Any
+    ) -> Future[Decision[A]]:
+        """Change a job for the actor; see :meth:`rheostat.storage.job_store.JobStore.change`.
+
+        With ``repeat``, what a request has in common with its repetitions, :class:`rheostat.storage.repeats.Repeats`
+        answers these.
+        """
+
+        def decide_now(job: Job, history: History) -> Decision[A]:
+            return leases.take_back(decide(job, history), self.clock())
+
+        if repeat is None:
+            return self.jobs.change(key, decide_now, actor=self.actor, **options)
+        return self.repeats.change(key, decide_now, repeat=repeat, actor=self.actor, **options)
+
+    def touch(self, key: Key) -> None:
+        """Let a job be written if time alone has changed it; nothing waits for that."""
+        self.change(key, lambda job, _: Decision(None, job))
 
     def audit_entry(self, action: str, subject: str, *, namespace: str | None, **details: Any) -> AuditRecord:
         """Return an entry of the audit trail about something that is no job."""

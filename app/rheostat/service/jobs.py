@@ -5,6 +5,7 @@ from concurrent.futures import Future
 
 from rheostat.domain import insight, registration
 from rheostat.domain.job import Decision
+from rheostat.errors import JobBusy
 from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
 from rheostat.service.context import Service
@@ -72,9 +73,16 @@ def delete_job(service: Service, job_id: str, *, force: bool) -> Future[Decision
         lambda job, _: registration.delete(job, force=force, now=service.now()),
         alone=True,
     )
-    deleted.add_done_callback(
-        lambda change: None if change.cancelled() or change.exception() else service.purger.wake()
-    )
+
+    def go_on(change: Future[Decision[None]]) -> None:
+        if change.cancelled():
+            return
+        if (error := change.exception()) is None:
+            service.purger.wake()
+        elif isinstance(error, JobBusy):
+            service.touch(service.job(job_id))  # a lease that ends too late must not keep the job for hours
+
+    deleted.add_done_callback(go_on)
     return deleted
 
 

@@ -1,14 +1,16 @@
 """Operating the service: open, check and close it, migrate, back up and prune its database."""
 
+import logging
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from platformdirs import user_state_path
 
 from rheostat.domain import registration
-from rheostat.errors import ConfigurationError, JobNotFound, SchemaOutdated
+from rheostat.errors import ConfigurationError, InvalidInput, JobNotFound, PolicyFailed, SchemaOutdated
 from rheostat.service.context import Service
 from rheostat.storage import backups, migrations
 from rheostat.storage.deletion import delete_rows
@@ -18,8 +20,11 @@ from rheostat.storage.queries import Counts, counts, jobs_without_totals
 from rheostat.storage.retention import prune_reports
 from rheostat.storage.sqlite_file import Serving, require_database
 from rheostat.storage.steps import Progress, Steps, Watch, unwatched
+from rheostat.storage.stored_job import JobKey
 
 __all__ = ["Progress"]
+
+_log = logging.getLogger(__name__)
 
 
 def default_database_url() -> str:
@@ -79,7 +84,7 @@ def begin_serving(service: Service) -> Serving | None:
 
 
 def upgrade_schema(service: Service) -> SchemaStatus:
-    """Migrate the schema to this version's, with the sums that older ones did not keep; return its status before.
+    """Migrate the schema to this version's, and derive what older ones kept otherwise; return its status before.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached, or its schema is of a newer version.
@@ -87,8 +92,21 @@ def upgrade_schema(service: Service) -> SchemaStatus:
     before = migrations.upgrade(service.database)
     for key in jobs_without_totals(service.database):
         with suppress(JobNotFound):  # deleted meanwhile
-            service.jobs.change(key, registration.complete, alone=True).result()
+            _complete(service, key)
     return before
+
+
+def _complete(service: Service, key: JobKey) -> None:
+    try:
+        service.jobs.change(key, registration.complete).result()
+    except (InvalidInput, PolicyFailed) as error:
+        _log.warning(
+            "the policy's state of %s is of an older version: run `rheostat jobs rebuild %s` when its policy works: %s",
+            key.job_id,
+            key.job_id,
+            error,
+        )
+        service.jobs.change(key, partial(registration.complete, with_policy=False)).result()
 
 
 def schema_status(service: Service) -> SchemaStatus:

@@ -36,6 +36,7 @@ def observe_power_limit(
         lambda job, history: power.observe_power_limit(
             job, history, request, idempotency_key=idempotency_key, now=service.now()
         ),
+        repeat=idempotency_key and ("observe_power_limit", idempotency_key),
     )
 
 
@@ -50,4 +51,5 @@ def survey(
     return service.change(
         service.job(job_id),
         lambda job, history: surveys.survey(job, history, request, service.now(), idempotency_key),
+        repeat=("survey", request.gpu),
     )

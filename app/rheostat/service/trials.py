@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 from uuid import uuid4
 
-from rheostat.domain import evidence, trial_views, trials
+from rheostat.domain import evidence, leases, trial_views, trials
 from rheostat.domain.job import Decision
 from rheostat.schemas.fields import TrialState
 from rheostat.schemas.trials import (
@@ -18,6 +18,7 @@ from rheostat.schemas.trials import (
     TrialPage,
 )
 from rheostat.service.context import Service
+from rheostat.storage.stored_job import Key
 
 
 def predict(
@@ -34,6 +35,7 @@ def predict(
         lambda job, history: trials.predict(
             job, history, request, trial_id=trial_id, idempotency_key=idempotency_key, clock=service.clock()
         ),
+        repeat=idempotency_key and ("predict", idempotency_key),
     )
 
 
@@ -46,6 +48,7 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Future[
     return service.change(
         service.trial(trial_id),
         lambda job, history: trials.observe(job, history, trial_id, request, service.clock()),
+        repeat="observe",
     )
 
 
@@ -56,7 +59,9 @@ def heartbeat(service: Service, trial_id: str) -> Future[Decision[HeartbeatAnswe
         TrialNotFound: There is no such trial.
     """
     return service.change(
-        service.trial(trial_id), lambda job, history: trials.renew_lease(job, history, trial_id, service.clock())
+        service.trial(trial_id),
+        lambda job, history: trials.renew_lease(job, history, trial_id, service.clock()),
+        repeat="heartbeat",
     )
 
 
@@ -74,6 +79,7 @@ def observe_run(
         lambda job, history: evidence.observe_run(
             job, history, request, run_id=run_id, idempotency_key=idempotency_key, now=service.now()
         ),
+        repeat=idempotency_key and ("observe_run", idempotency_key),
     )
 
 
@@ -83,9 +89,9 @@ def get_trial(service: Service, trial_id: str) -> TrialDetail:
     Raises:
         TrialNotFound: There is no such trial.
     """
-    return service.jobs.read(
-        service.trial(trial_id), lambda job, history: trials.show(job, history, trial_id, service.now())
-    )
+    key = service.trial(trial_id)
+    detail = service.jobs.read(key, lambda job, history: trials.show(job, history, trial_id, service.now()))
+    return _with_leases(service, key, [detail])[0]
 
 
 def list_trials(
@@ -105,5 +111,16 @@ def list_trials(
         ],
     )
     return TrialPage(
-        trials=details[:limit], next_cursor=str(details[limit - 1].number) if len(details) > limit else None
+        trials=_with_leases(service, service.job(job_id), details[:limit]),
+        next_cursor=str(details[limit - 1].number) if len(details) > limit else None,
     )
+
+
+def _with_leases(service: Service, key: Key, details: list[TrialDetail]) -> list[TrialDetail]:
+    """Return trials without leases that end too late; those of the job are taken back."""
+    clock = service.clock()
+    late = [one for one in details if one.state == "running" and leases.ends_too_late(one.lease_expires_at, clock)]
+    if late:
+        service.touch(key)
+    update = {"lease_expires_at": clock.lease_expires_at}
+    return [one.model_copy(update=update) if one in late else one for one in details]

@@ -5,13 +5,27 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, RowMapping, Select, Table, and_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    false,
+    null,
+    or_,
+    select,
+    true,
+)
 
 from rheostat.domain.history import Beginning, Derived, History
 from rheostat.domain.job import Job
 from rheostat.domain.records import (
     Evidence,
     ObservationRecord,
+    Paid,
     PlacementKey,
     PowerMeasurementRecord,
     RunRecord,
@@ -37,6 +51,32 @@ _BEGINNING = [
     trials.c.first_epoch_at,
     trials.c.crashed_at,
 ]
+
+
+_PAID_OF_TRIAL = [
+    true().label("is_trial"),
+    trials.c.batch_size,
+    trials.c.state == "converged",
+    trials.c.epochs,
+    trials.c.energy_joules,
+    trials.c.time_seconds,
+    null().label("cost"),
+    trials.c.metered_joules,
+    trials.c.metered_from_seconds,
+    trials.c.metered_to_seconds,
+    trials.c.energy_estimate,
+]
+_PAID_OF_RUN = [
+    false().label("is_trial"),
+    runs.c.batch_size,
+    runs.c.converged.is_not(False),
+    runs.c.epochs,
+    runs.c.energy_joules,
+    runs.c.time_seconds,
+    runs.c.cost,
+    *(null().label(name) for name in ("metered_joules", "metered_from_seconds", "metered_to_seconds", "estimate")),
+]
+"""The fields of :class:`rheostat.domain.records.Paid`, in its order."""
 
 
 class Page(NamedTuple):
@@ -197,20 +237,20 @@ class StoredHistory(History):
         query = select(*_BEGINNING).where(trials.c.job_pk == self._job_pk, began)
         return [Beginning(self._placement_keys[pk], *rest) for pk, *rest in self._executed(query)]
 
-    def paid(self, placement: PlacementKey) -> Iterator[TrialRecord | RunRecord]:
+    def paid(self, placement: PlacementKey) -> Iterator[Paid]:
         """Iterate over the trials that trained and have ended, and over the whole runs."""
         placement_pk, later = self._placement_pks[placement], trials.alias()
         carried_on = select(later.c.resumes).where(later.c.placement_pk == placement_pk, later.c.resumes.is_not(None))
-        ended = select(trials).where(
+        ended = select(*_PAID_OF_TRIAL).where(
             trials.c.placement_pk == placement_pk,
             trials.c.epochs > 0,
             trials.c.state != "running",
             trials.c.trial_id.not_in(carried_on),
         )
-        for row in self._streamed(ended):
-            yield trial_of(row, self._placement_keys)
-        for row in self._streamed(select(runs).where(runs.c.placement_pk == placement_pk)):
-            yield self._run(row)
+        self._flush()
+        for query in ended, select(*_PAID_OF_RUN).where(runs.c.placement_pk == placement_pk):
+            with self._connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as rows:
+                yield from (Paid(*row) for row in rows)
 
     @cached_property
     def _placement_keys(self) -> dict[int, PlacementKey]:
@@ -222,12 +262,6 @@ class StoredHistory(History):
     def _executed(self, query: Select[*tuple[Any, ...]]) -> CursorResult[*tuple[Any, ...]]:
         self._flush()
         return self._connection.execute(query)
-
-    def _streamed(self, query: Select[*tuple[Any, ...]]) -> Iterator[RowMapping]:
-        """Iterate over rows that may be too many to hold at once."""
-        self._flush()
-        with self._connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as result:
-            yield from result.mappings()
 
     def _trial(self, condition: ColumnElement[bool]) -> TrialRecord | None:
         query = select(trials).where(trials.c.job_pk == self._job_pk, condition)

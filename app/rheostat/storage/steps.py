@@ -10,11 +10,15 @@ from sqlalchemy import Connection
 from rheostat.storage.engine import Database
 
 STEP_SECONDS = 0.01
-"""How long a step may keep the database: another writer waits for one or two of them, which nobody notices."""
+"""How long a step may work before its commit: others wait for one or two steps."""
 
 PAUSE_PER_STEP = 3.0
-"""A pause is so many times as long as the step before it: SQLite's waiters look for the lock at intervals of
-1 to 100 ms ("sqlite3_busy_timeout"), and find it free three times of four."""
+LONGEST_PAUSE_SECONDS = 0.1
+"""A pause is so many times as long as the step before it, up to this: SQLite's waiters look for the lock at intervals
+of 1 to 100 ms (`sqliteDefaultBusyCallback`), and find it free three times of four."""
+
+FEWEST_ROWS = 100
+"""On a slow or busy machine a commit takes long whatever is in it: smaller steps would never come to an end."""
 
 MOST_ROWS = 900
 """SQLite before 3.32 takes 999 parameters in a statement ("Limits In SQLite", 9)."""
@@ -60,7 +64,7 @@ class Steps:
     ) -> None:
         self.database = database
         self.done = 0
-        self.rows = 100
+        self.rows = FEWEST_ROWS
         self._stop = stop or Event()
         self._watch = watch
         self._now = now
@@ -76,21 +80,22 @@ class Steps:
         Raises:
             Unavailable: The database cannot be written.
         """
-        began = self._now()
+        began = worked = 0.0
 
         def timed(connection: Connection) -> int:
-            nonlocal began
+            nonlocal began, worked
             began = self._now()  # the time before was spent waiting for others
-            return work(connection)
+            changed = work(connection)
+            worked = self._now() - began
+            return changed
 
         changed = self.database.write(timed)
-        took = self._now() - began
         self.done += changed
-        if took > STEP_SECONDS:
-            self.rows = max(self.rows // 2, 1)
-        elif took < STEP_SECONDS / 2:
+        if worked > STEP_SECONDS:
+            self.rows = max(self.rows // 2, FEWEST_ROWS)
+        elif worked < STEP_SECONDS / 2:
             self.rows = min(self.rows * 2, MOST_ROWS)
-        self._stop.wait(took * PAUSE_PER_STEP)
+        self._stop.wait(min(PAUSE_PER_STEP * (self._now() - began), LONGEST_PAUSE_SECONDS))
         return changed
 
     def show(self, share: float | None = None) -> None:

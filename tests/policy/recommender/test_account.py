@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rheostat.policy.cost import given_cost
 from rheostat.policy.estimates import Account
 from rheostat.policy.interface import Situation
 from rheostat.policy.recommender import closing
@@ -15,6 +16,8 @@ from rheostat.policy.recommender.evidence import Arm, Evidence
 from rheostat.policy.recommender.grid import Grid
 from tests.policy.examples import a_job
 from tests.policy.recommender.trainer import ACCURACY, EPOCHS, SIZES, Trainer
+
+PRICE = a_job().price
 
 GRID = Grid((16, 32, 64), 32)
 DEFAULT = 1
@@ -30,8 +33,8 @@ def a_belief(*costs: float, deviation: float = 0.0, converged: tuple[bool, ...] 
 
 
 def test_converged_runs_count_by_what_is_expected_of_their_arm_and_all_others_by_their_cost() -> None:
-    evidence = Evidence({16: Arm(paid=4), 32: Arm(paid=9), 64: Arm(paid=1)}, wasted_joules=150.0)
-    account = open_account(evidence, a_belief(80.0, 100.0, 130.0), DEFAULT, 1.0)
+    evidence = Evidence({16: Arm(paid=4), 32: Arm(paid=9), 64: Arm(paid=1)}, wasted=given_cost(150.0))
+    account = open_account(evidence, PRICE, a_belief(80.0, 100.0, 130.0), DEFAULT, 1.0)
     assert account.balance_runs == pytest.approx(4 * 0.2 - 0.3 - 1.5)
     assert account.left_runs == pytest.approx(0.0)
     assert account.default_cost_joules == pytest.approx(100.0)
@@ -39,12 +42,12 @@ def test_converged_runs_count_by_what_is_expected_of_their_arm_and_all_others_by
 
 def test_a_job_that_goes_on_for_long_may_lose_one_run_in_a_hundred() -> None:
     evidence = Evidence({16: Arm(), 32: Arm(paid=300), 64: Arm()})
-    assert open_account(evidence, a_belief(80.0, 100.0, 130.0), DEFAULT, 0.5).budget_runs == pytest.approx(1.5)
+    assert open_account(evidence, PRICE, a_belief(80.0, 100.0, 130.0), DEFAULT, 0.5).budget_runs == pytest.approx(1.5)
 
 
 def test_when_evidence_turns_out_to_be_wrong_the_account_starts_anew() -> None:
-    evidence = closing.reopened(Evidence({16: Arm(), 32: Arm(paid=9), 64: Arm(paid=3)}, wasted_joules=900.0))
-    assert open_account(evidence, a_belief(80.0, 100.0, 130.0), DEFAULT, 1.0).balance_runs == 0.0
+    evidence = closing.reopened(Evidence({16: Arm(), 32: Arm(paid=9), 64: Arm(paid=3)}, wasted=given_cost(900.0)))
+    assert open_account(evidence, PRICE, a_belief(80.0, 100.0, 130.0), DEFAULT, 1.0).balance_runs == 0.0
 
 
 def test_what_may_lose_more_than_is_left_is_not_explored() -> None:

@@ -10,6 +10,8 @@ from rheostat.policy.recommender.epochs import Posterior
 from rheostat.policy.recommender.evidence import Arm, Evidence, Tally
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.prices import Prices
+from tests.policy.examples import a_job
+from tests.policy.recommender.trainer import ACCURACY
 
 GRID = Grid((16, 32, 64), 32)
 
@@ -46,7 +48,7 @@ def test_an_arm_that_converged_once_far_below_all_others_sets_no_reference_cost(
 
 def test_a_pending_run_makes_its_arm_more_certain_and_changes_no_mean() -> None:
     evidence = Evidence({16: Arm(), 32: Arm(1, epochs=Tally().add(log(20.0))), 64: Arm()})
-    before = believe(None, GRID, evidence, Prices(np.array([np.nan, 0.0, np.nan])))
+    before = believe(a_job(target=ACCURACY), GRID, evidence, Prices(np.array([np.nan, 0.0, np.nan])))
     assert before is not None
     after = before.with_pending_run(GRID.index(64))
     assert after.log_cost == before.log_cost
@@ -54,4 +56,12 @@ def test_a_pending_run_makes_its_arm_more_certain_and_changes_no_mean() -> None:
 
 
 def test_before_anything_converged_there_is_no_belief() -> None:
-    assert believe(None, GRID, Evidence({16: Arm(), 32: Arm(1, failures=1.0), 64: Arm()}), Prices(np.zeros(3))) is None
+    assert (
+        believe(
+            a_job(target=ACCURACY),
+            GRID,
+            Evidence({16: Arm(), 32: Arm(1, failures=1.0), 64: Arm()}),
+            Prices(np.zeros(3)),
+        )
+        is None
+    )

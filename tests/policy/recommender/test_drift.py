@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rheostat.policy.cost import given_cost
 from rheostat.policy.recommender import drift
 from rheostat.policy.recommender.evidence import Arm, Evidence, Tally
 
@@ -32,11 +33,11 @@ def test_ordinary_runs_raise_hardly_any_false_alarm() -> None:
 
 
 def test_outdated_evidence_keeps_its_mean_and_little_weight() -> None:
-    arm = Arm(9, epochs=Tally().add(3.0).add(3.2), censored=(5.0, 1.0), failures=1.0, stop_costs=(9.0,))
+    arm = Arm(9, epochs=Tally().add(3.0).add(3.2), censored=(5.0, 1.0), failures=1.0, stops=(given_cost(9.0),))
     evidence = drift.discount(Evidence({8: arm, 16: Arm()}, drift=(9.0, 0.0), learned=30), noise=0.01)
     old = evidence.arms[8]
     assert old.epochs.count == pytest.approx(0.04)
     assert old.epochs.total / old.epochs.count == pytest.approx(3.1)
-    assert (old.censored, old.failures, old.stop_costs) == ((0.0, 0.0), 0.0, ())
+    assert (old.censored, old.failures, old.stops) == ((0.0, 0.0), 0.0, ())
     assert (evidence.drift, evidence.learned, old.runs) == ((0.0, 0.0), 0, 9)
     assert evidence.arms[16] == Arm()

@@ -24,8 +24,9 @@ def measure_all(
     measured: list[int] = []
     while sweep.predict(job, batch_size) is None:
         limit = sweep.plan(job, batch_size)[0]
-        time = None if times is None else times[limit]
-        sweep.measure(job, batch_size, PowerMeasurement(limit, float(costs[limit]), time))
+        cost = float(costs[limit])
+        figures = (None, None) if times is None else (times[limit], cost)
+        sweep.measure(job, batch_size, PowerMeasurement(limit, cost, *figures))
         measured.append(limit)
     return measured
 
@@ -57,7 +58,7 @@ def test_only_limits_that_were_good_at_the_nearest_batch_size_are_measured() -> 
 
 
 def test_the_cheapest_limit_that_keeps_the_slowdown_wins_and_slower_ones_are_not_measured() -> None:
-    sweep, job = a_sweep(max_slowdown=1.1)
+    sweep, job = a_sweep(max_slowdown=1.1, eta_knob=1.0)
     times = {limit: 10.0 * (300 / limit) ** 0.5 for limit in LIMITS}
     assert measure_all(sweep, job, 32, {limit: float(limit) for limit in LIMITS}, times) == [300, 275, 250, 225]
     assert sweep.predict(job, 32) == 250
@@ -75,7 +76,7 @@ def test_an_absurd_measurement_is_not_used(factor: float) -> None:
 
 @pytest.mark.parametrize("max_slowdown", [None, 1.5])
 def test_an_absurd_first_measurement_does_not_end_the_sweep(max_slowdown: float | None) -> None:
-    sweep, job = PowerSweep(JsonStore()), a_job(power_limits_watts=LIMITS, max_slowdown=max_slowdown)
+    sweep, job = PowerSweep(JsonStore()), a_job(power_limits_watts=LIMITS, max_slowdown=max_slowdown, eta_knob=1.0)
     falling = {limit: 100.0 + limit / 10 for limit in LIMITS}
     measured = measure_all(sweep, job, 32, falling | {300: 0.1}, dict.fromkeys(LIMITS, 10.0) | {300: 0.001})
     assert measured == list(LIMITS)

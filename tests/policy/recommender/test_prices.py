@@ -4,8 +4,8 @@ from math import exp, isnan
 
 import pytest
 
-from rheostat.policy.cost import PowerMeasurement
-from rheostat.policy.recommender.evidence import Arm, safe_log
+from rheostat.policy.cost import PowerMeasurement, given_cost
+from rheostat.policy.recommender.evidence import Arm
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.power_sweep import PowerSweep
 from rheostat.policy.recommender.prices import gather_prices, measured_prices
@@ -24,8 +24,10 @@ def price(measured: dict[int, float], reported: dict[int, list[float]], batch_si
     arms = {size: Arm() for size in SIZES}
     for size, costs in reported.items():
         for cost in costs:
-            arms[size] = arms[size].with_epoch_cost(safe_log(cost))
-    log_cost = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, None).log_costs[GRID.index(batch_size)]
+            arms[size] = arms[size].with_epoch_cost(given_cost(cost))
+    log_cost = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, JOB.price, None).log_costs[
+        GRID.index(batch_size)
+    ]
     return None if isnan(log_cost) else exp(log_cost)
 
 
@@ -79,7 +81,7 @@ def test_a_survey_s_figure_far_off_the_others_is_not_used(cost: float, used: boo
     sweep, arms = PowerSweep(JsonStore()), {size: Arm() for size in SIZES}
     for size, epoch in ((16, 120.0), (32, cost), (64, 70.0)):
         sweep.measure(JOB, size, PowerMeasurement(300, epoch, surveyed=True))
-    prices = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, None)
+    prices = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, JOB.price, None)
     assert prices.are_seen[GRID.index(32)] is used
 
 
@@ -87,10 +89,10 @@ def test_what_a_survey_measured_counts_until_a_run_knows_better() -> None:
     sweep, arms = PowerSweep(JsonStore()), {size: Arm() for size in SIZES}
     for size, cost in ((32, 100.0), (64, 60.0)):
         sweep.measure(JOB, size, PowerMeasurement(300, cost, surveyed=True))
-    surveyed = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, None)
+    surveyed = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, JOB.price, None)
     assert (surveyed.are_seen, surveyed.are_known) == ([False, True, True], [False, False, False])
     assert surveyed.posterior(GRID).variance[GRID.index(64)] == pytest.approx(0.03**2, rel=0.1)
-    arms[64] = arms[64].with_epoch_cost(safe_log(90.0))
-    run = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, None)
+    arms[64] = arms[64].with_epoch_cost(given_cost(90.0))
+    run = gather_prices(measured_prices(sweep, JOB, GRID), GRID, arms, JOB.price, None)
     assert run.are_known == [False, False, True]
     assert exp(run.log_costs[GRID.index(64)]) == pytest.approx(90.0)

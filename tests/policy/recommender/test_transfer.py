@@ -1,5 +1,6 @@
 """What a placement learns from the same job on other GPUs."""
 
+from rheostat.policy.cost import given_cost
 from rheostat.policy.recommender.evidence import Arm, Evidence, Tally
 from rheostat.policy.recommender.transfer import MOST_RUNS, pool
 
@@ -17,7 +18,7 @@ def test_alone_a_placement_knows_what_it_knows() -> None:
 
 
 def test_epochs_carry_over_up_to_a_few_runs_and_costs_do_not() -> None:
-    theirs = Arm(epochs=tally(*[2.0] * 50), whole_costs=tally(9.0), epoch_costs=(9.0,), failures=1)
+    theirs = Arm(epochs=tally(*[2.0] * 50), whole_costs=tally(9.0), epoch_costs=(given_cost(9.0),), failures=1)
     pooled = pool(Evidence({8: Arm(epochs=tally(3.0))}), [Evidence({8: theirs})]).arms[8]
     assert pooled.epochs.count == 1.0 + MOST_RUNS
     assert pooled.epochs.total == 3.0 + 2.0 * MOST_RUNS

@@ -12,7 +12,7 @@ from rheostat.api.dependencies import AdminService, Limit, TheService
 from rheostat.api.metrics import MEDIA_TYPE, Metrics
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
-from rheostat.api.waiting import read_within
+from rheostat.api.waiting import PROBE_CHECKS, read_within
 from rheostat.errors import RheostatError
 from rheostat.schemas.operations import AuditPage, Health
 from rheostat.service import audit as trail
@@ -33,7 +33,7 @@ async def healthz() -> Health:
 @router.get("/readyz", responses=responses())
 async def readyz(service: TheService) -> Health:
     """Say whether requests can be answered: the database is reachable and its schema is this version's."""
-    await read_within(_PATIENCE_SECONDS, partial(check_ready, service))
+    await read_within(_PATIENCE_SECONDS, partial(check_ready, service), PROBE_CHECKS)
     return Health(status="ok")
 
 
@@ -48,7 +48,7 @@ async def metrics(request: Request, service: TheService) -> Response:
     assert isinstance(kept, Metrics)
     counted = None
     with move_on_after(_PATIENCE_SECONDS), suppress(RheostatError):
-        counted = await to_thread.run_sync(count, service, abandon_on_cancel=True)
+        counted = await to_thread.run_sync(count, service, abandon_on_cancel=True, limiter=PROBE_CHECKS)
     return Response(kept.page(counted), media_type=MEDIA_TYPE)
 
 

@@ -22,7 +22,7 @@ from rheostat.policy.estimates import Account
 from rheostat.policy.recommender import stopping
 from rheostat.policy.recommender.acquisition import DRAWS
 from rheostat.policy.recommender.belief import Belief
-from rheostat.policy.recommender.evidence import Evidence
+from rheostat.policy.recommender.evidence import Evidence, Price
 from rheostat.policy.recommender.normal import Array
 
 SPREAD = 0.5
@@ -48,11 +48,12 @@ LEAST_RUNS = 1.1
 _LARGEST_LOG = 50.0
 
 
-def open_account(evidence: Evidence, belief: Belief, default: int, budget: float | None) -> Account:
+def open_account(evidence: Evidence, price: Price, belief: Belief, default: int, budget: float | None) -> Account:
     """Return the account of a placement.
 
     Args:
         evidence: Of the placement alone.
+        price: What an outlay costs.
         belief: Of its arms.
         default: The arm of the default.
         budget: How far behind the default exploring may take it; None: without bound.
@@ -62,7 +63,7 @@ def open_account(evidence: Evidence, belief: Belief, default: int, budget: float
     counts = np.array([evidence.arms[size].paid for size in belief.grid.batch_sizes])
     relative = costs / unit
     saved = float(counts @ np.maximum(1.0 - relative, 0.0))
-    spent = float(counts @ np.maximum(relative - 1.0, 0.0)) + evidence.wasted_joules / unit
+    spent = float(counts @ np.maximum(relative - 1.0, 0.0)) + price(evidence.wasted) / unit
     grown = None if budget is None else budget * max(1.0, LONG_RUN_SHARE * float(counts.sum()))
     return Account(saved - spent, grown, unit, saved)
 

@@ -11,6 +11,7 @@ from math import exp, log
 
 import numpy as np
 
+from rheostat.policy.interface import Job
 from rheostat.policy.recommender import epochs
 from rheostat.policy.recommender.curves import Expectation
 from rheostat.policy.recommender.epochs import Posterior
@@ -115,11 +116,11 @@ class Belief:
         return replace(self, epochs=self.epochs.with_pending_run(arm, self.noise), epoch_costs=costs)
 
 
-def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Prices) -> Belief | None:
+def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief | None:
     """Return what the evidence of a placement, pooled with the others', makes believe; None before any success.
 
     Args:
-        fixed_epochs: How many each run takes, of a job without a target; None: that is what is to be learnt.
+        job: The placement.
         grid: The arms.
         evidence: What was seen of them.
         prices: What is known of their epoch costs.
@@ -130,17 +131,21 @@ def believe(fixed_epochs: int | None, grid: Grid, evidence: Evidence, prices: Pr
     if not any(converged):
         return None
     lost = np.array(
-        [arm.lost_joules / (weight + 1.0) if weight else 0.0 for arm, weight in zip(arms, weights, strict=True)]
+        [job.price(arm.lost) / (weight + 1.0) if weight else 0.0 for arm, weight in zip(arms, weights, strict=True)]
     )
     measured = prices.are_known
+    has_whole_costs = any(arm.whole_costs.count for arm in arms)
     whole = [arm.whole_costs for arm in arms]
-    has_whole_costs = any(tally.count for tally in whole)
+    if has_whole_costs:
+        reference = job.at_reference_knobs().price
+        whole = [arm.priced_whole_costs(job.price, reference) for arm in arms]
     has_level = any(prices.are_seen)
     if has_whole_costs and not has_level:
         return _on_whole_costs(grid, whole, prices, converged, lost)
-    costs, fixed_cost = prices.posterior(grid), evidence.fixed_cost or 0.0
-    if fixed_epochs is not None and not has_whole_costs:
-        fixed = np.full(len(grid), log(fixed_epochs))
+    costs, fixed_part = prices.posterior(grid), evidence.usually_fixed(job.price)
+    fixed_cost = 0.0 if fixed_part is None else job.price(fixed_part)
+    if job.target is None and not has_whole_costs:  # each run takes as many
+        fixed = np.full(len(grid), log(job.max_epochs))
         certain = Posterior(fixed, np.zeros((len(grid), len(grid))))
         return Belief(
             grid, certain, costs, _FIXED_NOISE, converged, measured, weights, lost, has_level, True, fixed_cost

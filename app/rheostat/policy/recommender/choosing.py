@@ -78,7 +78,7 @@ def _weigh(known: Knowledge, belief: Belief, best: int, situation: Situation, pe
         best,
         allowed=allowed,
         open_arms=open_arms,
-        stopped_before=[bool(known.own.arms[size].stop_costs) for size in sizes],
+        stopped_before=[bool(known.own.arms[size].stops) for size in sizes],
         learned=known.own.learned,
         beta_knob=known.job.beta_knob,
     )
@@ -133,7 +133,7 @@ def _first(known: Knowledge, situation: Situation) -> Choice:
             hint="Add other batch sizes (PATCH batch_sizes), or register the job under a new id with an easier target "
             "or more max_epochs.",
         )
-    unsuccessful = {size: unsuccessful[size] + len(known.own.arms[size].stop_costs) for size in left}
+    unsuccessful = {size: unsuccessful[size] + len(known.own.arms[size].stops) for size in left}
     fewest = min(unsuccessful.values())
     smaller = [size for size in reversed(left) if size <= default and unsuccessful[size] == fewest]
     larger = [size for size in left if size > default and unsuccessful[size] == fewest]

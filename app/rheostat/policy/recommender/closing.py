@@ -13,7 +13,8 @@ Nothing is closed for ever: a job that has recurred twice as often may fail once
 Stops are judged by the current reference cost: those that a false one caused close nothing once it is corrected.
 """
 
-from rheostat.policy.recommender.evidence import Arm, Evidence
+from rheostat.policy.cost import NOTHING
+from rheostat.policy.recommender.evidence import Arm, Evidence, Price
 
 CLOSED_FROM = 1.0
 
@@ -27,11 +28,12 @@ HALFWAY = 0.35
 """Share of the best arm's cost from which a stop counts half."""
 
 
-def score(arm: Arm, reference_cost: float | None, beta_knob: float | None) -> float:
+def score(arm: Arm, price: Price, reference_cost: float | None, beta_knob: float | None) -> float:
     """Return how much counts against an arm.
 
     Args:
         arm: What was seen of it.
+        price: What an outlay costs.
         reference_cost: C0, the expected cost of the best known arm in joules; None: unknown.
         beta_knob: The cost bound in units of C0; None: no run is stopped.
     """
@@ -39,14 +41,15 @@ def score(arm: Arm, reference_cost: float | None, beta_knob: float | None) -> fl
         return arm.failures
     near = NEAR_THE_BOUND * beta_knob * reference_cost
     halfway = HALFWAY * reference_cost
-    return arm.failures + sum(1.0 if cost >= near else 0.5 for cost in arm.stop_costs if cost >= halfway)
+    return arm.failures + sum(1.0 if cost >= near else 0.5 for cost in map(price, arm.stops) if cost >= halfway)
 
 
-def closed(evidence: Evidence, reference_cost: float | None, beta_knob: float | None) -> dict[int, str]:
+def closed(evidence: Evidence, price: Price, reference_cost: float | None, beta_knob: float | None) -> dict[int, str]:
     """Return the closed batch sizes, each with the reason.
 
     Args:
         evidence: Of the placement, pooled with what the others know of convergence.
+        price: As for :func:`score`.
         reference_cost: As for :func:`score`.
         beta_knob: As for :func:`score`.
     """
@@ -56,11 +59,11 @@ def closed(evidence: Evidence, reference_cost: float | None, beta_knob: float | 
     reasons: dict[int, str] = {}
     for size in sizes:
         arm = evidence.arms[size]
-        if not (arm.failures or arm.stop_costs) or arm.converged > 0:
+        if not (arm.failures or arm.stops) or arm.converged > 0:
             continue
         is_between = bool(converged) and converged[0] < size < converged[-1]
         forgiven = min(arm.failures, 1.0) if is_between else 0.0
-        if score(arm, reference_cost, beta_knob) - forgiven < allowed:
+        if score(arm, price, reference_cost, beta_knob) - forgiven < allowed:
             continue
         reasons[size] = "closed: its runs did not converge"
         beyond: list[int] = []
@@ -76,7 +79,7 @@ def closed(evidence: Evidence, reference_cost: float | None, beta_knob: float | 
 def reopened(evidence: Evidence) -> Evidence:
     """Return the evidence without anything that was ruled out: the evidence against it turned out to be wrong."""
     arms = {
-        size: arm._replace(censored=(0.0, 0.0), failures=0.0, lost_joules=0.0, stop_costs=(), paid=0)
+        size: arm._replace(censored=(0.0, 0.0), failures=0.0, lost=NOTHING, stops=(), paid=0)
         for size, arm in evidence.arms.items()
     }
-    return evidence._replace(arms=arms, wasted_joules=0.0)
+    return evidence._replace(arms=arms, wasted=NOTHING)

@@ -6,7 +6,7 @@ date. It then keeps its mean, but only the weight of one observation with a stan
 """
 
 from rheostat.policy.recommender import closing
-from rheostat.policy.recommender.evidence import Evidence, Tally
+from rheostat.policy.recommender.evidence import Arm, Evidence, Tally
 
 SLACK = 1.0
 ALARM = 8.0
@@ -35,12 +35,18 @@ def discount(evidence: Evidence, noise: float) -> Evidence:
         noise: Variance of the log epochs from run to run.
     """
     weight = noise / OUTDATED_DEVIATION**2
-    arms = {
-        size: arm._replace(epochs=_outweighed(arm.epochs, weight), whole_costs=_outweighed(arm.whole_costs, weight))
-        for size, arm in evidence.arms.items()
-    }
+    arms = {size: _outweighed(arm, weight) for size, arm in evidence.arms.items()}
     return closing.reopened(evidence._replace(arms=arms))._replace(drift=(0.0, 0.0), learned=0)
 
 
-def _outweighed(tally: Tally, weight: float) -> Tally:
-    return tally.scaled(min(1.0, weight / tally.count)) if tally.count else tally
+def _outweighed(arm: Arm, weight: float) -> Arm:
+    share = _share(arm.whole_costs, weight)
+    return arm._replace(
+        epochs=arm.epochs.scaled(_share(arm.epochs, weight)),
+        whole_costs=arm.whole_costs.scaled(share),
+        whole=arm.whole.scaled(share),
+    )
+
+
+def _share(tally: Tally, weight: float) -> float:
+    return min(1.0, weight / tally.count) if tally.count else 1.0

@@ -54,7 +54,7 @@ def _trained_cost(known: Knowledge, progress: Progress, cost: float) -> float:
     contradicts that.
     """
     epoch_cost = known.epoch_cost_joules(progress.batch_size)
-    if progress.fixed_cost is None and known.own.fixed_cost is None and epoch_cost is not None:
+    if progress.fixed_cost is None and known.usually_fixed is None and epoch_cost is not None:
         return min(cost, epoch_cost * progress.epoch)
     return known.trained_cost(cost, progress.fixed_cost, batch_size=progress.batch_size, epochs=progress.epoch)
 
@@ -106,7 +106,7 @@ def _should_stop(known: Knowledge, belief: Belief, progress: Progress, bound: Bo
         return None
     expectation = known.by_curve(belief, progress.batch_size, curve)
     arm = known.own.arms[progress.batch_size]
-    if arm.stop_costs and max(arm.stop_costs) < stopping.COMMITTED_BELOW * bound.reference_cost:
+    if arm.stops and max(map(known.job.price, arm.stops)) < stopping.COMMITTED_BELOW * bound.reference_cost:
         return None
     account, cost = _account_of_exploration(known, belief, at), progress.cost or 0.0
     is_overdrawn = account is not None and cost > max(account.left_runs, 0.0) * account.default_cost_joules

@@ -1,16 +1,21 @@
 """What the recommender stores of a placement: a few sums per arm, as plain JSON.
 
-All beliefs are derived from these; their size does not grow with the number of runs.
+All beliefs are derived from these; their size does not grow with the number of runs. Energy and time are kept apart,
+and priced when they are read: nothing here depends on a knob. What had to be judged when it came was judged at
+:meth:`rheostat.policy.interface.Job.at_reference_knobs`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import log
-from statistics import median_low
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from rheostat.policy.cost import NOTHING, Outlay
 from rheostat.policy.interface import State
+
+Price: TypeAlias = Callable[[Outlay], float]
+"""What an outlay costs at some knobs: :meth:`rheostat.policy.interface.Job.price`."""
 
 LATEST_KEPT = 5
 """Latest runs of an arm whose cost per epoch is kept, latest stops whose cost is, and latest runs of the placement of
@@ -55,6 +60,11 @@ class Tally:
         """Return the tally with less weight on its values; a window starts again."""
         return Tally(self.count * factor, self.total * factor, self.squares * factor)
 
+    def shifted(self, by: float) -> "Tally":
+        """Return the sums over values that are larger by so much."""
+        squares = self.squares + by * (2.0 * self.total + by * self.count)
+        return Tally(self.count, self.total + by * self.count, squares)
+
     def plus(self, other: "Tally") -> "Tally":
         """Return the sums over the values of both."""
         return Tally(self.count + other.count, self.total + other.total, self.squares + other.squares)
@@ -86,13 +96,14 @@ class Arm(NamedTuple):
     Attributes:
         runs: All runs that were learnt from.
         epochs: Of the log epochs of converged runs.
-        whole_costs: Of the log cost of converged runs whose number of epochs is unknown.
+        whole_costs: Of the log cost, at the reference knobs, of converged runs whose number of epochs is unknown.
+        whole: What those took together.
         censored: A stopped run as a censored observation of the log epochs: precision, and precision times mean
             (``site`` in the state).
         failures: Score of the runs that failed; see :mod:`.closing`.
-        lost_joules: Cost of runs that did not converge although the arm had, or that ran all of ``max_epochs``.
-        stop_costs: Costs in joules of the latest runs that were stopped.
-        epoch_costs: Log of the mean cost per epoch of the latest runs, oldest first.
+        lost: What runs took that did not converge although the arm had, or that ran all of ``max_epochs``.
+        stops: What the epochs of the latest runs took that were stopped.
+        epoch_costs: What an epoch of the latest runs took in the mean, oldest first.
         curve: Per metric level sum and count of log(epoch at the level / epochs to the target).
         paid: Converged runs since evidence was last discounted or found wrong; see :mod:`.account`.
     """
@@ -100,11 +111,12 @@ class Arm(NamedTuple):
     runs: int = 0
     epochs: Tally = Tally()
     whole_costs: Tally = Tally()
+    whole: Outlay = NOTHING
     censored: tuple[float, float] = (0.0, 0.0)
     failures: float = 0.0
-    lost_joules: float = 0.0
-    stop_costs: tuple[float, ...] = ()
-    epoch_costs: tuple[float, ...] = ()
+    lost: Outlay = NOTHING
+    stops: tuple[Outlay, ...] = ()
+    epoch_costs: tuple[Outlay, ...] = ()
     curve: tuple[tuple[float, int], ...] = ()
     paid: int = 0
 
@@ -113,13 +125,19 @@ class Arm(NamedTuple):
         """Converged runs, discounted ones by their weight."""
         return self.epochs.count + self.whole_costs.count
 
-    def with_epoch_cost(self, log_cost: float) -> "Arm":
-        """Return the arm with the mean cost per epoch of another run."""
-        return self._replace(epoch_costs=(*self.epoch_costs, log_cost)[-LATEST_KEPT:])
+    def priced_whole_costs(self, price: Price, reference: Price) -> Tally:
+        """Return the tally of whole costs at some knobs: the arm's runs all change by the ratio that their sum does."""
+        if not self.whole_costs.count:
+            return self.whole_costs
+        return self.whole_costs.shifted(safe_log(price(self.whole)) - safe_log(reference(self.whole)))
 
-    def with_stop(self, cost: float) -> "Arm":
-        """Return the arm after a run was stopped at a cost in joules."""
-        return self._replace(stop_costs=(*self.stop_costs, cost)[-LATEST_KEPT:])
+    def with_epoch_cost(self, epoch: Outlay) -> "Arm":
+        """Return the arm with what an epoch of another run took in the mean."""
+        return self._replace(epoch_costs=(*self.epoch_costs, epoch)[-LATEST_KEPT:])
+
+    def with_stop(self, outlay: Outlay) -> "Arm":
+        """Return the arm after a run was stopped whose epochs took so much."""
+        return self._replace(stops=(*self.stops, outlay)[-LATEST_KEPT:])
 
     def to_state(self) -> State:
         """Return the arm as plain JSON."""
@@ -127,11 +145,12 @@ class Arm(NamedTuple):
             "runs": self.runs,
             "epochs": self.epochs.to_state(),
             "whole_costs": self.whole_costs.to_state(),
+            "whole": self.whole.to_state(),
             "site": self.censored,
             "failures": self.failures,
-            "lost_joules": self.lost_joules,
-            "stop_costs": self.stop_costs,
-            "epoch_costs": self.epoch_costs,
+            "lost": self.lost.to_state(),
+            "stops": [outlay.to_state() for outlay in self.stops],
+            "epoch_costs": [outlay.to_state() for outlay in self.epoch_costs],
             "curve": self.curve,
             "paid": self.paid,
         }
@@ -143,13 +162,14 @@ class Arm(NamedTuple):
             state["runs"],
             Tally.from_state(state["epochs"]),
             Tally.from_state(state["whole_costs"]),
+            Outlay.from_state(state["whole"]),
             tuple(state["site"]),
             state["failures"],
-            state["lost_joules"],
-            tuple(state["stop_costs"]),
-            tuple(state["epoch_costs"]),
+            Outlay.from_state(state["lost"]),
+            tuple(map(Outlay.from_state, state["stops"])),
+            tuple(map(Outlay.from_state, state["epoch_costs"])),
             tuple(map(tuple, state["curve"])),
-            state.get("paid", 0),  # states of before there was an account have none
+            state["paid"],
         )
 
 
@@ -162,9 +182,9 @@ class Evidence(NamedTuple):
         drift: The two cumulative sums of the drift test, upwards and downwards.
         learned: Converged runs since evidence was last discounted.
         unconverged: How often each batch size did not converge since the last run that did.
-        wasted_joules: Cost of the runs that did not converge of arms other than the default that had not converged
-            before (those of the others are in ``lost_joules``), since evidence was last discounted or found wrong.
-        fixed_costs: What the latest runs cost in joules before their first step, oldest first.
+        wasted: What the runs took that did not converge of arms other than the default that had not converged before
+            (those of the others are in ``lost``), since evidence was last discounted or found wrong.
+        fixed: What the latest runs took before their first step, oldest first.
     """
 
     arms: dict[int, Arm]
@@ -172,17 +192,16 @@ class Evidence(NamedTuple):
     drift: tuple[float, float] = (0.0, 0.0)
     learned: int = 0
     unconverged: Mapping[int, int] = MappingProxyType({})
-    wasted_joules: float = 0.0
-    fixed_costs: tuple[float, ...] = ()
+    wasted: Outlay = NOTHING
+    fixed: tuple[Outlay, ...] = ()
 
-    @property
-    def fixed_cost(self) -> float | None:
-        """What a run usually costs in joules before its first step; None: unknown."""
-        return median_low(self.fixed_costs) if self.fixed_costs else None
+    def usually_fixed(self, price: Price) -> Outlay | None:
+        """Return what a run usually takes before its first step, the lower median; None: unknown."""
+        return sorted(self.fixed, key=price)[(len(self.fixed) - 1) // 2] if self.fixed else None
 
-    def with_fixed_cost(self, cost: float) -> "Evidence":
-        """Return the evidence with the fixed part of another run's cost."""
-        return self._replace(fixed_costs=(*self.fixed_costs, cost)[-LATEST_KEPT:])
+    def with_fixed(self, outlay: Outlay) -> "Evidence":
+        """Return the evidence with the fixed part of another run."""
+        return self._replace(fixed=(*self.fixed, outlay)[-LATEST_KEPT:])
 
     def with_arm(self, batch_size: int, arm: Arm) -> "Evidence":
         """Return the evidence with one arm replaced."""
@@ -198,8 +217,8 @@ class Evidence(NamedTuple):
             drift=(state["drift"][0], state["drift"][1]),
             learned=state["learned"],
             unconverged={int(size): count for size, count in state["fruitless"].items()},
-            wasted_joules=state.get("wasted_joules", 0.0),
-            fixed_costs=tuple(state.get("fixed_costs", ())),
+            wasted=Outlay.from_state(state["wasted"]),
+            fixed=tuple(map(Outlay.from_state, state["fixed"])),
         )
 
     def to_state(self) -> State:
@@ -210,6 +229,6 @@ class Evidence(NamedTuple):
             "drift": list(self.drift),
             "learned": self.learned,
             "fruitless": {str(size): count for size, count in self.unconverged.items()},
-            "wasted_joules": self.wasted_joules,
-            "fixed_costs": self.fixed_costs,
+            "wasted": self.wasted.to_state(),
+            "fixed": [outlay.to_state() for outlay in self.fixed],
         }

@@ -109,6 +109,6 @@ def _status(belief: Belief, arm: Arm, at: int) -> str:
     if best is not None and belief.converged[at]:
         above = belief.run_cost(at) / belief.run_cost(best) - 1.0
         return "best known" if at == best else f"converged, {100.0 * above:.0f} % above the best known"
-    if arm.stop_costs:
+    if arm.stops:
         return "stopped, never converged"
     return "has not converged yet" if arm.runs else "not tried yet"

@@ -1,20 +1,22 @@
 """All that bears on a decision about a placement, gathered from the states: read once, then passed around."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from math import exp, isnan
 from operator import attrgetter
 from typing import NamedTuple
 
+from rheostat.policy.cost import Outlay
 from rheostat.policy.estimates import Account
 from rheostat.policy.identity import ByIdentity
-from rheostat.policy.interface import Job, PowerLimitOptimizer, Result, State, StateStore
+from rheostat.policy.interface import Job, PowerLimitOptimizer, State, StateStore
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.recommender import closing, curves, transfer
 from rheostat.policy.recommender.account import open_account
 from rheostat.policy.recommender.belief import Belief, believe
 from rheostat.policy.recommender.curves import Expectation
-from rheostat.policy.recommender.evidence import Evidence, safe_log
+from rheostat.policy.recommender.evidence import Arm, Evidence, safe_log
 from rheostat.policy.recommender.grid import Grid, grid_of
 from rheostat.policy.recommender.outliers import is_outlier
 from rheostat.policy.recommender.prices import MeasuredPrices, Prices, gather_prices, measured_prices
@@ -27,6 +29,8 @@ LEAST_SHARE_OF_EPOCHS = 0.1
 
 FEWEST_FOR_A_SHAPE = 2
 """Epoch costs that another placement must know before their shape is used."""
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Knowledge:
     def closed(self) -> dict[int, str]:
         """The closed batch sizes, each with the reason."""
         reference_cost = None if self.belief is None else self.belief.reference_cost
-        return closing.closed(self.pooled, reference_cost, self.job.beta_knob)
+        return closing.closed(self.pooled, self.job.price, reference_cost, self.job.beta_knob)
 
     @cached_property
     def account(self) -> Account | None:
@@ -61,7 +65,7 @@ class Knowledge:
         if self.belief is None or not self.belief.has_level:
             return None
         default = self.grid.index(self.job.default_batch_size)
-        return open_account(self.own, self.belief, default, self.job.exploration_budget_runs)
+        return open_account(self.own, self.job.price, self.belief, default, self.job.exploration_budget_runs)
 
     @cached_property
     def unconverged_runs(self) -> int:
@@ -82,16 +86,33 @@ class Knowledge:
         log_costs = zip(self.grid.batch_sizes, self.prices.log_costs.tolist(), strict=True)
         return {size: None if isnan(log_cost) else exp(log_cost) for size, log_cost in log_costs}
 
-    def believable_cost(self, result: Result, cost: float) -> float:
-        """Return what a run cost in joules, or what such a run usually costs if that is less and the cost an outlier.
+    @cached_property
+    def usually_fixed(self) -> Outlay | None:
+        """What a run usually takes before its first step; None: unknown."""
+        return self.own.usually_fixed(self.job.price)
+
+    def believable(self, outlay: Outlay, batch_size: int, epochs: float | None) -> Outlay:
+        """Return what a run took, or what such a run usually takes if that is less and the figure an outlier.
 
         No arm is given up because of a figure that may be off by a thousand.
         """
-        if self.belief is None or self.belief.reference_cost is None or not result.epochs:
-            return cost
-        usual = self._expected_epoch_cost(self.belief, result.batch_size) * result.epochs
+        if self.belief is None or self.belief.reference_cost is None or not epochs:
+            return outlay
+        cost = self.job.price(outlay)
+        usual = self._expected_epoch_cost(self.belief, batch_size) * epochs
         usual += self.belief.fixed_cost
-        return min(cost, usual) if is_outlier(safe_log(cost), (safe_log(usual), 0.0)) else cost
+        return outlay.scaled(usual / cost) if cost > usual and _is_off(cost, usual) else outlay
+
+    def trained(self, outlay: Outlay, fixed: Outlay | None, *, batch_size: int, epochs: float | None) -> Outlay:
+        """Return what of a run's outlay its epochs took, as :meth:`trained_cost`."""
+        fixed_cost = None if fixed is None else self.job.price(fixed)
+        cost = self.job.price(outlay)
+        trained = self.trained_cost(cost, fixed_cost, batch_size=batch_size, epochs=epochs)
+        if (part := self.usually_fixed if fixed is None else fixed) is not None:
+            left = outlay.less(part)
+            if abs(self.job.price(left) - trained) <= _ROUNDING * cost:
+                return left
+        return outlay.scaled(trained / cost) if cost > 0.0 else outlay
 
     def trained_cost(self, cost: float, fixed_cost: float | None, *, batch_size: int, epochs: float | None) -> float:
         """Return what of a run's cost its epochs took, without the fixed part that went by before the first step.
@@ -102,7 +123,7 @@ class Knowledge:
         """
         if fixed_cost is not None:
             return max(cost - fixed_cost, 0.0)
-        usual = self.own.fixed_cost or 0.0
+        usual = 0.0 if self.usually_fixed is None else self.job.price(self.usually_fixed)
         if epochs and self.belief is not None and self.belief.has_level:
             expected = self._expected_epoch_cost(self.belief, batch_size) * epochs
             if expected < usual and abs(cost - usual - expected) <= usual:
@@ -139,6 +160,24 @@ def gather(store: StateStore, power_limits: PowerLimitOptimizer | None, job: Job
         job: The placement.
     """
     return _derive(tuple(_source(placement, store, power_limits) for placement in (job, *siblings(store, job))))
+
+
+def gather_to_learn(
+    store: StateStore, power_limits: PowerLimitOptimizer | None, job: Job, batch_size: int
+) -> Knowledge:
+    """Return what is known of a placement as far as a run of a batch size is judged by it.
+
+    What is learnt must depend neither on knobs, which are applied when it is read, nor on batch sizes that could be
+    added later: so this is at the reference knobs, and believes nothing of batch sizes of which nothing is known.
+
+    Args:
+        store: As for :func:`gather`.
+        power_limits: As for :func:`gather`.
+        job: As for :func:`gather`.
+        batch_size: What ran.
+    """
+    placements = (placement.at_reference_knobs() for placement in (job, *siblings(store, job)))
+    return _known(tuple(_source(placement, store, power_limits) for placement in placements), batch_size)
 
 
 _KNOBS = attrgetter(*(knob.name for knob in fields(Job) if knob.name not in ("seed", "trial_number")))
@@ -184,26 +223,53 @@ def _source(job: Job, store: StateStore, power_limits: PowerLimitOptimizer | Non
 
 @lru_cache(maxsize=256)  # nothing changes between most questions about a placement; some 30 kB an entry
 def _derive(sources: tuple[_Source, ...]) -> Knowledge:
-    """Return what is known of the first of a job's placements."""
+    return _known(sources)
+
+
+def _known(sources: tuple[_Source, ...], batch_size: int | None = None) -> Knowledge:
+    """Return what is known of the first of a job's placements.
+
+    Args:
+        sources: What it is derived from.
+        batch_size: Believe something only of this arm, and of those of which something was seen; None: of all.
+    """
     job = sources[0].measured.job
     own, *others = [Evidence.from_state(source.state.value) for source in sources]
     grid = grid_of(tuple(own.arms), job.default_batch_size)
     measured, *theirs = [_measured_prices(source.measured, grid) for source in sources]
+    if batch_size is not None:
+        seen = {batch_size, *_seen((own, *others), (measured, *theirs), grid)}
+        measured, *theirs = [one.of(seen, grid) for one in (measured, *theirs)]
+        grid = grid_of(tuple(size for size in own.arms if size in seen), job.default_batch_size)
     pooled = transfer.pool(own, others)
     shape = None
-    for evidence, their in zip(others, theirs, strict=True):
-        prices = gather_prices(their, grid, evidence.arms, None)
+    for source, evidence, their in zip(sources[1:], others, theirs, strict=True):
+        prices = gather_prices(their, grid, evidence.arms, source.measured.job.price, None)
         if sum(prices.are_seen) >= FEWEST_FOR_A_SHAPE:
             shape = prices.posterior(grid).mean
             break
-    prices = gather_prices(measured, grid, own.arms, shape)
-    belief = believe(job.max_epochs if job.target is None else None, grid, pooled, prices)
-    return Knowledge(job, own, pooled, grid, prices, belief)
+    prices = gather_prices(measured, grid, own.arms, job.price, shape)
+    return Knowledge(job, own, pooled, grid, prices, believe(job, grid, pooled, prices))
+
+
+def _seen(evidence: Sequence[Evidence], measured: Sequence[MeasuredPrices], grid: Grid) -> Iterator[int]:
+    """Iterate over the batch sizes of which something was seen on any placement."""
+    for at, size in enumerate(grid.batch_sizes):
+        is_measured = any(one.log_costs[at] is not None or one.surveyed[at] for one in measured)
+        if is_measured or any(one.arms.get(size, _UNSEEN) != _UNSEEN for one in evidence):
+            yield size
+
+
+_UNSEEN = Arm()
 
 
 @lru_cache(maxsize=256)  # runs end far more often than power limits are measured
 def _measured_prices(measured: _Measured, grid: Grid) -> MeasuredPrices:
     return measured_prices(measured.power_limits, measured.job, grid)
+
+
+def _is_off(cost: float, usual: float) -> bool:
+    return is_outlier(safe_log(cost), (safe_log(usual), 0.0))
 
 
 def siblings(store: StateStore, job: Job) -> list[Job]:

@@ -1,7 +1,11 @@
-"""Learning from a run that is over: pure functions from what was known and the result to new evidence."""
+"""Learning from a run that is over: pure functions from what was known and the result to new evidence.
+
+What was known is priced at the reference knobs, so that the evidence depends on no setting that may be changed later.
+"""
 
 from typing import NamedTuple
 
+from rheostat.policy.cost import NOTHING, Outlay
 from rheostat.policy.interface import Result
 from rheostat.policy.recommender import closing, curves, drift, stopping
 from rheostat.policy.recommender.belief import Belief
@@ -29,8 +33,8 @@ def learn(known: Knowledge, result: Result) -> Update:
     """Return the evidence after a run; one without a verdict counts as converged, as it was run to its end."""
     arm = known.own.arms[result.batch_size]
     evidence = known.own.with_arm(result.batch_size, arm._replace(runs=arm.runs + 1))
-    if result.fixed_cost is not None:
-        evidence = evidence.with_fixed_cost(result.fixed_cost)
+    if result.took.fixed is not None:
+        evidence = evidence.with_fixed(result.took.fixed)
     if result.state == "oom":
         return Update(evidence)
     if result.converged is False:
@@ -49,11 +53,18 @@ def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Ev
     if belief is not None and belief.has_level:
         at = known.grid.index(result.batch_size)
         expected = float(belief.log_cost[at]), float(belief.log_cost_variance[at]) + belief.noise
-    cost = _trained_cost(known, result, result.cost)
-    costs, overturned = admit(arm.whole_costs, safe_log(cost), expected, known.job.window_size)
+    trained = _trained(known, result, result.took.charged)
+    log_cost = safe_log(known.job.price(trained))
+    costs, overturned = admit(arm.whole_costs, log_cost, expected, known.job.window_size)
     evidence = closing.reopened(evidence) if overturned else evidence
     arm = _with_success(known, evidence.arms[result.batch_size])
-    return evidence.with_arm(result.batch_size, arm._replace(whole_costs=costs))
+    whole = arm.whole
+    if overturned:
+        whole = trained
+    elif costs.held_back != log_cost:
+        share = 1.0 - 1.0 / costs.count if costs.count == arm.whole_costs.count else 1.0  # a full window
+        whole = whole.scaled(share).plus(trained)
+    return evidence.with_arm(result.batch_size, arm._replace(whole_costs=costs, whole=whole))
 
 
 def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs: float) -> Update:
@@ -66,8 +77,8 @@ def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs:
     tally, overturned = admit(update.evidence.arms[size].epochs, log_epochs, expected, known.job.window_size)
     evidence = closing.reopened(update.evidence) if overturned else update.evidence
     arm = _with_success(known, evidence.arms[size])._replace(epochs=tally)
-    trained = _trained_cost(known, result, result.cost)
-    arm = arm.with_epoch_cost(safe_log(trained / max(epochs, _SHORTEST)))
+    trained = _trained(known, result, result.took.charged)
+    arm = arm.with_epoch_cost(trained.scaled(1.0 / max(epochs, _SHORTEST)))
     if target is not None and tally.held_back != log_epochs:
         evidence = evidence._replace(levels=known.pooled.levels or curves.choose_levels(result.curve, target))
         arm = curves.with_curve(arm, result.curve, log_epochs, evidence.levels, target)
@@ -82,7 +93,7 @@ def _belief_of_epochs(known: Knowledge) -> Belief | None:
 def _with_success(known: Knowledge, arm: Arm) -> Arm:
     """Return an arm whose run converged: with a window, what was lost before it fades as old runs do."""
     window = known.job.window_size
-    return arm if window == 0 else arm._replace(lost_joules=arm.lost_joules * (1.0 - 1.0 / window))
+    return arm if window == 0 else arm._replace(lost=arm.lost.scaled(1.0 - 1.0 / window))
 
 
 def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Update:
@@ -90,8 +101,8 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Upda
     unconverged = {**evidence.unconverged, size: evidence.unconverged.get(size, 0) + 1}
     evidence = evidence._replace(unconverged=unconverged)
     if size != known.job.default_batch_size and not evidence.arms[size].converged:
-        spent = known.believable_cost(result, _spent(result))
-        evidence = evidence._replace(wasted_joules=evidence.wasted_joules + spent)
+        spent = known.believable(_spent(result), size, result.epochs)
+        evidence = evidence._replace(wasted=evidence.wasted.plus(spent))
     update = Update(evidence)
     if belief is not None and result.epochs:
         run = belief.run(size)
@@ -100,31 +111,33 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Upda
         update = _follow_drift(known, belief, update.evidence, size, off)
     arm = _with_failure(known, update.evidence.arms[size], result)
     if result.state == "stopped" and result.epochs:
-        arm = arm.with_epoch_cost(safe_log(_trained_cost(known, result, result.cost) / result.epochs))
+        arm = arm.with_epoch_cost(_trained(known, result, result.took.charged).scaled(1.0 / result.epochs))
     if belief is not None and result.epochs and result.state == "stopped":
         arm = _with_censored_observation(known, belief, arm, result, result.epochs)
     return update._replace(evidence=update.evidence.with_arm(size, arm))
 
 
-def _trained_cost(known: Knowledge, result: Result, cost: float) -> float:
-    return known.trained_cost(cost, result.fixed_cost, batch_size=result.batch_size, epochs=result.epochs)
+def _trained(known: Knowledge, result: Result, outlay: Outlay) -> Outlay:
+    return known.trained(outlay, result.took.fixed, batch_size=result.batch_size, epochs=result.epochs)
 
 
-def _spent(result: Result) -> float:
+def _spent(result: Result) -> Outlay:
     """Return what a run that did not converge spent; one that ended before its first report next to nothing."""
-    if result.spent is not None:
-        return result.spent
-    return result.cost if result.epochs else 0.0
+    took = result.took
+    if took.spent is not None:
+        return took.spent
+    return took.charged if result.epochs else NOTHING
 
 
 def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
     """Return an arm whose run did not converge, with what that does to its standing."""
     ran_out = (result.epochs or 0.0) >= known.job.max_epochs and not result.diverged
-    cost = known.believable_cost(result, _spent(result) if ran_out else result.cost)
+    outlay = _spent(result) if ran_out else result.took.charged
+    outlay = known.believable(outlay, result.batch_size, result.epochs)
     if ran_out or arm.converged:
-        arm = arm._replace(lost_joules=arm.lost_joules + cost)
+        arm = arm._replace(lost=arm.lost.plus(outlay))
     if result.state == "stopped":
-        return arm.with_stop(_trained_cost(known, result, cost))
+        return arm.with_stop(_trained(known, result, outlay))
     whole_run = ran_out or result.epochs is None
     return arm._replace(failures=arm.failures + (1.0 if whole_run and known.belief is not None else 0.5))
 

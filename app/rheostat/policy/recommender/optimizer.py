@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from rheostat.policy.cost import Outlay, given_cost
 from rheostat.policy.estimates import Account, ArmEstimate
 from rheostat.policy.interface import (
+    READ_TIME_KNOBS,
     STATE_OF_VERDICT,
     BatchSizeOptimizer,
     Choice,
@@ -15,8 +17,8 @@ from rheostat.policy.interface import (
 )
 from rheostat.policy.recommender import choosing, drift, early_stopping, explanations, learning, surveying
 from rheostat.policy.recommender.belief import Belief
-from rheostat.policy.recommender.evidence import Arm, Evidence, safe_log
-from rheostat.policy.recommender.knowledge import Knowledge, gather, siblings
+from rheostat.policy.recommender.evidence import Arm, Evidence
+from rheostat.policy.recommender.knowledge import Knowledge, gather, gather_to_learn, siblings
 from rheostat.policy.recommender.power_sweep import PowerSweep
 from rheostat.policy.surveys import Survey
 
@@ -30,6 +32,7 @@ class Recommender(BatchSizeOptimizer):
     """
 
     replaces_state = True
+    read_time_knobs = READ_TIME_KNOBS
 
     @property
     def name(self) -> str:
@@ -39,6 +42,13 @@ class Recommender(BatchSizeOptimizer):
     def register_job(self, job: Job, batch_sizes: list[int]) -> None:
         """Start without any evidence."""
         self.store[job] = Evidence({size: Arm() for size in sorted(batch_sizes)}).to_state()
+
+    def add_batch_sizes(self, job: Job, batch_sizes: list[int]) -> bool:
+        """Start the further ones without any evidence: what is learnt does not depend on them."""
+        evidence = Evidence.from_state(self.store[job])
+        arms = {size: evidence.arms.get(size, Arm()) for size in sorted(batch_sizes)}
+        self.store[job] = evidence._replace(arms=arms).to_state()
+        return True
 
     def predict(self, job: Job) -> int:
         """Return the batch size for a trial that runs alone on a GPU that fits them all."""
@@ -67,7 +77,8 @@ class Recommender(BatchSizeOptimizer):
 
     def conclude(self, job: Job, result: Result) -> None:
         """Learn from a run that is over; when it shows that the data have changed, discount all placements' past."""
-        update = learning.learn(self._gather(job), result)
+        known = gather_to_learn(self.store, self.power_limits, job, result.batch_size)
+        update = learning.learn(known, result)
         self.store[job] = update.evidence.to_state()
         if update.outdated is not None:
             for other in siblings(self.store, job):
@@ -76,8 +87,12 @@ class Recommender(BatchSizeOptimizer):
 
     def learn_epoch_cost(self, job: Job, batch_size: int, cost: float) -> None:
         """Learn what an epoch cost in a run that tells nothing else."""
-        evidence = self._gather(job).own
-        arm = evidence.arms[batch_size].with_epoch_cost(safe_log(cost))
+        self.learn_part(job, batch_size, given_cost(cost))
+
+    def learn_part(self, job: Job, batch_size: int, epoch: Outlay) -> None:
+        """Learn what an epoch took in a run that tells nothing else."""
+        evidence = Evidence.from_state(self.store[job])
+        arm = evidence.arms[batch_size].with_epoch_cost(epoch)
         self.store[job] = evidence.with_arm(batch_size, arm).to_state()
 
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:

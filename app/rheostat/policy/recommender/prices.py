@@ -9,9 +9,10 @@ Measured slices are of steps alone, but an epoch of a run ends with an evaluatio
 batch size: by what the runs report beyond the measurements all of these are raised.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 from math import exp, isnan, log, nan
 from statistics import median_low
 
@@ -21,7 +22,7 @@ from rheostat.policy.cost import PowerMeasurement, select
 from rheostat.policy.interface import Job, PowerLimitOptimizer
 from rheostat.policy.recommender import epoch_cost
 from rheostat.policy.recommender.epochs import Posterior
-from rheostat.policy.recommender.evidence import Arm, safe_log
+from rheostat.policy.recommender.evidence import Arm, Price, safe_log
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
 from rheostat.policy.recommender.outliers import OUTLIER_LOG_RATIO, is_outlier
@@ -80,6 +81,12 @@ class MeasuredPrices:
     expected_share: float
     surveyed: tuple[bool, ...]
 
+    def of(self, batch_sizes: Collection[int], grid: Grid) -> "MeasuredPrices":
+        """Return what was measured of some of the batch sizes of a grid."""
+        among = [size in batch_sizes for size in grid.batch_sizes]
+        log_costs, surveyed = tuple(compress(self.log_costs, among)), tuple(compress(self.surveyed, among))
+        return MeasuredPrices(log_costs, self.expected_share, surveyed)
+
 
 def measured_prices(power_limits: PowerLimitOptimizer | None, job: Job, grid: Grid) -> MeasuredPrices:
     """Return what was measured of a placement; without an optimizer of power limits that is nothing."""
@@ -97,16 +104,22 @@ def _best(measurements: Sequence[PowerMeasurement], max_slowdown: float | None) 
     return safe_log(select(of_epochs, max_slowdown=max_slowdown).cost) if of_epochs else None
 
 
-def gather_prices(measured: MeasuredPrices, grid: Grid, arms: Mapping[int, Arm], shape: Array | None) -> Prices:
+def gather_prices(
+    measured: MeasuredPrices, grid: Grid, arms: Mapping[int, Arm], price: Price, shape: Array | None
+) -> Prices:
     """Return what is known of a placement's epoch costs.
 
     Args:
         measured: What was measured.
         grid: Its batch sizes.
         arms: What was seen of its runs.
+        price: What an outlay costs.
         shape: What another placement believes of each arm's log epoch cost; None: there is none.
     """
-    reported = [arms[size].epoch_costs if size in arms else () for size in grid.batch_sizes]
+    reported = [
+        tuple(safe_log(price(epoch)) for epoch in arms[size].epoch_costs) if size in arms else ()
+        for size in grid.batch_sizes
+    ]
     measured = replace(measured, log_costs=_with_evaluations(measured.log_costs, reported))
     surveyed = tuple(was and not runs for was, runs in zip(measured.surveyed, reported, strict=True))
     figures = [
