@@ -146,3 +146,30 @@ def test_a_pinned_job_is_noted(empty: Pages) -> None:
     use_cases.pin_job(empty.service, JOB, OrderRequest(batch_size=16)).result()
     predict(empty.service)
     assert "Pinned to batch size 16" in empty.get("/").text
+
+
+def test_a_run_shows_its_tags_and_follows_only_addresses_of_pages(empty: Pages) -> None:
+    register(empty.service)
+    tags = {"mlflow_run": "https://mlflow.test/#/runs/7?a=1&b=<2>", "team": "<b>vision", "trap": "javascript:alert(1)"}
+    trial = predict(empty.service, tags=tags)
+    page = empty.get(f"/trials/{trial.trial_id}")
+    assert tags["mlflow_run"] in page.links
+    assert 'rel="noopener noreferrer"' in page.html
+    assert "<b>vision" in page.text
+    assert "<b>" not in page.html.partition("<main")[2].partition("Tags")[2].partition("</ul>")[0]
+    assert not [link for link in page.links if link.startswith("javascript")]
+    by_team = next(link for link in page.links if "team" in link)
+    assert f"/trials/{trial.trial_id}" in empty.get(by_team).links
+
+
+def test_runs_of_a_job_are_found_by_their_tags(empty: Pages) -> None:
+    register(empty.service)
+    first, other = (predict(empty.service, tags={"mlflow_run": name}) for name in ("run 1", "x" * 256))
+    found = empty.get(f"/jobs/{JOB}?tag=mlflow_run%3Drun+1").html.partition('id="log"')[2]
+    assert (first.trial_id in found, other.trial_id in found) == (True, False)
+    found = empty.get(f"/jobs/{JOB}?tag=mlflow_run%3D{'x' * 256}").html.partition('id="log"')[2]
+    assert (first.trial_id in found, other.trial_id in found) == (False, True)
+    found = empty.get(f"/jobs/{JOB}?tag=mlflow_run").html.partition('id="log"')[2]
+    assert (first.trial_id in found, other.trial_id in found) == (True, True)
+    assert "No run has the tag “team=<i>”." in empty.get(f"/jobs/{JOB}?tag=team%3D%3Ci%3E").text
+    assert "Write the tag as key=value" in empty.get(f"/jobs/{JOB}?tag=%3D7").text

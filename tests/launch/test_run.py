@@ -47,6 +47,13 @@ class TestTheCommand:
         assert (environment["RHEOSTAT_BATCH_SIZE"], environment["RHEOSTAT_LEARNING_RATE"]) == ("64", "0.1")
         assert (environment["RHEOSTAT_SEED"], environment["RHEOSTAT_EPOCHS"]) == (seed, "10")
 
+    def test_its_tags_are_those_of_the_trial(self, server: ServerProcess, client: Client, job: str) -> None:
+        tags = ("--tag", "mlflow_run=https://mlflow.test/?run=7", "--tag", "team=vision")
+        assert ended(server.url, job, "true", *OPTIONS, *tags).code == 0
+        (trial,) = client.list_trials(job, tag="mlflow_run=https://mlflow.test/?run=7").trials
+        assert trial.tags == {"mlflow_run": "https://mlflow.test/?run=7", "team": "vision"}
+        assert client.list_trials(job, tag="team=speech").trials == []
+
     def test_its_output_passes_untouched_and_at_once(self, server: ServerProcess, job: str, tmp_path: Path) -> None:
         script = r"printf 'half\r'; while [ ! -e $1 ]; do sleep 0.02; done; printf '\033[1mwhole\000\377\n'; printf end"
         with Run(server.url, job, script, *OPTIONS, arguments=(f"{tmp_path}/on",)) as run:

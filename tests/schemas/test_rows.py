@@ -28,3 +28,11 @@ def test_a_list_of_models_is_json() -> None:
     row = row_of(Both(model="V100", targets=[target]))
     assert row["targets"] == '[{"metric": "accuracy", "value": 0.9, "direction": "maximize"}]'
     assert row["kind"] == "a"
+
+
+def test_a_mapping_is_json_and_one_value() -> None:
+    class Tagged(Gpu):
+        tags: dict[str, str]
+
+    assert row_of(Tagged(model="V100", tags={"a": "b"}))["tags"] == '{"a": "b"}'
+    assert row_of(Tagged(model="V100", tags={}))["tags"] is None

@@ -1,6 +1,7 @@
 """Reports of trials: each is kept once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -120,3 +121,29 @@ def test_a_repeated_report_must_count_its_energy_from_the_same_moment(service: S
     assert report(restarted(service), trial, 1, energy_known_from_seconds=0.1, **figures) == first
     with pytest.raises(ReportContradicts, match="energy_known_from_seconds"):
         report(restarted(service), trial, 1, **figures)
+
+
+def test_trials_are_found_by_their_tags(service: Service) -> None:
+    register(service)
+    tags = {"mlflow_run": "https://mlflow.test/runs/7?a=b", "group.of/runs": 'it\'s "7" \\ %'}
+    tagged, other, _ = predict(service, tags=tags), predict(service, tags={"mlflow_run": "8"}), predict(service)
+    assert use_cases.get_trial(service, tagged.trial_id).tags == tags
+
+    def found(tag: str, **options: Any) -> list[str]:
+        wanted = {"state": None, "cursor": None, "limit": 50} | options
+        return [trial.trial_id for trial in use_cases.list_trials(service, JOB, tag=tag, **wanted).trials]
+
+    for key, value in tags.items():
+        assert found(f"{key}={value}") == [tagged.trial_id]
+    assert found("mlflow_run") == [other.trial_id, tagged.trial_id]
+    assert found("mlflow_run", limit=1, cursor=2) == [tagged.trial_id]
+    assert found("mlflow_run", state="converged") == []
+    assert found("mlflow_run=7") == found("group") == []
+
+
+def test_a_run_that_is_started_again_has_its_latest_tags(service: Service) -> None:
+    register(service)
+    first = predict(service, key="night", tags={"mlflow_run": "1"})
+    for tags, kept in (({"mlflow_run": "2"}, "2"), ({"mlflow_run": "2"}, "2"), ({}, "2"), ({"mlflow_run": "3"}, "3")):
+        assert predict(service, key="night", tags=tags).trial_id == first.trial_id
+        assert use_cases.get_trial(service, first.trial_id).tags == {"mlflow_run": kept}

@@ -68,7 +68,7 @@ class Visit:
 
     def text(self, name: str) -> str:
         """Return a text in the query; empty where there is none."""
-        return self.request.query_params.get(name, "")[:200]
+        return self.request.query_params.get(name, "")[:400]
 
     def show(self, template: str, *, refresh_seconds: int | None = None, **values: Any) -> Response:
         """Return a page.

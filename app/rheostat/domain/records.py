@@ -125,6 +125,7 @@ class TrialRecord:
     crashed_at: datetime | None = None
     is_ordered: bool = False
     beside_exploration: bool = False
+    tags: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

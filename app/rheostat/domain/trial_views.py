@@ -37,6 +37,7 @@ def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
         energy_estimate=energy.explanation(trial, view.max_power_watts),
         time_seconds=trial.time_seconds,
         cost=view.cost(trial.energy_joules, trial.time_seconds),
+        tags=trial.tags or {},
         warning=trial.warning,
         created_at=trial.created_at,
         ended_at=trial.lease_expires_at if lost else trial.ended_at,

@@ -101,6 +101,7 @@ def predict(
         is_ordered=plan.is_ordered,
         beside_exploration=choice.beside_exploration,
         warning=plausibility.joined(None, plausibility.of_settings(job.settings)),
+        tags=request.tags or None,
     )
     trial = resuming.begun(draft, history, trial, before, request)
     crashes.carry_on(draft, trial)
@@ -199,7 +200,7 @@ def _same_trial(
             fields=[FieldError("gpu", "differs from the first request with this key")],
         )
     draft = Draft(job)
-    trial = resuming.restarted(history, known)
+    trial = replace(resuming.restarted(history, known), tags=request.tags or known.tags)
     if trial.state == "running" and (trial.state != known.state or trial.lease_expires_at < clock.now):
         trial = replace(trial, lease_expires_at=clock.lease_expires_at)
     if trial != known:

@@ -168,6 +168,10 @@ def run(
         str | None,
         typer.Option(help="Key of the earlier run whose checkpoint this one goes on from.", show_default=False),
     ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(help="What else the run is known by, as mlflow_run=7: shown with it, searchable; repeatable."),
+    ] = None,
     on_conflict: Annotated[
         Literal["keep", "update"],
         typer.Option(help="Settings that differ from the registered ones: keep these, or update them."),
@@ -189,6 +193,7 @@ def run(
     from rheostat.launch.run import run_trial
     from rheostat.launch.signals import signal_number
     from rheostat.sdk.client import Client
+    from rheostat.sdk.tags import read_tags
 
     _log_to_stderr(quiet=quiet)
     try:
@@ -239,6 +244,7 @@ def run(
                 on_conflict=on_conflict,
                 on_used_key=on_used_key,
                 examples_per_epoch=examples_per_epoch,
+                tags=read_tags(tag or ()),
             )
             code = run_trial(trial, job, settings, plan)
     except RheostatError as error:

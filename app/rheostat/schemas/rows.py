@@ -17,9 +17,17 @@ def columns_of(kind: type[Body]) -> list[str]:
 
 
 def row_of(model: Body) -> dict[str, Any]:
-    """Return a model as a row. Lists are joined by spaces; those of models are JSON."""
-    values = _flat(model.model_dump(), "")
-    return {column: values.get(column) for column in columns_of(type(model))}
+    """Return a model as a row. Lists are joined by spaces; those of models are JSON, and so are mappings."""
+    row: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        value, nested = getattr(model, name), _model_in(field.annotation)
+        if nested is None:
+            row[name] = _cell(value)
+        elif value is None:
+            row |= {f"{name}_{column}": None for column in columns_of(nested)}
+        else:
+            row |= {f"{name}_{column}": cell for column, cell in row_of(value).items()}
+    return row
 
 
 def _model_in(annotation: Any) -> type[Body] | None:
@@ -28,13 +36,9 @@ def _model_in(annotation: Any) -> type[Body] | None:
     return next((one for one in candidates if isinstance(one, type) and issubclass(one, Body)), None)
 
 
-def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            row |= _flat(value, f"{prefix}{name}_")
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            row[f"{prefix}{name}"] = dumps(value, default=str)
-        else:
-            row[f"{prefix}{name}"] = " ".join(map(str, value)) if isinstance(value, list) else value
-    return row
+def _cell(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dumps(value) if value else None
+    if isinstance(value, list) and value and isinstance(value[0], Body):
+        return dumps([one.model_dump(mode="json") for one in value])
+    return " ".join(map(str, value)) if isinstance(value, list) else value

@@ -25,6 +25,7 @@ from rheostat.schemas.fields import (
     Watts,
 )
 from rheostat.schemas.server import Gpu
+from rheostat.schemas.tags import Tags
 
 
 class PredictRequest(Body):
@@ -45,6 +46,9 @@ class PredictRequest(Body):
         "same",
         description="What an Idempotency-Key of a trial that has ended stands for: that trial, or a new one that takes "
         "the key.",
+    )
+    tags: Tags = Field(
+        default_factory=dict, description="What else the run is known by; those of the latest request of a key count."
     )
 
 
@@ -106,6 +110,7 @@ class TrialDetail(Trial):
     energy_estimate: str | None = Field(description="How the energy was estimated, in words; null: it was not.")
     time_seconds: float | None
     cost: float | None = Field(description="In joule equivalents, at the job's current eta_knob.")
+    tags: dict[str, str] = Field(default_factory=dict, description="What else it is known by.")
     warning: str | None = Field(None, description="The warnings of all its answers, one a line; null: none.")
     created_at: datetime
     ended_at: datetime | None

@@ -1,6 +1,7 @@
 """The client that a trainer opens: the operations of the server, and the context of one run."""
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from math import isfinite
 from socket import gethostname
@@ -16,6 +17,7 @@ from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.run_gpus import NamedGpus
 from rheostat.sdk.server import ServerClient
+from rheostat.sdk.tags import checked_tags
 from rheostat.sdk.trainer_steps import StepsAt, TrainerSteps
 from rheostat.sdk.trial import RunningTrial
 
@@ -72,6 +74,7 @@ class Client(ServerClient):
         node_agent: NodeAgent | None = None,
         survey: StepsAt | None = None,
         examples_per_epoch: float | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> RunningTrial:
         """Return the context of one run of a job; see :class:`rheostat.sdk.trial.RunningTrial`.
 
@@ -97,6 +100,11 @@ class Client(ServerClient):
                 batch size cost. It is not called with several ranks, nor in a copy of the trial in another process.
             examples_per_epoch: Size of the data set, in the unit of the batch size, by which a survey and reports of
                 steps know how long an epoch is.
+            tags: What else the run is known by, as ``{"mlflow_run": "https://mlflow/runs/7"}``: shown with it, and
+                searchable.
+
+        Raises:
+            ConfigurationError: The tags are too many, or not text.
         """
         options = TrialOptions(
             gpu=gpu,
@@ -113,6 +121,7 @@ class Client(ServerClient):
             entry_seconds=self._entry_seconds,
             survey=None if survey is None else partial(TrainerSteps, survey),
             examples_per_epoch=examples_per_epoch,
+            tags=checked_tags(tags),
         )
         return RunningTrial(self, job_id, settings, options)
 

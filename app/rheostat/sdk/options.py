@@ -1,6 +1,7 @@
 """The arguments of a trial, as its client hands them over."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from rheostat.schemas.server import Gpu
 from rheostat.schemas.trials import PredictRequest
@@ -37,10 +38,11 @@ class TrialOptions:
     entry_seconds: float = 10.0
     survey: OpenSteps | None = None
     examples_per_epoch: float | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def request(self, gpu: Gpu) -> PredictRequest:
         """Return what the server is asked; what is usual is left out, which servers of before it understand, too."""
-        usual = {"on_used_key": "error", "resumes": None, "started_at_epoch": None}
+        usual: dict[str, object] = {"on_used_key": "error", "resumes": None, "started_at_epoch": None, "tags": {}}
         unusual = {name: value for name in usual if (value := getattr(self, name)) != usual[name]}
         request = PredictRequest(gpu=gpu, node=self.node, max_batch_size=self.max_batch_size)
         return request.model_copy(update=unusual)

@@ -220,10 +220,16 @@ class ServerClient:
         return self.send(HttpRequest("GET", _trial(trial_id), TrialDetail))
 
     def list_trials(
-        self, job_id: str, *, state: TrialState | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        job_id: str,
+        *,
+        state: TrialState | None = None,
+        tag: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> TrialPage:
-        """Return a page of a job's trials, newest first."""
-        parameters = {"state": state, "limit": limit, "cursor": cursor}
+        """Return a page of a job's trials, newest first, with a tag as ``key=value`` if one is given."""
+        parameters = {"state": state, "tag": tag, "limit": limit, "cursor": cursor}
         return self.send(HttpRequest("GET", f"{_job(job_id)}/trials", TrialPage, parameters=parameters))
 
     def estimates(self, job_id: str) -> Estimates:

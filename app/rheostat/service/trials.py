@@ -95,9 +95,23 @@ def get_trial(service: Service, trial_id: str) -> TrialDetail:
 
 
 def list_trials(
-    service: Service, job_id: str, *, state: TrialState | None, cursor: int | None, limit: int
+    service: Service,
+    job_id: str,
+    *,
+    state: TrialState | None,
+    cursor: int | None,
+    limit: int,
+    tag: str | None = None,
 ) -> TrialPage:
     """Return a page of a job's trials, newest first, those with numbers under the cursor.
+
+    Args:
+        service: The service.
+        job_id: The job.
+        state: Only trials in this state; None: in any.
+        cursor: The number under which they are; None: the newest are wanted.
+        limit: The longest page.
+        tag: Only trials with this tag, as ``key=value``, or a key alone; None: all.
 
     Raises:
         JobNotFound: There is no such job.
@@ -107,7 +121,7 @@ def list_trials(
         service.job(job_id),
         lambda job, history: [
             trial_views.trial_detail(job, trial, now)
-            for trial in history.trials(state=state, now=now, before=cursor, limit=limit + 1)
+            for trial in history.trials(state=state, now=now, before=cursor, limit=limit + 1, tag=tag)
         ],
     )
     return TrialPage(

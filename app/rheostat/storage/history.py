@@ -127,12 +127,18 @@ class StoredHistory(History):
         """Return the trial that carries on the totals of another one."""
         return self._trial(trials.c.resumes == trial_id)
 
-    def trials(self, *, state: str | None, now: datetime, before: int | None, limit: int) -> list[TrialRecord]:
+    def trials(
+        self, *, state: str | None, now: datetime, before: int | None, limit: int, tag: str | None = None
+    ) -> list[TrialRecord]:
         """Return up to ``limit`` trials, newest first, of numbers under ``before``.
 
-        A trial recorded as running whose lease has expired counts as abandoned.
+        A trial recorded as running whose lease has expired counts as abandoned. A tag is ``key=value``, or a key.
         """
         query = select(trials).where(trials.c.job_pk == self._job_pk)
+        if tag is not None:
+            key, _, value = tag.partition("=")
+            found = trials.c.tags[key].as_string()
+            query = query.where(trials.c.tags.is_not(null()), found == value if value else found.is_not(None))
         if before is not None:
             query = query.where(trials.c.number < before)
         is_running, is_overdue = trials.c.state == "running", trials.c.lease_expires_at < now

@@ -162,6 +162,7 @@ trials = Table(
     Column("crashed_at", UtcDateTime),
     Column("is_ordered", Boolean, nullable=False, server_default=false()),
     Column("beside_exploration", Boolean, nullable=False, server_default=false()),
+    Column("tags", JSON(none_as_null=True)),
     UniqueConstraint("job_pk", "number"),
     UniqueConstraint("job_pk", "idempotency_key"),
     CheckConstraint(
@@ -176,6 +177,13 @@ trials = Table(
         "resumes",
         postgresql_where=text("resumes IS NOT NULL"),
         sqlite_where=text("resumes IS NOT NULL"),
+    ),
+    Index(
+        "ix_trials_tagged",
+        "job_pk",
+        "number",
+        postgresql_where=text("tags IS NOT NULL"),
+        sqlite_where=text("tags IS NOT NULL"),
     ),
     Index(
         "ix_trials_running",

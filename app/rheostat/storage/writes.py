@@ -49,6 +49,7 @@ _CHANGING = (
     "first_epoch_at",
     "crashed_at",
     "idempotency_key",
+    "tags",
 )
 
 

@@ -17,6 +17,7 @@ from rheostat.api.dependencies import (
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
 from rheostat.schemas.fields import TrialState
+from rheostat.schemas.tags import TagQuery
 from rheostat.schemas.trials import (
     HeartbeatAnswer,
     ObserveAnswer,
@@ -68,12 +69,16 @@ def get_trial(service: ReaderService, trial_id: TrialIdPath) -> TrialDetail:
 def list_trials(
     service: ReaderService,
     job_id: JobIdPath,
+    *,
     state: Annotated[TrialState | None, Query(description="Only trials in this state.")] = None,
+    tag: Annotated[
+        TagQuery | None, Query(description="Only trials with this tag: key=value, or a key for any value.")
+    ] = None,
     limit: Limit = 50,
     cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")] = None,
 ) -> TrialPage:
     """List a job's trials, newest first."""
-    return use_cases.list_trials(service, job_id, state=state, cursor=cursor, limit=limit)
+    return use_cases.list_trials(service, job_id, state=state, cursor=cursor, limit=limit, tag=tag)
 
 
 @router.post("/jobs/{job_id}/observe", status_code=status.HTTP_201_CREATED, responses=responses(404, 409))

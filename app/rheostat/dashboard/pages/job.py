@@ -1,17 +1,22 @@
 """The page of a job."""
 
 from fastapi import Response
+from pydantic import TypeAdapter, ValidationError
 
 from rheostat import service as use_cases
 from rheostat.dashboard.summaries import summarize
 from rheostat.dashboard.views.job import job_view
+from rheostat.dashboard.views.log import Entry, decision_log
 from rheostat.dashboard.visit import Visit
-from rheostat.service import review
+from rheostat.schemas.tags import TagQuery
+from rheostat.service import Service, review
 
 MOST_TRIALS = 500
 """So many of the latest trials are drawn: one a pixel."""
 
 ENTRIES_IN_LOG = 25
+
+MOST_WITH_TAG = 100
 
 
 def job(visit: Visit) -> Response:
@@ -21,10 +26,24 @@ def job(visit: Visit) -> Response:
     trials = use_cases.list_trials(service, job_id, state=None, cursor=None, limit=MOST_TRIALS).trials
     curves = review.power_curves(service, job_id)
     view = job_view(summary, trials, curves, visit.site, service.now(), placement=visit.number("placement"))
+    tag = visit.text("tag").strip()
+    found = _runs_with_tag(service, job_id, tag) if tag else view.log[:ENTRIES_IN_LOG]
     return visit.show(
         "job.html",
         refresh_seconds=5 if view.running else 30,
         view=view,
         trials=summary.job.trials,
-        log=view.log[:ENTRIES_IN_LOG],
+        log=found or [],
+        tag=tag,
+        tag_is_wrong=found is None,
     )
+
+
+def _runs_with_tag(service: Service, job_id: str, tag: str) -> list[Entry] | None:
+    """Return the latest runs with a tag, on any GPU; None: what is asked for is no tag."""
+    try:
+        wanted: str = TypeAdapter(TagQuery).validate_python(tag)
+    except ValidationError:
+        return None
+    page = use_cases.list_trials(service, job_id, state=None, cursor=None, limit=MOST_WITH_TAG, tag=wanted)
+    return decision_log(page.trials, service.now())

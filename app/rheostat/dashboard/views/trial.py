@@ -35,12 +35,26 @@ class ReportRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag; one whose value is an address is a link."""
+
+    key: str
+    value: str
+
+    @property
+    def is_link(self) -> bool:
+        """Whether the value is the address of a page: no other scheme is followed."""
+        return self.value.lower().startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True, slots=True)
 class TrialView:
     """The page of a trial."""
 
     job_id: str
     row: TrialRow
     facts: list[tuple[str, str]]
+    tags: list[Tag]
     tiles: list[Tile]
     warnings: list[str]
     energy_estimate: str
@@ -76,6 +90,7 @@ def trial_view(
         job_id=trial.job_id,
         row=trial_row(trial, now),
         facts=_facts(trial),
+        tags=[Tag(key, value) for key, value in trial.tags.items()],
         tiles=_tiles(trial, comparison, site),
         warnings=trial.warnings,
         energy_estimate=words.sentence(trial.energy_estimate or ""),
