@@ -40,6 +40,7 @@ SCOPES = {
     "list_reports": "read",
     "power_curves": "read",
     "list_observations": "read",
+    "trials_csv": "read",
     "update_job": "admin",
     "delete_job": "admin",
     "list_audit": "admin",

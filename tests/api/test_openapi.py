@@ -23,6 +23,7 @@ OPERATIONS = {
     "list_reports",
     "power_curves",
     "list_observations",
+    "trials_csv",
     "healthz",
     "readyz",
     "metrics",

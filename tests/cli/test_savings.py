@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from rheostat import service as use_cases
+from rheostat.schemas.server import Gpu
 from rheostat.service.operations import open_service
 from tests.domain.examples import JOB
+from tests.service.examples import predict, register
 from tests.serving import operate
 from tests.visualization.examples import explore
 
@@ -68,6 +70,18 @@ def test_days_before_a_date_do_not_count(url: str, saved_joules: float) -> None:
     (placement,) = whole["jobs"][0]["placements"]
     assert placement["energy_joules"]["saved"] == pytest.approx(saved_joules)
     assert placement["cost"]["saved"] == pytest.approx(saved_joules)  # eta_knob is 1
+
+
+def test_a_gpu_may_have_any_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    service = open_service(url, timedelta(hours=1))
+    register(service)
+    for name in ("[/red]", "=1+1"):
+        predict(service, Gpu(model=name))
+    service.close()
+    assert "[/red]" in operate(url, "savings")
+    rows = csv.DictReader(StringIO(operate(url, "savings", "--format", "csv")))
+    assert [row["gpu_model"] for row in rows] == ["[/red]", "'=1+1"]
 
 
 def test_an_empty_database_has_an_empty_report(tmp_path: Path) -> None:

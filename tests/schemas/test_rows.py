@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from rheostat.schemas.rows import columns_of, row_of
+from rheostat.schemas.rows import columns_of, csv_lines, row_of
 from rheostat.schemas.server import Gpu, JobSettings, Target
 from tests.domain.examples import V100, settings
 
@@ -36,3 +36,22 @@ def test_a_mapping_is_json_and_one_value() -> None:
 
     assert row_of(Tagged(model="V100", tags={"a": "b"}))["tags"] == '{"a": "b"}'
     assert row_of(Tagged(model="V100", tags={}))["tags"] is None
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_only_text() -> None:
+    row = {
+        "node": '=HYPERLINK("http://evil.test","x")',
+        "metric": -1.5,
+        "reason": "two\nlines, and a comma",
+        "tag": None,
+    }
+    header, line, minus = csv_lines(list(row), [row, row | {"node": "-1+1"}])
+    assert header == "node,metric,reason,tag\n"
+    assert line == '"\'=HYPERLINK(""http://evil.test"",""x"")",-1.5,"two\nlines, and a comma",\n'
+    assert minus.startswith("'-1+1,")
+    assert [one.split(",")[0] for one in csv_lines(["a"], [{"a": "@x"}, {"a": "+x"}, {"a": "a=x"}])] == [
+        "a\n",
+        "'@x\n",
+        "'+x\n",
+        "a=x\n",
+    ]

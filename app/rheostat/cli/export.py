@@ -70,13 +70,11 @@ def _rows(service: "Service", what: Exported, job_id: str) -> Iterator[dict[str,
 
 
 def _write(rows: Iterable[dict[str, Any]]) -> None:
-    from csv import DictWriter
+    from rheostat.schemas.rows import csv_lines
 
     remaining = iter(rows)
     first = next(remaining, None)
     if first is None:
         typer.echo("There is nothing to export.", err=True)
         return
-    writer = DictWriter(sys.stdout, list(first), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(chain([first], remaining))
+    sys.stdout.writelines(csv_lines(list(first), chain([first], remaining)))

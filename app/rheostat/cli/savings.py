@@ -91,13 +91,11 @@ def _rows(reports: "Sequence[JobReport]", site: "Site") -> Iterator[dict[str, An
 
 
 def _write_csv(reports: "Sequence[JobReport]", site: "Site", since: date | None) -> None:
-    from csv import DictWriter
+    from rheostat.schemas.rows import csv_lines
 
     rows = list(_rows(reports, site))
     if rows:
-        writer = DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        sys.stdout.writelines(csv_lines(list(rows[0]), rows))
 
 
 def _write_json(reports: "Sequence[JobReport]", site: "Site", since: date | None) -> None:
@@ -115,6 +113,7 @@ def _write_json(reports: "Sequence[JobReport]", site: "Site", since: date | None
 
 def _write_table(reports: "Sequence[JobReport]", site: "Site", since: date | None) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from rheostat.dashboard.views.home import tiles
@@ -128,7 +127,7 @@ def _write_table(reports: "Sequence[JobReport]", site: "Site", since: date | Non
     ):
         table.add_column(heading, justify="left" if number in (0, 1, 8) else "right", overflow="fold")
     for row in report_rows(reports):
-        table.add_row(row.job_id, row.gpu, str(row.runs), row.energy, row.interval, row.energy_percent,
+        table.add_row(row.job_id, escape(row.gpu), str(row.runs), row.energy, row.interval, row.energy_percent,
                       row.time_percent, row.cost_percent, row.origin)  # fmt: skip
     console = Console(highlight=False)
     console.print(table)

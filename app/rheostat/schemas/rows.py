@@ -1,10 +1,14 @@
 """Wire models as rows of a table: every row of a kind has the same columns, and one value in each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from csv import writer
+from io import StringIO
 from json import dumps
 from typing import Any, get_args
 
 from rheostat.schemas.fields import Body
+
+_BEGIN_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def columns_of(kind: type[Body]) -> list[str]:
@@ -28,6 +32,27 @@ def row_of(model: Body) -> dict[str, Any]:
         else:
             row |= {f"{name}_{column}": cell for column, cell in row_of(value).items()}
     return row
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield rows as CSV, after a line with their columns.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it: what a trainer sends, as the name of
+    its node, must not be run where the file is opened.
+    """
+    yield _csv_line(columns)
+    for row in rows:
+        yield _csv_line([_harmless(row[column]) for column in columns])
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    line = StringIO()
+    writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_BEGIN_FORMULAS) else value
 
 
 def _model_in(annotation: Any) -> type[Body] | None:

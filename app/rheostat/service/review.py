@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
+from itertools import islice
 
 from rheostat.domain import report, review
 from rheostat.domain.job import Job
@@ -11,11 +12,17 @@ from rheostat.domain.records import PlacementKey
 from rheostat.errors import JobNotFound
 from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import DayUse, ObservationPage, PlacementUse, PowerCurves, RunningTrial
+from rheostat.schemas.rows import columns_of, csv_lines, row_of
+from rheostat.schemas.trials import TrialDetail
 from rheostat.service.context import Service
 from rheostat.service.jobs import list_jobs
+from rheostat.service.trials import list_trials
 from rheostat.storage import queries
 from rheostat.storage import review as stored
 from rheostat.storage.history import StoredHistory
+
+_TRIALS_AT_ONCE = 200
+"""So many trials of an export are in memory at a time."""
 
 
 def power_curves(service: Service, job_id: str) -> PowerCurves:
@@ -47,6 +54,18 @@ def list_observations(service: Service, trial_id: str, *, cursor: int | None, li
         observations=[review.wire_observation(record) for record in found[:limit]],
         next_cursor=str(skip + limit) if len(found) > limit else None,
     )
+
+
+def page_of_trials_csv(service: Service, job_id: str, cursor: int | None) -> tuple[str, int | None]:
+    """Return some of a job's trials as CSV, newest first, and where the next ones begin; None: these are the last.
+
+    Raises:
+        JobNotFound: There is no such job.
+    """
+    page = list_trials(service, job_id, state=None, cursor=cursor, limit=_TRIALS_AT_ONCE)
+    lines = csv_lines(columns_of(TrialDetail), map(row_of, page.trials))
+    after = None if page.next_cursor is None else int(page.next_cursor)
+    return "".join(lines if cursor is None else islice(lines, 1, None)), after
 
 
 def running_trials(service: Service, *, limit: int) -> list[RunningTrial]:

@@ -1,13 +1,17 @@
 """Routes for looking back: what power limits cost, what a trial reported, and what a job saved."""
 
+from collections.abc import AsyncIterator
 from datetime import date
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from rheostat.api.dependencies import JobIdPath, Limit, ReaderService, TrialIdPath
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
+from rheostat.api.waiting import read_within
 from rheostat.schemas.fields import JobId
 from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import ObservationPage, PowerCurves
@@ -28,6 +32,29 @@ def power_curves(service: ReaderService, job_id: JobIdPath) -> PowerCurves:
 def job_report(service: ReaderService, job_id: JobIdPath, since: Since = None) -> JobReport:
     """Show what a job saved, how sure that is, and where the figures come from."""
     return review.job_report(service, job_id, since=since)
+
+
+@router.get(
+    "/jobs/{job_id}/trials.csv",
+    responses=responses(404)
+    | {200: {"description": "A line for each trial, newest first.", "content": {"text/csv": {}}}},
+    response_class=Response,
+)
+async def trials_csv(request: Request, service: ReaderService, job_id: JobIdPath) -> Response:
+    """Export a job's trials as CSV; the connection breaks where the database fails before the last one."""
+    seconds = request.app.state.request_timeout_seconds
+    text, cursor = await read_within(seconds, partial(review.page_of_trials_csv, service, job_id, None))
+
+    async def pages() -> AsyncIterator[str]:
+        page, after = text, cursor
+        while True:
+            yield page
+            if after is None:
+                return
+            page, after = await read_within(seconds, partial(review.page_of_trials_csv, service, job_id, after))
+
+    name = {"Content-Disposition": f'attachment; filename="{job_id}-trials.csv"'}
+    return StreamingResponse(pages(), headers=name, media_type="text/csv")
 
 
 @router.get("/reports", responses=responses())
