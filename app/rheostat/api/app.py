@@ -24,7 +24,7 @@ from rheostat.api.openapi import Application
 from rheostat.api.paths import root_path_of
 from rheostat.api.request_log import RequestLog
 from rheostat.api.routers import control, jobs, operations, power, trials, zeus
-from rheostat.api.security_headers import POLICY_HEADER, AddSecurityHeaders, hash_source, page_policy
+from rheostat.api.security_headers import POLICY_HEADER, hash_source, page_policy
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
 from rheostat.api.waiting import PROBE_CHECKS, read_within
@@ -67,7 +67,6 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     _add_guards(app, settings, service)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
-    app.add_middleware(AddSecurityHeaders)
     app.add_middleware(BehindProxy, root_path=settings.root_path, trusted=trusted_proxies())
     stop_tracing = add_tracing(app)
     # The busiest first: they are tried in this order.

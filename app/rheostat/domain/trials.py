@@ -250,12 +250,14 @@ def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, r
     if late or trial.state not in OPEN:
         return trial
     view = draft.view(placement)
+    request, doubts = plausibility.without_impossible_energy(placement, trial, request)
+    doubts += plausibility.of_report(draft.job.settings, trial, request)
     totals = energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts)
     return replace(
         trial,
         **totals,
         **setup.figures_after(trial, request, totals),
-        warning=plausibility.joined(trial.warning, plausibility.of_report(draft.job.settings, trial, request)),
+        warning=plausibility.joined(trial.warning, doubts),
         epochs=request.epoch,
         metric=trial.metric if request.metric is None else request.metric,
         curve=_curve_after(trial, request, view.target).to_state(),

@@ -275,7 +275,7 @@ class Advisor:
         if paid is None or charged is None or (reference.price(charged) == 0.0 and state in ("converged", None)):
             return
         if state in ("converged", None) and may_stop_others:
-            stored[job] = bound.converged(job, charged).to_state()
+            stored[job] = bound.converged(reference, charged).to_state()
         elif state == "stopped":
             stored[job] = bound.stopped().to_state()
         price = job.price(paid)
