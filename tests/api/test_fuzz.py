@@ -28,11 +28,6 @@ exclude-operation-id = "delete_job"
 "body.batch_size" = { dictionary = "batch_sizes", probability = 0.8 }
 "body.gpu.min_power_limit_watts" = { dictionary = "lowest_watts", probability = 0.8 }
 "body.gpu.max_power_limit_watts" = { dictionary = "highest_watts", probability = 0.8 }
-
-# Five routes to the same decisions; tests.api.test_zeus has what their bodies may not be, field by field.
-[[operations]]
-include-tag = "zeus"
-phases.coverage.enabled = false
 """
 
 REACHED = [
@@ -51,7 +46,8 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
     Two of its checks are left out. `positive_data_acceptance`: that a range's ends must not be swapped, or that a
     default must be one of the candidates, no JSON schema can express, and the fuzzer takes the refusal for a fault.
     `ignored_auth`: after some wrong tokens the answer to further ones is 429, where it wants 401; test_authentication
-    asks every operation without a token.
+    asks every operation without a token. The routes under `/zeus` lead to the same decisions and are left out, since a
+    fifth of the time would go to them: test_zeus has what their bodies may not be, field by field.
     """
     url = f"sqlite:///{tmp_path / 'rheostat.db'}"
     token = make_token(url, "fuzzer", "--scope", "admin")
@@ -67,12 +63,16 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", document]
         command += ["--header", f"Authorization: Bearer {token}", "--no-color"]
         command += ["--exclude-checks", "positive_data_acceptance,ignored_auth", "--max-examples", "20", "--seed", "2"]
+        command += ["--exclude-tag", "zeus"]
         run = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
         assert run.returncode == 0, run.stdout[-5000:]
         paths = server.client.get("/openapi.json").json()["paths"]
-        assert f"Tested: {sum(map(len, paths.values()))}" in run.stdout
+        tested = [
+            operation for path, methods in paths.items() if not path.startswith("/zeus/") for operation in methods
+        ]
+        assert f"Tested: {len(tested)}" in run.stdout
         counted = samples(server.client.get("/metrics"))
         for route in REACHED:
             accepted = [f'method="POST",route="{route}",status="{status}"' for status in (200, 201)]
