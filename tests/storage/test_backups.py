@@ -17,6 +17,7 @@ from sqlalchemy import Connection, select
 from rheostat.domain.registration import new_job
 from rheostat.errors import ConfigurationError, DatabaseUnavailable, InvalidInput
 from rheostat.schemas.server import JobSettings
+from rheostat.storage import backups
 from rheostat.storage.backups import back_up, restore
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import schema_status, upgrade
@@ -239,3 +240,42 @@ def test_a_full_disk_ends_a_restore_and_leaves_the_database_as_it_was(filled: Da
     assert len(_ids(filled)) == 300
     filled.close()
     assert {path.name for path in tmp_path.iterdir()} == set(before)
+
+
+def test_an_interrupted_copy_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'rheostat.db'}")
+    upgrade(database)
+    for job_id in ("kept", "too-late"):
+        back_up(database, tmp_path / f"before-{job_id}")
+        _add(database, job_id)
+
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backups, "_PAGES_A_STEP", 5)
+    monkeypatch.setattr(backups, "_let_signals_in", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        back_up(database, tmp_path / "copy")
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(("copy", "unfinished", "journal"))]
+    with pytest.raises(KeyboardInterrupt):
+        restore(database, tmp_path / "before-kept")
+    assert _ids(database) == ["kept", "too-late"]
+    database.close()
+
+
+def test_a_copy_in_many_steps_is_of_one_moment(busy: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backups, "_PAGES_A_STEP", 1)
+    steps = []
+
+    def write_between(_: int, remaining: int, __: int) -> None:
+        steps.append(remaining)
+        if len(steps) % 20 == 0:
+            _add(busy, f"late-{len(steps)}")
+
+    monkeypatch.setattr(backups, "_let_signals_in", write_between)
+    back_up(busy, tmp_path / "copy")
+    assert steps == sorted(steps, reverse=True)
+    with sqlite3.connect(tmp_path / "copy") as copy:
+        assert copy.execute("SELECT count(*) FROM jobs WHERE job_id LIKE 'late-%'").fetchone() == (0,)
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    copy.close()

@@ -131,13 +131,28 @@ def derive_again(draft: Draft, history: History) -> int:
 
 
 def depends_on(before: Job, after: Job) -> bool:
-    """Return whether policy states depend on how a job differs from what it was: on more than read-time knobs."""
-    if (before.settings.policy, before.settings.batch_sizes) != (after.settings.policy, after.settings.batch_sizes):
+    """Return whether policy states depend on how a job differs from what it was: on more than read-time knobs.
+
+    Batch sizes that are added are another matter: :func:`makes_room`.
+    """
+    if before.settings.policy != after.settings.policy:
         return True
     read_time = after.find_policy(after.settings.policy).read_time_knobs
     return before.judging != after.judging or any(
         not after.view(after.placements[key]).differs_in(before.view(placement)) <= read_time
         for key, placement in before.placements.items()
+    )
+
+
+def makes_room(draft: Draft, before: Job) -> bool:
+    """Let the policy add the batch sizes that a job has not had; False where its states must be derived again for them.
+
+    Raises:
+        PolicyFailed: The policy raised.
+    """
+    sizes = draft.job.settings.batch_sizes
+    return sizes == before.settings.batch_sizes or all(
+        draft.advisor.add_batch_sizes(draft.view(placement), sizes) for placement in draft.job.placements.values()
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from math import ceil
 
 from rheostat.domain.records import PlacementKey, PlacementRecord
@@ -88,6 +89,7 @@ def max_power_watts(settings: JobSettings, placement: PlacementRecord) -> float:
     return float(reference_power_watts(placement) * placement.gpu_count)
 
 
+@lru_cache(maxsize=1024)  # every decision asks for those of all placements of its job
 def wire_gpu(placement: PlacementRecord) -> Gpu:
     """Return a placement's GPUs as the wire names them."""
     return Gpu.model_construct(

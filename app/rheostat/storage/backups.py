@@ -17,6 +17,8 @@ from rheostat.storage.sqlite_file import DAMAGED, in_use, is_damaged, require_un
 from rheostat.storage.tables import VERSION_TABLE, metadata
 
 _LOCK_TIMEOUT_SECONDS = 30
+_PAGES_A_STEP = 5000
+"""Some 20 MB."""
 
 
 def back_up(database: Database, path: Path) -> None:
@@ -131,19 +133,25 @@ def revision_of_copy(path: Path) -> str | None:
 def _copy(source: Path, target: Path) -> None:
     """Replace the content of a database file by that of another, and check it.
 
-    In one step, from one read transaction: a copy in several starts over whenever another process writes in between,
-    so that of a busy file would never end.
+    All of it from one read transaction, that is open before the first step: else a copy starts over whenever another
+    process writes in between, so that of a busy file would never end. Between steps it can be interrupted.
     """
     reader = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_TIMEOUT_SECONDS)
     writer = sqlite3.connect(target, timeout=_LOCK_TIMEOUT_SECONDS)
     try:
-        reader.backup(writer)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        reader.backup(writer, pages=_PAGES_A_STEP, progress=_let_signals_in)
         (verdict,) = writer.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"{DAMAGED}: {verdict.splitlines()[-1]}")
     finally:
         reader.close()
         writer.close()
+
+
+def _let_signals_in(*_: int) -> None:
+    """Let Python see between two steps that somebody pressed Ctrl-C."""
 
 
 def check_is_backup(database: Database, path: Path) -> None:
