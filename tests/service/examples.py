@@ -40,7 +40,7 @@ class ServedJob(ExampleJob):
         register(service, **changes)
 
     def change(self, decide: Callable[[Job, History], Decision[A]]) -> A:
-        return done(self._service.jobs.change(self._service.job(JOB), decide))
+        return done(self._service.change(self._service.job(JOB), decide))
 
     def read(self, work: Callable[[Job, History], A]) -> A:
         return self._service.jobs.read(self._service.job(JOB), work)
