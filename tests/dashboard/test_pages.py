@@ -148,6 +148,13 @@ def test_a_pinned_job_is_noted(empty: Pages) -> None:
     assert "Pinned to batch size 16" in empty.get("/").text
 
 
+def test_nodes_show_what_their_latest_run_told(pages: Pages, empty: Pages) -> None:
+    page = pages.get("/nodes")
+    assert f"{NODE} V100 100 to 250 W" in page.text
+    assert "200 W metered nightly run 13 running" in page.text
+    assert "No run has told where it ran yet." in empty.get("/nodes").text
+
+
 def test_a_run_shows_its_tags_and_follows_only_addresses_of_pages(empty: Pages) -> None:
     register(empty.service)
     tags = {"mlflow_run": "https://mlflow.test/#/runs/7?a=1&b=<2>", "team": "<b>vision", "trap": "javascript:alert(1)"}

@@ -9,6 +9,7 @@ from fastapi.staticfiles import StaticFiles
 
 from rheostat.dashboard.pages.home import home
 from rheostat.dashboard.pages.job import job
+from rheostat.dashboard.pages.nodes import nodes
 from rheostat.dashboard.pages.trial import trial
 from rheostat.dashboard.session import add_session
 from rheostat.dashboard.visit import Surroundings, add_page, assets
@@ -19,7 +20,7 @@ ASSETS = "/assets"
 _A_DAY = "public, max-age=86400"
 
 
-_PAGES = (("/", home), ("/jobs/{job_id}", job), ("/trials/{trial_id}", trial))
+_PAGES = (("/", home), ("/jobs/{job_id}", job), ("/trials/{trial_id}", trial), ("/nodes", nodes))
 
 
 def is_page(path: str) -> bool:

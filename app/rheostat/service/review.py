@@ -1,18 +1,22 @@
 """Looking back: what power limits cost, what a trial reported, what runs now, and which jobs changed."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from itertools import islice
+from typing import Any, Literal
 
-from rheostat.domain import report, review
+from rheostat.domain import registration, report, review, trial_views
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementKey
 from rheostat.errors import JobNotFound
 from rheostat.schemas.report import JobReport, ReportPage
-from rheostat.schemas.review import DayUse, ObservationPage, PlacementUse, PowerCurves, RunningTrial
+from rheostat.schemas.review import DayUse, Node, ObservationPage, PlacementUse, PowerCurves, RunningTrial
 from rheostat.schemas.rows import columns_of, csv_lines, row_of
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.summary import JobSummary
 from rheostat.schemas.trials import TrialDetail
 from rheostat.service.context import Service
 from rheostat.service.jobs import list_jobs
@@ -74,6 +78,14 @@ def running_trials(service: Service, *, limit: int) -> list[RunningTrial]:
     return [RunningTrial(**asdict(row)) for row in rows]
 
 
+def list_nodes(service: Service, *, limit: int) -> list[Node]:
+    """Return the nodes that trials ran on, as the latest trial of each shows them, the latest first."""
+    found: dict[str, Node] = {}
+    for row in queries.latest_of_nodes(service.database, service.namespace, limit=limit):
+        found.setdefault(row["node"], _node(row, service.now()))  # two of its trials may have begun at once
+    return list(found.values())
+
+
 def job_versions(service: Service) -> dict[str, int]:
     """Return the version of every job, by its id: it changes with the job and with anything below it."""
     return queries.job_versions(service.database, service.namespace)
@@ -85,12 +97,35 @@ def use_by_day(service: Service, job_id: str) -> list[PlacementUse]:
     Raises:
         JobNotFound: There is no such job.
     """
-    return service.jobs.read(
-        service.job(job_id),
-        lambda job, history: [
-            PlacementUse(gpu=wire_gpu(job.placements[key]), days=days) for key, days in _use(job, history).items()
-        ],
-    )
+    return service.jobs.read(service.job(job_id), _wire_use)
+
+
+def job_summary(service: Service, job_id: str, *, with_use: bool) -> JobSummary:
+    """Return all that the list of jobs shows of a job, as of one moment.
+
+    Args:
+        service: The service.
+        job_id: The job.
+        with_use: Whether to read what it used on each day, from all of its runs; else that is empty.
+
+    Raises:
+        JobNotFound: There is no such job.
+    """
+    now = service.now()
+
+    def read(job: Job, history: StoredHistory) -> JobSummary:
+        estimates, failure = report.estimates_or_failure(job)
+        latest = history.trials(state=None, now=now, before=None, limit=1)
+        return JobSummary(
+            job=registration.job_detail(job),
+            report=report.job_report(job, history, estimates),
+            estimates=estimates,
+            failure=failure,
+            use=_wire_use(job, history) if with_use else [],
+            latest=trial_views.trial_detail(job, latest[0], now) if latest else None,
+        )
+
+    return service.jobs.read(service.job(job_id), read)
 
 
 def job_report(service: Service, job_id: str, *, since: date | None = None) -> JobReport:
@@ -106,7 +141,7 @@ def job_report(service: Service, job_id: str, *, since: date | None = None) -> J
     """
 
     def read(job: Job, history: StoredHistory) -> JobReport:
-        whole = report.job_report(job, history)
+        whole = report.job_report(job, history, report.estimates_or_failure(job)[0])
         return whole if since is None else report.since(job, whole, _use(job, history), since)
 
     return service.jobs.read(service.job(job_id), read)
@@ -120,6 +155,31 @@ def list_reports(service: Service, *, since: date | None, cursor: str | None, li
         with suppress(JobNotFound):  # deleted meanwhile
             reports.append(job_report(service, job.job_id, since=since))
     return ReportPage(jobs=reports, next_cursor=page.next_cursor)
+
+
+def _node(row: Mapping[str, Any], now: datetime) -> Node:
+    is_lost = row["state"] == "running" and row["lease_expires_at"] < now
+    energy: Literal["metered", "estimated", "unknown"] = "metered"
+    if row["energy_estimate"] is not None:
+        energy = "estimated"
+    elif row["energy_joules"] is None:
+        energy = "unknown"
+    return Node(
+        node=row["node"],
+        job_id=row["job_id"],
+        trial_id=row["trial_id"],
+        number=row["number"],
+        state="abandoned" if is_lost else row["state"],
+        gpu=None if row["gpu"] is None else Gpu.model_validate(row["gpu"]),
+        power_limit_watts=row["power_limit_watts"],
+        energy=energy,
+        warning=row["warning"],
+        seen_at=row["ended_at"] or row["created_at"],
+    )
+
+
+def _wire_use(job: Job, history: StoredHistory) -> list[PlacementUse]:
+    return [PlacementUse(gpu=wire_gpu(job.placements[key]), days=days) for key, days in _use(job, history).items()]
 
 
 def _use(job: Job, history: StoredHistory) -> dict[PlacementKey, list[DayUse]]:

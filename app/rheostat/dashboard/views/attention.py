@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from rheostat.dashboard.summaries import JobSummary
 from rheostat.dashboard.views import arms
-from rheostat.dashboard.words import gpu, percent
-
-KNOWN_ENERGY_SHARE = 0.95
-"""Below this share of training time with known energy, figures of energy rest on estimates enough to be told."""
+from rheostat.dashboard.words import gpu
+from rheostat.schemas.summary import JobSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +43,6 @@ def attention(summary: JobSummary) -> list[Attention]:
     if control is not None and control.pause is not None:
         found.append(Attention(job_id, "note", "Exploring is paused."))
     return found
-
-
-def unknown_energy(job_id: str, model: str, known_share: float | None) -> Attention | None:
-    """Return a warning where much of the energy of a placement is not known."""
-    if known_share is None or known_share >= KNOWN_ENERGY_SHARE:
-        return None
-    return Attention(
-        job_id,
-        "warning",
-        f"Energy is known for {percent(100 * known_share)} of the training time on {model}.",
-        "Run `rheostat agent` on its nodes, so that energy is measured.",
-    )
 
 
 def _of_latest(summary: JobSummary) -> list[Attention]:
