@@ -8,12 +8,15 @@ JOULES = {8: 500.0, 16: 450.0, 32: 400.0, 64: 320.0, 128: 240.0}
 
 NODE = "<script>alert(1)</script>"
 
+TAGS = {"mlflow_run": "https://mlflow.test/#/runs/7", "team": NODE}
+"""Of the first run."""
+
 
 def explore(service: Service) -> None:
     """Let the example job run a dozen times; the sixth run is cancelled, and a thirteenth runs."""
     register(service, policy="rheostat", eta_knob=1.0, power_limits_watts=[150, 200, 250])
     for number in range(12):
-        trial = predict(service, node=NODE)
+        trial = predict(service, node=NODE, tags=TAGS if number == 0 else {})
         joules = JOULES[trial.batch_size]
         measure(service, trial.batch_size, w250=joules / 3, w200=joules / 4, w150=joules / 3.5)
         if number == 5:
