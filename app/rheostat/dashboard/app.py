@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from rheostat.dashboard.pages.control import add_control
 from rheostat.dashboard.pages.home import home
 from rheostat.dashboard.pages.job import job
 from rheostat.dashboard.pages.trial import trial
@@ -33,6 +34,7 @@ def dashboard_router(surroundings: Surroundings) -> APIRouter:
     router = APIRouter()
     for path, page in _PAGES:
         add_page(router, path, page, surroundings)
+    add_control(router, "/jobs/{job_id}", surroundings)
     add_session(router, surroundings.site, surroundings.check)
     router.add_api_route(f"{ASSETS}/plotly.min.js", _plotly, methods=["GET"], include_in_schema=False)
     router.mount(ASSETS, StaticFiles(directory=assets()), "assets")

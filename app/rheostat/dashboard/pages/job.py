@@ -3,7 +3,9 @@
 from fastapi import Response
 
 from rheostat import service as use_cases
+from rheostat.dashboard.forms import Proof
 from rheostat.dashboard.summaries import summarize
+from rheostat.dashboard.views.control import DONE, active_orders
 from rheostat.dashboard.views.job import job_view
 from rheostat.dashboard.visit import Visit
 from rheostat.service import review
@@ -21,10 +23,17 @@ def job(visit: Visit) -> Response:
     trials = use_cases.list_trials(service, job_id, state=None, cursor=None, limit=MOST_TRIALS).trials
     curves = review.power_curves(service, job_id)
     view = job_view(summary, trials, curves, visit.site, service.now(), placement=visit.number("placement"))
-    return visit.show(
+    proof = Proof(visit.request) if visit.is_operator else None
+    page = visit.show(
         "job.html",
         refresh_seconds=5 if view.running else 30,
         view=view,
         trials=summary.job.trials,
         log=view.log[:ENTRIES_IN_LOG],
+        orders=active_orders(summary.job, service.now()),
+        done=DONE.get(visit.text("done")),
+        proof=None if proof is None else proof.text,
+        batch_sizes=summary.job.settings.batch_sizes,
+        selected=view.latest.batch_size if view.latest else summary.job.settings.default_batch_size,
     )
+    return page if proof is None else proof.keep(page)

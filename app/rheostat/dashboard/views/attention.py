@@ -6,6 +6,7 @@ from typing import Literal
 from rheostat.dashboard.summaries import JobSummary
 from rheostat.dashboard.views import arms
 from rheostat.dashboard.words import gpu, percent
+from rheostat.schemas.server import JobDetail
 
 KNOWN_ENERGY_SHARE = 0.95
 """Below this share of training time with known energy, figures of energy rest on estimates enough to be told."""
@@ -23,6 +24,11 @@ class Attention:
 
 def attention(summary: JobSummary) -> list[Attention]:
     """Return what to look at in a job, the gravest first."""
+    return [*troubles(summary), *_orders(summary.job)]
+
+
+def troubles(summary: JobSummary) -> list[Attention]:
+    """Return what to look at in a job beside what an operator ordered, the gravest first."""
     job_id = summary.job.job_id
     found = []
     if summary.failure is not None:
@@ -39,13 +45,7 @@ def attention(summary: JobSummary) -> list[Attention]:
             found.append(
                 Attention(job_id, "warning", f"{account.standing[0].upper()}{account.standing[1:]} on {where}.")
             )
-    found += _of_latest(summary)
-    control = summary.job.control
-    if control is not None and control.pin is not None:
-        found.append(Attention(job_id, "note", f"Pinned to batch size {control.pin.batch_size}: nothing is explored."))
-    if control is not None and control.pause is not None:
-        found.append(Attention(job_id, "note", "Exploring is paused."))
-    return found
+    return found + _of_latest(summary)
 
 
 def unknown_energy(job_id: str, model: str, known_share: float | None) -> Attention | None:
@@ -58,6 +58,16 @@ def unknown_energy(job_id: str, model: str, known_share: float | None) -> Attent
         f"Energy is known for {percent(100 * known_share)} of the training time on {model}.",
         "Run `rheostat agent` on its nodes, so that energy is measured.",
     )
+
+
+def _orders(job: JobDetail) -> list[Attention]:
+    control, found = job.control, []
+    if control is not None and control.pin is not None:
+        text = f"Pinned to batch size {control.pin.batch_size}: nothing is explored."
+        found.append(Attention(job.job_id, "note", text))
+    if control is not None and control.pause is not None:
+        found.append(Attention(job.job_id, "note", "Exploring is paused."))
+    return found
 
 
 def _of_latest(summary: JobSummary) -> list[Attention]:

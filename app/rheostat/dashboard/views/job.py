@@ -8,7 +8,7 @@ from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.summaries import JobSummary
 from rheostat.dashboard.views import arms as arm_views
-from rheostat.dashboard.views.attention import Attention, attention
+from rheostat.dashboard.views.attention import Attention, troubles
 from rheostat.dashboard.views.home import Tile, tiles
 from rheostat.dashboard.views.log import Entry, TrialRow, decision_log, trial_row
 from rheostat.schemas.insight import PlacementEstimates
@@ -103,7 +103,7 @@ def job_view(
         method=_method(report),
         recommended=arm_views.recommendation(believed),
         latest=trial_row(here[0], now) if here else None,
-        attention=attention(summary),
+        attention=troubles(summary),
         arms=arm_rows(believed, settings.default_batch_size),
         costs=costs(here, believed, settings.default_batch_size, settings.batch_sizes)
         if any(trial.cost is not None for trial in here)
