@@ -33,7 +33,7 @@ class Tab:
         assert proof is not None
         return cls(pages, {**cookies, **dict(page.cookies)}, proof[1])
 
-    def order(self, order: str, *, headers: Mapping[str, str] | None = None, **fields: str) -> httpx.Response:
+    def order(self, order: str, headers: Mapping[str, str] | None = None, /, **fields: str) -> httpx.Response:
         form = {"proof": self.proof, "order": order, **fields}
         return self.pages.send("POST", PATH, data=form, cookies=dict(self.cookies), headers=headers)
 
@@ -135,7 +135,7 @@ def test_the_proof_of_another_session_is_refused(job: Pages) -> None:
 def test_a_form_of_another_site_is_refused_even_with_a_proof(
     job: Pages, headers: dict[str, str], is_taken: bool
 ) -> None:
-    answer = Tab.opened(job).order("pause", headers=headers)
+    answer = Tab.opened(job).order("pause", headers)
     assert (answer.status_code == 303, refused(answer)) == (is_taken, not is_taken)
     assert (control_of(job).pause is not None) == is_taken
 

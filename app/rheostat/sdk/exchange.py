@@ -40,7 +40,7 @@ class HttpRequest(Generic[AnswerT_co]):
     answer: type[AnswerT_co]
     body: str | None = None
     idempotency_key: str | None = None
-    parameters: Mapping[str, str | int | list[str] | None] = field(default_factory=dict)
+    parameters: Mapping[str, str | int | float | list[str] | None] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
