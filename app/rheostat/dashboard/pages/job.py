@@ -30,6 +30,8 @@ def job(visit: Visit) -> Response:
         view=view,
         trials=summary.job.trials,
         log=view.log[:ENTRIES_IN_LOG],
+        placement=next((one.index for one in view.placements if one.is_shown), None),
+        eta_knob=summary.job.settings.eta_knob,
         orders=active_orders(summary.job, service.now()),
         done=DONE.get(visit.text("done")),
         proof=None if proof is None else proof.text,
