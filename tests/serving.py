@@ -26,6 +26,18 @@ SETTINGS: dict[str, Any] = {
     "seed": 1,
 }
 
+ZEUS_JOB: dict[str, Any] = {
+    "job_id": "nightly",
+    "job_id_prefix": "",
+    "batch_sizes": [8, 16, 32, 64],
+    "default_batch_size": 32,
+    "max_epochs": 10,
+    "max_power": 1000,
+    "number_of_gpus": 4,
+    "gpu_model": "V100",
+}
+"""A job as the client of Zeus's server registers it, but for the settings with defaults."""
+
 
 class Serving:
     """`rheostat serve` over a database; it may be killed and started again.

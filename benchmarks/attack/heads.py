@@ -139,6 +139,9 @@ def _never_reading(path: str) -> Callable[[Target], Verdict]:
     return attack
 
 
+_CROWDED_MILLISECONDS = 500.0
+"""A thousand connections at once have to be taken before any is refused."""
+
 HEADS = (
     Attack("30 MB of headers", _many_headers),
     Attack("a header of 50 MB", _long_header),
@@ -146,8 +149,8 @@ HEADS = (
     Attack("90,000 unknown fields", _unknown_fields),
     Attack("large answers never read", _never_reading("/openapi.json")),
     Attack("small answers never read", _never_reading("/healthz")),
-    Attack("idle connections", _idle),
-    Attack("half heads", _half_heads),
-    Attack("slow bodies", _slow_bodies),
+    Attack("idle connections", _idle, most_milliseconds=_CROWDED_MILLISECONDS),
+    Attack("half heads", _half_heads, most_milliseconds=_CROWDED_MILLISECONDS),
+    Attack("slow bodies", _slow_bodies, most_milliseconds=_CROWDED_MILLISECONDS),
 )
 """What anybody can do who reaches the port."""

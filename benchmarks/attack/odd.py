@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.attack.bystander import JOB
 from benchmarks.attack.target import Attack, Target, Verdict
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
 """How long an answer is waited for; a connection may also be closed without one."""
 
 _HOST = b"Host: 127.0.0.1\r\n"

@@ -109,7 +109,7 @@ def _lengthen(connection: Connection, job_id: str, length: int, most_reports: in
     ended = select(trials).where(trials.c.job_pk == job.job_pk, trials.c.ended_at.is_not(None))
     originals = connection.execute(ended.order_by(trials.c.number)).mappings().all()
     seen = {trial["trial_id"]: _last_reports(connection, trial["trial_id"], most_reports) for trial in originals}
-    sequence, random = job.next_sequence, Random(job.job_pk)
+    sequence, random = job.next_sequence, Random(f"{job_id} {job.next_trial_number}")
     copies = _Bulk(connection, trials)
     reported = _Bulk(connection, observations, copies)
     for number in range(job.next_trial_number, length + 1):
@@ -137,7 +137,7 @@ def _multiply(connection: Connection, job_id: str, times: int) -> None:
     names = [f"{job_id}-{number:05}" for number in range(1, times + 1)]
     job_pks = _insert_numbered(connection, jobs, [{**_values(job, "job_pk"), "job_id": name} for name in names])
     placed = [{**_values(placement, "placement_pk"), "job_pk": job_pk} for job_pk in job_pks]
-    random = Random(job["job_pk"])
+    random = Random(job_id)
     learned, measured = _Bulk(connection, policy_states), _Bulk(connection, power_measurements)
     copies = _Bulk(connection, trials)
     reported = _Bulk(connection, observations, copies)

@@ -1,8 +1,9 @@
-"""Indexes for what is asked of a long past with every request, and crashes in another form.
+"""Indexes for what is asked of a long past with every request, crashes in another form, trials beside an exploration.
 
 Revision ID: 0007
 """
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
@@ -10,6 +11,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
+    op.add_column("trials", sa.Column("beside_exploration", sa.Boolean, nullable=False, server_default=sa.false()))
     op.create_index("ix_trials_placement_pk_batch_size", "trials", ["placement_pk", "batch_size"])
     op.create_index("ix_trials_job_pk_state_number", "trials", ["job_pk", "state", "number"])
     op.create_index(

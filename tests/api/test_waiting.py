@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import Future
 from threading import Event
 from time import monotonic
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from rheostat import service as use_cases
 from rheostat.api import authentication
 from rheostat.api.authentication import TokenAuthenticator
+from rheostat.api.dependencies import answer_of
 from rheostat.api.waiting import READS
-from rheostat.errors import DatabaseUnavailable, TokenInvalid
-from tests.api.asgi import answer_to, ask
+from rheostat.errors import DatabaseBusy, DatabaseUnavailable, TokenInvalid
+from rheostat.service import Decision
+from tests.api.asgi import answer_to, ask, scope_of
 
 LATEST_SECONDS = 10.0
 """For a busy machine; the database would be waited for much longer."""
@@ -38,6 +41,19 @@ def test_a_get_is_answered_in_time(app: FastAPI, silence: Event, monkeypatch: py
     assert answer.status == 503
     assert b"database_unavailable" in answer.body
     assert ask(app, "/healthz").status == 200
+
+
+def test_a_change_that_takes_longer_than_a_request_goes_on_and_says_so(app: FastAPI) -> None:
+    app.state.request_timeout_seconds = 0.01
+    change: Future[Decision[str]] = Future()
+    assert change.set_running_or_notify_cancel()
+    request = Request(scope_of(app=app))
+    with pytest.raises(DatabaseBusy, match="weighed") as refused:
+        asyncio.run(answer_of(request, change, late="Past runs are being weighed."))
+    assert "ask again" in refused.value.hint
+    with pytest.raises(DatabaseUnavailable, match="did not answer"):
+        asyncio.run(answer_of(request, change))
+    assert not change.cancelled()
 
 
 def test_authentication_ends_in_time(app: FastAPI, silence: Event, monkeypatch: pytest.MonkeyPatch) -> None:

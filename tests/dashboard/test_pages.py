@@ -146,3 +146,10 @@ def test_a_pinned_job_is_noted(empty: Pages) -> None:
     use_cases.pin_job(empty.service, JOB, OrderRequest(batch_size=16)).result()
     predict(empty.service)
     assert "Pinned to batch size 16" in empty.get("/").text
+
+
+def test_nodes_show_what_their_latest_run_told(pages: Pages, empty: Pages) -> None:
+    page = pages.get("/nodes")
+    assert f"{NODE} V100 100 to 250 W" in page.text
+    assert "200 W metered nightly run 13 running" in page.text
+    assert "No run has told where it ran yet." in empty.get("/nodes").text

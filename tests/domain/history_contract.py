@@ -77,7 +77,7 @@ class HistoryContract:
         assert neighbours(4) == [2.5, None]
         assert neighbours(9) == [4, None]
 
-    def test_a_trial_is_found_by_its_id_and_by_its_key_as_it_is_now(self, make_job: MakeJob) -> None:
+    def test_a_trial_is_found_by_its_id_its_key_and_its_number_as_it_is_now(self, make_job: MakeJob) -> None:
         job = make_job(learning_rate={"default": 0.1, "scaling": "linear"})
         trial, lost = job.predict(key="a", node="gpu-7"), job.predict(A40, key="b")
         job.report(trial, 2, metric=0.95, energy_joules=10.0, time_seconds=1.0)
@@ -86,6 +86,8 @@ class HistoryContract:
         found = _trial(job, trial)
         assert found is not None
         assert found == job.read(lambda _, history: history.trial_by_key("a"))
+        assert found == job.read(lambda _, history: history.trial_numbered(trial.number))
+        assert job.read(lambda _, history: history.trial_numbered(9)) is None
         assert (found.state, found.epochs, found.metric, found.sequence) == ("converged", 2.0, 0.95, 1)
         assert (found.node, found.learning_rate, found.placement) == ("gpu-7", 0.1, ON_V100)
         assert found.profile_power_limits_watts == trial.profile_power_limits_watts

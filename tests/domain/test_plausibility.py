@@ -2,7 +2,10 @@
 
 import pytest
 
-from tests.domain.examples import ExampleJob
+from rheostat.errors import InvalidInput
+from rheostat.schemas.power import PowerLimitMeasurement
+from rheostat.schemas.server import Gpu
+from tests.domain.examples import A40, V100, ExampleJob
 
 
 def target(metric: str, value: float, direction: str = "maximize") -> dict[str, object]:
@@ -105,3 +108,54 @@ def test_a_stopped_run_says_what_is_in_its_cost() -> None:
     answer = job.report(job.predict(), 1, metric=0.1, energy_joules=715.0, time_seconds=3.2)
     assert answer.state == "stopped"
     assert "757.5 J-eq: 715 J and 3.2 s" in answer.reason
+
+
+def test_an_energy_that_no_gpu_can_draw_is_set_aside_and_said_once() -> None:
+    job = ExampleJob()
+    trial = job.predict()
+    first = job.report(trial, 1, metric=0.1, energy_joules=1e14, time_seconds=1e-6)
+    assert first.state == "running"
+    assert first.warnings == [
+        "1e+14 J in 1e-06 s is more than 10 times what 1 x V100 draw at 250 W, so that the energy counts as unknown. "
+        "Energy is in joules, over all GPUs of the run; 1 Wh is 3600 J."
+    ]
+    shown = job.show(trial)
+    assert (shown.energy_joules, shown.time_seconds, shown.energy_is_estimated) == (None, 1e-6, True)
+    assert job.report(trial, 1, metric=0.1, energy_joules=1e14, time_seconds=1e-6) == first
+    later = job.report(trial, 2, metric=0.1, energy_joules=2e14, time_seconds=10.0)
+    assert later.warnings == first.warnings
+    assert job.savings().time_seconds.actual == 10.0
+
+
+def test_what_follows_an_energy_that_was_set_aside_counts() -> None:
+    job = ExampleJob()
+    trial = job.predict()
+    job.report(trial, 1, metric=0.1, energy_joules=1_000_000.0, time_seconds=10.0)  # in mJ
+    job.report(trial, 2, metric=0.1, energy_joules=2_000.0, time_seconds=20.0)
+    assert job.show(trial).energy_joules == 2_000.0
+
+
+def test_energy_just_below_what_is_impossible_counts() -> None:
+    job = ExampleJob()
+    trial = job.predict(A40)  # two of 300 W
+    job.report(trial, 1, metric=0.1, energy_joules=10 * 600.0 * 9.9, time_seconds=9.0)
+    assert job.show(trial).energy_joules == 59_400.0
+    assert job.show(trial).warnings == []
+
+
+@pytest.mark.parametrize("gpu", [V100, Gpu(model="V100")])
+def test_a_whole_run_and_a_measurement_of_an_impossible_energy_are_refused(gpu: Gpu) -> None:
+    job = ExampleJob()
+    with pytest.raises(InvalidInput, match="joules") as refused:
+        job.import_run(32, gpu, energy_joules=1e9, time_seconds=1.0)
+    assert [field.field for field in refused.value.fields] == ["energy_joules"]
+    limits = (None, None) if gpu.max_power_limit_watts is None else (100, 250)
+    figures = {"time_seconds": 5.0, "steps": 10, "steps_per_epoch": 10}
+    measurements = [
+        PowerLimitMeasurement(power_limit_watts=limit, energy_joules=joules, **figures)
+        for limit, joules in zip(limits, (500.0, 1e9), strict=True)
+    ]
+    with pytest.raises(InvalidInput) as refused:
+        job.measured(32, gpu, measurements)
+    assert [field.field for field in refused.value.fields] == ["measurements.1.energy_joules"]
+    assert job.value.placements == {}

@@ -83,7 +83,7 @@ def test_figures_of_a_step_and_of_an_epoch_are_not_mixed() -> None:
 @pytest.mark.parametrize(
     "figures",
     [
-        {"time_seconds": 1e10, "energy_joules": 1e15, "steps": 1e-3, "steps_per_epoch": 1e12},
+        {"time_seconds": 1e10, "energy_joules": 2e13, "steps": 1e-3, "steps_per_epoch": 1e12},
         {"time_seconds": 1e-9, "energy_joules": 1e-9, "steps": 1e12, "steps_per_epoch": 1e-3},
         {"cost": 1e15},
         {"cost": 1e-9},

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rheostat.domain import evidence, registration
+from rheostat.domain import evidence, insight, registration
 from rheostat.domain.history import Derived
 from rheostat.domain.job import NO_CHANGES, Decision, Job, stored_settings
 from rheostat.domain.memory import JobInMemory
@@ -16,7 +16,7 @@ from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 from rheostat.schemas.power import PowerLimitMeasurement
 from rheostat.schemas.server import Gpu, JobSettings, JobUpdate
 from rheostat.schemas.trials import ObserveRunRequest
-from tests.domain.examples import JOB, LEASE, V100, Clock, ExampleJob, settings
+from tests.domain.examples import A40, JOB, LEASE, V100, Clock, ExampleJob, settings
 
 NEW_SETTINGS = ("first_run", "exploration_budget_runs", "survey_seconds")
 
@@ -152,6 +152,17 @@ def test_only_a_change_on_which_the_policys_state_depends_folds_the_past(change:
     decision = registration.update(job, past, request, example.clock())
     assert decision.changes == NO_CHANGES
     assert decision.answer.settings == JobSettings.model_validate({**job.settings.model_dump(), **change})
+
+
+def test_the_recommender_folds_nothing_for_another_price_or_for_more_batch_sizes() -> None:
+    example = ExampleJob(policy="rheostat")
+    for gpu in (V100, A40):
+        example.converge(example.predict(gpu), 100.0)
+    request = JobUpdate(eta_knob=0.9, beta_knob=None, max_slowdown=1.1, batch_sizes=[8, 16, 32, 64, 128, 256])
+    decision = registration.update(example.value, NothingToFold(example.value), request, example.clock())
+    assert {part for _, part in decision.changes.states} == {"batch_size"}
+    assert decision.job is not None
+    assert all(256 in [arm.batch_size for arm in one.arms] for one in insight.estimates(decision.job).placements)
 
 
 def test_the_power_of_a_placement_that_becomes_known_folds_nothing_where_states_do_not_depend_on_it() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rheostat.errors import PolicyFailed
 from rheostat.policy.advisor import Advisor, Outcome, Stores, Verdict
-from rheostat.policy.cost import PowerMeasurement
+from rheostat.policy.cost import Outlay, PowerMeasurement
 from rheostat.policy.interface import (
     BatchSizeOptimizer,
     Choice,
@@ -22,6 +22,7 @@ from rheostat.policy.interface import (
     TrialState,
 )
 from rheostat.policy.learning_curve import Target
+from rheostat.policy.recommender.optimizer import POLICY as RECOMMENDER
 from rheostat.policy.zeus import POLICY, JustInTimePowerLimit
 from tests.policy.examples import Fixed, JsonStore, a_job
 
@@ -164,6 +165,14 @@ def test_one_absurd_report_does_not_keep_the_placement_from_converging(at: int, 
     assert "stopped" not in states[-20:]
 
 
+def test_a_run_of_no_energy_teaches_a_policy_that_keeps_prices_nothing_where_energy_alone_counts() -> None:
+    job, broken = a_job(eta_knob=1.0), Outlay(0.0, 5.0)
+    for policy, runs in ((POLICY, 0), (RECOMMENDER, 1)):
+        made = advisor(policy)
+        made.conclude(job, "converged", batch_size=32, cost=broken, epochs=3.0)
+        assert [arm.runs for arm in made.estimates(job) if arm.batch_size == 32] == [runs]
+
+
 def test_a_policy_that_says_nothing_of_further_batch_sizes_is_rebuilt_for_them() -> None:
     assert not advisor(custom()).add_batch_sizes(a_job(), [*SIZES, 128])
 
@@ -245,3 +254,13 @@ class Overclocking(PowerLimitOptimizer):
 def test_a_policy_that_advises_a_power_limit_which_the_job_lacks_fails_by_name() -> None:
     with pytest.raises(PolicyFailed, match="overclocking"):
         advisor(Policy(Fixed, Overclocking)).power(a_job(), 32)
+
+
+def test_what_a_policy_rejects_is_stopped_at_its_target_unless_nothing_may_stop_it() -> None:
+    made = advisor(custom(reject=lambda *_: "too dear"))
+    assert assess(made, ACCURACY, metric=0.95, cost=1.0) == Verdict("stopped", "too dear")
+    assert assess(made, ACCURACY, metric=0.95, outcome="cancelled").state == "cancelled"
+    ordered = made.assess(
+        a_job(max_epochs=10, target=ACCURACY), batch_size=32, epoch=1.0, metric=0.95, cost=1.0, may_stop=False
+    )
+    assert ordered.state == "converged"

@@ -1,5 +1,6 @@
 """What a run costs, and which power limit serves which aim."""
 
+import json
 from random import Random
 
 import pytest
@@ -7,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rheostat.policy.cost import (
+    Outlay,
     PowerMeasurement,
     by_energy,
     by_time,
+    given_cost,
     known_cost,
     run_cost,
     select,
@@ -29,6 +32,24 @@ def test_the_cost_is_equation_2_of_the_paper() -> None:
 def test_knob_1_is_energy_alone_and_knob_0_is_time_alone(energy: float, time: float, power: float) -> None:
     assert run_cost(energy, time, eta_knob=1.0, max_power_watts=power) == energy
     assert run_cost(energy, time, eta_knob=0.0, max_power_watts=power) == power * time
+
+
+outlays = st.one_of(
+    st.tuples(joules, seconds).map(lambda figures: Outlay(*figures)),
+    joules.map(given_cost),
+    seconds.map(lambda time: Outlay(seconds_alone=time)),
+)
+
+
+@given(outlays, outlays, shares, watts)
+def test_the_price_of_a_sum_is_the_sum_of_the_prices(first: Outlay, second: Outlay, eta: float, power: float) -> None:
+    prices = [outlay.price(eta_knob=eta, max_power_watts=power) for outlay in (first, second, first.plus(second))]
+    assert prices[2] == pytest.approx(prices[0] + prices[1])
+
+
+@given(outlays)
+def test_an_outlay_survives_json(outlay: Outlay) -> None:
+    assert Outlay.from_state(json.loads(json.dumps(outlay.to_state()))) == outlay
 
 
 def test_nothing_is_known_of_a_run_without_energy_and_time() -> None:

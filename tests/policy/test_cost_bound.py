@@ -13,6 +13,7 @@ from tests.policy.examples import a_job
 
 USUAL = 1000.0
 JOB = a_job(beta_knob=2.0)
+REFERENCE = JOB.at_reference_knobs()
 
 good_costs = st.floats(0.8 * USUAL, 1.2 * USUAL)
 
@@ -22,13 +23,13 @@ def run(bound: CostBound, cost: float, job: Job = JOB) -> tuple[CostBound, bool]
     limit = bound.bound(job)
     if limit is not None and cost > limit:
         return bound.stopped(), False
-    return bound.converged(job, given_cost(cost)), True
+    return bound.converged(REFERENCE, given_cost(cost)), True
 
 
 def after(*costs: float) -> CostBound:
     bound = CostBound()
     for cost in costs:
-        bound = bound.converged(JOB, given_cost(cost))
+        bound = bound.converged(REFERENCE, given_cost(cost))
     return bound
 
 
@@ -91,7 +92,7 @@ def test_two_stops_in_a_row_do_not_lift_the_bound() -> None:
 
 
 def test_a_lifted_bound_comes_back_with_the_next_run_that_converges() -> None:
-    bound = after(USUAL).stopped().stopped().stopped().converged(JOB, given_cost(1.5 * USUAL))
+    bound = after(USUAL).stopped().stopped().stopped().converged(REFERENCE, given_cost(1.5 * USUAL))
     assert bound.bound(JOB) == 2 * USUAL
 
 
@@ -115,7 +116,7 @@ runs = st.tuples(st.floats(800.0, 1200.0), st.floats(3.0, 5.0)).map(lambda run: 
 def test_the_bound_is_that_of_the_lowest_run_at_any_knob(took: list[Outlay], eta_knob: float, watts: float) -> None:
     bound = CostBound()
     for outlay in took:
-        bound = bound.converged(JOB, outlay)
+        bound = bound.converged(REFERENCE, outlay)
     job = a_job(eta_knob=eta_knob, max_power_watts=watts)
     assert bound.bound(job) == pytest.approx(2.0 * min(map(job.price, took)))
 
@@ -124,14 +125,14 @@ def test_the_lowest_runs_of_long_ago_still_bound_at_any_knob() -> None:
     frugal, fast, middling = Outlay(100.0, 10.0), Outlay(1000.0, 1.0), Outlay(900.0, 9.0)
     bound = CostBound()
     for outlay in (frugal, fast, *[middling] * 50):
-        bound = bound.converged(JOB, outlay)
+        bound = bound.converged(REFERENCE, outlay)
     assert bound.bound(a_job(eta_knob=1.0)) == 200.0
     assert bound.bound(a_job(eta_knob=0.0)) == 600.0
 
 
 @pytest.mark.parametrize("beta_knob", [1.2, 2.0, 5.0])
 def test_what_a_false_report_would_stop_is_judged_by_the_knob_of_the_moment(beta_knob: float) -> None:
-    bound = after(100.0).stopped().stopped().stopped().converged(JOB, given_cost(180.0))
+    bound = after(100.0).stopped().stopped().stopped().converged(REFERENCE, given_cost(180.0))
     assert bound.bound(a_job(beta_knob=beta_knob)) == beta_knob * (100.0 if beta_knob * 100.0 >= 180.0 else 180.0)
 
 

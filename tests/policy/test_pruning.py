@@ -156,3 +156,7 @@ def test_a_trial_that_never_reports_holds_nothing_up() -> None:
     walk = explore(SIZES, 32, {32: [good(1.0)]}, ROUNDS)
     assert spread(walk, [walk.next] if walk.next else []) not in (None, walk.next)
     assert spread(walk, ()) == walk.next
+
+
+def test_without_rounds_all_candidates_survive() -> None:
+    assert explore(SIZES, 32, {}, 0).survivors == SIZES

@@ -100,3 +100,26 @@ def test_a_report_says_how_sure_the_savings_are(service: Service) -> None:
     assert energy.saved_low is not None
     assert energy.saved_high is not None
     assert energy.saved_low < 120.0 < energy.saved_high
+
+
+def test_a_node_is_shown_by_its_latest_trial_in_the_namespace(service: Service, clock: Clock) -> None:
+    other = service.on_behalf_of("them", "vision")
+    register(service)
+    register(other)
+    predict(other, node="elsewhere")
+    converge(service, predict(service, node="n1"), 100.0)
+    clock.turn(timedelta(minutes=1))
+    report(service, predict(service, A40, node="n1"), 1, time_seconds=1.0)
+    clock.turn(timedelta(minutes=1))
+    predict(service, node="n2")
+    predict(service)
+    found = review.list_nodes(service, limit=10)
+    assert [(node.node, node.number, node.state, node.energy) for node in found] == [
+        ("n2", 3, "running", "unknown"),
+        ("n1", 2, "running", "unknown"),
+    ]
+    assert found[1].gpu == A40
+    clock.turn(LEASE)
+    assert review.list_nodes(service, limit=1)[0].state == "running"
+    clock.turn(timedelta(seconds=1))
+    assert [node.state for node in review.list_nodes(service, limit=1)] == ["abandoned"]

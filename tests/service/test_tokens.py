@@ -79,6 +79,15 @@ def test_the_last_use_is_noted_every_five_minutes(service: Service, clock: Clock
     assert list_tokens(service)[0].last_used_at == clock.time
 
 
+def test_a_last_use_that_a_clock_noted_which_ran_ahead_is_corrected(service: Service, clock: Clock) -> None:
+    text = _make(service)
+    clock.turn(timedelta(hours=12))
+    authenticate(service, text)
+    clock.turn(timedelta(hours=-12))
+    authenticate(service, text)
+    assert list_tokens(service)[0].last_used_at == clock.time
+
+
 def test_a_token_that_is_given_is_made_known_once(service: Service) -> None:
     text = new_token()
     assert create_token(service, "admin", ["admin"], token=text) == (text, True)

@@ -1,6 +1,7 @@
 """Copies of the whole database, and back again."""
 
 import os
+import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, select
 from rheostat.domain.registration import new_job
 from rheostat.errors import ConfigurationError, DatabaseUnavailable, InvalidInput
 from rheostat.schemas.server import JobSettings
+from rheostat.storage import backups
 from rheostat.storage.backups import back_up, restore
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import schema_status, upgrade
@@ -171,3 +173,109 @@ def test_without_postgresqls_programs_the_error_shows_the_command(
         back_up(database, tmp_path / "copy")
     assert "--dbname 'postgresql://rheostat@db/rheostat' --format=custom" in str(refusal.value)
     assert "hunter2" not in str(refusal.value)
+
+
+def test_a_database_that_another_process_has_open_is_not_replaced(database: Database, tmp_path: Path) -> None:
+    _add(database, "kept")
+    back_up(database, tmp_path / "copy")
+    other = Database(database.url.render_as_string(hide_password=False))
+    _add(other, "acknowledged")
+    with pytest.raises(ConfigurationError, match="is in use: a server or another command has it open"):
+        restore(database, tmp_path / "copy")
+    assert _ids(other) == ["acknowledged", "kept"]
+    other.close()
+    restore(database, tmp_path / "copy")
+    assert _ids(database) == ["kept"]
+
+
+def test_a_damaged_database_is_moved_and_replaced(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'rheostat.db'}")
+    upgrade(database)
+    _add(database, "kept")
+    back_up(database, tmp_path / "copy")
+    database.close()
+    damaged = bytearray(database.sqlite_path.read_bytes())
+    damaged[100:200] = damaged[4096:] = b"\xff" * 100
+    database.sqlite_path.write_bytes(damaged)
+    with pytest.raises(DatabaseUnavailable, match="is damaged"):
+        _ids(database)
+    before = restore(database, tmp_path / "copy")
+    assert _ids(database) == ["kept"]
+    assert before is not None
+    assert before.read_bytes() == damaged
+    database.close()
+
+
+def _longest_file(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[Database]:
+    """A file of 300 kB, beside a backup of it, on a disk where no file may become larger than 100 kB from now on."""
+    database = Database(f"sqlite:///{tmp_path / 'rheostat.db'}")
+    upgrade(database)
+    for number in range(300):
+        _add(database, f"{number:03}")
+    back_up(database, tmp_path / "copy")
+    database.close()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    _longest_file(100_000)
+    yield database
+    _longest_file(before)
+    database.close()
+
+
+def test_a_full_disk_ends_a_backup_and_leaves_nothing_of_it(filled: Database, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailable, match="Cannot write the backup") as refusal:
+        back_up(filled, tmp_path / "second")
+    assert refusal.value.cause_text()
+    assert [path.name for path in tmp_path.iterdir() if "second" in path.name] == []
+
+
+def test_a_full_disk_ends_a_restore_and_leaves_the_database_as_it_was(filled: Database, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(DatabaseUnavailable, match="Cannot restore"):
+        restore(filled, tmp_path / "copy")
+    assert len(_ids(filled)) == 300
+    filled.close()
+    assert {path.name for path in tmp_path.iterdir()} == set(before)
+
+
+def test_an_interrupted_copy_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'rheostat.db'}")
+    upgrade(database)
+    for job_id in ("kept", "too-late"):
+        back_up(database, tmp_path / f"before-{job_id}")
+        _add(database, job_id)
+
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backups, "_PAGES_A_STEP", 5)
+    monkeypatch.setattr(backups, "_let_signals_in", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        back_up(database, tmp_path / "copy")
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(("copy", "unfinished", "journal"))]
+    with pytest.raises(KeyboardInterrupt):
+        restore(database, tmp_path / "before-kept")
+    assert _ids(database) == ["kept", "too-late"]
+    database.close()
+
+
+def test_a_copy_in_many_steps_is_of_one_moment(busy: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backups, "_PAGES_A_STEP", 1)
+    steps = []
+
+    def write_between(_: int, remaining: int, __: int) -> None:
+        steps.append(remaining)
+        if len(steps) % 20 == 0:
+            _add(busy, f"late-{len(steps)}")
+
+    monkeypatch.setattr(backups, "_let_signals_in", write_between)
+    back_up(busy, tmp_path / "copy")
+    assert steps == sorted(steps, reverse=True)
+    with sqlite3.connect(tmp_path / "copy") as copy:
+        assert copy.execute("SELECT count(*) FROM jobs WHERE job_id LIKE 'late-%'").fetchone() == (0,)
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    copy.close()

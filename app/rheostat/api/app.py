@@ -24,8 +24,8 @@ from rheostat.api.metrics import Metrics
 from rheostat.api.openapi import Application
 from rheostat.api.paths import client_of, root_path_of
 from rheostat.api.request_log import RequestLog
-from rheostat.api.routers import control, jobs, operations, power, review, trials
-from rheostat.api.security_headers import POLICY_HEADER, AddSecurityHeaders, hash_source, page_policy
+from rheostat.api.routers import control, jobs, operations, power, review, trials, zeus
+from rheostat.api.security_headers import POLICY_HEADER, hash_source, page_policy
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
 from rheostat.api.waiting import PROBE_CHECKS, read_within
@@ -72,11 +72,11 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     authenticator = _add_guards(app, settings, service)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
-    app.add_middleware(AddSecurityHeaders)
     app.add_middleware(BehindProxy, root_path=settings.root_path, trusted=trusted_proxies())
     stop_tracing = add_tracing(app)
     # The busiest first: they are tried in this order.
-    for router in (trials.router, jobs.router, control.router, power.router, review.router, operations.router):
+    ours = (trials.router, jobs.router, control.router, power.router, review.router, zeus.router, operations.router)
+    for router in ours:
         app.router.routes.extend(router.routes)  # an included router is matched twice at every request
     app.include_router(_dashboard(settings, service, authenticator))
     _serve_docs(app)

@@ -1,5 +1,8 @@
 """Bearer tokens in the header ``Authorization``, checked before any of a request's body is read.
 
+The peer's client can send no header of its own, but httpx makes one of a user and a password in the URL: under `/zeus`
+the token may be that password.
+
 Every path requires a token except those in ``_OPEN``, so that a new route is protected by default. Each route declares
 the scope that it needs with :class:`Authorised`.
 
@@ -7,6 +10,7 @@ A valid token is cached for ``CACHE_SECONDS``, so that a busy trainer does not c
 therefore notices a revocation up to that much later.
 """
 
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rheostat.api import problems
 from rheostat.api.page_access import credentials, sign_in_first
-from rheostat.api.paths import PROBES, client_of, header, path_of
+from rheostat.api.paths import PROBES, client_of, header, is_zeus, path_of
 from rheostat.api.request_record import record_of
 from rheostat.api.waiting import SUSPECT_TOKEN_CHECKS, TOKEN_CHECKS, read_within
 from rheostat.api.wrong_tokens import WrongTokens
@@ -80,12 +84,15 @@ class TokenAuthenticator:
         self._wrong = WrongTokens()
         self._anonymous_until = 0.0
 
-    async def identify(self, authorization: str | None, address: str = "") -> Identity:
+    async def identify(
+        self, authorization: str | None, address: str = "", *, accepts_password: bool = False
+    ) -> Identity:
         """Return the sender of a request.
 
         Args:
             authorization: The request's header.
             address: The client's address.
+            accepts_password: Whether the token may be the password of Basic authentication.
 
         Raises:
             TokenRequired: There is no header, and anonymous requests are not, or no longer, accepted.
@@ -95,6 +102,8 @@ class TokenAuthenticator:
         if authorization is None:
             return await self._anonymous()
         kind, _, token = authorization.partition(" ")
+        if accepts_password and kind.lower() == "basic":
+            return await self._owner_of(_password(token), address)
         if kind.lower() != "bearer":
             raise TokenInvalid(
                 "The header Authorization holds no bearer token.", hint="Send Authorization: Bearer TOKEN."
@@ -156,7 +165,9 @@ class Authenticate:
         """Pass a request on with the identity of its sender, or refuse it."""
         if scope["type"] == "http" and not _is_open(path_of(scope)):
             try:
-                identity = await self._authenticator.identify(credentials(scope), client_of(scope) or "")
+                identity = await self._authenticator.identify(
+                    credentials(scope), client_of(scope) or "", accepts_password=is_zeus(scope)
+                )
             except RheostatError as error:
                 way_in = sign_in_first(scope) if isinstance(error, Unauthenticated) else None
                 await (way_in or problems.answer(scope, error))(scope, receive, send)
@@ -223,6 +234,14 @@ def wanted_namespace(request: Scope) -> str | None:
             f"The header {NAMESPACE_HEADER} is not a valid namespace.", hint=f"It must match {NAMESPACE_PATTERN}."
         )
     return wanted
+
+
+def _password(credentials: str) -> str:
+    """Return the password of Basic authentication (RFC 7617); empty where there is none."""
+    try:
+        return b64decode(credentials.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _is_open(path: str) -> bool:

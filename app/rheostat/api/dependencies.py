@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Path, Query, Request, Security
 from rheostat.api.authentication import Authorised
 from rheostat.api.request_record import record_of
 from rheostat.api.waiting import answered_within
+from rheostat.errors import DatabaseBusy, DatabaseUnavailable
 from rheostat.schemas.fields import IdempotencyKey, JobId, TrialId
 from rheostat.service import Decision, Service
 
@@ -23,11 +24,17 @@ async def the_service(request: Request) -> Service:
     return service
 
 
-async def answer_of(request: Request, change: Future[Decision[A]]) -> A:
+async def answer_of(request: Request, change: Future[Decision[A]], *, late: str | None = None) -> A:
     """Return the answer of a change once it is durable, and record what happened.
+
+    Args:
+        request: The request.
+        change: The change.
+        late: Says why the change may take longer than a request, and is made nevertheless; None: it does not.
 
     Raises:
         DatabaseUnavailable: The database does not answer. The change may yet be made.
+        DatabaseBusy: The change takes longer than a request may.
     """
     loop, thread, decided = asyncio.get_running_loop(), get_ident(), asyncio.Event()
 
@@ -41,6 +48,10 @@ async def answer_of(request: Request, change: Future[Decision[A]]) -> A:
     change.add_done_callback(wake)
     try:
         await answered_within(request.app.state.request_timeout_seconds, decided.wait())
+    except DatabaseUnavailable as error:
+        if late is None:
+            raise
+        raise DatabaseBusy(late, hint="Show the job until its settings are the new ones, or ask again.") from error
     finally:
         change.cancel()  # of no effect on one that is being decided
     decision = change.result()

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from rheostat.api.authentication import NAMESPACE_HEADER
+from rheostat.api.paths import ZEUS_PREFIX
 from rheostat.api.problems import MEDIA_TYPE
 from rheostat.schemas.fields import NAMESPACE_PATTERN
 
@@ -24,9 +25,9 @@ class Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, which is generated once."""
         if self.openapi_schema is None:
-            for methods in super().openapi()["paths"].values():
+            for path, methods in super().openapi()["paths"].items():
                 for operation in methods.values():
-                    _complete(operation)
+                    _complete(operation, has_problems=not path.startswith(f"{ZEUS_PREFIX}/"))
         assert self.openapi_schema is not None
         return self.openapi_schema
 
@@ -40,9 +41,9 @@ class Application(FastAPI):
         return json.dumps(self.openapi() | servers, separators=(",", ":")).encode()
 
 
-def _complete(operation: dict[str, Any]) -> None:
+def _complete(operation: dict[str, Any], *, has_problems: bool) -> None:
     if "security" in operation:
         operation.setdefault("parameters", []).append(_NAMESPACE_PARAMETER)
     for status, answer in operation["responses"].items():
-        if status.startswith(("4", "5")):
+        if has_problems and status.startswith(("4", "5")):
             answer["content"] = {MEDIA_TYPE: answer["content"].pop("application/json")}

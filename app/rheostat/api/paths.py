@@ -6,6 +6,10 @@ PROBES = ("/healthz", "/readyz", "/metrics")
 """Paths that monitoring requests every few seconds, by IP address and without a token."""
 
 
+ZEUS_PREFIX = "/zeus"
+"""Where the protocol of Zeus's batch size optimizer server is spoken, with its errors and its ways to authenticate."""
+
+
 def root_path_of(scope: Scope) -> str:
     """Return the path that the application is mounted at, also from inside of what is mounted in it; often empty."""
     root_path: str = scope.get("app_root_path", scope.get("root_path", ""))
@@ -16,6 +20,11 @@ def path_of(scope: Scope) -> str:
     """Return the path of a request, relative to the path that the application is mounted at."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
+
+
+def is_zeus(scope: Scope) -> bool:
+    """Return whether a request is for the protocol of Zeus's batch size optimizer server."""
+    return f"{path_of(scope)}/".startswith(f"{ZEUS_PREFIX}/")
 
 
 def route_of(scope: Scope) -> str:

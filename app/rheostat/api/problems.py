@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from rheostat.api.paths import header, root_path_of
+from rheostat.api.paths import header, is_zeus, root_path_of
 from rheostat.api.request_record import record_of
 from rheostat.errors import (
     Conflict,
@@ -30,6 +30,7 @@ from rheostat.errors import (
 )
 from rheostat.schemas.fields import JOB_ID_RULE
 from rheostat.schemas.operations import FieldProblem, Problem
+from rheostat.schemas.zeus import ZeusMessage
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -105,6 +106,11 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {"description": HTTPStatus(status).phrase, "model": Problem}
         for status in (*statuses, 401, 403, 408, 413, 421, 422, 429, 503)
     }
+
+
+def zeus_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of the errors that a route of the peer's protocol may answer with."""
+    return {status: {**entry, "model": ZeusMessage} for status, entry in responses(*statuses).items()}
 
 
 def answer(scope: Scope, error: RheostatError) -> Response:
@@ -197,6 +203,9 @@ def _problem(
     problem = ProblemBody(status, code, detail, hint, retryable=retryable, fields=fields)
     record_of(scope).problem = code
     headers = {"Retry-After": "1"} if retryable else None
+    if is_zeus(scope):
+        message = ZeusMessage(message=f"{detail} {hint}".strip())
+        return Response(message.model_dump_json(), status, headers, "application/json")
     return Response(problem.json(), status, headers, MEDIA_TYPE)
 
 

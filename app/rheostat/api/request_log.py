@@ -1,4 +1,4 @@
-"""The outermost middleware: each request has an id, a log line, its metrics, and an answer."""
+"""The middleware that sees every answer: each request has an id, a log line, its metrics, and headers for browsers."""
 
 import logging
 import random
@@ -14,6 +14,7 @@ from rheostat.api import problems
 from rheostat.api.metrics import Metrics
 from rheostat.api.paths import PROBES, client_of, header, path_of, route_of
 from rheostat.api.request_record import RequestRecord
+from rheostat.api.security_headers import completed
 from rheostat.service import Event, PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.service.identity import Identity
 
@@ -61,7 +62,9 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (_REQUEST_ID_HEADER, record.request_id.encode())]
+                headers = completed(message.get("headers", ()))
+                headers.append((_REQUEST_ID_HEADER, record.request_id.encode()))
+                message["headers"] = headers
             await send(message)
 
         try:

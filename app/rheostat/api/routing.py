@@ -70,10 +70,12 @@ class _Body:
     Attributes:
         name: Its name in the endpoint.
         type: Its model.
+        needs_content_type: Whether one without a Content-Type is refused.
     """
 
     name: str
     type: type[BaseModel]
+    needs_content_type: bool
 
     async def read(self, request: Request, errors: _Errors) -> Any:
         """Return the parsed body; if it is wrong, add the errors to those of the request."""
@@ -90,10 +92,16 @@ class _Body:
             )
             return None
         try:
-            return self.type.model_validate_json(body if _is_json(request) else b"null")
+            return self.type.model_validate_json(body if self._is_json(request) else b"null")
         except ValidationError as error:
             errors += _located(error, "body")
             return None
+
+    def _is_json(self, request: Request) -> bool:
+        # A page in a browser may send a body without a Content-Type to a server on a loopback address, never without
+        # its origin.
+        is_unnamed = "content-type" not in request.headers and "origin" not in request.headers
+        return _is_json(request) or (is_unnamed and not self.needs_content_type)
 
 
 @dataclass(slots=True)
@@ -111,7 +119,12 @@ class JsonRoute(APIRoute):
     """A route that takes path, query and header parameters, one JSON body, and what it makes of the request itself.
 
     A dependency is an asynchronous function of the request and nothing else.
+
+    Attributes:
+        needs_content_type: Whether a body without a Content-Type is refused.
     """
+
+    needs_content_type = True
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options | {"operation_id": endpoint.__name__})
@@ -120,7 +133,7 @@ class JsonRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the function that answers a request."""
         endpoint, status = self.endpoint, self.status_code or 200
-        signature = _signature_of(endpoint)
+        signature = _signature_of(endpoint, self.needs_content_type)
         is_async = inspect.iscoroutinefunction(endpoint)
 
         async def answer(request: Request) -> Response:
@@ -132,9 +145,10 @@ class JsonRoute(APIRoute):
                 answer = await read_within(request.app.state.request_timeout_seconds, partial(endpoint, **arguments))
             if isinstance(answer, Response):
                 return answer
-            if answer is None:
+            if response.status_code == HTTPStatus.NO_CONTENT:
                 return response
-            return Response(answer.model_dump_json(), response.status_code, media_type="application/json")
+            content = "null" if answer is None else answer.model_dump_json()
+            return Response(content, response.status_code, media_type="application/json")
 
         return answer
 
@@ -168,11 +182,14 @@ async def _arguments(signature: _Signature, request: Request, response: Response
     return arguments
 
 
-def _signature_of(endpoint: Callable[..., Any]) -> _Signature:
+def _signature_of(endpoint: Callable[..., Any], needs_content_type: bool) -> _Signature:
     signature = _Signature([], dependencies={})
     hints = get_type_hints(endpoint, include_extras=True)
     for name, parameter in inspect.signature(endpoint).parameters.items():
-        _add(signature, name, hints[name], parameter.default)
+        if isinstance(hints[name], type) and issubclass(hints[name], BaseModel):
+            signature.body = _Body(name, hints[name], needs_content_type)
+        else:
+            _add(signature, name, hints[name], parameter.default)
     return signature
 
 
@@ -191,8 +208,7 @@ def _add(signature: _Signature, name: str, hint: Any, default: Any) -> None:
     elif hint is Response:
         signature.response = name
     else:
-        assert issubclass(hint, BaseModel), f"{name}: declare it as a path, query or header parameter"
-        signature.body = _Body(name, hint)
+        raise AssertionError(f"{name}: declare it as a path, query or header parameter")
 
 
 def _is_json(request: Request) -> bool:

@@ -5,9 +5,8 @@ An answer that sets one of them itself keeps its own: a page names where its scr
 """
 
 from base64 import b64encode
+from collections.abc import Iterable
 from hashlib import sha256
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY_HEADER = "Content-Security-Policy"
 
@@ -33,7 +32,9 @@ def _policy(directives: dict[str, str]) -> str:
     return "; ".join(f"{name} {value}" for name, value in directives.items())
 
 
-SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+Header = tuple[bytes, bytes]
+
+SECURITY_HEADERS: tuple[Header, ...] = (
     (b"x-frame-options", b"DENY"),  # what browsers from before frame-ancestors know
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -42,25 +43,15 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 
 
-class AddSecurityHeaders:
-    """Adds the headers to each answer that lacks them."""
+_NAMES = frozenset(name for name, _ in SECURITY_HEADERS)
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                present = {name for name, _ in headers}
-                if b"etag" in present:
-                    present.add(b"cache-control")  # a file, which is the same for all
-                message["headers"] = headers + [header for header in SECURITY_HEADERS if header[0] not in present]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
+def completed(headers: Iterable[Header]) -> list[Header]:
+    """Return an answer's headers with those of these that it lacks."""
+    given = list(headers)
+    own = {name for name, _ in given}
+    if b"etag" in own:
+        own.add(b"cache-control")  # a file, which is the same for all
+    elif own.isdisjoint(_NAMES):
+        return [*given, *SECURITY_HEADERS]
+    return given + [header for header in SECURITY_HEADERS if header[0] not in own]

@@ -45,7 +45,7 @@ token = typer.Typer(help="Create, list and revoke the tokens that authenticate c
 
 @contextmanager
 def open_from_settings(
-    database_url: str | None, *, upgrade: bool = True, namespace: str | None = None
+    database_url: str | None, *, upgrade: bool = True, create: bool = True, namespace: str | None = None
 ) -> "Iterator[Service]":
     """Open the service with the settings of the environment, as the user of this command line."""
     from dataclasses import replace
@@ -63,6 +63,7 @@ def open_from_settings(
         settings.database_url,
         _NO_LEASE,
         upgrade=upgrade,
+        create=create,
         password=None if password is None else password.get_secret_value(),
     )
     try:
@@ -176,7 +177,7 @@ def back_up_database(
     """Back up the database while it is in use; PostgreSQL with pg_dump."""
     from rheostat.service.operations import back_up
 
-    with open_from_settings(database_url, upgrade=False) as service:
+    with open_from_settings(database_url, upgrade=False, create=False) as service:
         back_up(service, path)
     typer.echo(f"backup written: {path}")
 
@@ -200,7 +201,7 @@ def prune_database(
     """Delete the reports of trials that ended long ago; estimates and savings do not change."""
     from rheostat.service.operations import finish_deletion, prune
 
-    with open_from_settings(database_url) as service, interruptible() as stop:
+    with open_from_settings(database_url, create=False) as service, interruptible() as stop:
         with ProgressLine("deleting the rows of deleted jobs") as line:
             finish_deletion(service, stop, line.show)
         with ProgressLine("deleting reports") as line:

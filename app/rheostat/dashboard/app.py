@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from rheostat.dashboard.pages.control import add_control
 from rheostat.dashboard.pages.home import home
 from rheostat.dashboard.pages.job import job
+from rheostat.dashboard.pages.nodes import nodes
 from rheostat.dashboard.pages.trial import trial
 from rheostat.dashboard.pages.what_if import what_if
 from rheostat.dashboard.session import add_session
@@ -21,7 +22,13 @@ ASSETS = "/assets"
 _A_DAY = "public, max-age=86400"
 
 
-_PAGES = (("/", home), ("/jobs/{job_id}", job), ("/jobs/{job_id}/what-if", what_if), ("/trials/{trial_id}", trial))
+_PAGES = (
+    ("/", home),
+    ("/jobs/{job_id}", job),
+    ("/jobs/{job_id}/what-if", what_if),
+    ("/trials/{trial_id}", trial),
+    ("/nodes", nodes),
+)
 
 
 def is_page(path: str) -> bool:

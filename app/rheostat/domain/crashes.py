@@ -125,14 +125,14 @@ def choose(draft: Draft, view: PolicyJob, situation: Situation, silent: Sequence
     for trial in silent:
         state = _crashed(state, trial.batch_size, _moment(trial.created_at, trial))
     crashing = _left_out(state, view, situation.permitted)
-    if not crashing:
+    if not crashing or view.published is not None:  # the published order tries a batch size again that crashes
         return draft.advisor.choose(view, situation)
     permitted = tuple(size for size in situation.permitted if size not in crashing)
     why = "; ".join(f"{size} is {status}" for size, status in crashing.items())
     try:
         if permitted:
             choice = draft.advisor.choose(view, replace(situation, permitted=permitted))
-            return Choice(choice.batch_size, f"{choice.reason}; {why}")
+            return replace(choice, reason=f"{choice.reason}; {why}")
     except NoBatchSizeLeft:
         why = f"nothing else is left to try; {why}"
     return Choice(_least_crashing(state, view, tuple(crashing)), f"the next in turn: {why}")

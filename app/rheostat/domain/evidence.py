@@ -7,6 +7,7 @@ from typing import Any
 from rheostat.domain import energy, epochs, judging, setup, survey_sums, totals
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
+from rheostat.domain.plausibility import check_energy
 from rheostat.domain.records import Evidence, PlacementRecord, PowerMeasurementRecord, RunRecord
 from rheostat.errors import FieldError, KeyReused
 from rheostat.policy.cost import Outlay, PowerMeasurement, given_cost, outlay_of
@@ -26,6 +27,7 @@ def observe_run(
         UnknownBatchSize: The batch size is not among those of the job.
         NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
         KeyReused: The key belongs to another run.
+        InvalidInput: The GPUs cannot have drawn its energy.
     """
     job.check_batch_size(request.batch_size)
     draft = Draft(job)
@@ -34,6 +36,7 @@ def observe_run(
     if known is not None:
         _check_same_run(known, placement, _run_figures(draft, request))
         return Decision(_run_answer(draft, placement, known), job)
+    check_energy(placement, {"energy_joules": (request.energy_joules, request.time_seconds)})
     run = RunRecord(
         run_id=run_id,
         placement=placement.key,
@@ -107,6 +110,7 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             epochs=run.epochs,
             curve=LearningCurve.from_state(run.curve),
             fixed=setup.outlay(run),
+            beside_exploration=run.beside_exploration,
         )
     draft.energy[view] = energy.learn(draft.energy.get(view), evidence)
 
@@ -127,13 +131,28 @@ def derive_again(draft: Draft, history: History) -> int:
 
 
 def depends_on(before: Job, after: Job) -> bool:
-    """Return whether policy states depend on how a job differs from what it was: on more than read-time knobs."""
-    if (before.settings.policy, before.settings.batch_sizes) != (after.settings.policy, after.settings.batch_sizes):
+    """Return whether policy states depend on how a job differs from what it was: on more than read-time knobs.
+
+    Batch sizes that are added are another matter: :func:`makes_room`.
+    """
+    if before.settings.policy != after.settings.policy:
         return True
     read_time = after.find_policy(after.settings.policy).read_time_knobs
     return before.judging != after.judging or any(
         not after.view(after.placements[key]).differs_in(before.view(placement)) <= read_time
         for key, placement in before.placements.items()
+    )
+
+
+def makes_room(draft: Draft, before: Job) -> bool:
+    """Let the policy add the batch sizes that a job has not had; False where its states must be derived again for them.
+
+    Raises:
+        PolicyFailed: The policy raised.
+    """
+    sizes = draft.job.settings.batch_sizes
+    return sizes == before.settings.batch_sizes or all(
+        draft.advisor.add_batch_sizes(draft.view(placement), sizes) for placement in draft.job.placements.values()
     )
 
 

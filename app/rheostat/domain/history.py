@@ -42,6 +42,9 @@ class History(Protocol):
     def trial(self, trial_id: str) -> TrialRecord | None:
         """Return a trial of the job."""
 
+    def trial_numbered(self, number: int) -> TrialRecord | None:
+        """Return the trial of a number."""
+
     def trial_by_key(self, idempotency_key: str) -> TrialRecord | None:
         """Return the trial that was made for an idempotency key."""
 

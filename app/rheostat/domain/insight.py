@@ -48,9 +48,10 @@ def estimates(job: Job) -> Estimates:
 
 def savings(job: Job, history: History) -> Savings:
     """Return what the job cost against always running the default at the maximum limit."""
+    draft = Draft(job)
     return Savings(
         job_id=job.job_id,
-        placements=[_placement_savings(job, history, placement) for placement in job.placements.values()],
+        placements=[_placement_savings(draft, history, placement) for placement in job.placements.values()],
     )
 
 
@@ -186,17 +187,18 @@ class _Past:
         )
 
 
-def _placement_savings(job: Job, history: History, placement: PlacementRecord) -> PlacementSavings:
-    key, view, sums = placement.key, job.view(placement), totals_of(job, history, placement)
+def _placement_savings(draft: Draft, history: History, placement: PlacementRecord) -> PlacementSavings:
+    job, view = draft.job, draft.view(placement)
+    sums = totals_of(job, history, placement)
     past = _Past(
         paid=sums.all(),
         converged=sums.all(converged=True),
-        survey=survey_sums(job.states.get(key, {}).get("survey")).totals(),
+        survey=survey_sums(job.states.get(placement.key, {}).get("survey")).totals(),
     )
     metered = energy.Sums(sum(t.metered_joules for t in past.paid), sum(t.metered_seconds for t in past.paid))
     seconds = sum(total.time_seconds or 0.0 for total in past.paid)
     figures = _Figures(view, metered.mean_watts)
-    default = _default(job, history, placement, sums, figures)
+    default = _default(draft, history, placement, sums, figures)
     method = default.method
     return PlacementSavings(
         gpu=wire_gpu(placement),
@@ -210,20 +212,20 @@ def _placement_savings(job: Job, history: History, placement: PlacementRecord) -
 
 
 def _default(
-    job: Job, history: History, placement: PlacementRecord, sums: PlacementTotals, figures: _Figures
+    draft: Draft, history: History, placement: PlacementRecord, sums: PlacementTotals, figures: _Figures
 ) -> _Default:
     """Work out one run of the default: measured epochs and what runs take beside, or else the mean of its runs."""
-    key, size, view = placement.key, job.settings.default_batch_size, figures.view
+    key, size, view = placement.key, draft.job.settings.default_batch_size, figures.view
     trials = sums.trials(converged=True, batch_size=size)
     runs = sums.runs(converged=True, batch_size=size)
     limit = max(view.power_limits_watts, default=None)
     record = None if limit is None else history.latest_measurement(key, size, limit)
     both = trials + runs
-    epochs, source = _mean_epochs(trials) if both else _expected_epochs(job, placement)
+    epochs, source = _mean_epochs(trials) if both else _expected_epochs(draft, placement)
     if record is not None and epochs and (record.cost is not None or record.steps_per_epoch is not None):
         epoch = power_measurement(view, record)
         wanted = figures.energy_joules, figures.time_seconds, figures.cost
-        beside = overhead(job, history, placement, sums, wanted)
+        beside = overhead(draft, history, placement, sums, wanted)
         return _Default(
             _plus(_times(epoch.energy_joules, epochs), beside.energy_joules),
             _plus(_times(epoch.time_seconds, epochs), beside.time_seconds),
@@ -248,14 +250,13 @@ def _mean_epochs(trials: list[Totals]) -> tuple[float | None, str]:
     return mean, f"the mean of {count} converged runs"
 
 
-def _expected_epochs(job: Job, placement: PlacementRecord) -> tuple[float | None, str]:
+def _expected_epochs(draft: Draft, placement: PlacementRecord) -> tuple[float | None, str]:
     """Return the epochs that the policy expects of the default, of which no run has converged."""
-    draft = Draft(job)
     try:
         arms = draft.advisor.estimates(draft.view(placement))
     except RheostatError:  # savings are shown whatever the policy does
         return None, "unknown"
-    expected = [arm.epochs.mean for arm in arms if arm.batch_size == job.settings.default_batch_size]
+    expected = [arm.epochs.mean for arm in arms if arm.batch_size == draft.job.settings.default_batch_size]
     return next(iter(expected), None), "an estimate, since no run has converged,"
 
 

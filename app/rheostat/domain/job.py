@@ -16,10 +16,10 @@ from rheostat.domain import totals
 from rheostat.domain.events import Event, PolicyFailureTolerated
 from rheostat.domain.placements import (
     check_room,
+    max_power_watts,
     new_placement,
     placement_key,
     power_limits,
-    reference_power_watts,
     wire_gpu,
     with_limits_of,
 )
@@ -39,6 +39,7 @@ from rheostat.policy.advisor import Advisor, Stores
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Policy
 from rheostat.policy.learning_curve import Target
+from rheostat.policy.published import ZEUS, Prior, Published
 from rheostat.policy.registry import load_policy
 from rheostat.schemas.server import Gpu, JobSettings
 
@@ -101,7 +102,7 @@ class Job:
             gpu_model=placement.gpu_model,
             gpu_count=placement.gpu_count,
             default_batch_size=settings.default_batch_size,
-            max_power_watts=float(reference_power_watts(placement) * placement.gpu_count),
+            max_power_watts=max_power_watts(settings, placement),
             power_limits_watts=power_limits(settings, gpu or wire_gpu(placement)),
             target=self.target(),
             max_epochs=settings.max_epochs,
@@ -116,7 +117,16 @@ class Job:
             trial_number=self.next_trial_number,
             power_scope=placement.power_scope,
             power_profile=placement.power_profile,
+            published=self._published(),
         )
+
+    def _published(self) -> Published | None:
+        """Return the knobs by which the job is explored exactly as published; None: it is not."""
+        zeus = self.settings.zeus
+        if zeus is None or self.settings.policy != ZEUS:
+            return None
+        prior = Prior(-zeus.mab_prior_mean, zeus.mab_prior_precision)  # a reward is a negative cost
+        return Published(zeus.num_pruning_rounds, zeus.mab_num_explorations, prior)
 
     def target(self) -> Target | None:
         """Return the job's target."""

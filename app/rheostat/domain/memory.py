@@ -54,6 +54,10 @@ class JobInMemory(History):
         """Return a trial."""
         return self._trials.get(trial_id)
 
+    def trial_numbered(self, number: int) -> TrialRecord | None:
+        """Return the trial of a number."""
+        return next((trial for trial in self._trials.values() if trial.number == number), None)
+
     def trial_by_key(self, idempotency_key: str) -> TrialRecord | None:
         """Return the trial of an idempotency key."""
         return next((t for t in self._trials.values() if t.idempotency_key == idempotency_key), None)

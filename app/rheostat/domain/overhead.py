@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rheostat.domain.evidence import power_measurement
 from rheostat.domain.history import History
-from rheostat.domain.job import Draft, Job
+from rheostat.domain.job import Draft
 from rheostat.domain.records import PlacementRecord, Totals
 from rheostat.domain.totals import PlacementTotals
 from rheostat.errors import RheostatError
@@ -31,7 +31,7 @@ class _Steps(NamedTuple):
 
 
 def overhead(
-    job: Job,
+    draft: Draft,
     history: History,
     placement: PlacementRecord,
     sums_of_runs: PlacementTotals,
@@ -43,18 +43,19 @@ def overhead(
     measured are taken away: always running the default would have measured none.
 
     Args:
-        job: The job.
+        draft: The job.
         history: Its past.
         placement: Where.
         sums_of_runs: What its runs have taken.
         figures: Energy, time and cost of sums over runs.
     """
-    default = job.settings.default_batch_size
+    settings = draft.job.settings
+    default = settings.default_batch_size
     sums = [0.0, 0.0, 0.0]
     count = 0
-    for size in (default, *(size for size in job.settings.batch_sizes if size != default)):
+    for size in (default, *(size for size in settings.batch_sizes if size != default)):
         totals = sums_of_runs.trials(converged=True, batch_size=size)
-        steps = _steps(job, history, placement, size) if totals else None
+        steps = _steps(draft, history, placement, size) if totals else None
         if steps is None:
             continue
         count += sum(total.runs for total in totals)
@@ -73,11 +74,11 @@ def _beyond(totals: Sequence[Totals], figure: FigureOf, of_an_epoch: float | Non
     return sum(spent - epochs * of_an_epoch for spent, epochs in known if spent is not None)
 
 
-def _steps(job: Job, history: History, placement: PlacementRecord, batch_size: int) -> _Steps | None:
+def _steps(draft: Draft, history: History, placement: PlacementRecord, batch_size: int) -> _Steps | None:
     """Return what was measured of a batch size; None: its best limit is unknown, or the steps of an epoch are."""
-    view = job.view(placement)
+    view = draft.view(placement)
     try:
-        best = Draft(job).advisor.power(view, batch_size).power_limit_watts
+        best = draft.advisor.power(view, batch_size).power_limit_watts
     except RheostatError:  # savings are shown whatever the policy does
         return None
     record = None if best is None else history.latest_measurement(placement.key, batch_size, best)

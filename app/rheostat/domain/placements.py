@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from math import ceil
 
 from rheostat.domain.records import PlacementKey, PlacementRecord
@@ -80,6 +81,15 @@ def reference_power_watts(placement: PlacementRecord) -> int:
     return placement.max_power_limit_watts or placement.nominal_power_watts or NOMINAL_POWER_WATTS
 
 
+def max_power_watts(settings: JobSettings, placement: PlacementRecord) -> float:
+    """Return what all GPUs of a run draw at most: as the job says, or as the maximum of one of them does."""
+    zeus = settings.zeus
+    if zeus is not None and (zeus.gpu_model, zeus.number_of_gpus) == (placement.gpu_model, placement.gpu_count):
+        return zeus.max_power
+    return float(reference_power_watts(placement) * placement.gpu_count)
+
+
+@lru_cache(maxsize=1024)  # every decision asks for those of all placements of its job
 def wire_gpu(placement: PlacementRecord) -> Gpu:
     """Return a placement's GPUs as the wire names them."""
     return Gpu.model_construct(

@@ -1,11 +1,13 @@
-"""Warnings about what is allowed, but hardly meant: a wrong unit, a wrong direction, a target met at once.
+"""What is allowed, but hardly meant: a wrong unit, a wrong direction, a target met at once, an impossible energy.
 
-They are kept with the trial, one a line.
+A trial is warned of it, and goes on; its warnings are kept with it, one a line. What comes without a trial is refused.
 """
 
 import re
+from collections.abc import Mapping
 
-from rheostat.domain.records import TrialRecord
+from rheostat.domain.records import PlacementRecord, TrialRecord
+from rheostat.errors import FieldError, InvalidInput
 from rheostat.schemas.server import JobSettings, Target
 from rheostat.schemas.trials import ObserveRequest
 
@@ -50,6 +52,19 @@ _OTHER_UNIT = "do not seem to be in the same unit"
 _FAR_ABOVE = 2.0
 """A share is at most 1; a word error rate may be a little more."""
 
+MOST_TIMES_POWER = 10.0
+"""Power beyond so many times the maximum is an error of unit (mJ for J is a factor of 1000), whatever a clock or a
+counter gets wrong, and even where the eight GPUs of a node are counted as one."""
+
+LARGEST_GPU_WATTS = 2000
+"""Stands for a GPU's maximum where it is unknown: those of today draw up to 1400 W (data sheets of NVIDIA's B300 and
+AMD's Instinct MI355X)."""
+
+_TICK_SECONDS = 1.0
+"""A counter that is read after a moment may count what was drawn before it."""
+
+_SET_ASIDE = "so that the energy counts as unknown"
+
 
 def of_settings(settings: JobSettings) -> list[str]:
     """Return what is hardly meant in a job's settings."""
@@ -93,6 +108,59 @@ def of_report(settings: JobSettings, trial: TrialRecord, request: ObserveRequest
             "unit of the metric is wrong."
         ]
     return []
+
+
+def most_joules(placement: PlacementRecord, seconds: float) -> float:
+    """Return the energy of a time that is not to be believed any more."""
+    watts = placement.max_power_limit_watts or LARGEST_GPU_WATTS
+    return MOST_TIMES_POWER * watts * placement.gpu_count * (seconds + _TICK_SECONDS)
+
+
+def without_impossible_energy(
+    placement: PlacementRecord, trial: TrialRecord, request: ObserveRequest
+) -> tuple[ObserveRequest, list[str]]:
+    """Return a report without an energy that its GPUs cannot have drawn, and the warning; its time counts.
+
+    Args:
+        placement: Where the trial runs.
+        trial: The trial before the report.
+        request: The report.
+    """
+    joules = request.energy_joules
+    seconds = trial.time_seconds if request.time_seconds is None else request.time_seconds
+    if joules is None or seconds is None or joules <= most_joules(placement, seconds):
+        return request, []
+    figures = {"energy_joules": None, "energy_known_from_seconds": None, "setup_joules": None}
+    warning = f"{joules:.4g} J in {seconds:.4g} s {_is_impossible(placement)}, {_SET_ASIDE}. {_ENERGY_UNIT}"
+    return request.model_copy(update=figures), [] if _SET_ASIDE in (trial.warning or "") else [warning]
+
+
+def check_energy(placement: PlacementRecord, energies: Mapping[str, tuple[float | None, float | None]]) -> None:
+    """Check that GPUs can have drawn some energies.
+
+    Args:
+        placement: The GPUs.
+        energies: Joules and seconds by the field that the joules are in.
+
+    Raises:
+        InvalidInput: They cannot have drawn one of them.
+    """
+    fields = [
+        FieldError(name, f"must be at most {most_joules(placement, seconds):.4g} J in {seconds:.4g} s")
+        for name, (joules, seconds) in energies.items()
+        if joules is not None and seconds is not None and joules > most_joules(placement, seconds)
+    ]
+    if fields:
+        raise InvalidInput(f"The energy {_is_impossible(placement)}.", hint=_ENERGY_UNIT, fields=fields)
+
+
+_ENERGY_UNIT = "Energy is in joules, over all GPUs of the run; 1 Wh is 3600 J."
+
+
+def _is_impossible(placement: PlacementRecord) -> str:
+    watts = placement.max_power_limit_watts or LARGEST_GPU_WATTS
+    power = f"{watts} W" + (" (assumed: their maximum is unknown)" if placement.max_power_limit_watts is None else "")
+    return f"is more than {MOST_TIMES_POWER:g} times what {placement.gpu_count} x {placement.gpu_model} draw at {power}"
 
 
 def joined(known: str | None, more: list[str]) -> str | None:

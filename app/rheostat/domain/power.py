@@ -10,6 +10,7 @@ from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job
 from rheostat.domain.placements import power_limits, where_fits
+from rheostat.domain.plausibility import check_energy
 from rheostat.domain.records import PlacementKey, PlacementRecord, PowerMeasurementRecord
 from rheostat.errors import Conflict, FieldError, InvalidInput, KeyReused
 from rheostat.policy.interface import Job as PolicyJob
@@ -51,7 +52,7 @@ def observe_power_limit(
     Raises:
         UnknownBatchSize: The batch size is not among those of the job.
         NoPowerLimitFits: None of the job's power limits lies in the GPU's range.
-        InvalidInput: A measured limit lies outside of the GPU's range.
+        InvalidInput: A measured limit lies outside of the GPU's range, or the GPUs cannot have drawn the energy.
         Conflict: Some measurements of the batch size are of an epoch and others of a step.
         KeyReused: The key belongs to other measurements.
         PolicyFailed: The policy raised.
@@ -64,6 +65,7 @@ def observe_power_limit(
     if known:
         _check_same_measurements(known, placement, request)
         return Decision(_advice(Draft(job), job.view(placement, request.gpu), request.batch_size), job)
+    check_energy(placement, _energies(request))
     surveyed = not _has_trained(job, history, placement.key, request.batch_size)
     _check_unit(request, history.latest_measurement(placement.key, request.batch_size), surveyed=surveyed)
     for figures in _figures(request):
@@ -111,6 +113,13 @@ def _figures(request: ObservePowerLimitRequest) -> list[dict[str, Any]]:
     if request.outcome is not None:
         return [_NOTHING_MEASURED]
     return [m.model_dump() | {"power_limit_watts": m.power_limit_watts or 0} for m in request.measurements]
+
+
+def _energies(request: ObservePowerLimitRequest) -> dict[str, tuple[float | None, float | None]]:
+    return {
+        f"measurements.{at}.energy_joules": (measurement.energy_joules, measurement.time_seconds)
+        for at, measurement in enumerate(request.measurements)
+    }
 
 
 def _has_trained(job: Job, history: History, placement: PlacementKey, batch_size: int) -> bool:

@@ -78,7 +78,8 @@ class TrialRecord:
 
     ``first_epoch_at`` is when it first reported that it had trained, ``crashed_at`` when it ended before that
     (:mod:`rheostat.domain.crashes`). One that ``is_ordered`` trains what an operator ordered
-    (:mod:`rheostat.domain.control`).
+    (:mod:`rheostat.domain.control`). One that runs ``beside_exploration`` is no part of the exploration that its policy
+    waited for when it began (:class:`rheostat.policy.interface.Choice`).
 
     ``resumes`` is the trial whose totals it carries on, None: it has its own from the beginning. ``epochs`` are those
     of the model; ``started_at_epoch``, ``epoch_shift``, ``repeated_epochs`` and ``is_restarted`` say which of them it
@@ -123,6 +124,7 @@ class TrialRecord:
     first_epoch_at: datetime | None = None
     crashed_at: datetime | None = None
     is_ordered: bool = False
+    beside_exploration: bool = False
 
 
 @dataclass(frozen=True, slots=True)

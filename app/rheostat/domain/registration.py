@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rheostat.domain import crashes, judging
-from rheostat.domain.evidence import add_up, depends_on, derive_again
+from rheostat.domain.evidence import add_up, depends_on, derive_again, makes_room
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Draft, Job, stored_settings
 from rheostat.domain.placements import wire_gpu
@@ -74,7 +74,7 @@ def update(job: Job, history: History, request: JobUpdate, now: datetime) -> Dec
     settings = _changed(job.settings, changes)
     job.find_policy(settings.policy)
     draft = Draft(replace(job, settings=settings, judging=judging.changed(job, settings), updated_at=now))
-    if depends_on(job, draft.job):
+    if depends_on(job, draft.job) or not makes_room(draft, job):
         derive_again(draft, history)
     return draft.decided(job_detail(draft.job), audit=AuditNote(now, "update_job", changes))
 

@@ -66,6 +66,7 @@ def predict(
     situation = Situation(
         permitted=job.permitted(placement, request.max_batch_size),
         pending=tuple(trial.batch_size for trial in beside),
+        exploring=tuple(trial.batch_size for trial in beside if not (trial.beside_exploration or trial.is_ordered)),
     )
     going_on = resuming.choice_like(before, situation.permitted)
     if going_on is None:
@@ -98,6 +99,7 @@ def predict(
         ended_at=None,
         gpu=request.gpu.model_dump(mode="json"),
         is_ordered=plan.is_ordered,
+        beside_exploration=choice.beside_exploration,
         warning=plausibility.joined(None, plausibility.of_settings(job.settings)),
     )
     trial = resuming.begun(draft, history, trial, before, request)
@@ -248,12 +250,14 @@ def _with_report(draft: Draft, placement: PlacementRecord, trial: TrialRecord, r
     if late or trial.state not in OPEN:
         return trial
     view = draft.view(placement)
+    request, doubts = plausibility.without_impossible_energy(placement, trial, request)
+    doubts += plausibility.of_report(draft.job.settings, trial, request)
     totals = energy.figures_after(trial, request, lambda: draft.energy.get(view), view.max_power_watts)
     return replace(
         trial,
         **totals,
         **setup.figures_after(trial, request, totals),
-        warning=plausibility.joined(trial.warning, plausibility.of_report(draft.job.settings, trial, request)),
+        warning=plausibility.joined(trial.warning, doubts),
         epochs=request.epoch,
         metric=trial.metric if request.metric is None else request.metric,
         curve=_curve_after(trial, request, view.target).to_state(),

@@ -206,14 +206,19 @@ class Advisor:
     ) -> Verdict:
         """Return what a report makes of a running trial.
 
-        The outcome that the trainer reports comes first, then the target, the epochs, and last the policy's early stop.
-        A job without a target has converged when it has run its epochs. The policy stops nothing without ``may_stop``.
+        The outcome that the trainer reports comes first, then what the policy rejects, the target, the epochs, and last
+        the policy's early stop. A job without a target has converged when it has run its epochs. The policy stops
+        nothing without ``may_stop``.
 
         Raises:
             PolicyFailed: The policy raised.
         """
         if outcome is not None:
             return Verdict(outcome, f"the trainer reported {outcome}")
+        progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve, fixed_cost)
+        rejected = self._ask(lambda: self._batch_sizes.reject(job, progress)) if may_stop else None
+        if rejected is not None:
+            return Verdict("stopped", rejected)
         target = job.target
         if target is not None and metric is not None and target.reached(metric):
             return Verdict("converged", f"{target.metric} {metric:g} reached the target {target.value:g}")
@@ -221,7 +226,6 @@ class Advisor:
         if failure is not None:
             return failure
         if may_stop:
-            progress = Progress(batch_size, epoch, metric, cost, self.cost_bound(job), curve, fixed_cost)
             stop = self._ask(lambda: self._batch_sizes.early_stop(job, progress))
             if stop is not None:
                 return Verdict("stopped", stop)
@@ -238,6 +242,7 @@ class Advisor:
         curve: LearningCurve = NO_CURVE,
         fixed: Outlay | None = None,
         may_stop_others: bool = True,
+        beside_exploration: bool = False,
     ) -> None:
         """Learn from a run that is over.
 
@@ -254,6 +259,7 @@ class Advisor:
             curve: Its evaluations, where known.
             fixed: What of it went by before its first training step, where known.
             may_stop_others: Whether later runs may be stopped by what it cost.
+            beside_exploration: Whether it ran beside an exploration.
 
         Raises:
             PolicyFailed: The policy raised.
@@ -269,7 +275,7 @@ class Advisor:
         if paid is None or charged is None or (reference.price(charged) == 0.0 and state in ("converged", None)):
             return
         if state in ("converged", None) and may_stop_others:
-            stored[job] = bound.converged(job, charged).to_state()
+            stored[job] = bound.converged(reference, charged).to_state()
         elif state == "stopped":
             stored[job] = bound.stopped().to_state()
         price = job.price(paid)
@@ -284,6 +290,7 @@ class Advisor:
             spent=None if spent is None else job.price(spent),
             fixed_cost=None if fixed is None else job.price(fixed),
             outlays=Outlays(charged, spent, fixed),
+            beside_exploration=beside_exploration,
         )
         self._ask(lambda: self._batch_sizes.conclude(job, result))
 

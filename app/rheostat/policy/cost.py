@@ -83,16 +83,15 @@ class Outlay(NamedTuple):
         return Outlay(*(max(mine - theirs, 0.0) for mine, theirs in zip(self, other, strict=True)))
 
     def to_state(self) -> list[float]:
-        """Return the outlay as plain JSON: the figures up to the last that is not zero."""
-        figures = list(self)
-        while figures and not figures[-1]:
-            figures.pop()
-        return figures
+        """Return the outlay as plain JSON: its figures, as few as there must be."""
+        if self.joules_alone or self.seconds_alone:
+            return list(self)
+        return [self.joules, self.seconds] if self.joules or self.seconds else []
 
     @classmethod
     def from_state(cls, state: Any) -> "Outlay":
         """Return the outlay that :meth:`to_state` wrote."""
-        return cls(*state)
+        return cls(*state) if state else NOTHING
 
 
 NOTHING = Outlay()

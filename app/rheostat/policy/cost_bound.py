@@ -78,9 +78,8 @@ class CostBound(NamedTuple):
         """Return the state after a run was stopped by the bound."""
         return self._replace(stops=self.stops + 1)
 
-    def converged(self, job: Job, outlay: Outlay) -> "CostBound":
-        """Return the state after a run converged."""
-        reference = job.at_reference_knobs()
+    def converged(self, reference: Job, outlay: Outlay) -> "CostBound":
+        """Return the state after a run of a placement, taken at its reference knobs, converged."""
         kept = self.lowest
         if self.stops >= STOPS_IN_A_ROW:
             kept = tuple(Low(low, max(old or outlay, outlay, key=reference.price)) for low, old in kept)

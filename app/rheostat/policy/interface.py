@@ -34,6 +34,7 @@ import numpy as np
 from rheostat.policy.cost import NOMINAL_POWER_WATTS, Outlay, PowerMeasurement, cost_text, given_cost, known_cost
 from rheostat.policy.estimates import Account, ArmEstimate
 from rheostat.policy.learning_curve import NO_CURVE, LearningCurve, Target
+from rheostat.policy.published import Published
 from rheostat.policy.surveys import NO_SURVEY, Survey
 
 _ROUNDING = 1.0 + 1e-9  # a run of just as many epochs as the bound allows is not stopped by its last digit
@@ -77,6 +78,7 @@ class Job:
         trial_number: Number of the trial that is being decided, from 1.
         power_scope: ``module`` when power is of the module that carries the GPU; empty: of the GPU.
         power_profile: The driver's workload power profile; empty: none.
+        published: The knobs of a job that the policy ``zeus`` explores exactly as published; None: another one.
     """
 
     job_id: str
@@ -98,6 +100,7 @@ class Job:
     trial_number: int = field(compare=False, default=1)
     power_scope: Literal["", "module"] = ""
     power_profile: str = ""
+    published: Published | None = field(compare=False, default=None)
 
     def differs_in(self, other: "Job") -> frozenset[str]:
         """Return the names of the knobs that another view of the same placement has at other values.
@@ -157,18 +160,27 @@ class Situation:
         permitted: Batch sizes that may be chosen now, ascending: those that the GPU's memory is not known to
             refuse. Never empty.
         pending: Batch sizes of the placement's trials that run at this moment, one entry a trial.
+        exploring: Those of them whose results an exploration may wait for: neither beside one nor ordered.
     """
 
     permitted: tuple[int, ...]
     pending: tuple[int, ...] = ()
+    exploring: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A batch size, and the reason for it as users read it."""
+    """A batch size, and the reason for it as users read it.
+
+    Attributes:
+        batch_size: The batch size.
+        reason: The reason.
+        beside_exploration: Whether the trial only bridges the time until an exploration that runs has a result.
+    """
 
     batch_size: int
     reason: str
+    beside_exploration: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +233,7 @@ class Result:
         spent: What it really cost in joules, where it is charged more; None: as much as its cost.
         fixed_cost: What of the cost went by before the first training step, in joules; None: unknown.
         outlays: The same costs with energy and time apart; None: only the costs are known.
+        beside_exploration: As of the :class:`Choice` that began it.
     """
 
     batch_size: int
@@ -231,6 +244,7 @@ class Result:
     spent: float | None = None
     fixed_cost: float | None = None
     outlays: Outlays | None = None
+    beside_exploration: bool = False
 
     @property
     def took(self) -> Outlays:
@@ -338,6 +352,13 @@ class BatchSizeOptimizer(ABC):
         What it measures comes back as measurements of the optimizer of power limits. The default asks for nothing.
         """
         return NO_SURVEY
+
+    def reject(self, job: Job, progress: Progress) -> str | None:
+        """Return why a running trial is stopped even if it is at its target; None: nothing speaks against it.
+
+        The default rejects none.
+        """
+        return None
 
     def early_stop(self, job: Job, progress: Progress) -> str | None:
         """Return why a running trial should be stopped, or None to let it continue.

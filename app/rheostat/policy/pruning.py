@@ -44,10 +44,10 @@ def explore(batch_sizes: Sequence[int], default: int, results: Results, rounds: 
         batch_sizes: All candidates, ascending.
         default: Where the first round starts; one of the candidates.
         results: What is known so far; round ``r`` reads the ``r``-th result of each batch size.
-        rounds: How many rounds to walk.
+        rounds: How many rounds to walk; 0: all candidates survive.
     """
     candidates, start = tuple(batch_sizes), default
-    survivors: tuple[int, ...] = ()
+    survivors = () if rounds else candidates
     for number in range(rounds):
         good, turn, still_open = _walk_round(candidates, start, results, number)
         if turn is None and not good and number == 0:

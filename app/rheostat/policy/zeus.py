@@ -1,11 +1,16 @@
 """The published baseline: Zeus's optimizers (You, Chung, Chowdhury; NSDI 2023), for comparison and by choice.
 
 Faithful in what it decides; different in what it survives: results are taken in any order, a trial that never
-reports holds nothing up, and every draw is reproducible.
+reports holds nothing up, and every draw is reproducible. A job with :class:`rheostat.policy.published.Published` knobs
+is explored exactly in the published order, one batch size at a time, and stopped by the published rule; other jobs
+explore several batch sizes at once where several trials run, and forgive the first run that diverges.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
+
+import numpy as np
 
 from rheostat.policy.cost import PowerMeasurement, cost_text, select
 from rheostat.policy.estimates import ArmEstimate, Estimate
@@ -16,22 +21,24 @@ from rheostat.policy.interface import (
     Job,
     Policy,
     PowerLimitOptimizer,
+    Progress,
     Result,
     Situation,
     State,
 )
 from rheostat.policy.pruning import Results, Walk, explore, spread
-from rheostat.policy.thompson import NORMAL_95, ArmCosts, sample_lowest
+from rheostat.policy.thompson import FLAT, NORMAL_95, ArmCosts, Prior, sample_lowest
 
 
 class PruningThompsonSampling(BatchSizeOptimizer):
     """Two rounds of exploration with pruning, then Gaussian Thompson sampling over the survivors.
 
     State: ``batch_sizes``; ``results``, the first two results of each batch size; ``arms``, count, mean and
-    squared deviations of each one's costs; ``diverged``, the batch sizes of which a run has diverged.
+    squared deviations of each one's costs; ``diverged``, the batch sizes of which a run has diverged; ``lowest``, where
+    the job has the published knobs, the lowest cost of each batch size's runs that converged.
 
     Attributes:
-        pruning_rounds: How often each surviving batch size is explored before sampling starts.
+        pruning_rounds: How often each surviving batch size is explored before sampling starts, unless the job says.
     """
 
     replaces_state = True
@@ -55,14 +62,18 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         state = self.store[job]
         walk = self._walk(job, state, situation.permitted)
         if walk.next is not None:
-            size = spread(walk, situation.pending)
+            size = _explored_next(job, walk, situation)
             if size is not None:
-                return Choice(size, f"exploration, round {walk.round} of {self.pruning_rounds}")
-            return self._cheapest(job, state, situation)
-        arms = _arms(state)
+                return Choice(size, f"exploration, round {walk.round} of {self._rounds(job)}")
+            return replace(self._cheapest(job, state, situation), beside_exploration=True)
         if not walk.survivors:
             return self._cheapest(job, state, situation)
-        size, draws = sample_lowest({size: arms[size] for size in walk.survivors}, job.random())
+        known, random = _arms(state), job.random()
+        arms = {size: known.get(size, ArmCosts()) for size in walk.survivors}
+        size = _with_too_few_results(job, arms, random)
+        if size is not None:
+            return Choice(size, f"one of the batch sizes with too few results to sample from: {arms[size].count}")
+        size, draws = sample_lowest(arms, random, _prior(job))
         return Choice(
             size,
             f"Thompson sampling: drew an expected cost of {cost_text(draws[size])}, the lowest of {len(draws)} arms",
@@ -88,6 +99,9 @@ class PruningThompsonSampling(BatchSizeOptimizer):
 
         What it cost counts.
         """
+        if job.published is not None:
+            self._learn_as_published(job, result)
+            return
         forgiven = self.store[job].get("diverged", [])
         if not result.diverged or result.batch_size in forgiven:
             self.observe(job, result.batch_size, result.cost, result.converged)
@@ -95,14 +109,41 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         self.store[job] = {**self.store[job], "diverged": [*forgiven, result.batch_size]}
         self._learn(job, result.batch_size, result.cost, converged=None)
 
+    def reject(self, job: Job, progress: Progress) -> str | None:
+        """Stop a run of a job with the published knobs once its cost has passed the bound, at its target or not."""
+        cost, bound = progress.cost, progress.cost_bound
+        if job.published is None or cost is None or bound is None or cost <= bound:
+            return None
+        return (
+            f"its cost, {cost_text(cost)}, exceeds the cost upper bound, {cost_text(bound)}: "
+            f"{job.beta_knob:g} times the lowest cost so far"
+        )
+
+    def early_stop(self, job: Job, progress: Progress) -> str | None:
+        """Stop a run as usual; one of a job with the published knobs is not stopped before it has passed the bound."""
+        return None if job.published is not None else super().early_stop(job, progress)
+
+    def _learn_as_published(self, job: Job, result: Result) -> None:
+        """Learn from a run that is over; one beside an exploration says nothing of whether its batch size survives."""
+        size, converged = result.batch_size, result.converged is not False
+        if converged:
+            lowest = self.store[job].get("lowest", {})
+            lowest = {**lowest, str(size): min(result.cost, lowest.get(str(size), result.cost))}
+            self.store[job] = {**self.store[job], "lowest": lowest}
+        self._learn(job, size, result.cost, converged=None if result.beside_exploration else converged)
+
     def _learn(self, job: Job, batch_size: int, cost: float, *, converged: bool | None) -> None:
         """Learn a cost; None: it says nothing of whether the batch size survives."""
         state = self.store[job]
         key, results = str(batch_size), state["results"]
-        if key in results and not any(good for known in results.values() for _, good in known):
+        if (
+            converged is not None
+            and key in results
+            and not any(good for known in results.values() for _, good in known)
+        ):
             results = {}  # tried again though it failed: nothing else fits this GPU, so exploration starts over
         known = results.get(key, [])
-        if converged is not None and len(known) < self.pruning_rounds:
+        if converged is not None and len(known) < self._rounds(job):
             results = {**results, key: [*known, [cost, converged]]}
         arm = _arms(state).get(batch_size, ArmCosts()).add(cost, job.window_size)
         state = {
@@ -119,25 +160,60 @@ class PruningThompsonSampling(BatchSizeOptimizer):
         """Return mean and 95 % interval of each arm's expected cost."""
         state = self.store[job]
         walk, arms = self._walk(job, state, state["batch_sizes"]), _arms(state)
-        return tuple(_estimate(size, arms.get(size, ArmCosts()), _status(size, walk)) for size in state["batch_sizes"])
+        return tuple(
+            _estimate(size, arms.get(size, ArmCosts()), _status(size, walk), _prior(job))
+            for size in state["batch_sizes"]
+        )
 
     def _walk(self, job: Job, state: State, batch_sizes: Sequence[int]) -> Walk:
         """Return where the exploration stands among some of the batch sizes, from the default or the one below."""
         start = max((size for size in batch_sizes if size <= job.default_batch_size), default=min(batch_sizes))
-        return explore(batch_sizes, start, _results(state), self.pruning_rounds)
+        return explore(batch_sizes, start, _results(state), self._rounds(job))
+
+    def _rounds(self, job: Job) -> int:
+        return self.pruning_rounds if job.published is None else job.published.pruning_rounds
 
     def _cheapest(self, job: Job, state: State, situation: Situation) -> Choice:
         """Exploit while everything worth exploring is being explored or does not fit this GPU."""
-        converged = {
-            size: min(cost for cost, good in known if good)
-            for size, known in _results(state).items()
-            if size in situation.permitted and any(good for _, good in known)
-        }
+        converged = {size: cost for size, cost in _lowest_costs(state).items() if size in situation.permitted}
         if converged:
             size = min(converged, key=lambda size: converged[size])
             return Choice(size, "lowest cost so far: the batch sizes left to explore are running or do not fit")
         size = min(situation.permitted, key=lambda size: (abs(size - job.default_batch_size), size))
         return Choice(size, "nearest to the default: nothing has converged yet, and all others are running")
+
+
+def _explored_next(job: Job, walk: Walk, situation: Situation) -> int | None:
+    """Return the batch size that a further trial explores; None: what is to be explored is being explored."""
+    if job.published is None:
+        return spread(walk, situation.pending)
+    return None if situation.exploring else walk.next
+
+
+def _with_too_few_results(job: Job, arms: Mapping[int, ArmCosts], random: np.random.Generator) -> int | None:
+    """Return an arm, in random order, with too few results to be sampled, or None."""
+    needed = 0 if job.published is None else job.published.explorations
+    if job.window_size:
+        needed = min(needed, job.window_size)
+    if not _prior(job).precision:
+        needed = max(needed, 1)  # nothing at all is known of an arm without a result
+    too_few = [size for size, arm in arms.items() if arm.count < needed]
+    return int(random.choice(too_few)) if too_few else None
+
+
+def _prior(job: Job) -> Prior:
+    return FLAT if job.published is None else job.published.prior
+
+
+def _lowest_costs(state: State) -> dict[int, float]:
+    """Return the lowest cost of each batch size that has converged: in any run where that is kept, else exploring."""
+    if "lowest" in state:
+        return {int(size): cost for size, cost in state["lowest"].items()}
+    return {
+        size: min(cost for cost, good in known if good)
+        for size, known in _results(state).items()
+        if any(good for _, good in known)
+    }
 
 
 def _results(state: State) -> Results:
@@ -157,13 +233,14 @@ def _status(size: int, walk: Walk) -> str:
     return "open" if size in walk.open else f"explored in round {walk.round}, or ruled out by a failure"
 
 
-def _estimate(size: int, arm: ArmCosts, status: str) -> ArmEstimate:
+def _estimate(size: int, arm: ArmCosts, status: str, prior: Prior) -> ArmEstimate:
     if arm.count == 0:
         return ArmEstimate(size, 0, status)
     if arm.count == 1:
         return ArmEstimate(size, 1, status, Estimate(arm.mean))
-    margin = NORMAL_95 * arm.standard_error
-    return ArmEstimate(size, arm.count, status, Estimate(arm.mean, arm.mean - margin, arm.mean + margin))
+    mean, deviation = arm.belief(prior)
+    margin = NORMAL_95 * deviation
+    return ArmEstimate(size, arm.count, status, Estimate(mean, mean - margin, mean + margin))
 
 
 class JustInTimePowerLimit(PowerLimitOptimizer):

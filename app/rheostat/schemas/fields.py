@@ -18,6 +18,8 @@ MAX_BATCH_SIZES = 64
 MAX_POWER_LIMITS = 64
 MAX_MEASUREMENTS = 256
 MAX_CURVE_POINTS = 10_000
+MAX_WATTS = 100_000
+MAX_METRIC = 1e300
 
 
 def _printable(text: str) -> str:
@@ -58,7 +60,7 @@ GpuCount = Annotated[int, Field(ge=1, le=65_536), Whole]
 MaxEpochs = Annotated[int, Field(ge=1, le=1_000_000), Whole]
 WindowSize = Annotated[int, Field(ge=0, le=1000), Whole]
 Seed = Annotated[int, Field(ge=0, le=2**53 - 1), Whole]
-Watts = Annotated[int, Field(ge=1, le=100_000), Whole]
+Watts = Annotated[int, Field(ge=1, le=MAX_WATTS), Whole]
 # No run exceeds these, and sums of a hundred thousand of them stay exact enough to compare.
 Joules = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
@@ -67,7 +69,7 @@ PositiveSeconds = Annotated[float, Field(ge=1e-9, le=1e10, allow_inf_nan=False)]
 Steps = Annotated[float, Field(ge=1e-3, le=1e12, allow_inf_nan=False)]  # figures are divided by them
 Epoch = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 PositiveEpoch = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
-Metric = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
+Metric = Annotated[float, Field(ge=-MAX_METRIC, le=MAX_METRIC, allow_inf_nan=False)]
 EtaKnob = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BetaKnob = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
 BudgetRuns = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]

@@ -1,6 +1,7 @@
 """The wire models for looking back: what trials reported, what power limits cost, and what was used on each day."""
 
 from datetime import date, datetime
+from typing import Literal
 
 from pydantic import Field
 
@@ -77,6 +78,21 @@ class PlacementUse(Body):
 
     gpu: Gpu
     days: list[DayUse]
+
+
+class Node(Body):
+    """A node, as its latest trial shows it."""
+
+    node: str
+    job_id: str
+    trial_id: str
+    number: int
+    state: TrialState
+    gpu: Gpu | None = Field(description="What it told of its GPUs; null: an older release did not ask.")
+    power_limit_watts: int | None = Field(description="Limit that the trial was given; null: none, or measuring.")
+    energy: Literal["metered", "estimated", "unknown"] = Field(description="How the energy of the trial is known.")
+    warning: str | None
+    seen_at: datetime = Field(description="When the trial ended, or began if it runs.")
 
 
 class RunningTrial(Body):

@@ -38,6 +38,7 @@ from rheostat.schemas.fields import (
     Watts,
     WindowSize,
 )
+from rheostat.schemas.zeus import Bound, ZeusSettings
 
 
 class Target(Body):
@@ -71,11 +72,16 @@ class LearningRate(Body):
 class JobSettings(Body):
     """What a recurring job asks of Rheostat; the body of `register_job`."""
 
+    zeus: ZeusSettings | None = Field(
+        None, description="What a job that was registered under `/zeus` asks besides; null: it was registered here."
+    )
     batch_sizes: BatchSizes = Field(description="Batch sizes that may be tried.")
     default_batch_size: BatchSize = Field(description="The one that you would use otherwise; one of `batch_sizes`.")
     eta_knob: EtaKnob = Field(0.5, description="Weight of energy against time: 1 is energy alone, 0 time alone.")
-    beta_knob: BetaKnob | None = Field(
-        2.0, description="A run is stopped when its cost passes this multiple of the lowest; null: never."
+    beta_knob: Bound | None = Field(
+        2.0,
+        description="A run is stopped when its cost passes this multiple of the lowest, at least 1; null: never.",
+        json_schema_extra={"minimum": 1},
     )
     target: Target | None = Field(
         None, description="The metric value to reach; null: a run has converged when it has run `max_epochs`."
@@ -107,6 +113,13 @@ class JobSettings(Body):
     )
     seed: Seed | None = Field(None, description="Random seed; null: the server chooses one.")
     learning_rate: LearningRate | None = Field(None, description="Learning rate that `predict` returns; null: none.")
+
+    @field_validator("beta_knob")
+    @classmethod
+    def _is_at_least_1(cls, beta_knob: float | None, info: ValidationInfo) -> float | None:
+        if beta_knob is not None and beta_knob < 1.0 and info.data.get("zeus") is None:
+            raise ValueError("must be greater than or equal to 1")
+        return beta_knob
 
     @field_validator("default_batch_size")
     @classmethod

@@ -37,6 +37,7 @@ def open_service(
     lease: timedelta,
     *,
     upgrade: bool = True,
+    create: bool = True,
     password: str | None = None,
     statement_timeout: timedelta | None = None,
 ) -> Service:
@@ -48,28 +49,35 @@ def open_service(
         database_url: An SQLAlchemy URL; None: the embedded database in the user's state directory.
         lease: How long a trial may be silent before it counts as abandoned.
         upgrade: Whether to migrate the embedded database to this version's schema.
+        create: Whether to create an embedded database that does not exist.
         password: The database user's password, if it is not in the URL.
         statement_timeout: How long PostgreSQL lets a statement run; None: without limit.
 
     Raises:
-        ConfigurationError: The URL is invalid, or the database's file cannot be created.
+        ConfigurationError: The URL is invalid, or the database's file does not exist or cannot be created.
         DatabaseUnavailable: The embedded database cannot be opened or migrated.
     """
     database = Database(database_url or default_database_url(), password, statement_timeout)
     if database.is_sqlite:
         require_database(database.sqlite_path)
-    if database.is_sqlite and upgrade:
-        try:
-            database.file.make_private()
-        except OSError as error:
+        if not create and not database.sqlite_path.exists():
             raise ConfigurationError(
-                f"Cannot create the database: {error}.",
-                hint="Set RHEOSTAT_DATABASE_URL to a file in a writable directory.",
-            ) from error
+                f"There is no database {database.sqlite_path}.", hint="Check --database-url or RHEOSTAT_DATABASE_URL."
+            )
     service = Service.of(database, lease)
     if database.is_sqlite and upgrade:
         upgrade_schema(service)
     return service
+
+
+def _make_file(database: Database) -> None:
+    try:
+        database.file.make_private()
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot create the database: {error}.",
+            hint="Set RHEOSTAT_DATABASE_URL to a file in a writable directory.",
+        ) from error
 
 
 def database_place(service: Service) -> str:
@@ -86,9 +94,14 @@ def begin_serving(service: Service) -> Serving | None:
 def upgrade_schema(service: Service) -> SchemaStatus:
     """Migrate the schema to this version's, and derive what older ones kept otherwise; return its status before.
 
+    The file of an embedded database is created if necessary.
+
     Raises:
+        ConfigurationError: The file cannot be created, or is of another program.
         DatabaseUnavailable: The database cannot be reached, or its schema is of a newer version.
     """
+    if service.database.is_sqlite:
+        _make_file(service.database)
     before = migrations.upgrade(service.database)
     for key in jobs_without_totals(service.database):
         with suppress(JobNotFound):  # deleted meanwhile
@@ -162,13 +175,14 @@ def restore(service: Service, path: Path) -> Path | None:
     """Replace the content of the database with a backup, and migrate it to this version's schema.
 
     Returns:
-        A copy of the previous content; None if there was none, or in PostgreSQL.
+        The previous content, in a file beside the database; None if there was none, or in PostgreSQL.
 
     Raises:
         InvalidInput: The path is not a backup of this kind of database.
-        ConfigurationError: PostgreSQL's client programs are not installed.
+        ConfigurationError: PostgreSQL's client programs are not installed, or another process uses the database.
         DatabaseUnavailable: The database cannot be written, or the backup is of a newer version.
     """
+    migrations.check_backup(service.database, path)
     kept = backups.restore(service.database, path)
     upgrade_schema(service)
     service.audit_trail.add(service.audit_entry("restore", path.name[:128], namespace=None))

@@ -1,8 +1,10 @@
 """Looking back: what power limits cost, what a trial reported, what runs now, and which jobs changed."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
+from typing import Any, Literal
 
 from rheostat.domain import report, review
 from rheostat.domain.job import Job
@@ -10,7 +12,8 @@ from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementKey
 from rheostat.errors import JobNotFound
 from rheostat.schemas.report import JobReport, ReportPage
-from rheostat.schemas.review import DayUse, ObservationPage, PlacementUse, PowerCurves, RunningTrial
+from rheostat.schemas.review import DayUse, Node, ObservationPage, PlacementUse, PowerCurves, RunningTrial
+from rheostat.schemas.server import Gpu
 from rheostat.service.context import Service
 from rheostat.service.jobs import list_jobs
 from rheostat.storage import queries
@@ -53,6 +56,14 @@ def running_trials(service: Service, *, limit: int) -> list[RunningTrial]:
     """Return the trials of all jobs that run now, those that began last first."""
     rows = queries.running_trials(service.database, service.namespace, service.now(), limit=limit)
     return [RunningTrial(**asdict(row)) for row in rows]
+
+
+def list_nodes(service: Service, *, limit: int) -> list[Node]:
+    """Return the nodes that trials ran on, as the latest trial of each shows them, the latest first."""
+    found: dict[str, Node] = {}
+    for row in queries.latest_of_nodes(service.database, service.namespace, limit=limit):
+        found.setdefault(row["node"], _node(row, service.now()))  # two of its trials may have begun at once
+    return list(found.values())
 
 
 def job_versions(service: Service) -> dict[str, int]:
@@ -101,6 +112,27 @@ def list_reports(service: Service, *, since: date | None, cursor: str | None, li
         with suppress(JobNotFound):  # deleted meanwhile
             reports.append(job_report(service, job.job_id, since=since))
     return ReportPage(jobs=reports, next_cursor=page.next_cursor)
+
+
+def _node(row: Mapping[str, Any], now: datetime) -> Node:
+    is_lost = row["state"] == "running" and row["lease_expires_at"] < now
+    energy: Literal["metered", "estimated", "unknown"] = "metered"
+    if row["energy_estimate"] is not None:
+        energy = "estimated"
+    elif row["energy_joules"] is None:
+        energy = "unknown"
+    return Node(
+        node=row["node"],
+        job_id=row["job_id"],
+        trial_id=row["trial_id"],
+        number=row["number"],
+        state="abandoned" if is_lost else row["state"],
+        gpu=None if row["gpu"] is None else Gpu.model_validate(row["gpu"]),
+        power_limit_watts=row["power_limit_watts"],
+        energy=energy,
+        warning=row["warning"],
+        seen_at=row["ended_at"] or row["created_at"],
+    )
 
 
 def _use(job: Job, history: StoredHistory) -> dict[PlacementKey, list[DayUse]]:

@@ -161,7 +161,7 @@ def authenticate(service: Service, text: str) -> Identity:
 
 
 def _note_use(service: Service, record: TokenRecord, now: datetime) -> None:
-    if record.last_used_at is not None and now - record.last_used_at < _LAST_USE_EVERY:
+    if record.last_used_at is not None and abs(now - record.last_used_at) < _LAST_USE_EVERY:
         return
     try:
         service.tokens.note_use(record.token_id, now)

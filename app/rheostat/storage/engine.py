@@ -24,7 +24,7 @@ from rheostat.errors import (
     RheostatError,
     SchemaOutdated,
 )
-from rheostat.storage.sqlite_file import SqliteFile, check_path, use_write_ahead_log
+from rheostat.storage.sqlite_file import SqliteFile, check_path, is_damaged, use_write_ahead_log
 from rheostat.storage.watchdog import Watchdog
 
 LOCK_TIMEOUT_SECONDS = 10
@@ -154,10 +154,16 @@ class Database:
         elif self.read(lambda connection: connection.scalar(text(_IS_READ_ONLY))):
             raise _read_only()
 
-    def close(self) -> None:
-        """Close all connections."""
+    def disconnect(self) -> None:
+        """Close all connections; the next transaction opens new ones."""
         for engine in (self._writer, self._reader):
             engine.dispose()
+        if self.is_sqlite:
+            self.file.forget()
+
+    def close(self) -> None:
+        """Close all connections, for good."""
+        self.disconnect()
         if self._watchdog is not None:
             self._watchdog.close()
 
@@ -316,6 +322,7 @@ def _postgresql_engine(url: URL, statement_timeout: timedelta | None) -> Engine:
         hide_parameters=True,  # the content of requests does not belong in logs
         connect_args={
             "connect_timeout": 5,
+            "fallback_application_name": "rheostat",
             # A lost peer is detected within 16 seconds.
             "keepalives_idle": 10,
             "keepalives_interval": 2,
@@ -359,6 +366,10 @@ def _translated(error: _Failure) -> RheostatError:
         return SchemaOutdated(
             "The database's schema is not the one that this version needs.",
             hint="Run `rheostat db upgrade`.",
+        )
+    if is_damaged(_origin(error)):
+        return DatabaseUnavailable(
+            "The database file is damaged.", hint="Stop the server and restore a backup: rheostat db restore FILE."
         )
     return DatabaseUnavailable(
         "The database cannot be reached or written.",

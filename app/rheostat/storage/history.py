@@ -115,6 +115,10 @@ class StoredHistory(History):
         """Return a trial of the job."""
         return self._trial(trials.c.trial_id == trial_id)
 
+    def trial_numbered(self, number: int) -> TrialRecord | None:
+        """Return the trial of a number."""
+        return self._trial(trials.c.number == number)
+
     def trial_by_key(self, idempotency_key: str) -> TrialRecord | None:
         """Return the trial that was made for an idempotency key."""
         return self._trial(trials.c.idempotency_key == idempotency_key)

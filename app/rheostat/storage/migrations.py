@@ -9,8 +9,8 @@ from sqlalchemy import Connection, inspect, select, table
 from sqlalchemy.sql import column
 
 import rheostat
-from rheostat.errors import DatabaseUnavailable
-from rheostat.storage.backups import copy_sqlite
+from rheostat.errors import ConfigurationError, DatabaseUnavailable
+from rheostat.storage.backups import check_is_backup, copy_sqlite, revision_of_copy
 from rheostat.storage.engine import Database
 from rheostat.storage.tables import VERSION_TABLE
 
@@ -54,7 +54,7 @@ def schema_status(database: Database) -> SchemaStatus:
     if database.is_sqlite and not database.sqlite_path.exists():
         return SchemaStatus(None)
     current = database.read(_current)
-    return SchemaStatus(current, known=current in (None, HEAD) or current in _revisions())
+    return SchemaStatus(current, known=current is None or _is_known(current))
 
 
 def upgrade(database: Database) -> SchemaStatus:
@@ -64,18 +64,18 @@ def upgrade(database: Database) -> SchemaStatus:
     copied to a backup next to it.
 
     Raises:
+        ConfigurationError: The file is an SQLite database of another program.
         DatabaseUnavailable: The database cannot be reached, or its schema is of a newer version.
     """
     before = schema_status(database)
     if before.at_head:
         return before
     if not before.known:
-        raise DatabaseUnavailable(
-            f"The schema {before.current} was written by a newer version of Rheostat.",
-            hint="Install that version, or restore a backup made before its upgrade.",
-        )
+        raise _newer(before.current)
     if database.is_sqlite and before.current is not None:
         _back_up(database.sqlite_path, before.current)
+    elif database.is_sqlite and database.sqlite_path.exists() and database.read(lambda c: inspect(c).get_table_names()):
+        raise _of_another_program(database.sqlite_path)
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -88,6 +88,43 @@ def upgrade(database: Database) -> SchemaStatus:
 
     database.alter(migrate)
     return before
+
+
+def check_backup(database: Database, path: Path) -> None:
+    """Check before anything is replaced that a backup can be upgraded to this version's schema.
+
+    (That of PostgreSQL is only known once it is restored.)
+
+    Raises:
+        InvalidInput: The path is not a backup of this kind of database.
+        ConfigurationError: It is of another program.
+        DatabaseUnavailable: It is of a newer version.
+    """
+    check_is_backup(database, path)
+    if not database.is_sqlite:
+        return
+    revision = revision_of_copy(path)
+    if revision is None:
+        raise _of_another_program(path)
+    if not _is_known(revision):
+        raise _newer(revision)
+
+
+def _newer(revision: str | None) -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        f"The schema {revision} was written by a newer version of Rheostat.",
+        hint="Install that version, or restore a backup made before its upgrade.",
+    )
+
+
+def _of_another_program(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} is the database of another program.", hint="Name another file, such as in RHEOSTAT_DATABASE_URL."
+    )
+
+
+def _is_known(revision: str) -> bool:
+    return revision == HEAD or revision in _revisions()
 
 
 def _revisions() -> set[str]:

@@ -1,10 +1,11 @@
 """Reads across jobs: pages and counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, and_, exists, func, select
 
 from rheostat.domain.job import Job
 from rheostat.domain.records import PlacementKey, PlacementRecord
@@ -79,6 +80,31 @@ def running_trials(database: Database, namespace: str, now: datetime, *, limit: 
     return database.read(
         lambda connection: [RunningTrialRow(**row) for row in connection.execute(query).mappings().all()]
     )
+
+
+def latest_of_nodes(database: Database, namespace: str, *, limit: int) -> list[Mapping[str, Any]]:
+    """Return the latest trial of each node of a namespace, those that began last first.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    ours = trials.c.job_pk.in_(select(jobs.c.job_pk).where(jobs.c.namespace == namespace))
+    latest = (
+        select(trials.c.node, func.max(trials.c.created_at).label("began_at"))
+        .where(ours, trials.c.node.is_not(None))
+        .group_by(trials.c.node)
+        .order_by(func.max(trials.c.created_at).desc())
+        .limit(limit)
+        .subquery()
+    )
+    query = (
+        select(trials, jobs.c.job_id)
+        .join(jobs, trials.c.job_pk == jobs.c.job_pk)
+        .join(latest, and_(trials.c.node == latest.c.node, trials.c.created_at == latest.c.began_at))
+        .where(ours)
+        .order_by(trials.c.created_at.desc(), trials.c.node)
+    )
+    return database.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
 
 def job_versions(database: Database, namespace: str) -> dict[str, int]:

@@ -60,6 +60,10 @@ class SqliteFile:
         """Remember which file the path leads to; only the first call does."""
         self._opened = self._opened or self._found()
 
+    def forget(self) -> None:
+        """Forget which file was opened, once no connection is left that writes it."""
+        self._opened = None
+
     def check(self) -> None:
         """Check that the path leads to the file that was opened, or that none was.
 
@@ -128,6 +132,44 @@ def require_database(path: Path) -> None:
         raise ConfigurationError(
             f"{path} is not an SQLite database.", hint="Move it away, or name another file in RHEOSTAT_DATABASE_URL."
         )
+
+
+DAMAGED = "database disk image is malformed"
+"""As SQLite says it (SQLITE_CORRUPT)."""
+
+
+def is_damaged(error: BaseException | None) -> bool:
+    """Return whether an error of SQLite says that the file is damaged."""
+    return DAMAGED in str(error) or "file is not a database" in str(error)
+
+
+def require_unused(path: Path) -> None:
+    """Refuse a database that another process has open, and leave its write-ahead log.
+
+    SQLite itself finds out: it leaves the log only for the last connection.
+
+    Raises:
+        ConfigurationError: Another process has it open.
+        sqlite3.OperationalError: It cannot be opened.
+    """
+    connection = sqlite3.connect(path, timeout=0.0)
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            raise in_use(str(path)) from error
+        if not is_damaged(error):
+            raise
+    finally:
+        connection.close()
+
+
+def in_use(place: str) -> ConfigurationError:
+    """Return the error for a database that other processes use."""
+    return ConfigurationError(
+        f"{place} is in use: a server or another command has it open.",
+        hint="Stop it first: what it writes meanwhile would be lost.",
+    )
 
 
 def use_write_ahead_log(connection: sqlite3.Connection, within_seconds: float) -> None:

@@ -161,6 +161,7 @@ trials = Table(
     Column("first_epoch_at", UtcDateTime),
     Column("crashed_at", UtcDateTime),
     Column("is_ordered", Boolean, nullable=False, server_default=false()),
+    Column("beside_exploration", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("job_pk", "number"),
     UniqueConstraint("job_pk", "idempotency_key"),
     CheckConstraint(

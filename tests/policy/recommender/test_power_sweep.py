@@ -164,13 +164,3 @@ def test_what_only_a_survey_measured_answers_whoever_asks_before_a_run() -> None
 def test_a_job_with_one_limit_has_every_batch_size_surveyed_at_it() -> None:
     sweep, job = PowerSweep(JsonStore()), a_job(power_limits_watts=(300,))
     assert [survey_all(sweep, job, size, COSTS) for size in (32, 64)] == [[300], [300]]
-
-
-def test_a_state_of_before_there_were_surveys_is_still_read() -> None:
-    sweep, job = a_sweep()
-    measure_all(sweep, job, 32, COSTS)
-    sweep.store[job] = sweep.store[job]["runs"]
-    assert sweep.predict(job, 32) == 200
-    sweep.measure(job, 64, PowerMeasurement(200, 90.0))
-    assert sweep.predict(job, 32) == 200
-    assert [m.cost for m in sweep.measurements(job, 64)] == [90.0]

@@ -36,7 +36,8 @@ async def register_job(
 @router.patch("/{job_id}", responses=responses(404))
 async def update_job(request: Request, service: AdminService, job_id: JobIdPath, update: JobUpdate) -> JobDetail:
     """Change the knobs of a job; past runs are priced and weighed again."""
-    return await answer_of(request, use_cases.update_job(service, job_id, update))
+    late = "Past runs are still being weighed again; the change is made when that is done."
+    return await answer_of(request, use_cases.update_job(service, job_id, update), late=late)
 
 
 @router.get("", responses=responses())

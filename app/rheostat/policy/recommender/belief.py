@@ -15,7 +15,7 @@ from rheostat.policy.interface import Job
 from rheostat.policy.recommender import epochs
 from rheostat.policy.recommender.curves import Expectation
 from rheostat.policy.recommender.epochs import Posterior
-from rheostat.policy.recommender.evidence import Evidence, Tally
+from rheostat.policy.recommender.evidence import Arm, Evidence, Tally
 from rheostat.policy.recommender.grid import Grid
 from rheostat.policy.recommender.normal import Array
 from rheostat.policy.recommender.outliers import OUTLIER_LOG_RATIO
@@ -23,6 +23,32 @@ from rheostat.policy.recommender.prices import Prices
 
 _FIXED_NOISE = 1e-4
 _KNOWN = 1e-9
+
+
+@dataclass(frozen=True)
+class RunBelief:
+    """What single runs of a placement's arms are expected to need, which no cost bears on.
+
+    Attributes:
+        grid: The arms.
+        epochs: As of :class:`Belief`.
+        noise: As of :class:`Belief`.
+        converged: As of :class:`Belief`.
+    """
+
+    grid: Grid
+    epochs: Posterior
+    noise: float
+    converged: Sequence[bool]
+
+    def of(self, batch_size: int) -> Expectation:
+        """Return what a single run of an arm is expected to need, as log epochs with the noise of the run."""
+        return self._runs[batch_size]
+
+    @cached_property
+    def _runs(self) -> dict[int, Expectation]:
+        figures = zip(self.grid.batch_sizes, self.epochs.mean.tolist(), self.epochs.variance.tolist(), strict=True)
+        return {size: Expectation(mean, variance + self.noise) for size, mean, variance in figures}
 
 
 @dataclass(frozen=True)
@@ -99,14 +125,10 @@ class Belief:
         """Return the expected cost in joules of a success of an arm, with what it costs before its first step."""
         return self.fixed_cost + exp(self.log_cost[arm])
 
-    def run(self, batch_size: int) -> Expectation:
-        """Return what a single run of an arm is expected to need, as log epochs with the noise of the run."""
-        return self._runs[batch_size]
-
     @cached_property
-    def _runs(self) -> dict[int, Expectation]:
-        figures = zip(self.grid.batch_sizes, self.epochs.mean.tolist(), self.epochs.variance.tolist(), strict=True)
-        return {size: Expectation(mean, variance + self.noise) for size, mean, variance in figures}
+    def runs(self) -> "RunBelief":
+        """What single runs of the arms are expected to need."""
+        return RunBelief(self.grid, self.epochs, self.noise, self.converged)
 
     def with_pending_run(self, arm: int) -> "Belief":
         """Return the belief given a pending run of an arm: its variance shrinks, its mean stays."""
@@ -114,6 +136,26 @@ class Belief:
         if not self.measured[arm]:
             costs = costs.with_pending_run(arm, _KNOWN)
         return replace(self, epochs=self.epochs.with_pending_run(arm, self.noise), epoch_costs=costs)
+
+
+def believe_runs(job: Job, grid: Grid, evidence: Evidence) -> RunBelief | None:
+    """Return what single runs are expected to need; None before any success, or where some whole costs bear on it.
+
+    Args:
+        job: The placement.
+        grid: The arms.
+        evidence: What was seen of them, pooled with what the job's other placements know.
+    """
+    arms = [evidence.arms[size] for size in grid.batch_sizes]
+    converged = [arm.epochs.count > 0.0 for arm in arms]
+    if not any(converged) or any(arm.whole_costs.count for arm in arms):
+        return None
+    if job.target is None:  # each run takes as many
+        certain = Posterior(np.full(len(grid), log(job.max_epochs)), np.zeros((len(grid), len(grid))))
+        return RunBelief(grid, certain, _FIXED_NOISE, converged)
+    noise = epochs.seed_noise([arm.epochs for arm in arms])
+    precision, weighted = _observed_epochs(arms, noise)
+    return RunBelief(grid, _given_epochs(grid, converged, precision, weighted), noise, converged)
 
 
 def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief | None:
@@ -133,40 +175,45 @@ def believe(job: Job, grid: Grid, evidence: Evidence, prices: Prices) -> Belief 
     lost = np.array(
         [job.price(arm.lost) / (weight + 1.0) if weight else 0.0 for arm, weight in zip(arms, weights, strict=True)]
     )
-    measured = prices.are_known
-    has_whole_costs = any(arm.whole_costs.count for arm in arms)
-    whole = [arm.whole_costs for arm in arms]
-    if has_whole_costs:
+    measured, has_level = prices.are_known, any(prices.are_seen)
+    runs, whole = believe_runs(job, grid, evidence), []
+    if runs is None:
         reference = job.at_reference_knobs().price
         whole = [arm.priced_whole_costs(job.price, reference) for arm in arms]
-    has_level = any(prices.are_seen)
-    if has_whole_costs and not has_level:
-        return _on_whole_costs(grid, whole, prices, converged, lost)
+        if not has_level:
+            return _on_whole_costs(grid, whole, prices, converged, lost)
     costs, fixed_part = prices.posterior(grid), evidence.usually_fixed(job.price)
     fixed_cost = 0.0 if fixed_part is None else job.price(fixed_part)
-    if job.target is None and not has_whole_costs:  # each run takes as many
-        fixed = np.full(len(grid), log(job.max_epochs))
-        certain = Posterior(fixed, np.zeros((len(grid), len(grid))))
-        return Belief(
-            grid, certain, costs, _FIXED_NOISE, converged, measured, weights, lost, has_level, True, fixed_cost
-        )
-    run_epochs = [arm.epochs for arm in arms]
-    noise = epochs.seed_noise([*run_epochs, *whole] if has_whole_costs else run_epochs)
-    precision = [arm.epochs.count / noise + arm.censored[0] for arm in arms]
-    weighted = [arm.epochs.total / noise + arm.censored[1] for arm in arms]
-    for at, tally in enumerate(whole):
-        if tally.count:
-            added = 1.0 / (noise / tally.count + float(costs.variance[at]))
-            precision[at] += added
-            weighted[at] += added * (tally.total / tally.count - float(costs.mean[at]))
-    belief = epochs.condition(
-        _anchored(epochs.prior_mean(grid), grid, converged, precision, weighted),
-        epochs.prior_covariance(grid),
-        precision,
-        weighted,
+    if runs is not None:
+        posterior, noise = runs.epochs, runs.noise
+    else:
+        noise = epochs.seed_noise([*(arm.epochs for arm in arms), *whole])
+        precision, weighted = _observed_epochs(arms, noise)
+        for at, tally in enumerate(whole):
+            if tally.count:
+                added = 1.0 / (noise / tally.count + float(costs.variance[at]))
+                precision[at] += added
+                weighted[at] += added * (tally.total / tally.count - float(costs.mean[at]))
+        posterior = _given_epochs(grid, converged, precision, weighted)
+    knows_epochs = any(arm.epochs.count for arm in arms)
+    return Belief(
+        grid, posterior, costs, noise, converged, measured, weights, lost, has_level, knows_epochs, fixed_cost
     )
-    knows_epochs = any(tally.count for tally in run_epochs)
-    return Belief(grid, belief, costs, noise, converged, measured, weights, lost, has_level, knows_epochs, fixed_cost)
+
+
+def _observed_epochs(arms: Sequence[Arm], noise: float) -> tuple[list[float], list[float]]:
+    """Return what runs say of each arm's log epochs: precision, and precision times mean."""
+    return (
+        [arm.epochs.count / noise + arm.censored[0] for arm in arms],
+        [arm.epochs.total / noise + arm.censored[1] for arm in arms],
+    )
+
+
+def _given_epochs(
+    grid: Grid, converged: Sequence[bool], precision: Sequence[float], weighted: Sequence[float]
+) -> Posterior:
+    mean = _anchored(epochs.prior_mean(grid), grid, converged, precision, weighted)
+    return epochs.condition(mean, epochs.prior_covariance(grid), precision, weighted)
 
 
 def _on_whole_costs(

@@ -75,7 +75,7 @@ def _bound(known: Knowledge, belief: Belief, progress: Progress, trained: float)
         belief.reference_cost,
         epoch_cost,
         beta_knob,
-        belief.run(progress.batch_size),
+        belief.runs.of(progress.batch_size),
         converged_before=converged,
         fixed_cost=belief.fixed_cost,
     )
@@ -89,7 +89,7 @@ def _is_nearly_done(known: Knowledge, belief: Belief, progress: Progress, bound:
     """Return whether a run will almost surely reach its target at little more than what is spent already."""
     if progress.curve.epoch <= 0 or not known.pooled.levels:
         return False
-    expectation = known.by_curve(belief, progress.batch_size, progress.curve)
+    expectation = known.by_curve(belief.runs, progress.batch_size, progress.curve)
     more = WORTH_FINISHING * bound.restart_cost / bound.epoch_cost
     return stopping.chance_of_ending(expectation, progress.curve, more) > ALMOST_SURE
 
@@ -104,13 +104,13 @@ def _should_stop(known: Knowledge, belief: Belief, progress: Progress, bound: Bo
     at, curve = known.grid.index(progress.batch_size), progress.curve
     if curve.epoch <= 0 or belief.converged[at]:
         return None
-    expectation = known.by_curve(belief, progress.batch_size, curve)
+    expectation = known.by_curve(belief.runs, progress.batch_size, curve)
     arm = known.own.arms[progress.batch_size]
     if arm.stops and max(map(known.job.price, arm.stops)) < stopping.COMMITTED_BELOW * bound.reference_cost:
         return None
     account, cost = _account_of_exploration(known, belief, at), progress.cost or 0.0
     is_overdrawn = account is not None and cost > max(account.left_runs, 0.0) * account.default_cost_joules
-    at_launch = belief.run(progress.batch_size)
+    at_launch = belief.runs.of(progress.batch_size)
     if not stopping.should_stop(expectation, curve, bound, at_launch=at_launch, for_later_runs=not is_overdrawn):
         return None
     return (

@@ -7,11 +7,13 @@ and priced when they are read: nothing here depends on a knob. What had to be ju
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import log
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from rheostat.policy.cost import NOTHING, Outlay
+from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import State
 
 Price: TypeAlias = Callable[[Outlay], float]
@@ -141,6 +143,9 @@ class Arm(NamedTuple):
 
     def to_state(self) -> State:
         """Return the arm as plain JSON."""
+        return _UNSEEN_STATE if self is UNSEEN else self._figures()
+
+    def _figures(self) -> State:
         return {
             "runs": self.runs,
             "epochs": self.epochs.to_state(),
@@ -158,6 +163,8 @@ class Arm(NamedTuple):
     @classmethod
     def from_state(cls, state: State) -> "Arm":
         """Return the arm that :meth:`to_state` wrote."""
+        if not state["runs"] and not state["epoch_costs"]:
+            return UNSEEN  # as many are
         return cls(
             state["runs"],
             Tally.from_state(state["epochs"]),
@@ -171,6 +178,12 @@ class Arm(NamedTuple):
             tuple(map(tuple, state["curve"])),
             state["paid"],
         )
+
+
+UNSEEN = Arm()
+"""An arm that never ran."""
+
+_UNSEEN_STATE = UNSEEN._figures()
 
 
 class Evidence(NamedTuple):
@@ -232,3 +245,9 @@ class Evidence(NamedTuple):
             "wasted": self.wasted.to_state(),
             "fixed": [outlay.to_state() for outlay in self.fixed],
         }
+
+
+@lru_cache(maxsize=512)  # read by the decisions before a run, and again when that is learnt from
+def evidence_of(state: ByIdentity[State]) -> Evidence:
+    """Return the evidence of a stored state, which is replaced when it changes."""
+    return Evidence.from_state(state.value)

@@ -1,6 +1,6 @@
 """All that bears on a decision about a placement, gathered from the states: read once, then passed around."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from math import exp, isnan
@@ -14,9 +14,9 @@ from rheostat.policy.interface import Job, PowerLimitOptimizer, State, StateStor
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.recommender import closing, curves, transfer
 from rheostat.policy.recommender.account import open_account
-from rheostat.policy.recommender.belief import Belief, believe
+from rheostat.policy.recommender.belief import Belief, RunBelief, believe, believe_runs
 from rheostat.policy.recommender.curves import Expectation
-from rheostat.policy.recommender.evidence import Arm, Evidence, safe_log
+from rheostat.policy.recommender.evidence import UNSEEN, Evidence, evidence_of, safe_log
 from rheostat.policy.recommender.grid import Grid, grid_of
 from rheostat.policy.recommender.outliers import is_outlier
 from rheostat.policy.recommender.prices import MeasuredPrices, Prices, gather_prices, measured_prices
@@ -42,16 +42,32 @@ class Knowledge:
         own: What was seen of it.
         pooled: The same, with what the job's other placements know.
         grid: The job's batch sizes.
-        prices: What is known of its epoch costs.
-        belief: What that makes believe; None before any run has converged.
+        find_prices: Finds what is known of its epoch costs, which not all questions need.
     """
 
     job: Job
     own: Evidence
     pooled: Evidence
     grid: Grid
-    prices: Prices
-    belief: Belief | None
+    find_prices: Callable[[], Prices]
+
+    @cached_property
+    def prices(self) -> Prices:
+        """What is known of the epoch costs."""
+        return self.find_prices()
+
+    @cached_property
+    def belief(self) -> Belief | None:
+        """What is believed of costs and epochs; None before any run has converged."""
+        return believe(self.job, self.grid, self.pooled, self.prices)
+
+    @cached_property
+    def runs(self) -> RunBelief | None:
+        """What is believed of epochs; None: nothing is, or it is only what the costs of whole runs make of it."""
+        runs = believe_runs(self.job, self.grid, self.pooled)
+        if runs is None and self.belief is not None and self.belief.knows_epochs:
+            return self.belief.runs
+        return runs
 
     @cached_property
     def closed(self) -> dict[int, str]:
@@ -91,12 +107,16 @@ class Knowledge:
         """What a run usually takes before its first step; None: unknown."""
         return self.own.usually_fixed(self.job.price)
 
+    @cached_property
+    def _usual_fixed_cost(self) -> float:
+        return 0.0 if self.usually_fixed is None else self.job.price(self.usually_fixed)
+
     def believable(self, outlay: Outlay, batch_size: int, epochs: float | None) -> Outlay:
         """Return what a run took, or what such a run usually takes if that is less and the figure an outlier.
 
         No arm is given up because of a figure that may be off by a thousand.
         """
-        if self.belief is None or self.belief.reference_cost is None or not epochs:
+        if not epochs or self.belief is None or self.belief.reference_cost is None:
             return outlay
         cost = self.job.price(outlay)
         usual = self._expected_epoch_cost(self.belief, batch_size) * epochs
@@ -123,8 +143,8 @@ class Knowledge:
         """
         if fixed_cost is not None:
             return max(cost - fixed_cost, 0.0)
-        usual = 0.0 if self.usually_fixed is None else self.job.price(self.usually_fixed)
-        if epochs and self.belief is not None and self.belief.has_level:
+        usual = self._usual_fixed_cost
+        if usual and epochs and self.belief is not None and self.belief.has_level:
             expected = self._expected_epoch_cost(self.belief, batch_size) * epochs
             if expected < usual and abs(cost - usual - expected) <= usual:
                 return expected
@@ -133,18 +153,16 @@ class Knowledge:
     def _expected_epoch_cost(self, belief: Belief, batch_size: int) -> float:
         return exp(belief.epoch_costs.mean[self.grid.index(batch_size)])
 
-    def by_curve(self, belief: Belief, batch_size: int, curve: LearningCurve) -> Expectation:
+    def by_curve(self, runs: RunBelief, batch_size: int, curve: LearningCurve) -> Expectation:
         """Return what a run's evaluations make of its expected log epochs."""
-        prior = belief.run(batch_size)
+        prior = runs.of(batch_size)
         if self.job.target is None:
             return prior
         shares = self._reference_curves.get(batch_size)
         if shares is None:
             shares = curves.reference(self.grid, self.pooled.arms, batch_size, self.pooled.levels)
             self._reference_curves[batch_size] = shares
-        return curves.expect(
-            prior, belief.noise, curve, levels=self.pooled.levels, shares=shares, target=self.job.target
-        )
+        return curves.expect(prior, runs.noise, curve, levels=self.pooled.levels, shares=shares, target=self.job.target)
 
     @cached_property
     def _reference_curves(self) -> dict[int, list[float | None]]:
@@ -234,33 +252,32 @@ def _known(sources: tuple[_Source, ...], batch_size: int | None = None) -> Knowl
         batch_size: Believe something only of this arm, and of those of which something was seen; None: of all.
     """
     job = sources[0].measured.job
-    own, *others = [Evidence.from_state(source.state.value) for source in sources]
+    own, *others = [evidence_of(source.state) for source in sources]
     grid = grid_of(tuple(own.arms), job.default_batch_size)
     measured, *theirs = [_measured_prices(source.measured, grid) for source in sources]
     if batch_size is not None:
         seen = {batch_size, *_seen((own, *others), (measured, *theirs), grid)}
         measured, *theirs = [one.of(seen, grid) for one in (measured, *theirs)]
         grid = grid_of(tuple(size for size in own.arms if size in seen), job.default_batch_size)
-    pooled = transfer.pool(own, others)
-    shape = None
-    for source, evidence, their in zip(sources[1:], others, theirs, strict=True):
-        prices = gather_prices(their, grid, evidence.arms, source.measured.job.price, None)
-        if sum(prices.are_seen) >= FEWEST_FOR_A_SHAPE:
-            shape = prices.posterior(grid).mean
-            break
-    prices = gather_prices(measured, grid, own.arms, job.price, shape)
-    return Knowledge(job, own, pooled, grid, prices, believe(job, grid, pooled, prices))
+
+    def find_prices() -> Prices:
+        shape = None
+        for source, evidence, their in zip(sources[1:], others, theirs, strict=True):
+            prices = gather_prices(their, grid, evidence.arms, source.measured.job.price, None)
+            if sum(prices.are_seen) >= FEWEST_FOR_A_SHAPE:
+                shape = prices.posterior(grid).mean
+                break
+        return gather_prices(measured, grid, own.arms, job.price, shape)
+
+    return Knowledge(job, own, transfer.pool(own, others), grid, find_prices)
 
 
 def _seen(evidence: Sequence[Evidence], measured: Sequence[MeasuredPrices], grid: Grid) -> Iterator[int]:
     """Iterate over the batch sizes of which something was seen on any placement."""
     for at, size in enumerate(grid.batch_sizes):
         is_measured = any(one.log_costs[at] is not None or one.surveyed[at] for one in measured)
-        if is_measured or any(one.arms.get(size, _UNSEEN) != _UNSEEN for one in evidence):
+        if is_measured or any(one.arms.get(size, UNSEEN) != UNSEEN for one in evidence):
             yield size
-
-
-_UNSEEN = Arm()
 
 
 @lru_cache(maxsize=256)  # runs end far more often than power limits are measured

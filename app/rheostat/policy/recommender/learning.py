@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rheostat.policy.cost import NOTHING, Outlay
 from rheostat.policy.interface import Result
 from rheostat.policy.recommender import closing, curves, drift, stopping
-from rheostat.policy.recommender.belief import Belief
+from rheostat.policy.recommender.belief import RunBelief
 from rheostat.policy.recommender.evidence import Arm, Evidence, safe_log
 from rheostat.policy.recommender.knowledge import Knowledge
 from rheostat.policy.recommender.outliers import admit, is_outlier
@@ -70,10 +70,10 @@ def _with_whole_cost(known: Knowledge, evidence: Evidence, result: Result) -> Ev
 def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs: float) -> Update:
     size, target, log_epochs = result.batch_size, known.job.target, safe_log(epochs)
     update, expected = Update(evidence), None
-    if (belief := _belief_of_epochs(known)) is not None:
-        run = belief.run(size)
+    if (runs := known.runs) is not None:
+        run = runs.of(size)
         expected = run.mean, run.variance
-        update = _follow_drift(known, belief, evidence, size, (log_epochs - run.mean) / run.variance**0.5)
+        update = _follow_drift(known, runs, evidence, size, (log_epochs - run.mean) / run.variance**0.5)
     tally, overturned = admit(update.evidence.arms[size].epochs, log_epochs, expected, known.job.window_size)
     evidence = closing.reopened(update.evidence) if overturned else update.evidence
     arm = _with_success(known, evidence.arms[size])._replace(epochs=tally)
@@ -85,11 +85,6 @@ def _learn_success(known: Knowledge, evidence: Evidence, result: Result, epochs:
     return update._replace(evidence=evidence.with_arm(size, arm))
 
 
-def _belief_of_epochs(known: Knowledge) -> Belief | None:
-    """Return what is believed of epochs; None: nothing is, or it is only what the costs of whole runs make of it."""
-    return known.belief if known.belief is not None and known.belief.knows_epochs else None
-
-
 def _with_success(known: Knowledge, arm: Arm) -> Arm:
     """Return an arm whose run converged: with a window, what was lost before it fades as old runs do."""
     window = known.job.window_size
@@ -97,23 +92,23 @@ def _with_success(known: Knowledge, arm: Arm) -> Arm:
 
 
 def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Update:
-    size, belief = result.batch_size, _belief_of_epochs(known)
+    size, runs = result.batch_size, known.runs
     unconverged = {**evidence.unconverged, size: evidence.unconverged.get(size, 0) + 1}
     evidence = evidence._replace(unconverged=unconverged)
     if size != known.job.default_batch_size and not evidence.arms[size].converged:
         spent = known.believable(_spent(result), size, result.epochs)
         evidence = evidence._replace(wasted=evidence.wasted.plus(spent))
     update = Update(evidence)
-    if belief is not None and result.epochs:
-        run = belief.run(size)
+    if runs is not None and result.epochs:
+        run = runs.of(size)
         so_far = stopping.not_yet(run, result.epochs, result.curve.gap)
         off = max((so_far.mean - run.mean) / run.variance**0.5, 0.0)
-        update = _follow_drift(known, belief, update.evidence, size, off)
+        update = _follow_drift(known, runs, update.evidence, size, off)
     arm = _with_failure(known, update.evidence.arms[size], result)
     if result.state == "stopped" and result.epochs:
         arm = arm.with_epoch_cost(_trained(known, result, result.took.charged).scaled(1.0 / result.epochs))
-    if belief is not None and result.epochs and result.state == "stopped":
-        arm = _with_censored_observation(known, belief, arm, result, result.epochs)
+    if runs is not None and result.epochs and result.state == "stopped":
+        arm = _with_censored_observation(known, runs, arm, result, result.epochs)
     return update._replace(evidence=update.evidence.with_arm(size, arm))
 
 
@@ -142,16 +137,16 @@ def _with_failure(known: Knowledge, arm: Arm, result: Result) -> Arm:
     return arm._replace(failures=arm.failures + (1.0 if whole_run and known.belief is not None else 0.5))
 
 
-def _with_censored_observation(known: Knowledge, belief: Belief, arm: Arm, result: Result, epochs: float) -> Arm:
+def _with_censored_observation(known: Knowledge, runs: RunBelief, arm: Arm, result: Result, epochs: float) -> Arm:
     """Return an arm with a stopped run as a censored observation of its epochs, unless that is an outlier.
 
     A run that failed says something of convergence, but nothing of how many epochs a converging one needs. Neither does
     one that was stopped long after it should have converged: it counts as far as it would have.
     """
-    run = belief.run(result.batch_size)
-    by_curve = known.by_curve(belief, result.batch_size, result.curve)
+    run = runs.of(result.batch_size)
+    by_curve = known.by_curve(runs, result.batch_size, result.curve)
     epochs = min(epochs, known.job.max_epochs)
-    censored = stopping.censored_observation(run, by_curve, belief.noise, epochs, result.curve.gap)
+    censored = stopping.censored_observation(run, by_curve, runs.noise, epochs, result.curve.gap)
     alive = stopping.chance_of_converging(by_curve, epochs, result.curve.gap)
     precision, weighted = censored = (alive * censored[0], alive * censored[1])
     if precision <= arm.censored[0] or is_outlier(weighted / precision, (run.mean, run.variance)):
@@ -159,11 +154,11 @@ def _with_censored_observation(known: Knowledge, belief: Belief, arm: Arm, resul
     return arm._replace(censored=censored)
 
 
-def _follow_drift(known: Knowledge, belief: Belief, evidence: Evidence, size: int, deviation: float) -> Update:
+def _follow_drift(known: Knowledge, runs: RunBelief, evidence: Evidence, size: int, deviation: float) -> Update:
     """Return the evidence after a run that was off by so many deviations; only arms that converged before count."""
-    if known.job.target is None or not belief.converged[known.grid.index(size)]:
+    if known.job.target is None or not runs.converged[known.grid.index(size)]:
         return Update(evidence)
     evidence = evidence._replace(drift=drift.follow(evidence.drift, deviation))
     if not drift.is_alarm(evidence.drift):
         return Update(evidence)
-    return Update(drift.discount(evidence, belief.noise), belief.noise)
+    return Update(drift.discount(evidence, runs.noise), runs.noise)

@@ -17,7 +17,7 @@ from rheostat.policy.interface import (
 )
 from rheostat.policy.recommender import choosing, drift, early_stopping, explanations, learning, surveying
 from rheostat.policy.recommender.belief import Belief
-from rheostat.policy.recommender.evidence import Arm, Evidence
+from rheostat.policy.recommender.evidence import UNSEEN, Evidence
 from rheostat.policy.recommender.knowledge import Knowledge, gather, gather_to_learn, siblings
 from rheostat.policy.recommender.power_sweep import PowerSweep
 from rheostat.policy.surveys import Survey
@@ -41,12 +41,12 @@ class Recommender(BatchSizeOptimizer):
 
     def register_job(self, job: Job, batch_sizes: list[int]) -> None:
         """Start without any evidence."""
-        self.store[job] = Evidence({size: Arm() for size in sorted(batch_sizes)}).to_state()
+        self.store[job] = Evidence(dict.fromkeys(sorted(batch_sizes), UNSEEN)).to_state()
 
     def add_batch_sizes(self, job: Job, batch_sizes: list[int]) -> bool:
         """Start the further ones without any evidence: what is learnt does not depend on them."""
         evidence = Evidence.from_state(self.store[job])
-        arms = {size: evidence.arms.get(size, Arm()) for size in sorted(batch_sizes)}
+        arms = {size: evidence.arms.get(size, UNSEEN) for size in sorted(batch_sizes)}
         self.store[job] = evidence._replace(arms=arms).to_state()
         return True
 

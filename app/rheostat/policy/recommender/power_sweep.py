@@ -62,7 +62,7 @@ class PowerSweep(PowerLimitOptimizer):
 
     def measure(self, job: Job, batch_size: int, measurement: PowerMeasurement) -> None:
         """Learn from a measurement, in place of an earlier one of the same limit."""
-        state = _by_kind(self.store.get(job, _NOTHING))
+        state = self.store.get(job, _NOTHING)
         kind = "surveys" if measurement.surveyed else "runs"
         sweep = state[kind].get(str(batch_size))
         if sweep is None:
@@ -88,10 +88,6 @@ class PowerSweep(PowerLimitOptimizer):
 _NOTHING: State = {"runs": {}, "surveys": {}}
 
 
-def _by_kind(state: State) -> State:
-    return state if "surveys" in state else {"runs": state, "surveys": {}}  # as it was before there were surveys
-
-
 @lru_cache(maxsize=512)  # asked with every report, and changed by measurements alone
 def _sweeps(
     of: ByIdentity[State],
@@ -112,7 +108,7 @@ def _sweeps(
     def sweeps(of_kind: Mapping[str, State], *, surveyed: bool) -> dict[int, Sweep]:
         return {
             int(size): Sweep(
-                _order(sweep),
+                sweep["begun"],
                 tuple(
                     measurement(limit, figures, surveyed=surveyed)
                     for limit, figures in sorted(sweep["measured"].items(), key=lambda item: -int(item[0]))
@@ -121,11 +117,5 @@ def _sweeps(
             for size, sweep in of_kind.items()
         }
 
-    state = _by_kind(of.value)
-    runs, surveys = sweeps(state["runs"], surveyed=False), sweeps(state["surveys"], surveyed=True)
+    runs, surveys = sweeps(of.value["runs"], surveyed=False), sweeps(of.value["surveys"], surveyed=True)
     return Sweeps(runs, surveys, power_limits_watts, max_slowdown)
-
-
-def _order(sweep: State) -> tuple[int, int]:
-    """Return what sweeps are put in order by; of states of before that was stored, the one of most limits was first."""
-    return sweep.get("begun", -1), -len(sweep["measured"]) if "begun" not in sweep else 0

@@ -44,7 +44,7 @@ class Sweep(NamedTuple):
         measured: Highest limit first.
     """
 
-    begun: tuple[int, int]
+    begun: int
     measured: tuple[PowerMeasurement, ...]
 
 
@@ -90,6 +90,7 @@ class Sweeps:
         self._max_slowdown = max_slowdown
         self._runs: dict[int, _Standing] = {}
         self._surveys: dict[int, _Standing] = {}
+        self._advised: dict[int, Advice] = {}
         contradicted = {size for size, sweep in surveys.items() if size in runs and _contradict(sweep, runs[size])}
         every = [
             *((sweep.begun, "surveys", size, sweep) for size, sweep in surveys.items() if size not in contradicted),
@@ -104,7 +105,10 @@ class Sweeps:
 
     def advice(self, batch_size: int) -> Advice:
         """Return the best limit of a batch size, or what its runs should measure."""
-        return self._advice(self._runs.get(batch_size) or _Standing((), self._planned(batch_size), False))
+        if batch_size not in self._advised:
+            standing = self._runs.get(batch_size) or _Standing((), self._planned(batch_size), False)
+            self._advised[batch_size] = self._advice(standing)
+        return self._advised[batch_size]
 
     def surveyed(self, batch_size: int) -> Advice | None:
         """Return the same by what a survey measured; None where a run has measured it, or no survey has."""
