@@ -45,7 +45,8 @@ class Browser:
         return len(self.driver.find_elements(By.CSS_SELECTOR, selector))
 
     def text(self, selector: str = "body") -> str:
-        return str(self.driver.find_element(By.CSS_SELECTOR, selector).text)
+        # In one step: a live part of the page may be replaced between two.
+        return str(self.driver.execute_script("return document.querySelector(arguments[0]).innerText", selector))
 
     def run(self, script: str) -> Any:
         return self.driver.execute_script(f"return {script}")

@@ -5,35 +5,9 @@ from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
 
-from rheostat import service as use_cases
-from rheostat.errors import NotFound, RheostatError
-from rheostat.schemas.insight import Estimates
-from rheostat.schemas.report import JobReport
-from rheostat.schemas.review import PlacementUse
-from rheostat.schemas.server import JobDetail
-from rheostat.schemas.trials import TrialDetail
+from rheostat.errors import NotFound
+from rheostat.schemas.summary import JobSummary
 from rheostat.service import Service, review
-
-
-@dataclass(frozen=True, slots=True)
-class JobSummary:
-    """A job as the list of jobs needs it.
-
-    Attributes:
-        job: The job.
-        report: What it saved.
-        estimates: What its policy believes; None: it fails.
-        failure: Why the policy fails; None: it does not.
-        use: What it used on each day.
-        latest: Its latest trial; None: it never ran.
-    """
-
-    job: JobDetail
-    report: JobReport
-    estimates: Estimates | None
-    failure: str | None
-    use: tuple[PlacementUse, ...]
-    latest: TrialDetail | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +38,7 @@ class Summaries:
         lifetime_seconds: How old a summary of a changed job may get before it is read again.
     """
 
-    def __init__(self, budget_seconds: float = 0.5, lifetime_seconds: float = 5.0) -> None:
+    def __init__(self, budget_seconds: float = 0.3, lifetime_seconds: float = 5.0) -> None:
         self._budget_seconds = budget_seconds
         self._lifetime_seconds = lifetime_seconds
         self._kept: dict[tuple[str, str], _Kept] = {}
@@ -101,31 +75,7 @@ class Summaries:
             if monotonic() > began + self._budget_seconds:
                 return
             try:
-                summary = summarize(service, job_id)
+                summary = review.job_summary(service, job_id, with_use=True)
             except NotFound:  # deleted meanwhile
                 continue
             self._kept[service.namespace, job_id] = _Kept(versions[job_id], monotonic(), summary)
-
-
-def summarize(service: Service, job_id: str) -> JobSummary:
-    """Return the summary of a job as it is now.
-
-    Raises:
-        JobNotFound: There is no such job.
-    """
-    estimates, failure = None, None
-    try:
-        estimates = use_cases.estimates(service, job_id)
-    except NotFound:
-        raise
-    except RheostatError as error:
-        failure = error.message
-    trials = use_cases.list_trials(service, job_id, state=None, cursor=None, limit=1).trials
-    return JobSummary(
-        job=use_cases.get_job(service, job_id),
-        report=review.job_report(service, job_id),
-        estimates=estimates,
-        failure=failure,
-        use=tuple(review.use_by_day(service, job_id)),
-        latest=trials[0] if trials else None,
-    )

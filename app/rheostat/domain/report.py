@@ -9,18 +9,29 @@ from rheostat.domain.job import Job
 from rheostat.domain.records import PlacementKey
 from rheostat.errors import RheostatError
 from rheostat.policy.interface import Job as PolicyJob
-from rheostat.schemas.insight import PlacementEstimates, PlacementSavings, Saving
+from rheostat.schemas.insight import Estimates, PlacementEstimates, PlacementSavings, Saving
 from rheostat.schemas.report import JobReport, Origin, PlacementReport, SavedFigure
 from rheostat.schemas.review import DayUse
 from rheostat.schemas.server import Gpu
 
 
-def job_report(job: Job, history: History) -> JobReport:
-    """Return the report of a job; without uncertainty where its policy fails."""
+def estimates_or_failure(job: Job) -> tuple[Estimates | None, str | None]:
+    """Return what the policy believes of a job, or why it fails."""
     try:
-        believed = {placement.gpu: placement for placement in insight.estimates(job).placements}
-    except RheostatError:
-        believed = {}
+        return insight.estimates(job), None
+    except RheostatError as error:
+        return None, error.message
+
+
+def job_report(job: Job, history: History, estimates: Estimates | None) -> JobReport:
+    """Return the report of a job.
+
+    Args:
+        job: The job.
+        history: Its past.
+        estimates: What its policy believes; None: it fails, and nothing is said of uncertainty.
+    """
+    believed = {placement.gpu: placement for placement in (estimates.placements if estimates is not None else ())}
     default = job.settings.default_batch_size
     return JobReport(
         job_id=job.job_id,

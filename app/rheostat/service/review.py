@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any, Literal
 
-from rheostat.domain import report, review
+from rheostat.domain import registration, report, review, trial_views
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementKey
@@ -14,6 +14,7 @@ from rheostat.errors import JobNotFound
 from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import DayUse, Node, ObservationPage, PlacementUse, PowerCurves, RunningTrial
 from rheostat.schemas.server import Gpu
+from rheostat.schemas.summary import JobSummary
 from rheostat.service.context import Service
 from rheostat.service.jobs import list_jobs
 from rheostat.storage import queries
@@ -77,12 +78,35 @@ def use_by_day(service: Service, job_id: str) -> list[PlacementUse]:
     Raises:
         JobNotFound: There is no such job.
     """
-    return service.jobs.read(
-        service.job(job_id),
-        lambda job, history: [
-            PlacementUse(gpu=wire_gpu(job.placements[key]), days=days) for key, days in _use(job, history).items()
-        ],
-    )
+    return service.jobs.read(service.job(job_id), _wire_use)
+
+
+def job_summary(service: Service, job_id: str, *, with_use: bool) -> JobSummary:
+    """Return all that the list of jobs shows of a job, as of one moment.
+
+    Args:
+        service: The service.
+        job_id: The job.
+        with_use: Whether to read what it used on each day, from all of its runs; else that is empty.
+
+    Raises:
+        JobNotFound: There is no such job.
+    """
+    now = service.now()
+
+    def read(job: Job, history: StoredHistory) -> JobSummary:
+        estimates, failure = report.estimates_or_failure(job)
+        latest = history.trials(state=None, now=now, before=None, limit=1)
+        return JobSummary(
+            job=registration.job_detail(job),
+            report=report.job_report(job, history, estimates),
+            estimates=estimates,
+            failure=failure,
+            use=_wire_use(job, history) if with_use else [],
+            latest=trial_views.trial_detail(job, latest[0], now) if latest else None,
+        )
+
+    return service.jobs.read(service.job(job_id), read)
 
 
 def job_report(service: Service, job_id: str, *, since: date | None = None) -> JobReport:
@@ -98,7 +122,7 @@ def job_report(service: Service, job_id: str, *, since: date | None = None) -> J
     """
 
     def read(job: Job, history: StoredHistory) -> JobReport:
-        whole = report.job_report(job, history)
+        whole = report.job_report(job, history, report.estimates_or_failure(job)[0])
         return whole if since is None else report.since(job, whole, _use(job, history), since)
 
     return service.jobs.read(service.job(job_id), read)
@@ -133,6 +157,10 @@ def _node(row: Mapping[str, Any], now: datetime) -> Node:
         warning=row["warning"],
         seen_at=row["ended_at"] or row["created_at"],
     )
+
+
+def _wire_use(job: Job, history: StoredHistory) -> list[PlacementUse]:
+    return [PlacementUse(gpu=wire_gpu(job.placements[key]), days=days) for key, days in _use(job, history).items()]
 
 
 def _use(job: Job, history: StoredHistory) -> dict[PlacementKey, list[DayUse]]:

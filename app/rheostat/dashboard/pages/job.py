@@ -4,7 +4,6 @@ from fastapi import Response
 
 from rheostat import service as use_cases
 from rheostat.dashboard.forms import Proof
-from rheostat.dashboard.summaries import summarize
 from rheostat.dashboard.views.control import DONE, active_orders
 from rheostat.dashboard.views.job import job_view
 from rheostat.dashboard.visit import Visit
@@ -19,7 +18,7 @@ ENTRIES_IN_LOG = 25
 def job(visit: Visit) -> Response:
     """Show what a job learned and saved, and why it trains as it does."""
     service, job_id = visit.service, visit.request.path_params["job_id"]
-    summary = summarize(service, job_id)
+    summary = review.job_summary(service, job_id, with_use=False)
     trials = use_cases.list_trials(service, job_id, state=None, cursor=None, limit=MOST_TRIALS).trials
     curves = review.power_curves(service, job_id)
     view = job_view(summary, trials, curves, visit.site, service.now(), placement=visit.number("placement"))

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from rheostat.dashboard.summaries import JobSummary
 from rheostat.dashboard.views import arms
 from rheostat.dashboard.words import gpu, percent
 from rheostat.schemas.server import JobDetail
+from rheostat.schemas.summary import JobSummary
 
 KNOWN_ENERGY_SHARE = 0.95
 """Below this share of training time with known energy, figures of energy rest on estimates enough to be told."""

@@ -7,11 +7,11 @@ from math import hypot
 
 from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
-from rheostat.dashboard.summaries import JobSummary
 from rheostat.dashboard.views import arms
 from rheostat.dashboard.views.attention import Attention, attention
 from rheostat.dashboard.views.report import basis
 from rheostat.schemas.report import JobReport, SavedFigure
+from rheostat.schemas.summary import JobSummary
 from rheostat.visualization.savings import saved_by_day
 from rheostat.visualization.style import Figure
 

@@ -6,7 +6,6 @@ from datetime import datetime
 
 from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
-from rheostat.dashboard.summaries import JobSummary
 from rheostat.dashboard.views import arms as arm_views
 from rheostat.dashboard.views.attention import Attention, troubles
 from rheostat.dashboard.views.home import Tile, tiles
@@ -15,6 +14,7 @@ from rheostat.schemas.insight import PlacementEstimates
 from rheostat.schemas.report import JobReport, PlacementReport
 from rheostat.schemas.review import PowerCurves
 from rheostat.schemas.server import Gpu, JobSettings
+from rheostat.schemas.summary import JobSummary
 from rheostat.schemas.trials import TrialDetail
 from rheostat.visualization.arms import arms
 from rheostat.visualization.costs import account, costs

@@ -1,0 +1,21 @@
+"""What the list of jobs shows of each."""
+
+from pydantic import Field
+
+from rheostat.schemas.fields import Body
+from rheostat.schemas.insight import Estimates
+from rheostat.schemas.report import JobReport
+from rheostat.schemas.review import PlacementUse
+from rheostat.schemas.server import JobDetail
+from rheostat.schemas.trials import TrialDetail
+
+
+class JobSummary(Body):
+    """A job with what it saved, what is believed of it, and its latest trial, as of one moment."""
+
+    job: JobDetail
+    report: JobReport
+    estimates: Estimates | None = Field(description="Null: the policy fails.")
+    failure: str | None = Field(description="Why the policy fails; null: it does not.")
+    use: list[PlacementUse] = Field(description="What it used on each day, if that was asked for.")
+    latest: TrialDetail | None = Field(description="Null: it never ran.")
