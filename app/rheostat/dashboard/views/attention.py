@@ -4,12 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rheostat.dashboard.views import arms
-from rheostat.dashboard.words import gpu, percent
+from rheostat.dashboard.words import gpu
 from rheostat.schemas.server import JobDetail
 from rheostat.schemas.summary import JobSummary
-
-KNOWN_ENERGY_SHARE = 0.95
-"""Below this share of training time with known energy, figures of energy rest on estimates enough to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +43,6 @@ def troubles(summary: JobSummary) -> list[Attention]:
                 Attention(job_id, "warning", f"{account.standing[0].upper()}{account.standing[1:]} on {where}.")
             )
     return found + _of_latest(summary)
-
-
-def unknown_energy(job_id: str, model: str, known_share: float | None) -> Attention | None:
-    """Return a warning where much of the energy of a placement is not known."""
-    if known_share is None or known_share >= KNOWN_ENERGY_SHARE:
-        return None
-    return Attention(
-        job_id,
-        "warning",
-        f"Energy is known for {percent(100 * known_share)} of the training time on {model}.",
-        "Run `rheostat agent` on its nodes, so that energy is measured.",
-    )
 
 
 def _orders(job: JobDetail) -> list[Attention]:
