@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.attack.excess import EXCESS
 from benchmarks.attack.heads import HEADS
 from benchmarks.attack.jobs import JOBS
 from benchmarks.attack.kills import kill_loop
@@ -19,7 +20,7 @@ from benchmarks.server.big import fill
 from benchmarks.server.comparison import DURABLE
 from tests.postgres import PostgresServer
 
-_SMALL = {"heads": HEADS, "odd": ODD, "races": RACES}
+_SMALL = {"heads": HEADS, "odd": ODD, "races": RACES, "excess": EXCESS}
 """The kinds that need no big job."""
 
 KINDS = (*_SMALL, "jobs", "kills")

@@ -19,6 +19,11 @@ def upgrade() -> None:
         "power_measurements",
         ["placement_pk", "batch_size", "sequence"],
     )
+    op.create_index(
+        "ix_power_measurements_placement_pk_power_limit_watts",
+        "power_measurements",
+        ["placement_pk", "batch_size", "power_limit_watts", "sequence"],
+    )
     op.drop_index("ix_power_measurements_placement_pk_batch_size", "power_measurements")
     # They are derived from the trials again, under another name.
     op.execute("DELETE FROM policy_states WHERE part = 'crashes'")

@@ -111,20 +111,25 @@ class HistoryContract:
         assert (second.placement, second.cost, second.energy_joules, second.sequence) == (ON_A40, None, 10.0, 2)
         assert job.read(lambda _, history: history.run_by_key("c")) is None
 
-    def test_the_latest_measurement_of_a_batch_size_or_of_one_limit_is_found(self, make_job: MakeJob) -> None:
+    def test_the_latest_measurements_are_found(self, make_job: MakeJob) -> None:
         job = make_job()
         job.measure(32, w250=1.0, w200=2.0)
         job.measure(32, w250=3.0, w150=4.0)
         job.measure(64, w250=5.0)
         job.measure(32, A40, w250=6.0)
 
-        def latest(key: PlacementKey, size: int, limit: int | None = None) -> float | None:
-            found = job.read(lambda _, history: history.latest_measurement(key, size, limit))
+        def latest(key: PlacementKey, size: int) -> float | None:
+            found = job.read(lambda _, history: history.latest_measurement(key, size))
             return None if found is None else found.energy_joules
 
-        assert [latest(ON_V100, 32), latest(ON_V100, 32, 250), latest(ON_V100, 32, 200)] == [4.0, 3.0, 2.0]
-        assert [latest(ON_V100, 64), latest(ON_A40, 32)] == [5.0, 6.0]
-        assert [latest(ON_V100, 16), latest(ON_V100, 64, 100), latest(NOWHERE, 32)] == [None, None, None]
+        def latest_of_all(key: PlacementKey) -> dict[tuple[int, int], float | None]:
+            found = job.read(lambda _, history: history.latest_measurements(key))
+            return {what: measurement.energy_joules for what, measurement in found.items()}
+
+        assert [latest(ON_V100, 32), latest(ON_V100, 64), latest(ON_A40, 32)] == [4.0, 5.0, 6.0]
+        assert [latest(ON_V100, 16), latest(NOWHERE, 32)] == [None, None]
+        assert latest_of_all(ON_V100) == {(32, 250): 3.0, (32, 200): 2.0, (32, 150): 4.0, (64, 250): 5.0}
+        assert (latest_of_all(ON_A40), latest_of_all(NOWHERE)) == ({(32, 250): 6.0}, {})
 
     def test_the_measurements_of_a_key_are_found_in_their_order(self, make_job: MakeJob) -> None:
         job = make_job()

@@ -3,7 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
+from rheostat.domain import policy_states
+from rheostat.domain.policy_states import state_text
 from rheostat.errors import Conflict, InvalidInput, KeyReused, UnknownBatchSize
+from rheostat.policy.interface import State
 from rheostat.schemas.power import PowerLimitMeasurement
 from tests.domain.examples import A40, V100, ExampleJob, measurements_of
 
@@ -29,6 +32,25 @@ def test_a_sweep_may_come_in_parts_and_ends_with_the_best_limit() -> None:
     assert (done.power_limit_watts, done.profile_power_limits_watts) == (175, [])
     assert _ask(job) == (175, [])
     assert _ask(job, 64) == (None, [250, 175, 100])
+
+
+def test_the_measurements_of_a_request_are_learned_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = ExampleJob(policy="rheostat")
+    encoded = 0
+
+    def counted(state: State) -> str:
+        nonlocal encoded
+        encoded += 1
+        return state_text(state)
+
+    monkeypatch.setattr(policy_states, "state_text", counted)
+    costs = []
+    for parts in (1, 16):
+        encoded = 0
+        measurements = measurements_of(w250=30.0, w200=24.0, w150=20.0, w100=25.0) * parts
+        job.measured(32, V100, measurements)
+        costs.append(encoded)
+    assert 0 < costs[1] <= costs[0]
 
 
 def test_a_bare_cost_serves_as_well() -> None:

@@ -32,29 +32,6 @@ class Unmoved(PowerLimitOptimizer):
         self.store[job] = {str(batch_size): power_limit}
 
 
-def test_jobs_that_differ_in_their_knobs_alone_share_their_state() -> None:
-    assert a_job(eta_knob=0.1, beta_knob=None, seed=1, trial_number=9) == a_job()
-    assert hash(a_job(eta_knob=0.1)) == hash(a_job())
-
-
-@pytest.mark.parametrize("other", [{"job_id": "weekly"}, {"gpu_model": "A100"}, {"gpu_count": 8}])
-def test_another_job_gpu_or_count_is_another_placement(other: dict[str, object]) -> None:
-    assert a_job(**other) != a_job()
-
-
-def test_the_draws_of_a_trial_hang_on_seed_and_number_alone() -> None:
-    def draw(**changes: int) -> float:
-        return float(a_job(**changes).random().random())
-
-    assert draw() == draw() == draw(gpu_count=2)
-    assert len({draw(), draw(trial_number=2), draw(seed=8)}) == 3
-
-
-def test_the_cost_is_priced_at_the_present_knob() -> None:
-    assert a_job(eta_knob=1.0).cost(1000.0, 10.0) == 1000.0
-    assert a_job(eta_knob=0.0).cost(1000.0, 10.0) == 3000.0
-
-
 def test_a_policy_that_lacks_one_of_the_four_methods_cannot_be_made() -> None:
     class Forgetful(BatchSizeOptimizer):
         name = "forgetful"
@@ -117,11 +94,6 @@ def test_a_power_limit_policy_measures_all_limits_and_observes_their_cost() -> N
     assert policy.plan(a_job(), 32) == (300, 200, 100)
     policy.measure(a_job(), 32, PowerMeasurement(200, 5.0, time_seconds=1.0, energy_joules=9.0))
     assert policy.predict(a_job(), 32) == 200
-
-
-def test_the_knobs_in_which_two_views_of_a_placement_differ_are_named() -> None:
-    assert a_job(eta_knob=0.1, seed=9, trial_number=3).differs_in(a_job(beta_knob=None)) == {"eta_knob", "beta_knob"}
-    assert a_job().differs_in(a_job(seed=9, trial_number=3)) == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -77,12 +77,12 @@ def test_the_policy_is_asked_with_the_trial_s_number_and_those_that_run() -> Non
     assert seen == [
         ("register", [16, 32, 64]),
         ("choose", 1, Situation((16, 32, 64)), 32),
-        ("choose", 2, Situation((16, 32, 64), pending=(32,)), 16),
+        ("choose", 2, Situation((16, 32, 64), pending=(32,), exploring=(32,)), 16),
     ]
     assert (first.number, second.number) == (1, 2)
     backend.observe(first, Report(1, 0.9, 10.0, 1.0))
     backend.predict()
-    assert seen[-1] == ("choose", 3, Situation((16, 32, 64), pending=(16,)), 64)
+    assert seen[-1] == ("choose", 3, Situation((16, 32, 64), pending=(16,), exploring=(16,)), 64)
 
 
 def test_a_measured_slice_is_learnt_as_an_epoch() -> None:

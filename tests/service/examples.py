@@ -12,7 +12,7 @@ from rheostat.schemas.server import Gpu
 from rheostat.schemas.trials import ObserveAnswer, ObserveRequest, PredictRequest, Trial
 from rheostat.service import Decision, Service
 from rheostat.service.operations import finish_deletion
-from tests.domain.examples import JOB, V100, ExampleJob, measurements_of, settings
+from tests.domain.examples import JOB, V100, Clock, ExampleJob, measurements_of, settings
 
 A = TypeVar("A")
 
@@ -32,6 +32,10 @@ class ServedJob(ExampleJob):
 
     def __init__(self, service: Service, **changes: Any) -> None:
         super().__init__(**changes)
+        # One clock for both: leases that end too late by the service's are taken back.
+        assert isinstance(service.now, Clock)
+        service.now.time = self.clock.time
+        self.clock = service.now
         self._service = service
         register(service, **changes)
 

@@ -205,9 +205,7 @@ def _run_figures(draft: Draft, request: ObserveRunRequest) -> dict[str, Any]:
     """Return what is recorded of a whole run; its curve says whether it converged, if nothing else does."""
     figures = request.model_dump(exclude={"gpu", "curve"})
     target = draft.job.target()
-    curve = LearningCurve()
-    for epoch, metric in request.curve or ():
-        curve = curve.add(epoch, metric, target)
+    curve = LearningCurve().add_all(((epoch, metric) for epoch, metric in request.curve or ()), target)
     if request.converged is None and target is not None and request.curve:
         figures["converged"] = curve.reached(target.value, target) is not None
     return figures | {"curve": curve.to_state() if request.curve else None}

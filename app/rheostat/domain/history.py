@@ -1,6 +1,6 @@
 """What is stored of a job beyond its value; a decision reads of it only what it needs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -27,6 +27,10 @@ class Beginning(NamedTuple):
     batch_size: int
     first_epoch_at: datetime | None
     crashed_at: datetime | None
+
+
+LatestMeasurements: TypeAlias = Mapping[tuple[int, int], PowerMeasurementRecord]
+"""The latest measurements of a placement, by batch size and power limit."""
 
 
 class Derived(NamedTuple):
@@ -63,10 +67,11 @@ class History(Protocol):
     def run_by_key(self, idempotency_key: str) -> RunRecord | None:
         """Return the run that was recorded under an idempotency key."""
 
-    def latest_measurement(
-        self, placement: PlacementKey, batch_size: int, power_limit_watts: int | None = None
-    ) -> PowerMeasurementRecord | None:
-        """Return the latest measurement of a batch size, or of one of its power limits."""
+    def latest_measurement(self, placement: PlacementKey, batch_size: int) -> PowerMeasurementRecord | None:
+        """Return the latest measurement of a batch size."""
+
+    def latest_measurements(self, placement: PlacementKey) -> LatestMeasurements:
+        """Return the latest measurement of each batch size under each power limit."""
 
     def measurements_by_key(self, idempotency_key: str) -> list[PowerMeasurementRecord]:
         """Return the measurements that were recorded under an idempotency key, in the order of their request."""

@@ -215,17 +215,18 @@ def _default(
     draft: Draft, history: History, placement: PlacementRecord, sums: PlacementTotals, figures: _Figures
 ) -> _Default:
     """Work out one run of the default: measured epochs and what runs take beside, or else the mean of its runs."""
-    key, size, view = placement.key, draft.job.settings.default_batch_size, figures.view
+    size, view = draft.job.settings.default_batch_size, figures.view
     trials = sums.trials(converged=True, batch_size=size)
     runs = sums.runs(converged=True, batch_size=size)
     limit = max(view.power_limits_watts, default=None)
-    record = None if limit is None else history.latest_measurement(key, size, limit)
+    measured = history.latest_measurements(placement.key)
+    record = None if limit is None else measured.get((size, limit))
     both = trials + runs
     epochs, source = _mean_epochs(trials) if both else _expected_epochs(draft, placement)
     if record is not None and epochs and (record.cost is not None or record.steps_per_epoch is not None):
         epoch = power_measurement(view, record)
         wanted = figures.energy_joules, figures.time_seconds, figures.cost
-        beside = overhead(draft, history, placement, sums, wanted)
+        beside = overhead(draft, measured, placement, sums, wanted)
         return _Default(
             _plus(_times(epoch.energy_joules, epochs), beside.energy_joules),
             _plus(_times(epoch.time_seconds, epochs), beside.time_seconds),

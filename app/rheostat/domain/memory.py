@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from rheostat.domain.history import Beginning, Derived, History
+from rheostat.domain.history import Beginning, Derived, History, LatestMeasurements
 from rheostat.domain.job import Changes, Decision, Job
 from rheostat.domain.records import (
     Evidence,
@@ -84,14 +84,18 @@ class JobInMemory(History):
         """Return the run of an idempotency key."""
         return next((run for run in self._runs if run.idempotency_key == idempotency_key), None)
 
-    def latest_measurement(
-        self, placement: PlacementKey, batch_size: int, power_limit_watts: int | None = None
-    ) -> PowerMeasurementRecord | None:
-        """Return the latest measurement of a batch size, or of one of its limits."""
-        for measurement in reversed(self._measurements.get((placement, batch_size), [])):
-            if power_limit_watts in (None, measurement.power_limit_watts):
-                return measurement
-        return None
+    def latest_measurement(self, placement: PlacementKey, batch_size: int) -> PowerMeasurementRecord | None:
+        """Return the latest measurement of a batch size."""
+        return next(reversed(self._measurements.get((placement, batch_size), [])), None)
+
+    def latest_measurements(self, placement: PlacementKey) -> LatestMeasurements:
+        """Return the latest measurement of each batch size under each limit."""
+        return {
+            (measurement.batch_size, measurement.power_limit_watts): measurement
+            for (of_placement, _), measurements in self._measurements.items()
+            for measurement in measurements
+            if of_placement == placement
+        }
 
     def measurements_by_key(self, idempotency_key: str) -> list[PowerMeasurementRecord]:
         """Return the measurements of an idempotency key."""

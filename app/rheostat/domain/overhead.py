@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rheostat.domain.evidence import power_measurement
-from rheostat.domain.history import History
+from rheostat.domain.history import LatestMeasurements
 from rheostat.domain.job import Draft
 from rheostat.domain.records import PlacementRecord, Totals
 from rheostat.domain.totals import PlacementTotals
@@ -32,7 +32,7 @@ class _Steps(NamedTuple):
 
 def overhead(
     draft: Draft,
-    history: History,
+    measured: LatestMeasurements,
     placement: PlacementRecord,
     sums_of_runs: PlacementTotals,
     figures: tuple[FigureOf, FigureOf, FigureOf],
@@ -44,7 +44,7 @@ def overhead(
 
     Args:
         draft: The job.
-        history: Its past.
+        measured: The placement's measurements.
         placement: Where.
         sums_of_runs: What its runs have taken.
         figures: Energy, time and cost of sums over runs.
@@ -55,7 +55,7 @@ def overhead(
     count = 0
     for size in (default, *(size for size in settings.batch_sizes if size != default)):
         totals = sums_of_runs.trials(converged=True, batch_size=size)
-        steps = _steps(draft, history, placement, size) if totals else None
+        steps = _steps(draft, measured, placement, size) if totals else None
         if steps is None:
             continue
         count += sum(total.runs for total in totals)
@@ -74,26 +74,24 @@ def _beyond(totals: Sequence[Totals], figure: FigureOf, of_an_epoch: float | Non
     return sum(spent - epochs * of_an_epoch for spent, epochs in known if spent is not None)
 
 
-def _steps(draft: Draft, history: History, placement: PlacementRecord, batch_size: int) -> _Steps | None:
+def _steps(draft: Draft, measured: LatestMeasurements, placement: PlacementRecord, batch_size: int) -> _Steps | None:
     """Return what was measured of a batch size; None: its best limit is unknown, or the steps of an epoch are."""
     view = draft.view(placement)
     try:
         best = draft.advisor.power(view, batch_size).power_limit_watts
     except RheostatError:  # savings are shown whatever the policy does
         return None
-    record = None if best is None else history.latest_measurement(placement.key, batch_size, best)
+    record = None if best is None else measured.get((batch_size, best))
     if record is None or not (record.cost is not None or record.steps_per_epoch is not None):
         return None
     epoch = power_measurement(view, record)
-    return _Steps(epoch, _profiling(history, placement, view, batch_size, epoch))
+    return _Steps(epoch, _profiling(measured, view, batch_size, epoch))
 
 
-def _profiling(
-    history: History, placement: PlacementRecord, view: PolicyJob, batch_size: int, best: PowerMeasurement
-) -> Overhead:
+def _profiling(measured: LatestMeasurements, view: PolicyJob, batch_size: int, best: PowerMeasurement) -> Overhead:
     sums = [0.0, 0.0, 0.0]
     for limit in view.power_limits_watts:
-        record = history.latest_measurement(placement.key, batch_size, limit)
+        record = measured.get((batch_size, limit))
         if record is None or record.surveyed or record.steps is None or record.steps_per_epoch is None:
             continue
         share = record.steps / record.steps_per_epoch

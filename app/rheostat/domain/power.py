@@ -68,8 +68,8 @@ def observe_power_limit(
     check_energy(placement, _energies(request))
     surveyed = not _has_trained(job, history, placement.key, request.batch_size)
     _check_unit(request, history.latest_measurement(placement.key, request.batch_size), surveyed=surveyed)
-    for figures in _figures(request):
-        record = PowerMeasurementRecord(
+    measured = [
+        PowerMeasurementRecord(
             placement=placement.key,
             batch_size=request.batch_size,
             **figures,
@@ -79,10 +79,18 @@ def observe_power_limit(
             surveyed=surveyed,
             outcome=request.outcome,
         )
-        draft.measurements.append(record)
-        draft.learn(partial(fold, draft, record))
+        for figures in _figures(request)
+    ]
+    draft.measurements += measured
+    draft.learn(partial(_fold_all, draft, measured))
     _note_memory(draft, placement, request)
     return draft.decided(_advice(draft, job.view(placement, request.gpu), request.batch_size))
+
+
+def _fold_all(draft: Draft, measured: list[PowerMeasurementRecord]) -> None:
+    """Learn from the measurements of a request together: before and after each lesson the states are encoded."""
+    for record in measured:
+        fold(draft, record)
 
 
 def _check_same_measurements(

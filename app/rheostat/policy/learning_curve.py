@@ -1,6 +1,6 @@
 """How a run approaches its target: what must be remembered of its evaluations while it trains."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,14 +53,19 @@ class LearningCurve:
 
     def add(self, epoch: float, metric: float | None, target: Target | None) -> "LearningCurve":
         """Return the curve with another evaluation; one without a metric, or of an earlier epoch, adds nothing."""
-        if metric is None or target is None or epoch <= self.epoch:
-            return self
-        points = self.points
-        if not points or target.is_better(metric, points[-1][1]):
-            points = (*points, (epoch, metric))
-        if len(points) > MOST_POINTS:
-            points = _thinned(points)
-        return LearningCurve(points, epoch, epoch - self.epoch)
+        return self.add_all([(epoch, metric)], target)
+
+    def add_all(self, evaluations: Iterable[tuple[float, float | None]], target: Target | None) -> "LearningCurve":
+        """Return the curve with more evaluations, of which :meth:`add` makes what it makes of each in turn."""
+        kept = _Thinned(self.points)
+        epoch, gap, is_new = self.epoch, self.gap, False
+        for at, metric in evaluations:
+            if metric is None or target is None or at <= epoch:
+                continue
+            if not kept.points or target.is_better(metric, kept.points[-1][1]):
+                kept.add(at, metric)
+            epoch, gap, is_new = at, at - epoch, True
+        return LearningCurve(tuple(kept.points), epoch, gap) if is_new else self
 
     def reached(self, level: float, target: Target) -> float | None:
         """Return the epoch of the first evaluation that was as good as a level, or None when none was."""
@@ -94,15 +99,26 @@ class LearningCurve:
         return state if self.not_finite == 0 else {**state, "not_finite": self.not_finite}
 
 
-def _thinned(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-    """Return a curve without the point whose neighbours are closest, so that the rest stays evenly spread.
+class _Thinned:
+    """Points, of which only so many are kept.
 
-    To drop every second one each time would leave a long run with nothing but its first epoch and its latest ones.
+    The point goes whose neighbours are closest, so that the rest stays evenly spread: to drop every second one each
+    time would leave a long run with nothing but its first epoch and its latest ones.
     """
-    epochs = [epoch for epoch, _ in points]
-    gaps = [later - earlier for earlier, later in zip(epochs, epochs[2:], strict=False)]
-    at = 1 + gaps.index(min(gaps))
-    return points[:at] + points[at + 1 :]
+
+    def __init__(self, points: Sequence[tuple[float, float]]) -> None:
+        self.points = list(points)
+        self._gaps = [later[0] - earlier[0] for earlier, later in zip(points, points[2:], strict=False)]
+
+    def add(self, epoch: float, metric: float) -> None:
+        points, gaps = self.points, self._gaps
+        gaps += [epoch - before for before, _ in points[-2:-1]]
+        points.append((epoch, metric))
+        if len(points) > MOST_POINTS:
+            at = gaps.index(min(gaps))
+            del points[at + 1], gaps[at]
+            for changed in range(max(at - 1, 0), min(at + 1, len(gaps))):
+                gaps[changed] = points[changed + 2][0] - points[changed][0]
 
 
 NO_CURVE = LearningCurve()

@@ -14,13 +14,14 @@ from sqlalchemy import (
     Table,
     and_,
     false,
+    func,
     null,
     or_,
     select,
     true,
 )
 
-from rheostat.domain.history import Beginning, Derived, History
+from rheostat.domain.history import Beginning, Derived, History, LatestMeasurements
 from rheostat.domain.job import Job
 from rheostat.domain.records import (
     Evidence,
@@ -165,20 +166,26 @@ class StoredHistory(History):
         query = select(runs).where(runs.c.job_pk == self._job_pk, runs.c.idempotency_key == idempotency_key)
         return next((self._run(row) for row in self._rows(query)), None)
 
-    def latest_measurement(
-        self, placement: PlacementKey, batch_size: int, power_limit_watts: int | None = None
-    ) -> PowerMeasurementRecord | None:
-        """Return the latest measurement of a batch size, or of one of its power limits."""
+    def latest_measurement(self, placement: PlacementKey, batch_size: int) -> PowerMeasurementRecord | None:
+        """Return the latest measurement of a batch size."""
         if placement not in self._placement_pks:
             return None
         query = select(power_measurements).where(
             power_measurements.c.placement_pk == self._placement_pks[placement],
             power_measurements.c.batch_size == batch_size,
         )
-        if power_limit_watts is not None:
-            query = query.where(power_measurements.c.power_limit_watts == power_limit_watts)
         query = query.order_by(power_measurements.c.sequence.desc()).limit(1)
         return next((self._measurement(row) for row in self._rows(query)), None)
+
+    def latest_measurements(self, placement: PlacementKey) -> LatestMeasurements:
+        """Return the latest measurement of each batch size under each power limit."""
+        if placement not in self._placement_pks:
+            return {}
+        columns = power_measurements.c
+        its = columns.placement_pk == self._placement_pks[placement]
+        latest = select(func.max(columns.sequence)).where(its).group_by(columns.batch_size, columns.power_limit_watts)
+        found = map(self._measurement, self._rows(select(power_measurements).where(its, columns.sequence.in_(latest))))
+        return {(measurement.batch_size, measurement.power_limit_watts): measurement for measurement in found}
 
     def measurements_by_key(self, idempotency_key: str) -> list[PowerMeasurementRecord]:
         """Return the measurements that were recorded under an idempotency key, in the order of their request."""

@@ -271,8 +271,7 @@ class JobStore:
     def _derive(self, change: _Change, job_pk: int, refold: Refold) -> None:
         """Let a change wait until policy states are derived, and decide it then; others go on."""
         if change.tries == MOST_TRIES:
-            error = DatabaseBusy("The job changed again and again while its state was derived.", hint="Try again.")
-            self._hand_out([(change, error)])
+            self._hand_out([(change, DatabaseBusy("Its job changed again and again meanwhile.", hint="Try again."))])
             return
 
         def decide_again(outcome: Outcome) -> None:

@@ -244,6 +244,13 @@ power_measurements = Table(
     Column("outcome", String(16)),
     Index("ix_power_measurements_placement_pk_sequence", "placement_pk", "sequence"),
     Index("ix_power_measurements_placement_pk_batch_size_sequence", "placement_pk", "batch_size", "sequence"),
+    Index(
+        "ix_power_measurements_placement_pk_power_limit_watts",
+        "placement_pk",
+        "batch_size",
+        "power_limit_watts",
+        "sequence",
+    ),
     Index("ix_power_measurements_placement_pk_idempotency_key", "placement_pk", "idempotency_key"),
 )
 
