@@ -64,6 +64,13 @@ def test_a_node_has_its_rows_and_its_name(explored: Explored) -> None:
     assert figure["layout"]["yaxis"]["ticktext"] == ["&lt;i&gt;", "a", "b", ""]
 
 
+def test_a_long_name_leaves_room_for_the_bars(explored: Explored) -> None:
+    figure = timeline([trial(explored, 1, 0, 1, node="gpu-node-0123.cluster.example")], at(20))
+    assert figure is not None
+    assert figure["layout"]["yaxis"]["ticktext"] == ["gpu-node-0123.c\N{HORIZONTAL ELLIPSIS}"]
+    assert "on gpu-node-0123.cluster.example" in str(figure["data"])
+
+
 def test_many_nodes_share_rows(explored: Explored) -> None:
     trials = [trial(explored, n, n, n + 1, node=f"node-{n}") for n in range(MOST_NAMED_ROWS + 1)]
     figure = timeline(trials, at(100))

@@ -18,7 +18,10 @@ _COLOURS = {
     "cancelled": MUTED,
     "running": "#3f6fd8",
 }
-_ROW_PIXELS, _AXIS_PIXELS = 26, 110
+_ROW_PIXELS, _AXIS_PIXELS = 26, 150
+
+_LONGEST_NAME = 16
+"""Of a node on the axis, which must leave room for the bars on a phone; the bar's text has the whole name."""
 
 
 def timeline(trials: Sequence[TrialDetail], now: datetime) -> Figure | None:
@@ -40,7 +43,7 @@ def timeline(trials: Sequence[TrialDetail], now: datetime) -> Figure | None:
     if len(names) > MOST_NAMED_ROWS:
         rows, names = _rows(shown, now, by_node=False)
     found = [state for state in _COLOURS if any(trial.state == state for trial in shown)]
-    ticks = {"tickmode": "array", "tickvals": [*range(len(names))], "ticktext": [plain(name) for name in names]}
+    ticks = {"tickmode": "array", "tickvals": [*range(len(names))], "ticktext": [plain(_short(name)) for name in names]}
     figure: Figure = {
         "data": [_of_state(state, shown, rows, now) for state in found],
         "layout": layout(
@@ -72,6 +75,10 @@ def _rows(trials: Sequence[TrialDetail], now: datetime, *, by_node: bool) -> tup
         first[node] = len(names)
         names += [node if at == 0 else "" for at in range(len(ends[node]))]
     return {trial_id: first[node] + at for trial_id, (node, at) in places.items()}, names
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _end(trial: TrialDetail, now: datetime) -> datetime:
