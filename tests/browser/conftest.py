@@ -13,9 +13,17 @@ from tests.visualization.examples import explore
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with browsing(tmp_path_factory.mktemp("browser")) as made:
         yield made
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    """The browser, which has forgotten what earlier tests asked for and complained of."""
+    chromium.complaints()
+    chromium.hosts()
+    return chromium
 
 
 @pytest.fixture(scope="session")

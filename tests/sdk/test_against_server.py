@@ -143,6 +143,18 @@ class TestOperations:
         assert {arm.batch_size: arm.runs for arm in arms} == {32: 1, 64: 0, 128: 0}
         assert client.savings(job_id).placements[0].converged_runs == 1
 
+    def test_estimates_are_priced_at_another_knob(self, client: Client, job_id: str) -> None:
+        client.register_job(job_id, SETTINGS)
+        run = ObserveRunRequest(batch_size=32, gpu=GPU, energy_joules=100.0, time_seconds=2.0, converged=True)
+        client.observe_run(job_id, run)
+        for eta_knob in (0.0, 1.0):
+            asked = client.estimates(job_id, eta_knob=eta_knob)
+            client.update_job(job_id, JobUpdate(eta_knob=eta_knob))
+            assert asked == client.estimates(job_id)
+        for wrong in (-0.1, 1.1, float("nan")):
+            with pytest.raises(ServerRefused, match="eta_knob"):
+                client.estimates(job_id, eta_knob=wrong)
+
 
 def of_settings(log: pytest.LogCaptureFixture) -> list[str]:
     """Return the warnings of settings that differ; a block without a report has another one."""

@@ -18,6 +18,7 @@ from rheostat.api import problems
 from rheostat.api.authentication import Authenticate, TokenAuthenticator, authorise
 from rheostat.api.behind_proxy import BehindProxy, trusted_proxies
 from rheostat.api.body_limit import LimitBody
+from rheostat.api.dependencies import answer_of
 from rheostat.api.hosts import ANY, LOOPBACK_NAMES, CheckHost
 from rheostat.api.metrics import Metrics
 from rheostat.api.openapi import Application
@@ -131,7 +132,9 @@ def _dashboard(settings: Settings, service: Service, authenticator: TokenAuthent
     return dashboard_router(
         Surroundings(
             reader=lambda request: authorise(request.scope, "read"),
+            operator=lambda request: authorise(request.scope, "admin"),
             check=check,
+            answer=answer_of,
             read=lambda request, read: read_within(request.app.state.request_timeout_seconds, read),
             site=site_of(settings),
             summaries=Summaries(),

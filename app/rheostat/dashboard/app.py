@@ -7,10 +7,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from rheostat.dashboard.pages.control import add_control
 from rheostat.dashboard.pages.home import home
 from rheostat.dashboard.pages.job import job
 from rheostat.dashboard.pages.nodes import nodes
 from rheostat.dashboard.pages.trial import trial
+from rheostat.dashboard.pages.what_if import what_if
 from rheostat.dashboard.session import add_session
 from rheostat.dashboard.visit import Surroundings, add_page, assets
 
@@ -20,7 +22,13 @@ ASSETS = "/assets"
 _A_DAY = "public, max-age=86400"
 
 
-_PAGES = (("/", home), ("/jobs/{job_id}", job), ("/trials/{trial_id}", trial), ("/nodes", nodes))
+_PAGES = (
+    ("/", home),
+    ("/jobs/{job_id}", job),
+    ("/jobs/{job_id}/what-if", what_if),
+    ("/trials/{trial_id}", trial),
+    ("/nodes", nodes),
+)
 
 
 def is_page(path: str) -> bool:
@@ -34,6 +42,7 @@ def dashboard_router(surroundings: Surroundings) -> APIRouter:
     router = APIRouter()
     for path, page in _PAGES:
         add_page(router, path, page, surroundings)
+    add_control(router, "/jobs/{job_id}", surroundings)
     add_session(router, surroundings.site, surroundings.check)
     router.add_api_route(f"{ASSETS}/plotly.min.js", _plotly, methods=["GET"], include_in_schema=False)
     router.mount(ASSETS, StaticFiles(directory=assets()), "assets")

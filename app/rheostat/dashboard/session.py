@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from rheostat.dashboard.forms import is_from_here
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.visit import COOKIE, render
 from rheostat.errors import RheostatError
@@ -26,7 +27,7 @@ def add_session(router: APIRouter, site: Site, check: Check) -> None:
         return _form(request, site, "")
 
     async def sign_in(request: Request) -> Response:
-        if not _is_from_here(request):
+        if not is_from_here(request):
             return _form(request, site, "Sign in on this page itself.", status=403)
         fields = parse_qs((await request.body()).decode("utf-8", "replace"))
         token = fields.get("token", [""])[0].strip()
@@ -48,7 +49,7 @@ def add_session(router: APIRouter, site: Site, check: Check) -> None:
 
     async def sign_out(request: Request) -> Response:
         answer = _to(request, SIGN_IN)
-        if _is_from_here(request):
+        if is_from_here(request):
             answer.delete_cookie(COOKIE, path=_root(request) or "/")
         return answer
 
@@ -63,11 +64,6 @@ def add_session(router: APIRouter, site: Site, check: Check) -> None:
 def _form(request: Request, site: Site, problem: str, *, status: int = 200) -> Response:
     wanted = _safe(request.query_params.get("next", "/"))
     return render(request, site, "sign_in.html", status=status, problem=problem, wanted=wanted)
-
-
-def _is_from_here(request: Request) -> bool:
-    """Return whether a form was sent from a page of ours: every browser of today says where from."""
-    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
 def _safe(path: str) -> str:

@@ -1,6 +1,7 @@
 """What all pages have in common: how a request becomes a page, or the page of an error."""
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -16,8 +17,9 @@ import rheostat
 from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.summaries import Summaries
-from rheostat.errors import NotFound, RheostatError
-from rheostat.service import Service
+from rheostat.errors import Conflict, Forbidden, InvalidInput, NotFound, RheostatError
+from rheostat.schemas.server import JobDetail
+from rheostat.service import Decision, Service
 
 COOKIE = "rheostat_token"
 """Holds the token of a browser that has signed in."""
@@ -28,6 +30,13 @@ CONTENT_SECURITY_POLICY = (
 )
 """No script but our own files, and nothing from another host. Plotly sets styles of elements that it draws."""
 
+_STATUSES = (
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (Conflict, HTTPStatus.CONFLICT),
+    (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -35,14 +44,18 @@ class Surroundings:
 
     Attributes:
         reader: Returns the service for the sender of a request; it raises where they may not read.
+        operator: Returns it where they may change jobs; it raises where they may not.
         check: Raises an error where a token does not permit to read.
+        answer: Waits for a change, as the API does, and records it in the request's log line.
         read: Runs a function that reads the database in a thread, within the time that a request may take.
         site: What the operator says of the site.
         summaries: The summaries of jobs.
     """
 
     reader: Callable[[Request], Service]
+    operator: Callable[[Request], Service]
     check: Callable[[Request, str], Awaitable[None]]
+    answer: Callable[[Request, Future[Decision[JobDetail]]], Awaitable[JobDetail]]
     read: Callable[[Request, Callable[[], Response]], Awaitable[Response]]
     site: Site
     summaries: Summaries
@@ -60,6 +73,15 @@ class Visit:
     def site(self) -> Site:
         """What the operator says of the site."""
         return self.surroundings.site
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the sender may change jobs."""
+        try:
+            self.surroundings.operator(self.request)
+        except Forbidden:
+            return False
+        return True
 
     def number(self, name: str) -> int | None:
         """Return a number in the query; None where there is none."""
@@ -97,10 +119,10 @@ def add_page(router: APIRouter, path: str, page: Page, surroundings: Surrounding
     router.add_api_route(path, answer, methods=["GET"], include_in_schema=False, name=page.__name__)
 
 
-def problem(request: Request, site: Site, error: RheostatError) -> Response:
-    """Return the page for an error."""
-    status = HTTPStatus.NOT_FOUND if isinstance(error, NotFound) else HTTPStatus.SERVICE_UNAVAILABLE
-    return render(request, site, "problem.html", status=status, title=status.phrase, error=error)
+def problem(request: Request, site: Site, error: RheostatError, *, back: str = "") -> Response:
+    """Return the page for an error; ``back`` is the path of the page that it leads back to."""
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.SERVICE_UNAVAILABLE)
+    return render(request, site, "problem.html", status=status.value, title=status.phrase, error=error, back=back)
 
 
 def render(request: Request, site: Site, template: str, *, status: int = 200, **values: Any) -> Response:
@@ -114,7 +136,9 @@ def render(request: Request, site: Site, template: str, *, status: int = 200, **
         version=rheostat.__version__,
         **{"refresh_seconds": None} | values,
     )
-    return HTMLResponse(text, status, {"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+    # Without a referrer policy of its own, a browser would send forms from "null": see `forms.is_from_here`.
+    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "same-origin"}
+    return HTMLResponse(text, status, headers)
 
 
 def assets() -> Path:

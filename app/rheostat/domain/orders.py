@@ -16,7 +16,9 @@ from rheostat.schemas.server import JobDetail
 Kind = Literal["pin", "pause", "force"]
 
 
-def order(job: Job, kind: Literal["pin", "force"], request: OrderRequest, now: datetime) -> Decision[JobDetail]:
+def order(
+    job: Job, kind: Literal["pin", "force"], request: OrderRequest, now: datetime, *, by: str | None = None
+) -> Decision[JobDetail]:
     """Pin a batch size, or force one trial of it, in place of an earlier order of that kind.
 
     What only a survey found not to fit in memory is opened: a run is to show it.
@@ -29,13 +31,13 @@ def order(job: Job, kind: Literal["pin", "force"], request: OrderRequest, now: d
     _check(job, request)
     opened = {key: where_fits(placement, request.batch_size) for key, placement in job.placements.items()}
     changed = tuple(placement for key, placement in opened.items() if placement != job.placements[key])
-    decision = _ordered(replace(job, placements=opened) if changed else job, kind, request, now)
+    decision = _ordered(replace(job, placements=opened) if changed else job, kind, request, now, by)
     return replace(decision, changes=Changes(placements=changed)) if changed else decision
 
 
-def pause(job: Job, request: PauseRequest, now: datetime) -> Decision[JobDetail]:
+def pause(job: Job, request: PauseRequest, now: datetime, *, by: str | None = None) -> Decision[JobDetail]:
     """Pause exploring: trials run the best known batch size until it is resumed."""
-    return _ordered(job, "pause", request, now)
+    return _ordered(job, "pause", request, now, by)
 
 
 def withdraw(job: Job, kind: Kind, now: datetime) -> Decision[JobDetail]:
@@ -47,9 +49,12 @@ def withdraw(job: Job, kind: Kind, now: datetime) -> Decision[JobDetail]:
     return Decision(job_detail(after), after, audit=AuditNote(now, action, {}))
 
 
-def _ordered(job: Job, kind: Kind, request: OrderRequest | PauseRequest, now: datetime) -> Decision[JobDetail]:
+def _ordered(
+    job: Job, kind: Kind, request: OrderRequest | PauseRequest, now: datetime, by: str | None
+) -> Decision[JobDetail]:
     details = request.model_dump(mode="json")
-    after = replace(job, control={**(job.control or {}), kind: {**details, "since": now.isoformat()}}, updated_at=now)
+    kept = {**details, "since": now.isoformat(), "by": by}
+    after = replace(job, control={**(job.control or {}), kind: kept}, updated_at=now)
     return Decision(job_detail(after), after, audit=AuditNote(now, f"{kind}_job", details))
 
 

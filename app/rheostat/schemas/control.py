@@ -28,12 +28,14 @@ class Order(OrderRequest):
     """A batch size that an operator ordered."""
 
     since: datetime
+    by: str | None = Field(None, description="Who ordered it, as in the audit trail; null: not recorded.")
 
 
 class Pause(PauseRequest):
     """Since when exploring is paused."""
 
     since: datetime
+    by: str | None = Field(None, description="Who paused it, as in the audit trail; null: not recorded.")
 
 
 class JobControl(Body):

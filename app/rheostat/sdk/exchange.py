@@ -40,7 +40,7 @@ class HttpRequest(Generic[AnswerT_co]):
     answer: type[AnswerT_co]
     body: str | None = None
     idempotency_key: str | None = None
-    parameters: Mapping[str, str | int | list[str] | None] = field(default_factory=dict)
+    parameters: Mapping[str, str | int | float | list[str] | None] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -49,7 +49,7 @@ class HttpRequest(Generic[AnswerT_co]):
         return {"Content-Type": "application/json", **({} if key is None else {"Idempotency-Key": key})}
 
     @property
-    def query(self) -> dict[str, str | int | list[str]]:
+    def query(self) -> dict[str, str | int | float | list[str]]:
         """The parameters that are given."""
         return {name: value for name, value in self.parameters.items() if value is not None}
 

@@ -232,9 +232,10 @@ class ServerClient:
         parameters = {"state": state, "tag": tag, "limit": limit, "cursor": cursor}
         return self.send(HttpRequest("GET", f"{_job(job_id)}/trials", TrialPage, parameters=parameters))
 
-    def estimates(self, job_id: str) -> Estimates:
-        """Return the policy's estimates for each batch size of a job."""
-        return self.send(HttpRequest("GET", f"{_job(job_id)}/estimates", Estimates))
+    def estimates(self, job_id: str, *, eta_knob: float | None = None) -> Estimates:
+        """Return the policy's estimates for each batch size of a job; `eta_knob`: as if the job's were this."""
+        parameters = {"eta_knob": eta_knob}
+        return self.send(HttpRequest("GET", f"{_job(job_id)}/estimates", Estimates, parameters=parameters))
 
     def savings(self, job_id: str) -> Savings:
         """Return what a job saved against always running its default."""

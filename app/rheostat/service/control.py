@@ -18,7 +18,9 @@ def pin_job(service: Service, job_id: str, request: OrderRequest) -> Future[Deci
         InvalidInput: The power limit is none of the job's.
         Conflict: The batch size is known not to fit.
     """
-    return service.change(service.job(job_id), lambda job, _: orders.order(job, "pin", request, service.now()))
+    return service.change(
+        service.job(job_id), lambda job, _: orders.order(job, "pin", request, service.now(), by=service.actor)
+    )
 
 
 def unpin_job(service: Service, job_id: str) -> Future[Decision[JobDetail]]:
@@ -36,7 +38,9 @@ def pause_job(service: Service, job_id: str, request: PauseRequest) -> Future[De
     Raises:
         JobNotFound: There is no such job.
     """
-    return service.change(service.job(job_id), lambda job, _: orders.pause(job, request, service.now()))
+    return service.change(
+        service.job(job_id), lambda job, _: orders.pause(job, request, service.now(), by=service.actor)
+    )
 
 
 def resume_job(service: Service, job_id: str) -> Future[Decision[JobDetail]]:
@@ -50,7 +54,9 @@ def resume_job(service: Service, job_id: str) -> Future[Decision[JobDetail]]:
 
 def force_job(service: Service, job_id: str, request: OrderRequest) -> Future[Decision[JobDetail]]:
     """Let the next trial train with a batch size, once; see :func:`pin_job` for what it raises."""
-    return service.change(service.job(job_id), lambda job, _: orders.order(job, "force", request, service.now()))
+    return service.change(
+        service.job(job_id), lambda job, _: orders.order(job, "force", request, service.now(), by=service.actor)
+    )
 
 
 def unforce_job(service: Service, job_id: str) -> Future[Decision[JobDetail]]:

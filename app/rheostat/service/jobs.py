@@ -5,6 +5,7 @@ from concurrent.futures import Future
 
 from rheostat.domain import insight, registration
 from rheostat.domain.job import Decision
+from rheostat.domain.repricing import repriced
 from rheostat.errors import JobBusy
 from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
@@ -100,14 +101,23 @@ def rebuild_job(service: Service, job_id: str) -> Future[Decision[int]]:
     )
 
 
-def estimates(service: Service, job_id: str) -> Estimates:
+def estimates(service: Service, job_id: str, *, eta_knob: float | None = None) -> Estimates:
     """Return what the policy believes of every arm on every placement.
+
+    Args:
+        service: The service.
+        job_id: The job.
+        eta_knob: Price its runs as if its knob were this; None: as it is.
 
     Raises:
         JobNotFound: There is no such job.
+        Conflict: Its policy cannot price the past otherwise.
         PolicyFailed: The policy raised.
     """
-    return service.jobs.read(service.job(job_id), lambda job, _: insight.estimates(job))
+    return service.jobs.read(
+        service.job(job_id),
+        lambda job, _: insight.estimates(job if eta_knob is None else repriced(job, eta_knob)),
+    )
 
 
 def savings(service: Service, job_id: str) -> Savings:

@@ -8,7 +8,7 @@ from rheostat import service as use_cases
 from rheostat.api.dependencies import AdminService, JobIdPath, Limit, ReaderService, TrainerService, answer_of
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
-from rheostat.schemas.fields import JobId
+from rheostat.schemas.fields import EtaKnob, JobId
 from rheostat.schemas.insight import Estimates, Savings
 from rheostat.schemas.server import JobDetail, JobPage, JobSettings, JobUpdate
 
@@ -67,10 +67,16 @@ async def delete_job(
     await answer_of(request, use_cases.delete_job(service, job_id, force=force))
 
 
-@router.get("/{job_id}/estimates", responses=responses(404))
-def estimates(service: ReaderService, job_id: JobIdPath) -> Estimates:
+@router.get("/{job_id}/estimates", responses=responses(404, 409))
+def estimates(
+    service: ReaderService,
+    job_id: JobIdPath,
+    eta_knob: Annotated[
+        EtaKnob | None, Query(description="As if the job's knob were this: its past runs are priced with it.")
+    ] = None,
+) -> Estimates:
     """Show what the policy believes of every batch size."""
-    return use_cases.estimates(service, job_id)
+    return use_cases.estimates(service, job_id, eta_knob=eta_knob)
 
 
 @router.get("/{job_id}/savings", responses=responses(404))

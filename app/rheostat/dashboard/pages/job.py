@@ -4,6 +4,8 @@ from fastapi import Response
 from pydantic import TypeAdapter, ValidationError
 
 from rheostat import service as use_cases
+from rheostat.dashboard.forms import Proof
+from rheostat.dashboard.views.control import DONE, active_orders
 from rheostat.dashboard.views.job import job_view
 from rheostat.dashboard.views.log import Entry, decision_log
 from rheostat.dashboard.visit import Visit
@@ -27,7 +29,8 @@ def job(visit: Visit) -> Response:
     view = job_view(summary, trials, curves, visit.site, service.now(), placement=visit.number("placement"))
     tag = visit.text("tag").strip()
     found = _runs_with_tag(service, job_id, tag) if tag else view.log[:ENTRIES_IN_LOG]
-    return visit.show(
+    proof = Proof(visit.request) if visit.is_operator else None
+    page = visit.show(
         "job.html",
         refresh_seconds=5 if view.running else 30,
         view=view,
@@ -35,7 +38,15 @@ def job(visit: Visit) -> Response:
         log=found or [],
         tag=tag,
         tag_is_wrong=found is None,
+        placement=next((one.index for one in view.placements if one.is_shown), None),
+        eta_knob=summary.job.settings.eta_knob,
+        orders=active_orders(summary.job, service.now()),
+        done=DONE.get(visit.text("done")),
+        proof=None if proof is None else proof.text,
+        batch_sizes=summary.job.settings.batch_sizes,
+        selected=view.latest.batch_size if view.latest else summary.job.settings.default_batch_size,
     )
+    return page if proof is None else proof.keep(page)
 
 
 def _runs_with_tag(service: Service, job_id: str, tag: str) -> list[Entry] | None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from rheostat.dashboard.views import arms
 from rheostat.dashboard.words import gpu
+from rheostat.schemas.server import JobDetail
 from rheostat.schemas.summary import JobSummary
 
 
@@ -20,6 +21,11 @@ class Attention:
 
 def attention(summary: JobSummary) -> list[Attention]:
     """Return what to look at in a job, the gravest first."""
+    return [*troubles(summary), *_orders(summary.job)]
+
+
+def troubles(summary: JobSummary) -> list[Attention]:
+    """Return what to look at in a job beside what an operator ordered, the gravest first."""
     job_id = summary.job.job_id
     found = []
     if summary.failure is not None:
@@ -36,12 +42,16 @@ def attention(summary: JobSummary) -> list[Attention]:
             found.append(
                 Attention(job_id, "warning", f"{account.standing[0].upper()}{account.standing[1:]} on {where}.")
             )
-    found += _of_latest(summary)
-    control = summary.job.control
+    return found + _of_latest(summary)
+
+
+def _orders(job: JobDetail) -> list[Attention]:
+    control, found = job.control, []
     if control is not None and control.pin is not None:
-        found.append(Attention(job_id, "note", f"Pinned to batch size {control.pin.batch_size}: nothing is explored."))
+        text = f"Pinned to batch size {control.pin.batch_size}: nothing is explored."
+        found.append(Attention(job.job_id, "note", text))
     if control is not None and control.pause is not None:
-        found.append(Attention(job_id, "note", "Exploring is paused."))
+        found.append(Attention(job.job_id, "note", "Exploring is paused."))
     return found
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.views import arms as arm_views
-from rheostat.dashboard.views.attention import Attention, attention
+from rheostat.dashboard.views.attention import Attention, troubles
 from rheostat.dashboard.views.home import Tile, tiles
 from rheostat.dashboard.views.log import Entry, TrialRow, decision_log, trial_row
 from rheostat.schemas.insight import PlacementEstimates
@@ -20,6 +20,10 @@ from rheostat.visualization.arms import arms
 from rheostat.visualization.costs import account, costs
 from rheostat.visualization.power import energy_against_time, power_curves
 from rheostat.visualization.style import Figure
+from rheostat.visualization.timeline import timeline
+
+MOST_BARS = 100
+"""So many of the latest runs are on the timeline: more would be thinner than a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class JobView:
     believed: Figure | None
     power: Figure | None
     front: Figure | None
+    timeline: Figure | None
     log: list[Entry]
     running: int
 
@@ -103,7 +108,7 @@ def job_view(
         method=_method(report),
         recommended=arm_views.recommendation(believed),
         latest=trial_row(here[0], now) if here else None,
-        attention=attention(summary),
+        attention=troubles(summary),
         arms=arm_rows(believed, settings.default_batch_size),
         costs=costs(here, believed, settings.default_batch_size, settings.batch_sizes)
         if any(trial.cost is not None for trial in here)
@@ -114,6 +119,7 @@ def job_view(
         else arms(believed, here, settings.default_batch_size),
         power=None if at is None else power_curves(curves.placements[at], settings.batch_sizes),
         front=energy_against_time(here, settings.batch_sizes),
+        timeline=timeline(here[:MOST_BARS], now),
         log=decision_log(here, now),
         running=sum(trial.state == "running" for trial in trials),
     )
