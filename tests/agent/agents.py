@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -115,6 +116,11 @@ class Agent:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def delete_directory(self) -> None:
+        """Delete its runtime directory, all at once: it makes again what it misses while the rest is being deleted."""
+        removed = self.directory.rename(self.directory.with_name("removed"))
+        shutil.rmtree(removed)
 
     def terminate(self) -> int:
         """End it by SIGTERM; return its exit code."""

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -244,7 +243,7 @@ def test_a_deleted_runtime_directory_is_made_again_and_no_limit_found_is_lost(
     trainers += [Trainer(agent, [200], gpus=(0,)), Trainer(agent, [], gpus=(1,))]
     for trainer in trainers:
         trainer.wait_ready()
-    shutil.rmtree(agent.directory)
+    agent.delete_directory()
     eventually(lambda: agent.answers() and bool(agent.entries()))
     assert states(agent) == ["verified", "held"]
     agent.kill()
@@ -270,7 +269,7 @@ def test_an_agent_whose_directory_was_deleted_ends_when_another_has_started_ther
     trainers[0].wait_ready()
     assert agent.process is not None
     os.kill(agent.process.pid, signal.SIGSTOP)
-    shutil.rmtree(agent.directory)
+    agent.delete_directory()
     with Agent(agent.fake, agent.directory.parent) as other:
         other.start()
         os.kill(agent.process.pid, signal.SIGCONT)

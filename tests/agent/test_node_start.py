@@ -111,3 +111,15 @@ def test_a_gpu_that_was_missing_when_the_agent_came_back_returns_to_its_lease(be
     eventually(lambda: set(node.lease(lease).uuids) == {gpu.uuid for gpu in bench.fake.gpus})
     node.set_power_limit(lease, 200_000)
     assert bench.limits() == [200, 200]
+
+
+def test_a_gpu_that_was_missing_until_its_lease_had_ended_is_restored(bench: Bench) -> None:
+    lease = bench.lease(0, 1)
+    bench.node.set_power_limit(lease, 200_000)
+    bench.kill()
+    bench.timing.deadline_seconds = 5
+    bench.fake.gpus[0].lose()
+    bench.start().end(lease, "ends")
+    bench.fake.gpus[0].heal()
+    eventually(lambda: bench.limits() == [300, 300])
+    eventually(lambda: bench.state(0) is GuardState.FREE)

@@ -61,12 +61,13 @@ def test_the_first_predict_after_a_restart_succeeds(small: PostgresServer, tmp_p
 def test_no_connection_left_is_told_and_passes(small: PostgresServer, tmp_path: Path) -> None:
     url = small.create_database()
     migrate(url)
-    with serving(url, tmp_path / "log") as server, ExitStack() as taken:
+    with ExitStack() as taken, ExitStack() as stack:
         try:
             while True:
                 taken.callback(_connect(url).close)
         except psycopg.OperationalError:
-            pass  # so it is full
+            pass  # so it is full, before the server has a connection that it would keep
+        server = stack.enter_context(serving(url, tmp_path / "log"))
         refused = server.client.get(f"/v1/jobs/{JOB}")
         assert (refused.status_code, refused.json()["retryable"]) == (503, True)
         taken.close()

@@ -70,15 +70,15 @@ class TestNodes:
     def test_one_rank_of_each_leases_and_energy_adds_up(
         self, server: ServerProcess, client: Client, job_id: str, nodes: list[SimulatedNode]
     ) -> None:
-        ranks = train("uses_energy", server.url, environments(nodes, 2), job_id, "5000")
+        ranks = train("uses_energy", server.url, environments(nodes, 2), job_id, "1200")
         assert [rank["held"] for rank in ranks] == [2, 0, 2, 0]
         assert [rank["energy_source"] for rank in ranks] == ["counter", None, "counter", None]
         (trial,) = client.list_trials(job_id).trials
         assert (trial.gpu.count, trial.gpu.model) == (4, "Simulated V100")
         joules = sum(rank["joules"] for rank in ranks)
-        assert joules > 1e5
-        # They stand idle before and after.
-        assert trial.energy_joules == pytest.approx(joules, rel=0.02)
+        # As much as may be believed of four GPUs in so short a time; they stand idle before and after.
+        assert joules > 3e4
+        assert trial.energy_joules == pytest.approx(joules, rel=0.05)
 
     def test_a_node_without_an_agent_leaves_energy_unknown_and_its_gpus_counted(
         self, server: ServerProcess, client: Client, job_id: str, nodes: list[SimulatedNode]

@@ -263,19 +263,24 @@ def test_an_interrupted_copy_leaves_everything_as_it_was(tmp_path: Path, monkeyp
     database.close()
 
 
-def test_a_copy_in_many_steps_is_of_one_moment(busy: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_in_many_steps_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'rheostat.db'}")
+    upgrade(database)
     monkeypatch.setattr(backups, "_PAGES_A_STEP", 1)
     steps = []
 
     def write_between(_: int, remaining: int, __: int) -> None:
         steps.append(remaining)
         if len(steps) % 20 == 0:
-            _add(busy, f"late-{len(steps)}")
+            _add(database, f"late-{len(steps)}")
 
     monkeypatch.setattr(backups, "_let_signals_in", write_between)
-    back_up(busy, tmp_path / "copy")
+    back_up(database, tmp_path / "copy")
+    assert len(steps) > 20
     assert steps == sorted(steps, reverse=True)
     with sqlite3.connect(tmp_path / "copy") as copy:
         assert copy.execute("SELECT count(*) FROM jobs WHERE job_id LIKE 'late-%'").fetchone() == (0,)
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     copy.close()
+    assert "late-20" in _ids(database)
+    database.close()

@@ -134,12 +134,15 @@ class Node:
 
     def _add_missing(self) -> None:
         found = [device for device in self._driver.open() if device.description.uuid not in self._gpus]
-        for uuid in {device.description.uuid for device in found} & set(self._terms):
-            try:
-                self._leases.join(self._terms[uuid].lease_id, uuid)
-            except LeaseNotFound:
-                del self._terms[uuid]  # it has ended since
+        # Before they join their leases: whoever sees a GPU in a lease must find it here, too.
         self._add(found)
+        for uuid in {device.description.uuid for device in found} & set(self._terms):
+            lease_id = self._terms[uuid].lease_id
+            try:
+                self._leases.join(lease_id, uuid)
+            except LeaseNotFound:  # it has ended since
+                gpu = self._gpus[uuid]
+                self._wait_all([(gpu, gpu.worker.submit(partial(gpu.guard.release, lease_id)))])
 
     def statuses(self) -> list[GpuStatus]:
         """Return each GPU's status, without a call to the driver."""

@@ -82,8 +82,8 @@ class Connections:
 
     Then the first to go is the oldest that has never sent a complete head, then the one that has been idle for longest,
     then the one that has not read its answer for longest. If all are busy, the new connection is refused. So a client
-    that opens thousands and sends nothing shuts out nobody. Addresses are not told apart: behind a proxy or a NAT there
-    is only one.
+    that opens thousands and sends nothing shuts out no other. Addresses do not count: behind a proxy or a NAT there is
+    only one.
 
     Args:
         maximum: Most connections.

@@ -2,7 +2,7 @@
 
 A web page opened on this machine can point its own name at 127.0.0.1 and so reach a server that requires no token (DNS
 rebinding). The name in the ``Host`` header reveals it. Probes come by IP address from kubelets, load balancers and
-Prometheus, which cannot be told another name, or from this machine; an address in the header is never a page's name.
+Prometheus, which cannot be given another name, or from this machine; an address in the header is never a page's name.
 """
 
 import re

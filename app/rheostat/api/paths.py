@@ -34,7 +34,7 @@ def route_of(scope: Scope) -> str:
 
 
 def client_of(scope: Scope) -> str | None:
-    """Return the address of a request's client, as far as trusted proxies tell."""
+    """Return the address of a request's client, as trusted proxies give it."""
     client = scope.get("client")
     return None if client is None else client[0]
 

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 JOB_ID_RULE = "1 to 128 letters of A to Z and a to z, digits, dots, hyphens and underscores, a letter or digit first"
@@ -84,6 +84,13 @@ Action = Literal["continue", "stop"]
 FirstRun = Literal["predicted", "default"]
 
 
+def _candidate(default: int, info: ValidationInfo) -> int:
+    candidates = info.data.get("batch_sizes")
+    if candidates is not None and default not in candidates:
+        raise ValueError(f"must be one of batch_sizes, {candidates}")
+    return default
+
+
 def _ascending(values: list[int]) -> list[int]:
     if len(set(values)) != len(values):
         raise ValueError("must not name a value twice")
@@ -94,6 +101,7 @@ CurvePoint = Annotated[list[Metric], Field(min_length=2, max_length=2)]
 # The first wrong point is named; thousands would take a server too long.
 Curve = Annotated[list[CurvePoint], Field(min_length=1, max_length=MAX_CURVE_POINTS, fail_fast=True)]
 BatchSizes = Annotated[list[BatchSize], Field(min_length=1, max_length=MAX_BATCH_SIZES), AfterValidator(_ascending)]
+DefaultBatchSize = Annotated[BatchSize, AfterValidator(_candidate)]
 PowerLimits = Annotated[list[Watts], Field(min_length=1, max_length=MAX_POWER_LIMITS), AfterValidator(_ascending)]
 
 

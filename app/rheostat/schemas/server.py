@@ -24,6 +24,7 @@ from rheostat.schemas.fields import (
     BetaKnob,
     Body,
     BudgetRuns,
+    DefaultBatchSize,
     DivergedAfter,
     EtaKnob,
     FirstRun,
@@ -76,7 +77,9 @@ class JobSettings(Body):
         None, description="What a job that was registered under `/zeus` asks besides; null: it was registered here."
     )
     batch_sizes: BatchSizes = Field(description="Batch sizes that may be tried.")
-    default_batch_size: BatchSize = Field(description="The one that you would use otherwise; one of `batch_sizes`.")
+    default_batch_size: DefaultBatchSize = Field(
+        description="The one that you would use otherwise; one of `batch_sizes`."
+    )
     eta_knob: EtaKnob = Field(0.5, description="Weight of energy against time: 1 is energy alone, 0 time alone.")
     beta_knob: Bound | None = Field(
         2.0,
@@ -120,14 +123,6 @@ class JobSettings(Body):
         if beta_knob is not None and beta_knob < 1.0 and info.data.get("zeus") is None:
             raise ValueError("must be greater than or equal to 1")
         return beta_knob
-
-    @field_validator("default_batch_size")
-    @classmethod
-    def _is_a_candidate(cls, default: int, info: ValidationInfo) -> int:
-        candidates = info.data.get("batch_sizes")
-        if candidates is not None and default not in candidates:
-            raise ValueError(f"must be one of batch_sizes, {candidates}")
-        return default
 
     def learning_rate_for(self, batch_size: int) -> float | None:
         """Return the learning rate to train with at a batch size; None when the job has none."""

@@ -6,12 +6,13 @@ metric, which is then one that diverged.
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rheostat.schemas.fields import (
     BatchSize,
     BatchSizes,
     Body,
+    DefaultBatchSize,
     EtaKnob,
     GpuCount,
     JobId,
@@ -61,7 +62,7 @@ class ZeusJob(ZeusSettings):
 
     job_id: JobId | None = Field(None, description="It begins with `job_id_prefix`; null: the server makes one.")
     batch_sizes: BatchSizes
-    default_batch_size: BatchSize
+    default_batch_size: DefaultBatchSize
     eta_knob: EtaKnob = 0.5
     beta_knob: Bound | None = 2.0
     target_metric: Metric = 0.5
@@ -69,14 +70,6 @@ class ZeusJob(ZeusSettings):
     max_epochs: MaxEpochs = 100
     window_size: WindowSize = 0
     mab_seed: Seed | None = None
-
-    @field_validator("default_batch_size")
-    @classmethod
-    def _is_a_candidate(cls, default: int, info: ValidationInfo) -> int:
-        candidates = info.data.get("batch_sizes")
-        if candidates is not None and default not in candidates:
-            raise ValueError(f"must be one of batch_sizes, {candidates}")
-        return default
 
     @model_validator(mode="after")
     def _begins_with_its_prefix(self) -> Self:

@@ -198,7 +198,7 @@ def prune(service: Service, keep: timedelta, stop: Event | None = None, watch: W
         service: The service.
         keep: How long reports are kept after the end of their trial.
         stop: Ends it early once it is set; what is deleted stays deleted.
-        watch: Is told the progress.
+        watch: Called with the progress.
 
     Returns:
         The number of deleted reports.
@@ -227,7 +227,7 @@ def finish_deletion(service: Service, stop: Event | None = None, watch: Watch = 
     Args:
         service: The service.
         stop: Ends it early once it is set; a server or the next prune goes on.
-        watch: Is told the progress.
+        watch: Called with the progress.
 
     Raises:
         Unavailable: The database cannot be read or written.

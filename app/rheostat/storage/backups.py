@@ -151,7 +151,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _let_signals_in(*_: int) -> None:
-    """Let Python see between two steps that somebody pressed Ctrl-C."""
+    """Let Python see between two steps that Ctrl-C was pressed."""
 
 
 def check_is_backup(database: Database, path: Path) -> None:

@@ -38,7 +38,7 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
-"""Is told how far long work is, after every step."""
+"""Called with how far long work is, after every step."""
 
 
 def unwatched(_: Progress) -> None:
@@ -51,7 +51,7 @@ class Steps:
     Args:
         database: Where the work is done.
         stop: Ends the work after the step at hand once it is set.
-        watch: Is told the progress after every step.
+        watch: Called with the progress after every step.
         now: The clock, in seconds.
     """
 
