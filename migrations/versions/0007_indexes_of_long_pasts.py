@@ -1,4 +1,4 @@
-"""Indexes for what is asked of a long past, crashes in another form, trials beside an exploration, tags of trials.
+"""Indexes for what is asked of a long past with every request, crashes in another form, trials beside an exploration.
 
 Revision ID: 0007
 """
@@ -12,11 +12,6 @@ down_revision = "0006"
 
 def upgrade() -> None:
     op.add_column("trials", sa.Column("beside_exploration", sa.Boolean, nullable=False, server_default=sa.false()))
-    op.add_column("trials", sa.Column("tags", sa.JSON))
-    are_there = sa.text("tags IS NOT NULL")
-    op.create_index(
-        "ix_trials_tagged", "trials", ["job_pk", "number"], postgresql_where=are_there, sqlite_where=are_there
-    )
     op.create_index("ix_trials_placement_pk_batch_size", "trials", ["placement_pk", "batch_size"])
     op.create_index("ix_trials_job_pk_state_number", "trials", ["job_pk", "state", "number"])
     op.create_index(

@@ -81,6 +81,9 @@ class TrialRecord:
     (:mod:`rheostat.domain.control`). One that runs ``beside_exploration`` is no part of the exploration that its policy
     waited for when it began (:class:`rheostat.policy.interface.Choice`).
 
+    ``tags`` are what else its trainer calls it. ``predicted_cost`` is what its policy expected it to cost when it began
+    (:mod:`rheostat.domain.calibration`), None: it could not say.
+
     ``resumes`` is the trial whose totals it carries on, None: it has its own from the beginning. ``epochs`` are those
     of the model; ``started_at_epoch``, ``epoch_shift``, ``repeated_epochs`` and ``is_restarted`` say which of them it
     ran (:mod:`rheostat.domain.epochs`).
@@ -126,6 +129,7 @@ class TrialRecord:
     is_ordered: bool = False
     beside_exploration: bool = False
     tags: dict[str, str] | None = None
+    predicted_cost: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rheostat.storage.backups import check_is_backup, copy_sqlite, revision_of_c
 from rheostat.storage.engine import Database
 from rheostat.storage.tables import VERSION_TABLE
 
-HEAD = "0007"
+HEAD = "0008"
 """The revision that this version needs; it is here because importing Alembic would slow down every start."""
 
 

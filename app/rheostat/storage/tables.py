@@ -163,6 +163,7 @@ trials = Table(
     Column("is_ordered", Boolean, nullable=False, server_default=false()),
     Column("beside_exploration", Boolean, nullable=False, server_default=false()),
     Column("tags", JSON(none_as_null=True)),
+    Column("predicted_cost", JSON(none_as_null=True)),
     UniqueConstraint("job_pk", "number"),
     UniqueConstraint("job_pk", "idempotency_key"),
     CheckConstraint(

@@ -1,0 +1,19 @@
+"""Tags of trials, and what each was predicted to cost when it began.
+
+Revision ID: 0008
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    op.add_column("trials", sa.Column("tags", sa.JSON))
+    are_there = sa.text("tags IS NOT NULL")
+    op.create_index(
+        "ix_trials_tagged", "trials", ["job_pk", "number"], postgresql_where=are_there, sqlite_where=are_there
+    )
+    op.add_column("trials", sa.Column("predicted_cost", sa.JSON))
