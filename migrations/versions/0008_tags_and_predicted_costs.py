@@ -1,4 +1,4 @@
-"""Tags of trials, and what each was predicted to cost when it began.
+"""Tags of trials, what each was predicted to cost when it began, its nodes; and which GPUs are simulated.
 
 Revision ID: 0008
 """
@@ -17,3 +17,5 @@ def upgrade() -> None:
         "ix_trials_tagged", "trials", ["job_pk", "number"], postgresql_where=are_there, sqlite_where=are_there
     )
     op.add_column("trials", sa.Column("predicted_cost", sa.JSON))
+    op.add_column("trials", sa.Column("nodes", sa.JSON))
+    op.add_column("placements", sa.Column("is_simulated", sa.Boolean, nullable=False, server_default=sa.false()))

@@ -54,6 +54,7 @@ def test_home_lists_jobs_by_a_part_of_their_name(pages: Pages) -> None:
     found = pages.get("/?search=%3Cscript%3E")
     assert "<script>" not in found.html
     assert "No job's name has “<script>” in it." in found.text
+    assert r"No job's name has “\u202ex” in it." in pages.get("/?search=%E2%80%AEx").text
 
 
 def test_a_long_list_has_pages(empty: Pages) -> None:

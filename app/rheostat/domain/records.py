@@ -35,7 +35,7 @@ class PlacementRecord:
 
     The limits are of one GPU, both None while no node has told them; ``nominal_power_watts`` then stands for the
     maximum in costs. ``power_scope`` and ``power_profile`` are as in :class:`PlacementKey`. A run ran out of memory at
-    ``smallest_oom_batch_size``, a survey at ``surveyed_oom_batch_size``.
+    ``smallest_oom_batch_size``, a survey at ``surveyed_oom_batch_size``. One that ``is_simulated`` has drawn no joule.
     """
 
     gpu_model: str
@@ -47,6 +47,7 @@ class PlacementRecord:
     power_profile: str = ""
     nominal_power_watts: int | None = None
     surveyed_oom_batch_size: int | None = None
+    is_simulated: bool = False
 
     @property
     def closed_from_batch_size(self) -> int | None:
@@ -82,7 +83,8 @@ class TrialRecord:
     waited for when it began (:class:`rheostat.policy.interface.Choice`).
 
     ``tags`` are what else its trainer calls it. ``predicted_cost`` is what its policy expected it to cost when it began
-    (:mod:`rheostat.domain.calibration`), None: it could not say.
+    (:mod:`rheostat.domain.calibration`), None: it could not say. ``nodes`` is what it
+    reported of the nodes that it runs on (:class:`rheostat.schemas.nodes.NodeReport` as plain JSON), None: nothing.
 
     ``resumes`` is the trial whose totals it carries on, None: it has its own from the beginning. ``epochs`` are those
     of the model; ``started_at_epoch``, ``epoch_shift``, ``repeated_epochs`` and ``is_restarted`` say which of them it
@@ -130,6 +132,7 @@ class TrialRecord:
     beside_exploration: bool = False
     tags: dict[str, str] | None = None
     predicted_cost: dict[str, Any] | None = None
+    nodes: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ placements = Table(
     Column("power_profile", String(128), nullable=False, server_default=""),
     Column("nominal_power_watts", Integer),
     Column("surveyed_oom_batch_size", Integer),
+    Column("is_simulated", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("job_pk", "gpu_model", "gpu_count", "power_scope", "power_profile", name="uq_placements_gpu"),
 )
 
@@ -164,6 +165,7 @@ trials = Table(
     Column("beside_exploration", Boolean, nullable=False, server_default=false()),
     Column("tags", JSON(none_as_null=True)),
     Column("predicted_cost", JSON(none_as_null=True)),
+    Column("nodes", JSON(none_as_null=True)),
     UniqueConstraint("job_pk", "number"),
     UniqueConstraint("job_pk", "idempotency_key"),
     CheckConstraint(

@@ -50,6 +50,7 @@ _CHANGING = (
     "crashed_at",
     "idempotency_key",
     "tags",
+    "nodes",
 )
 
 
