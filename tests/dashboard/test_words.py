@@ -61,3 +61,9 @@ def test_reasons_become_sentences_without_exponents() -> None:
 def test_ages_are_told_in_whole_units() -> None:
     ages = [timedelta(seconds=3), timedelta(minutes=1), timedelta(hours=5), timedelta(days=2)]
     assert [words.ago(NOW - age, NOW) for age in ages] == ["just now", "1 minute ago", "5 hours ago", "2 days ago"]
+
+
+def test_text_that_hides_or_turns_other_text_is_shown_as_what_it_is() -> None:
+    assert words.visible("a\N{RIGHT-TO-LEFT OVERRIDE}b\0c\N{ZERO WIDTH SPACE}") == r"a\u202eb\x00c\u200b"
+    plain = "two\nlines, \N{NO-BREAK SPACE}\N{HEBREW LETTER ALEF}\N{FIRE}"
+    assert words.visible(plain) == plain

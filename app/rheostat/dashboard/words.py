@@ -7,6 +7,8 @@ JOULES_PER_KWH = 3.6e6
 UNKNOWN = "\N{EN DASH}"
 
 _SCIENTIFIC = re.compile(r"\b\d(\.\d+)?e\+\d{2}\b")
+_INVISIBLE = re.compile(r"[\0-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+"""Control characters but for the end of a line, those that direct the order of text, and those without a width."""
 _MINUS = "\N{MINUS SIGN}"
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 
@@ -96,6 +98,11 @@ def ago(then: datetime, now: datetime) -> str:
             count = int(seconds // size)
             return f"{count} {unit}{'' if count == 1 else 's'} ago"
     return "just now"
+
+
+def visible(text: str) -> str:
+    """Return a text with its control characters as escapes; some turn the order of what follows."""
+    return _INVISIBLE.sub(lambda found: found[0].encode("unicode-escape").decode(), text)
 
 
 def counted(count: int, thing: str) -> str:

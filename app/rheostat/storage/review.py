@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from typing import Any, TypeAlias
 
-from sqlalchemy import RowMapping, Select, and_, case, func, select
+from sqlalchemy import RowMapping, Select, and_, case, func, select, tuple_
 
 from rheostat.domain.records import ObservationRecord, PlacementKey, PowerMeasurementRecord
 from rheostat.storage.history import StoredHistory
@@ -45,12 +45,8 @@ def use_by_day(rows: Rows, placement_pks: Collection[int]) -> dict[int, list[dic
         placement_pks: The placements.
     """
     later = trials.alias()
-    carried_on = select(later.c.trial_id).where(
-        later.c.resumes.is_not(None),
-        later.c.resumes == trials.c.trial_id,
-        later.c.placement_pk == trials.c.placement_pk,
-    )
-    trained = (trials.c.epochs > 0, ~carried_on.exists())
+    carried_on = select(later.c.resumes, later.c.placement_pk).where(later.c.resumes.is_not(None))
+    trained = (trials.c.epochs > 0, tuple_(trials.c.trial_id, trials.c.placement_pk).not_in(carried_on))
     found: dict[int, dict[str, dict[str, Any]]] = {}
     for table, ended_at, converged, conditions in (
         (trials, func.coalesce(trials.c.ended_at, trials.c.created_at), trials.c.state == "converged", trained),
