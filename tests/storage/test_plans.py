@@ -91,6 +91,7 @@ _READS: dict[str, Callable[[StoredHistory, Any], object]] = {
     "running trials": lambda past, now: past.trials(state="running", now=now, before=None, limit=50),
     "abandoned trials": lambda past, now: past.trials(state="abandoned", now=now, before=900, limit=50),
     "failed trials": lambda past, now: past.trials(state="failed", now=now, before=900, limit=50),
+    "predicted trials": lambda past, _: past.predicted(4000),
     "trials with a tag": lambda past, now: past.trials(state=None, now=now, before=900, limit=50, tag="run=7"),
     "observation": lambda past, _: past.observation("copy 1008", 1.0, closing=False),
     "observation_before": lambda past, _: past.observation_before("copy 1008", 1.0),
@@ -107,6 +108,7 @@ _FOUND_BY = {
     "has_trained": "batch_size",
     "latest_measurement": "batch_size",
     "failed trials": "state",
+    "predicted trials": "number",
     "trials with a tag": "number",
     "page of evidence": "sequence",
 }
