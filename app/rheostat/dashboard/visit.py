@@ -155,7 +155,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.loopcontrols"],
     )
-    environment.filters |= {"percent": words.percent, "counted": words.counted}
+    environment.filters |= {"percent": words.percent, "counted": words.counted, "watts": words.watts}
     return environment
 
 
