@@ -16,6 +16,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 PHONE = (390, 844)
 DESKTOP = (1280, 900)
+PAPER = (717, 1046)
+"""A4 less Chromium's margins, in CSS's pixels."""
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 _PATIENCE_SECONDS = 60.0
@@ -30,11 +32,12 @@ class Browser:
         self.driver = driver
 
     def look_at(self, url: str, size: tuple[int, int] = DESKTOP, *, dark: bool = False) -> None:
-        """Open a page on a screen of a size, and wait until its figures are drawn."""
+        """Open a page on a screen of a size, or as it is printed, and wait until its figures are drawn."""
         screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        media = "print" if size == PAPER else ""
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [scheme]})
         self.driver.get(url)
         self.wait_until(lambda: self.count("figure.chart") == self.count("figure.chart .main-svg:first-child"))
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from typer.testing import CliRunner
 
 from rheostat import cli
@@ -20,7 +20,7 @@ from rheostat.storage import retention
 from rheostat.storage.engine import Database
 from rheostat.storage.migrations import upgrade
 from rheostat.storage.steps import Steps
-from rheostat.storage.tables import jobs, observations, trials
+from rheostat.storage.tables import jobs, observations, policy_states, trials
 from tests.domain.examples import JOB
 from tests.service.examples import predict, register, report
 from tests.serving import operate
@@ -100,6 +100,16 @@ def test_a_deletion_that_is_interrupted_is_done_all_the_same(url: str, monkeypat
     assert _left(url)[1] > 0
     operate(url, "db", "prune", "--keep-days", "1")
     assert _left(url) == (0, 0)
+
+
+def test_an_upgrade_says_how_many_jobs_are_derived(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(url)
+    is_sum = policy_states.c.part == "totals"
+    database.write(lambda connection: connection.execute(delete(policy_states).where(is_sum)))
+    database.close()
+    monkeypatch.setattr(progress, "_FILE_SECONDS", 0.0)
+    done = CliRunner().invoke(cli.app, ["db", "upgrade", "--database-url", url])
+    assert (done.exit_code, done.stderr) == (0, "deriving states of an older version: 1 jobs done, 100%\n")
 
 
 def test_the_first_signal_is_noted_and_the_second_does_what_it_did_before() -> None:

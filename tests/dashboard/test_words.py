@@ -149,3 +149,9 @@ def test_ages_are_told_in_whole_units() -> None:
 
 def test_counts_have_their_plural() -> None:
     assert [plain(words.counted(count, "run")) for count in (1, 2, 12_000)] == ["1 run", "2 runs", "12,000 runs"]
+
+
+def test_text_that_hides_or_turns_other_text_is_shown_as_what_it_is() -> None:
+    assert words.visible("a\N{RIGHT-TO-LEFT OVERRIDE}b\0c\N{ZERO WIDTH SPACE}") == r"a\u202eb\x00c\u200b"
+    plain = "two\nlines, \N{NO-BREAK SPACE}\N{HEBREW LETTER ALEF}\N{FIRE}"
+    assert words.visible(plain) == plain

@@ -12,6 +12,7 @@ from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
 from rheostat.cli.export import export
 from rheostat.cli.history import import_runs
+from rheostat.cli.progress import ProgressLine
 from rheostat.cli.savings import savings
 from rheostat.cli.spool import spool
 from rheostat.cli.words import counted, say_if_none
@@ -168,7 +169,8 @@ def upgrade_database(database_url: DatabaseUrl = None) -> None:
     from rheostat.service.operations import schema_status, upgrade_schema
 
     with open_from_settings(database_url, upgrade=False) as service:
-        before = upgrade_schema(service)
+        with ProgressLine("deriving states of an older version", "jobs done") as line:
+            before = upgrade_schema(service, line.show)
         after = schema_status(service)
         is_new = before.current != after.current
         typer.echo(

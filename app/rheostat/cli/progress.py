@@ -45,10 +45,12 @@ class ProgressLine:
 
     Args:
         doing: What is done, as ``deleting reports``.
+        done: What is counted.
     """
 
-    def __init__(self, doing: str) -> None:
+    def __init__(self, doing: str, done: str = "deleted") -> None:
         self._doing = doing
+        self._done = done
         self._on_terminal = sys.stderr.isatty()
         self._interval_seconds = _TERMINAL_SECONDS if self._on_terminal else _FILE_SECONDS
         self._next = monotonic() + self._interval_seconds
@@ -67,6 +69,6 @@ class ProgressLine:
             return
         self._next = monotonic() + self._interval_seconds
         share = "" if progress.share is None else f", {progress.share:.0%}"
-        line = f"{self._doing}: {progress.rows} deleted{share}"
+        line = f"{self._doing}: {progress.rows} {self._done}{share}"
         self._is_open = self._on_terminal
         typer.echo(f"\r{line}{_ERASE_REST}" if self._on_terminal else line, nl=not self._on_terminal, err=True)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 import rheostat
 from rheostat.dashboard import words
@@ -146,6 +147,11 @@ def assets() -> Path:
     return Path(str(files("rheostat.dashboard") / "assets"))
 
 
+def _shown(value: object) -> object:
+    """Return what a template shows of a value: of a text, which may be from outside, nothing stays invisible."""
+    return words.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("rheostat.dashboard"),
@@ -154,6 +160,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.loopcontrols"],
+        finalize=_shown,
     )
     environment.filters |= {"percent": words.percent, "counted": words.counted, "watts": words.watts}
     return environment

@@ -13,6 +13,8 @@ _MOST_DECIMALS = 2
 _SMALLEST = 0.01
 _BESIDE = "\N{NO-BREAK SPACE}"
 _THOUSANDS = "\N{NARROW NO-BREAK SPACE}"
+_INVISIBLE = re.compile(r"[\0-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+"""Control characters but for the end of a line, those that direct the order of text, and those without a width."""
 _MINUS = "\N{MINUS SIGN}"
 _SCIENTIFIC = re.compile(r"\b\d(\.\d+)?e\+\d{2}\b")
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:[kMG]?J(?:-eq)?|[kMG]?Wh|W|ms|s|min|h|days|%)(?![\w-]))")
@@ -140,6 +142,11 @@ def ago(then: datetime, now: datetime) -> str:
             count = int(seconds // size)
             return f"{count} {unit}{'' if count == 1 else 's'} ago"
     return "just now"
+
+
+def visible(text: str) -> str:
+    """Return a text with its control characters as escapes; some turn the order of what follows."""
+    return _INVISIBLE.sub(lambda found: found[0].encode("unicode-escape").decode(), text)
 
 
 def counted(count: int, thing: str) -> str:

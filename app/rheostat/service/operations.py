@@ -91,10 +91,14 @@ def begin_serving(service: Service) -> Serving | None:
     return Serving(service.database.sqlite_path) if service.database.is_sqlite else None
 
 
-def upgrade_schema(service: Service) -> SchemaStatus:
+def upgrade_schema(service: Service, watch: Watch = unwatched) -> SchemaStatus:
     """Migrate the schema to this version's, and derive what older ones kept otherwise; return its status before.
 
     The file of an embedded database is created if necessary.
+
+    Args:
+        service: The service.
+        watch: Called with how many jobs' states are derived, after each.
 
     Raises:
         ConfigurationError: The file cannot be created, or is of another program.
@@ -103,9 +107,13 @@ def upgrade_schema(service: Service) -> SchemaStatus:
     if service.database.is_sqlite:
         _make_file(service.database)
     before = migrations.upgrade(service.database)
-    for key in jobs_without_totals(service.database):
+    outdated = jobs_without_totals(service.database)
+    if outdated:
+        _log.info("deriving the states of %d jobs of an older version, about a millisecond a trial", len(outdated))
+    for done, key in enumerate(outdated, start=1):
         with suppress(JobNotFound):  # deleted meanwhile
             _complete(service, key)
+        watch(Progress(done, done / len(outdated)))
     return before
 
 

@@ -39,8 +39,8 @@ async function draw(figure) {
   const plot = figure.querySelector(".plot");
   const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
   const Plotly = await loadPlotly();
-  const height = Number(plot.dataset.height);
-  await Plotly.react(plot, data, { ...layout, template: template(), height, autosize: true }, {
+  plot.style.minHeight = `${plot.dataset.height}px`; // more, where what stands beside it is higher
+  await Plotly.react(plot, data, { ...layout, template: template(), height: undefined, autosize: true }, {
     displayModeBar: false,
     responsive: true,
   });
