@@ -132,9 +132,9 @@ def test_every_node_of_a_trial_is_shown_as_it_was_reported(service: Service, clo
     n1, n2 = NodeReport(node="n1", agent="ready"), NodeReport(node="n2", agent="absent", problems=["No socket."])
     done(use_cases.heartbeat(service, trial.trial_id, HeartbeatRequest(nodes=[n1, n2])))
     clock.turn(timedelta(minutes=1))
-    predict(service, node="n1")
-    found = {node.node: node for node in review.list_nodes(service, limit=10)}
-    assert [(node.number, node.running, node.report) for node in found.values()] == [(2, 2, None), (1, 1, n2)]
+    predict(service, node="n3")
+    found = [(node.node, node.number, node.running, node.report) for node in review.list_nodes(service, limit=10)]
+    assert found == [("n3", 2, 1, None), ("n1", 1, 1, n1), ("n2", 1, 1, n2)]
     assert use_cases.get_trial(restarted(service), trial.trial_id).nodes == [n1, n2]
 
 
