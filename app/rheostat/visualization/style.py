@@ -5,7 +5,7 @@ dashboard sends it to ``plotly.min.js``, and :mod:`rheostat.visualization.notebo
 Figures set no colours of text, grid or background, so that they suit light and dark pages.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from math import log2
 from typing import Any, TypeAlias
@@ -16,8 +16,14 @@ ACCENT = "#0f9d76"
 MUTED = "#8a94a3"
 WARNING = "#d9822b"
 
-_SCALE = ("#3f6fd8", "#1aa3a3", "#5cb338", "#dfa51f", "#e3623b", "#b8479a")
-"""From small to large. All of medium lightness: readable on white and on black."""
+_SCALE = ("#415feb", "#316ac8", "#149dd2", "#bf8658", "#d77e14", "#d61e6b")
+"""From small to large, from cool to warm; chosen by a search, so that they differ for the colour-blind, too.
+
+All of medium lightness: readable on white and on black.
+"""
+
+_ENERGY_UNITS = (("GWh", 3.6e12), ("MWh", 3.6e9), ("kWh", 3.6e6), ("Wh", 3.6e3))
+_TIME_UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0))
 
 STATE_SYMBOLS = {
     "converged": "circle",
@@ -39,9 +45,24 @@ def size_colours(batch_sizes: Iterable[int]) -> dict[int, str]:
     return {size: _between((log2(size) - low) / (high - low)) for size in sizes}
 
 
+def energy_unit(largest_joules: float) -> tuple[str, float]:
+    """Return the name of the unit that suits an axis of energies, and its size in joules."""
+    return _unit(largest_joules, _ENERGY_UNITS, "J")
+
+
+def time_unit(largest_seconds: float) -> tuple[str, float]:
+    """Return the name of the unit that suits an axis of time spans, and its size in seconds."""
+    return _unit(largest_seconds, _TIME_UNITS, "s")
+
+
 def plain(text: object) -> str:
     """Return a text as Plotly shows it literally: Plotly understands some tags."""
     return escape(str(text), quote=False)
+
+
+def short(text: str, longest: int) -> str:
+    """Return a text that takes no more room than so many characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
@@ -63,6 +84,10 @@ def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
         **axes,
         **more,
     }
+
+
+def _unit(largest: float, units: Sequence[tuple[str, float]], smallest: str) -> tuple[str, float]:
+    return next(((name, size) for name, size in units if largest >= size), (smallest, 1.0))
 
 
 def _between(share: float) -> str:
