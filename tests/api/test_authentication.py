@@ -39,6 +39,7 @@ SCOPES = {
     "job_report": "read",
     "list_reports": "read",
     "power_curves": "read",
+    "calibration": "read",
     "list_observations": "read",
     "trials_csv": "read",
     "update_job": "admin",

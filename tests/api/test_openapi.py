@@ -22,6 +22,7 @@ OPERATIONS = {
     "job_report",
     "list_reports",
     "power_curves",
+    "calibration",
     "list_observations",
     "trials_csv",
     "healthz",

@@ -86,6 +86,22 @@ def test_a_job_shows_why_and_what_its_runs_cost(pages: Pages) -> None:
     assert "32 default" in page.text
 
 
+def test_a_job_shows_what_was_predicted_and_what_it_cost(pages: Pages) -> None:
+    page = pages.get(f"/jobs/{JOB}")
+    (found,) = review.calibration(pages.service, JOB).placements
+    drawn = json.loads(page.figures["calibration"])["data"]
+    assert sum(len(trace["x"]) for trace in drawn if trace["name"].startswith("cost")) == found.converged_runs > 5
+    assert f"{found.coverage[1].inside} of {found.converged_runs} runs cost what was predicted" in page.text
+
+
+def test_before_a_predicted_run_has_ended_the_page_says_so(empty: Pages) -> None:
+    register(empty.service)
+    predict(empty.service)
+    page = empty.get(f"/jobs/{JOB}")
+    assert "calibration" not in page.figures
+    assert "No run of which the policy had predicted the cost has reached its target yet." in page.text
+
+
 def test_the_log_joins_runs_that_were_decided_alike(pages: Pages) -> None:
     page = pages.get(f"/jobs/{JOB}")
     trials = use_cases.list_trials(pages.service, JOB, state=None, cursor=None, limit=100).trials

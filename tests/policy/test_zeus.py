@@ -290,3 +290,15 @@ def test_a_limit_that_is_no_longer_permitted_is_not_chosen() -> None:
 
 def test_there_is_no_best_limit_where_none_may_be_set() -> None:
     assert measured(300).predict(a_job(power_limits_watts=()), 32) is None
+
+
+def test_a_cost_is_predicted_once_two_runs_differ() -> None:
+    policy, job = optimizer(), a_job()
+    for cost in (100.0, 100.0):
+        assert policy.predicted_cost(job, 32) is None
+        policy.observe(job, 32, cost, True)
+    assert policy.predicted_cost(job, 32) is None
+    policy.observe(job, 32, 130.0, True)
+    said = policy.predicted_cost(job, 32)
+    assert said is not None
+    assert (said.quantile(0.025) < 100.0, said.quantile(0.975) > 130.0) == (True, True)

@@ -123,3 +123,16 @@ def test_a_node_is_shown_by_its_latest_trial_in_the_namespace(service: Service, 
     assert review.list_nodes(service, limit=1)[0].state == "running"
     clock.turn(timedelta(seconds=1))
     assert [node.state for node in review.list_nodes(service, limit=1)] == ["abandoned"]
+
+
+def test_what_was_predicted_is_kept_with_the_trial(service: Service) -> None:
+    register(service, policy="rheostat", eta_knob=1.0)
+    for joules in (100.0, 104.0, 96.0):
+        converge(service, predict(service), joules)
+    predict(service)
+    found = review.calibration(service, JOB)
+    (placement,) = found.placements
+    assert (found.policy, found.latest_trials, placement.converged_runs) == ("rheostat", 4, 2)
+    assert [(run.number, run.cost) for run in placement.runs] == [(2, 104.0), (3, 96.0)]
+    done(use_cases.rebuild_job(service, JOB))
+    assert review.calibration(service, JOB) == found

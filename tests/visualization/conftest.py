@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rheostat import service as use_cases
+from rheostat.schemas.calibration import PlacementCalibration
 from rheostat.schemas.insight import PlacementEstimates
 from rheostat.schemas.review import Observation, PlacementPowerCurves
 from rheostat.schemas.server import JobDetail
@@ -25,6 +26,7 @@ class Explored:
     trials: list[TrialDetail]
     estimates: PlacementEstimates
     curves: PlacementPowerCurves
+    calibration: PlacementCalibration
     reports: list[Observation]
 
 
@@ -38,6 +40,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explored]:
         trials=trials,
         estimates=use_cases.estimates(service, JOB).placements[0],
         curves=review.power_curves(service, JOB).placements[0],
+        calibration=review.calibration(service, JOB).placements[0],
         reports=review.list_observations(service, trials[-1].trial_id, cursor=None, limit=100).observations,
     )
     service.close()

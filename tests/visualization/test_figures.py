@@ -8,6 +8,7 @@ import pytest
 
 from rheostat.schemas.server import Target
 from rheostat.visualization.arms import arms
+from rheostat.visualization.calibration import calibration
 from rheostat.visualization.costs import account, costs
 from rheostat.visualization.power import energy_against_time, power_curves
 from rheostat.visualization.savings import saved_by_day
@@ -84,6 +85,21 @@ def test_no_run_beats_those_on_the_front(explored: Explored) -> None:
     for seconds, joules in on_it:
         assert not [one for one in points if one[0] <= seconds and one[1] <= joules and one != (seconds, joules)]
     assert energy_against_time([], (32,)) is None
+
+
+def test_every_predicted_run_is_where_it_fell_in_its_interval(explored: Explored) -> None:
+    usual = {"cost": 100.0, "predicted": 100.0, "predicted_low": 80.0, "predicted_high": 125.0, "is_censored": False}
+    changes: list[dict[str, Any]] = [{}, {"cost": 300.0}, {"cost": 79.0}, {"cost": 50.0, "is_censored": True}]
+    made = [explored.calibration.runs[0].model_copy(update={**usual, **change}) for change in changes]
+    runs = [run.model_copy(update={"number": number}) for number, run in enumerate(made, 1)]
+    figure = calibration(explored.calibration.model_copy(update={"runs": runs}))
+    intervals = trace(figure, "predicted, 80 % interval")
+    assert intervals["x"] == [1, 2, 3, 4]
+    assert (intervals["error_y"]["array"][0], intervals["error_y"]["arrayminus"][0]) == (25.0, 20.0)
+    shown = {name: (trace(figure, name)["x"], trace(figure, name)["y"]) for name in ("cost within it", "cost outside")}
+    assert shown == {"cost within it": ([1], [0.0]), "cost outside": ([2, 3], [200.0, -21.0])}
+    assert trace(figure, "ended before the target: would have cost more")["y"] == [-50.0]
+    assert calibration(explored.calibration.model_copy(update={"runs": []})) is None
 
 
 def test_a_learning_curve_has_the_target_and_the_other_run(explored: Explored) -> None:

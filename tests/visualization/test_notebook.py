@@ -25,6 +25,7 @@ def reader(explored: Explored) -> Reader:
             get_trial=lambda _: explored.trials[-1],
             estimates=lambda _: SimpleNamespace(placements=[explored.estimates]),
             power_curves=lambda _: SimpleNamespace(placements=[explored.curves]),
+            calibration=lambda _: SimpleNamespace(placements=[explored.calibration]),
             list_trials=lambda _, limit, cursor=None: page(explored.trials, "trials", cursor),
             list_observations=lambda _, limit, cursor=None: page(explored.reports, "observations", cursor),
         ),
@@ -39,6 +40,7 @@ def test_the_figures_of_a_job_have_all_of_its_trials(explored: Explored) -> None
     assert numbers == {trial.number for trial in explored.trials}
     assert visualization.plot_arms(client, "nightly").data
     assert visualization.plot_power_curves(client, "nightly").data
+    assert visualization.plot_calibration(client, "nightly").data
     assert visualization.plot_energy_against_time(client, "nightly").data
 
 

@@ -31,6 +31,7 @@ _CARRIED = (
     "setup_seconds",
     "setup_joules",
     "first_report",
+    "predicted_cost",
 )
 
 

@@ -3,7 +3,18 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from rheostat.domain import control, crashes, energy, epochs, keys, plausibility, report_checks, resuming, setup
+from rheostat.domain import (
+    calibration,
+    control,
+    crashes,
+    energy,
+    epochs,
+    keys,
+    plausibility,
+    report_checks,
+    resuming,
+    setup,
+)
 from rheostat.domain.events import PolicyFailureTolerated, TrialEnded, TrialStarted
 from rheostat.domain.evidence import enter, fold
 from rheostat.domain.history import History
@@ -102,6 +113,7 @@ def predict(
         beside_exploration=choice.beside_exploration,
         warning=plausibility.joined(None, plausibility.of_settings(job.settings)),
         tags=request.tags or None,
+        predicted_cost=calibration.predicted(draft, view, plan),
     )
     trial = resuming.begun(draft, history, trial, before, request)
     crashes.carry_on(draft, trial)

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from rheostat.errors import NoBatchSizeLeft, PolicyFailed
 from rheostat.policy.cost import NOTHING, Outlay, PowerMeasurement, given_cost, select
 from rheostat.policy.cost_bound import cost_bound, known_bound
-from rheostat.policy.estimates import Account, ArmEstimate
+from rheostat.policy.estimates import Account, ArmEstimate, CostPrediction
 from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import (
     Choice,
@@ -317,6 +317,14 @@ class Advisor:
             PolicyFailed: The policy raised.
         """
         return self._ask(lambda: self._batch_sizes.estimates(job))
+
+    def predicted_cost(self, job: Job, batch_size: int) -> CostPrediction | None:
+        """Return what a run that begins now is predicted to cost, where the policy knows.
+
+        Raises:
+            PolicyFailed: The policy raised.
+        """
+        return self._ask(lambda: self._batch_sizes.predicted_cost(job, batch_size))
 
     def account(self, job: Job) -> Account | None:
         """Return how the placement stands against always running the default, where the policy knows.

@@ -1,6 +1,11 @@
 """What an optimizer believes of each arm, and how a job stands against always running the default."""
 
 from dataclasses import dataclass
+from math import exp, log, sqrt
+from statistics import NormalDist
+from typing import Self
+
+_STANDARD = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,44 @@ class ArmEstimate:
     epochs: Estimate = UNKNOWN
     epoch_cost: Estimate = UNKNOWN
     probability_best: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CostPrediction:
+    """What a single run that reaches its target is predicted to cost: a fixed part and a lognormal one, in joules.
+
+    It is wider than the interval of an :class:`ArmEstimate`, which is of the expected cost: runs differ.
+
+    Attributes:
+        log_mean: Mean of the logarithm of what the epochs cost.
+        log_deviation: Its standard deviation, above 0.
+        fixed: What the run costs before its first step.
+    """
+
+    log_mean: float
+    log_deviation: float
+    fixed: float = 0.0
+
+    @classmethod
+    def of_moments(cls, mean: float, variance: float) -> Self:
+        """Return the prediction of a mean and a variance, both above 0."""
+        log_variance = log(1.0 + variance / mean**2)
+        return cls(log(mean) - 0.5 * log_variance, sqrt(log_variance))
+
+    @property
+    def median(self) -> float:
+        """The cost that a run exceeds as often as not."""
+        return self.fixed + exp(self.log_mean)
+
+    def quantile(self, probability: float) -> float:
+        """Return the cost that a run stays below with a probability between 0 and 1."""
+        return self.fixed + exp(self.log_mean + self.log_deviation * _STANDARD.inv_cdf(probability))
+
+    def probability_below(self, cost: float) -> float:
+        """Return the probability that a run costs less."""
+        if cost <= self.fixed:
+            return 0.0
+        return _STANDARD.cdf((log(cost - self.fixed) - self.log_mean) / self.log_deviation)
 
 
 @dataclass(frozen=True, slots=True)

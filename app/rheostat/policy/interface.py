@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from rheostat.policy.cost import Outlay, PowerMeasurement, cost_text, given_cost
-from rheostat.policy.estimates import Account, ArmEstimate
+from rheostat.policy.estimates import Account, ArmEstimate, CostPrediction
 from rheostat.policy.job import READ_TIME_KNOBS, FirstRun, Job
 from rheostat.policy.learning_curve import NO_CURVE, LearningCurve
 from rheostat.policy.surveys import NO_SURVEY, Survey
@@ -316,6 +316,13 @@ class BatchSizeOptimizer(ABC):
     def estimates(self, job: Job) -> tuple[ArmEstimate, ...]:
         """Return the estimates of each arm; the default returns none."""
         return ()
+
+    def predicted_cost(self, job: Job, batch_size: int) -> CostPrediction | None:
+        """Return what a run that begins now is predicted to cost, at the best power limit; the default cannot say.
+
+        It is kept with the trial, and compared with what the run came to cost.
+        """
+        return None
 
     def account(self, job: Job) -> Account | None:
         """Return how the placement stands against always running the default; the default does not know."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from rheostat.policy.cost import PowerMeasurement, cost_text, select
-from rheostat.policy.estimates import ArmEstimate, Estimate
+from rheostat.policy.estimates import ArmEstimate, CostPrediction, Estimate
 from rheostat.policy.identity import ByIdentity
 from rheostat.policy.interface import (
     BatchSizeOptimizer,
@@ -165,6 +165,17 @@ class PruningThompsonSampling(BatchSizeOptimizer):
             for size in state["batch_sizes"]
         )
 
+    def predicted_cost(self, job: Job, batch_size: int) -> CostPrediction | None:
+        """Return what the costs of the batch size predict, or None before two of them that differ."""
+        known = self.store[job]["arms"].get(str(batch_size))
+        if known is None:
+            return None
+        arm = _arm(*known)
+        mean, deviation = arm.belief(_prior(job))
+        if not arm.variance or mean <= 0.0:
+            return None
+        return CostPrediction.of_moments(mean, arm.variance + deviation**2)
+
     def _walk(self, job: Job, state: State, batch_sizes: Sequence[int]) -> Walk:
         """Return where the exploration stands among some of the batch sizes, from the default or the one below."""
         start = max((size for size in batch_sizes if size <= job.default_batch_size), default=min(batch_sizes))
@@ -221,10 +232,11 @@ def _results(state: State) -> Results:
 
 
 def _arms(state: State) -> dict[int, ArmCosts]:
-    return {
-        int(size): ArmCosts(count, mean, squares, tuple(window))
-        for size, (count, mean, squares, window) in state["arms"].items()
-    }
+    return {int(size): _arm(*known) for size, known in state["arms"].items()}
+
+
+def _arm(count: int, mean: float, squares: float, window: Sequence[float]) -> ArmCosts:
+    return ArmCosts(count, mean, squares, tuple(window))
 
 
 def _status(size: int, walk: Walk) -> str:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx
 
 from rheostat.errors import ConfigurationError
+from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.fields import JOB_ID_PATTERN, JOB_ID_RULE, Body, TrialState
 from rheostat.schemas.insight import Estimates, Savings
@@ -254,6 +255,10 @@ class ServerClient:
     def power_curves(self, job_id: str) -> PowerCurves:
         """Return what each measured power limit of a job costs per epoch."""
         return self.send(HttpRequest("GET", f"{_job(job_id)}/power", PowerCurves))
+
+    def calibration(self, job_id: str) -> Calibration:
+        """Return how well the costs of a job's latest trials were predicted when they began."""
+        return self.send(HttpRequest("GET", f"{_job(job_id)}/calibration", Calibration))
 
     def list_observations(self, trial_id: str, *, limit: int = 50, cursor: str | None = None) -> ObservationPage:
         """Return a page of a trial's reports, in the order of their epochs."""

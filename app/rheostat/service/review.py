@@ -1,4 +1,4 @@
-"""Looking back: what power limits cost, what a trial reported, what runs now, and which jobs changed."""
+"""Looking back: what power limits cost, how well costs were predicted, what a trial reported, and what runs now."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,11 +7,13 @@ from datetime import date, datetime
 from itertools import islice
 from typing import Any, Literal
 
+from rheostat.domain import calibration as predictions
 from rheostat.domain import registration, report, review, trial_views
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementKey
 from rheostat.errors import JobNotFound
+from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import DayUse, Node, ObservationPage, PlacementUse, PowerCurves, RunningTrial
 from rheostat.schemas.rows import columns_of, csv_lines, row_of
@@ -28,6 +30,9 @@ from rheostat.storage.history import StoredHistory
 _TRIALS_AT_ONCE = 200
 """So many trials of an export are in memory at a time."""
 
+_MOST_PREDICTIONS = 1000
+"""So many of a job's latest trials are looked at: older predictions were made by a policy that knew less."""
+
 
 def power_curves(service: Service, job_id: str) -> PowerCurves:
     """Return what each measured power limit costs per epoch, at the job's current knobs.
@@ -39,6 +44,21 @@ def power_curves(service: Service, job_id: str) -> PowerCurves:
         service.job(job_id),
         lambda job, history: review.power_curves(
             job, {key: stored.latest_measurements(history, key) for key in job.placements}
+        ),
+    )
+
+
+def calibration(service: Service, job_id: str) -> Calibration:
+    """Return how well the costs of a job's latest trials were predicted.
+
+    Raises:
+        JobNotFound: There is no such job.
+    """
+    now = service.now()
+    return service.jobs.read(
+        service.job(job_id),
+        lambda job, history: predictions.calibration(
+            job, history.trials(state=None, now=now, before=None, limit=_MOST_PREDICTIONS)
         ),
     )
 

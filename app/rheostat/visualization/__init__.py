@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rheostat.visualization.notebook import (
         plot_arms,
+        plot_calibration,
         plot_costs,
         plot_energy_against_time,
         plot_learning_curve,
         plot_power_curves,
     )
 
-__all__ = ["plot_arms", "plot_costs", "plot_energy_against_time", "plot_learning_curve", "plot_power_curves"]
+__all__ = [
+    "plot_arms",
+    "plot_calibration",
+    "plot_costs",
+    "plot_energy_against_time",
+    "plot_learning_curve",
+    "plot_power_curves",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,12 +8,14 @@ from typing import Protocol
 
 import plotly.graph_objects as go
 
+from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.fields import TrialState
 from rheostat.schemas.insight import Estimates
 from rheostat.schemas.review import ObservationPage, PowerCurves
 from rheostat.schemas.server import JobDetail
 from rheostat.schemas.trials import TrialDetail, TrialPage
 from rheostat.visualization.arms import arms
+from rheostat.visualization.calibration import calibration
 from rheostat.visualization.costs import costs
 from rheostat.visualization.power import energy_against_time, power_curves
 from rheostat.visualization.style import Figure
@@ -34,6 +36,9 @@ class Reader(Protocol):
 
     def power_curves(self, job_id: str) -> PowerCurves:
         """Return what power limits cost."""
+
+    def calibration(self, job_id: str) -> Calibration:
+        """Return how well costs were predicted."""
 
     def list_trials(
         self, job_id: str, *, state: TrialState | None = None, limit: int = 50, cursor: str | None = None
@@ -72,6 +77,11 @@ def plot_energy_against_time(client: Reader, job_id: str, *, placement: int = 0)
     """Plot energy and time of every converged run of a job."""
     job = client.get_job(job_id)
     return _drawn(energy_against_time(_trials(client, job, placement), job.settings.batch_sizes))
+
+
+def plot_calibration(client: Reader, job_id: str, *, placement: int = 0) -> go.Figure:
+    """Plot what the latest runs of a job cost against what was predicted when they began."""
+    return _drawn(calibration(client.calibration(job_id).placements[placement]))
 
 
 def plot_learning_curve(client: Reader, trial_id: str) -> go.Figure:

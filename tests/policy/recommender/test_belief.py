@@ -1,5 +1,6 @@
 """The joint belief: the cost of a success, the best arm, and the reference cost of running trials."""
 
+from dataclasses import replace
 from math import exp, log
 
 import numpy as np
@@ -65,3 +66,9 @@ def test_before_anything_converged_there_is_no_belief() -> None:
         )
         is None
     )
+
+
+def test_a_single_run_is_less_certain_than_the_expected_cost_and_pays_for_no_failure() -> None:
+    said = replace(belief([10, 20, 30], weights=[3.0] * 3, lost=[90.0, 0.0, 0.0]), fixed_cost=5.0).predicted_cost(0)
+    assert said.median == pytest.approx(15.0)
+    assert said.log_deviation == pytest.approx(0.1)

@@ -1,4 +1,4 @@
-"""Routes for looking back: what power limits cost, what a trial reported, and what a job saved."""
+"""Routes for looking back: what power limits cost, what was predicted, what a trial reported, and what a job saved."""
 
 from collections.abc import AsyncIterator
 from datetime import date
@@ -12,6 +12,7 @@ from rheostat.api.dependencies import JobIdPath, Limit, ReaderService, TrialIdPa
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
 from rheostat.api.waiting import read_within
+from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.fields import JobId
 from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import ObservationPage, PowerCurves
@@ -26,6 +27,12 @@ router = APIRouter(route_class=JsonRoute, prefix="/v1", tags=["review"])
 def power_curves(service: ReaderService, job_id: JobIdPath) -> PowerCurves:
     """Show what each measured power limit costs per epoch."""
     return review.power_curves(service, job_id)
+
+
+@router.get("/jobs/{job_id}/calibration", responses=responses(404))
+def calibration(service: ReaderService, job_id: JobIdPath) -> Calibration:
+    """Show how well the costs of a job's latest trials were predicted when they began."""
+    return review.calibration(service, job_id)
 
 
 @router.get("/jobs/{job_id}/report", responses=responses(404))

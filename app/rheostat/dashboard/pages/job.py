@@ -25,8 +25,9 @@ def job(visit: Visit) -> Response:
     service, job_id = visit.service, visit.request.path_params["job_id"]
     summary = review.job_summary(service, job_id, with_use=False)
     trials = use_cases.list_trials(service, job_id, state=None, cursor=None, limit=MOST_TRIALS).trials
-    curves = review.power_curves(service, job_id)
-    view = job_view(summary, trials, curves, visit.site, service.now(), placement=visit.number("placement"))
+    curves, predicted = review.power_curves(service, job_id), review.calibration(service, job_id)
+    at = visit.number("placement")
+    view = job_view(summary, trials, curves, visit.site, service.now(), predicted=predicted, placement=at)
     tag = visit.text("tag").strip()
     found = _runs_with_tag(service, job_id, tag) if tag else view.log[:ENTRIES_IN_LOG]
     proof = Proof(visit.request) if visit.is_operator else None

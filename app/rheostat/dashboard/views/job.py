@@ -10,6 +10,7 @@ from rheostat.dashboard.views import arms as arm_views
 from rheostat.dashboard.views.attention import Attention, troubles
 from rheostat.dashboard.views.home import Tile, tiles
 from rheostat.dashboard.views.log import Entry, TrialRow, decision_log, trial_row
+from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.insight import PlacementEstimates
 from rheostat.schemas.report import JobReport, PlacementReport
 from rheostat.schemas.review import PowerCurves
@@ -17,6 +18,7 @@ from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.schemas.summary import JobSummary
 from rheostat.schemas.trials import TrialDetail
 from rheostat.visualization.arms import arms
+from rheostat.visualization.calibration import calibration
 from rheostat.visualization.costs import account, costs
 from rheostat.visualization.power import energy_against_time, power_curves
 from rheostat.visualization.style import Figure
@@ -70,6 +72,8 @@ class JobView:
     believed: Figure | None
     power: Figure | None
     front: Figure | None
+    predictions: str
+    calibration: Figure | None
     timeline: Figure | None
     log: list[Entry]
     running: int
@@ -82,6 +86,7 @@ def job_view(
     site: Site,
     now: datetime,
     *,
+    predicted: Calibration,
     placement: int | None = None,
 ) -> JobView:
     """Return the page of a job.
@@ -92,6 +97,7 @@ def job_view(
         curves: Its power curves.
         site: The prices.
         now: The time.
+        predicted: How well its costs were predicted.
         placement: Which of its placements to show; None: the one of its latest trial.
     """
     gpus = [one.gpu for one in summary.job.placements]
@@ -119,6 +125,8 @@ def job_view(
         else arms(believed, here, settings.default_batch_size),
         power=None if at is None else power_curves(curves.placements[at], settings.batch_sizes),
         front=energy_against_time(here, settings.batch_sizes),
+        predictions="" if at is None else words.sentence(predicted.placements[at].statement),
+        calibration=None if at is None else calibration(predicted.placements[at]),
         timeline=timeline(here[:MOST_BARS], now),
         log=decision_log(here, now),
         running=sum(trial.state == "running" for trial in trials),

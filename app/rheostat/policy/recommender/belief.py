@@ -7,10 +7,11 @@ The cost of a run is its epochs times what an epoch costs at the best power limi
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import exp, log
+from math import exp, log, sqrt
 
 import numpy as np
 
+from rheostat.policy.estimates import CostPrediction
 from rheostat.policy.interface import Job
 from rheostat.policy.recommender import epochs
 from rheostat.policy.recommender.curves import Expectation
@@ -124,6 +125,11 @@ class Belief:
     def run_cost(self, arm: int) -> float:
         """Return the expected cost in joules of a success of an arm, with what it costs before its first step."""
         return self.fixed_cost + exp(self.log_cost[arm])
+
+    def predicted_cost(self, arm: int) -> CostPrediction:
+        """Return what a single run of an arm is predicted to cost if it converges: failures are another matter."""
+        log_mean = float(self.epochs.mean[arm] + self.epoch_costs.mean[arm])
+        return CostPrediction(log_mean, sqrt(float(self.log_cost_variance[arm]) + self.noise), self.fixed_cost)
 
     @cached_property
     def runs(self) -> "RunBelief":

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rheostat.policy.cost import Outlay, given_cost
-from rheostat.policy.estimates import Account, ArmEstimate
+from rheostat.policy.estimates import Account, ArmEstimate, CostPrediction
 from rheostat.policy.interface import (
     READ_TIME_KNOBS,
     STATE_OF_VERDICT,
@@ -100,6 +100,13 @@ class Recommender(BatchSizeOptimizer):
         known = self._gather(job)
         chances = {} if known.belief is None else _chances(known, known.belief)
         return tuple(explanations.arm_estimate(known, size, chances.get(size)) for size in known.grid.batch_sizes)
+
+    def predicted_cost(self, job: Job, batch_size: int) -> CostPrediction | None:
+        """Return the belief of a run's cost, or None before any success, or where no epoch cost is known here."""
+        known = self._gather(job)
+        if known.belief is None or not known.belief.has_level:
+            return None
+        return known.belief.predicted_cost(known.grid.index(batch_size))
 
     def account(self, job: Job) -> Account | None:
         """Return what exploring has cost against the default, and the better arms have saved."""
