@@ -21,12 +21,15 @@ def power_curves(placement: PlacementPowerCurves, batch_sizes: Sequence[int]) ->
     if not curves:
         return None
     colours = size_colours(batch_sizes)
+    data = [_curve(curve, colours.get(curve.batch_size, MUTED)) for curve in curves]
+    dearest = max(max(line["y"]) for line in data)
     return {
-        "data": [_curve(curve, colours.get(curve.batch_size, MUTED)) for curve in curves],
+        "data": data,
         "layout": layout(
             "power limit (W)",
             "cost above the best limit (%)",
-            yaxis={"rangemode": "tozero", "ticksuffix": " %"},
+            # Some room below 0 %, where the stars of the best limits are.
+            yaxis={"range": [-0.06 * max(dearest, 1.0), 1.06 * max(dearest, 1.0)], "ticksuffix": " %"},
             legend={"title": {"text": "batch size "}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         ),
     }
@@ -103,7 +106,6 @@ def _curve(curve: PowerCurve, colour: str) -> Figure:
             "size": [13 if point.cost == lowest else 7 for point in curve.points],
             "symbol": ["star" if point.cost == lowest else "circle" for point in curve.points],
         },
-        "cliponaxis": False,
         "hovertemplate": f"<b>batch size {curve.batch_size} at %{{x}} W</b><br>%{{text}}<extra></extra>",
     }
 

@@ -5,7 +5,7 @@ dashboard sends it to ``plotly.min.js``, and :mod:`rheostat.visualization.notebo
 Figures set no colours of text, grid or background, so that they suit light and dark pages.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from math import log2
 from typing import Any, TypeAlias
@@ -16,14 +16,17 @@ ACCENT = "#0f9d76"
 MUTED = "#8a94a3"
 WARNING = "#d9822b"
 
-_SCALE = ("#415feb", "#316ac8", "#149dd2", "#bf8658", "#d77e14", "#d61e6b")
+_SCALE = ("#0560f5", "#0586f5", "#139f91", "#bd8c0b", "#ac5618", "#d81d6d")
 """From small to large, from cool to warm; chosen by a search, so that they differ for the colour-blind, too.
 
 All of medium lightness: readable on white and on black.
 """
 
-_ENERGY_UNITS = (("GWh", 3.6e12), ("MWh", 3.6e9), ("kWh", 3.6e6), ("Wh", 3.6e3))
-_TIME_UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0))
+_Units: TypeAlias = tuple[tuple[str, float, float], ...]
+
+_ENERGY_UNITS: _Units = (("GWh", 3.6e12, 1), ("MWh", 3.6e9, 1), ("kWh", 3.6e6, 0.1), ("kJ", 1e3, 1), ("J", 1, 0))
+_TIME_UNITS: _Units = (("days", 86_400.0, 2), ("h", 3600.0, 1), ("min", 60.0, 1), ("s", 1, 0))
+"""From the largest: the name of each, its size, and from how many of it on it is used."""
 
 STATE_SYMBOLS = {
     "converged": "circle",
@@ -47,12 +50,12 @@ def size_colours(batch_sizes: Iterable[int]) -> dict[int, str]:
 
 def energy_unit(largest_joules: float) -> tuple[str, float]:
     """Return the name of the unit that suits an axis of energies, and its size in joules."""
-    return _unit(largest_joules, _ENERGY_UNITS, "J")
+    return _unit(largest_joules, _ENERGY_UNITS)
 
 
 def time_unit(largest_seconds: float) -> tuple[str, float]:
     """Return the name of the unit that suits an axis of time spans, and its size in seconds."""
-    return _unit(largest_seconds, _TIME_UNITS, "s")
+    return _unit(largest_seconds, _TIME_UNITS)
 
 
 def plain(text: object) -> str:
@@ -86,8 +89,8 @@ def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def _unit(largest: float, units: Sequence[tuple[str, float]], smallest: str) -> tuple[str, float]:
-    return next(((name, size) for name, size in units if largest >= size), (smallest, 1.0))
+def _unit(largest: float, units: _Units) -> tuple[str, float]:
+    return next((name, size) for name, size, least in units if largest >= least * size)
 
 
 def _between(share: float) -> str:

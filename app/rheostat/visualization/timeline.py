@@ -54,7 +54,7 @@ def timeline(trials: Sequence[TrialDetail], now: datetime) -> Figure | None:
         "layout": layout(
             "",
             "",
-            xaxis={"type": "date", "nticks": 7, "tickangle": 0},
+            xaxis={"type": "date", "tickangle": 0},
             yaxis={**ticks, "range": [len(names) - 0.5, -0.5], "zeroline": False, "showgrid": False},
             barmode="overlay",
             bargap=0.3,
