@@ -167,7 +167,7 @@ def _environment() -> Environment:
         extensions=["jinja2.ext.loopcontrols"],
         finalize=_shown,
     )
-    environment.filters |= {"percent": words.percent, "counted": words.counted}
+    environment.filters |= {"percent": words.percent, "counted": words.counted, "duration": words.duration}
     return environment
 
 

@@ -37,7 +37,7 @@ def job_report(job: Job, history: History, estimates: Estimates | None) -> JobRe
         job_id=job.job_id,
         placements=[
             _placement(placement, _spread(believed.get(placement.gpu), default))
-            for placement in insight.savings(job, history).placements
+            for placement in insight.savings(job, history, estimates).placements
         ],
     )
 

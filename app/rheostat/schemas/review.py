@@ -71,6 +71,7 @@ class DayUse(Body):
     time_seconds: float
     runs_without_energy: int
     converged_without_energy: int
+    seconds_without_energy: float
 
 
 class PlacementUse(Body):

@@ -23,7 +23,7 @@ MOST_WITH_TAG = 100
 def job(visit: Visit) -> Response:
     """Show what a job learned and saved, and why it trains as it does."""
     service, job_id = visit.service, visit.request.path_params["job_id"]
-    summary = review.job_summary(service, job_id, with_use=False)
+    summary = review.job_summary(service, job_id)
     trials = use_cases.list_trials(service, job_id, state=None, cursor=None, limit=MOST_TRIALS).trials
     curves, predicted = review.power_curves(service, job_id), review.calibration(service, job_id)
     at = visit.number("placement")

@@ -125,7 +125,7 @@ def job_view(
         else arms(believed, here, settings.default_batch_size),
         power=None if at is None else power_curves(curves.placements[at], settings.batch_sizes),
         front=energy_against_time(here, settings.batch_sizes),
-        predictions="" if at is None else words.sentence(predicted.placements[at].statement),
+        predictions="" if at is None else predicted.placements[at].statement,
         calibration=None if at is None else calibration(predicted.placements[at]),
         timeline=timeline(here[:MOST_BARS], now),
         log=decision_log(here, now),
