@@ -50,6 +50,11 @@ def test_home_shows_the_savings_of_the_api_first(pages: Pages) -> None:
     assert sum(bars["y"]) * 3600 == pytest.approx(saved(placement.energy_joules), abs=0.01)
 
 
+def test_pages_say_what_the_interval_of_the_savings_covers(pages: Pages) -> None:
+    for path in ("/", f"/jobs/{JOB}"):
+        assert "The 95 % interval covers how many epochs a run of the default needs" in pages.get(path).text
+
+
 def test_home_lists_jobs_by_a_part_of_their_name(pages: Pages) -> None:
     assert f"/jobs/{JOB}" in pages.get("/?search=GHT").links
     found = pages.get("/?search=%3Cscript%3E")
