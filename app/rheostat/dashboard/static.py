@@ -19,7 +19,7 @@ FOLDER = Path(str(files("rheostat.dashboard") / "assets"))
 """Our own files."""
 
 _LEVEL = 6
-"""Of compression: a higher one takes three times as long for a hundredth less."""
+"""Of compression: the highest takes half as long again, for files that are 0.2 % smaller."""
 
 _A_YEAR = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
