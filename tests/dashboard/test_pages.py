@@ -139,6 +139,11 @@ def test_a_page_runs_no_script_but_the_servers_own(pages: Pages) -> None:
             assert tag.startswith((' src="/assets/', ' type="application/json">'))
 
 
+def test_only_a_page_with_figures_permits_inline_styles(pages: Pages) -> None:
+    for path, has_figures in ((f"/jobs/{JOB}", True), ("/sign-in", False), ("/nodes", False), ("/jobs/none", False)):
+        assert ("'unsafe-inline'" in pages.get(path).answer.headers["content-security-policy"]) == has_figures, path
+
+
 def test_links_stay_under_the_prefix_of_a_proxy(pages: Pages) -> None:
     page = pages.get("/rheostat/", root_path="/rheostat")
     assert all(link.startswith(("/rheostat/", "#")) for link in page.links)

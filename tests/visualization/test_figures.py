@@ -35,7 +35,8 @@ def test_every_run_with_a_cost_is_a_point_of_its_batch_size(explored: Explored) 
         for number, cost in zip(one["x"], one["y"], strict=True)
     }
     assert shown == {(trial.number, trial.cost) for trial in explored.trials}
-    assert figure["layout"]["shapes"][0]["y0"] == explored.estimates.account.default_cost  # type: ignore[union-attr]
+    assert explored.estimates.account is not None
+    assert trace(figure, "expected of the default")["y"] == 2 * [explored.estimates.account.default_cost]
     assert {one["name"] for one in figure["data"]} >= {"cancelled", "running", "lowest so far"}
 
 
@@ -47,12 +48,11 @@ def test_the_lowest_so_far_never_rises_and_ends_at_the_cheapest_run(explored: Ex
 
 def test_the_account_ends_at_what_all_runs_saved(explored: Explored) -> None:
     figure = account(explored.trials, explored.estimates)
-    assert figure is not None
-    go.Figure(figure)
     assert explored.estimates.account is not None
     converged = sum(trial.state == "converged" for trial in explored.trials)
     paid = sum(trial.cost or 0.0 for trial in explored.trials) / explored.estimates.account.default_cost
-    assert figure["data"][0]["y"][-1] == pytest.approx(converged - paid, abs=1e-3)
+    assert trace(figure, "saved so far")["y"][-1] == pytest.approx(converged - paid, abs=1e-3)
+    assert trace(figure, "how far exploring may take it")["y"][0] == -1.0
     assert account(explored.trials, None) is None
 
 
@@ -133,6 +133,32 @@ def test_savings_add_up_over_the_days() -> None:
     assert trace(figure, "on the day")["x"] == ["2026-01-01", "2026-01-03"]
     assert saved_by_day({}) is None
     assert trace(saved_by_day({date(2026, 1, 1): 0.002}), "on the day")["y"] == [2.0]  # Wh
+
+
+def test_an_axis_has_the_unit_that_suits_it(explored: Explored) -> None:
+    run = explored.trials[-1].model_copy(update={"state": "converged", "energy_joules": 7.2e6, "time_seconds": 5400.0})
+    figure = energy_against_time([run], (run.batch_size,))
+    points = trace(figure, str(run.batch_size))
+    assert (points["x"], points["y"]) == ([1.5], [2.0])
+    assert figure is not None
+    titles = [figure["layout"][axis]["title"]["text"] for axis in ("xaxis", "yaxis")]
+    assert titles == ["time to target (h)", "energy to target (kWh)"]
+
+
+def test_costs_that_are_far_apart_have_a_logarithmic_axis(explored: Explored) -> None:
+    cheap = explored.estimates.model_copy(update={"arms": [explored.estimates.arms[2]]})
+    near = arms(cheap, [], 32)["layout"]["yaxis"]
+    dear = explored.estimates.arms[0].model_copy(update={"cost": 1e6, "cost_low": 1e5, "cost_high": 1e7})
+    far = explored.estimates.model_copy(update={"arms": [dear, *explored.estimates.arms[1:]]})
+    assert ("type" in near, arms(far, explored.trials, 32)["layout"]["yaxis"]["type"]) == (False, "log")
+
+
+def test_the_legend_shows_a_batch_size_by_a_run_that_converged(explored: Explored) -> None:
+    stopped = explored.trials[-1].model_copy(update={"state": "stopped", "number": 0})
+    figure = costs([stopped, *explored.trials], None, 32, explored.job.settings.batch_sizes)
+    name = "32, the default" if stopped.batch_size == 32 else str(stopped.batch_size)
+    symbols = trace(figure, name)["marker"]["symbol"]
+    assert (symbols[0], "x-thin-open" in symbols) == ("circle", True)
 
 
 def test_colours_order_batch_sizes_and_text_is_literal() -> None:

@@ -26,10 +26,14 @@ COOKIE = "rheostat_token"
 """Holds the token of a browser that has signed in."""
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""No script but our own files, and nothing from another host. Plotly sets styles of elements that it draws."""
+"""No script but our own files, no style but theirs, and nothing from another host."""
+
+_OF_FIGURES = CONTENT_SECURITY_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+"""Plotly sets styles of what it draws, and adds those of its maps, which are not drawn here."""
+_FIGURE = 'class="plot"'
 
 _STATUSES = (
     (NotFound, HTTPStatus.NOT_FOUND),
@@ -138,7 +142,8 @@ def render(request: Request, site: Site, template: str, *, status: int = 200, **
         **{"refresh_seconds": None} | values,
     )
     # Without a referrer policy of its own, a browser would send forms from "null": see `forms.is_from_here`.
-    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "same-origin"}
+    policy = _OF_FIGURES if _FIGURE in text else CONTENT_SECURITY_POLICY
+    headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
     return HTMLResponse(text, status, headers)
 
 

@@ -1,10 +1,13 @@
 """What is believed of each batch size, and what its runs cost."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rheostat.schemas.insight import Estimate, PlacementEstimates
 from rheostat.schemas.trials import TrialDetail
 from rheostat.visualization.style import ACCENT, MUTED, Figure, layout, plain
+
+_FAR_APART = 10.0
 
 
 def arms(estimates: PlacementEstimates, trials: Sequence[TrialDetail], default_batch_size: int) -> Figure:
@@ -49,9 +52,18 @@ def arms(estimates: PlacementEstimates, trials: Sequence[TrialDetail], default_b
                 "tickvals": sizes,
                 "ticktext": marked,
             },
-            yaxis={"type": "log", "tickformat": "~s", "dtick": "D2"},
+            yaxis=_cost_axis(known, runs),
         ),
     }
+
+
+def _cost_axis(known: Sequence[Estimate], runs: Sequence[TrialDetail]) -> dict[str, Any]:
+    """Return the axis of costs: logarithmic where they are far apart, since one dear batch size hides the others."""
+    intervals = [cost for arm in known for cost in (arm.cost_low, arm.cost, arm.cost_high)]
+    costs = [cost for cost in (*intervals, *(trial.cost for trial in runs)) if cost is not None]
+    if max(costs) > _FAR_APART * min(costs) > 0:
+        return {"type": "log", "tickformat": "~s", "dtick": "D2"}
+    return {"tickformat": "~s"}
 
 
 def _expected(found: Sequence[Estimate], name: str, colour: str, symbol: str) -> Figure:

@@ -51,14 +51,13 @@ def costs(
     tried = sorted({trial.batch_size for trial in shown})
     data += [_of_size(shown, size, colours.get(size, MUTED), is_default=size == default_batch_size) for size in tried]
     data += [_key(state) for state in _STATES if any(trial.state == state != "converged" for trial in shown)]
-    figure: Figure = {
+    account = None if estimates is None else estimates.account
+    if account is not None and shown:
+        data.append(_level(shown, account.default_cost, "expected of the default"))
+    return {
         "data": data,
         "layout": layout("recurrence", "cost of a run (J-eq)", yaxis={"rangemode": "tozero", "tickformat": "~s"}),
     }
-    account = None if estimates is None else estimates.account
-    if account is not None:
-        figure["layout"] |= _level(account.default_cost, f"the default, batch size {default_batch_size}")
-    return figure
 
 
 def account(trials: Sequence[TrialDetail], estimates: PlacementEstimates | None) -> Figure | None:
@@ -79,22 +78,21 @@ def account(trials: Sequence[TrialDetail], estimates: PlacementEstimates | None)
     line = {
         "type": "scatter",
         "mode": "lines",
+        "name": "saved so far",
         "x": [trial.number for trial in shown],
         "y": [round(runs, 4) for runs in saved],
         "fill": "tozeroy",
         "line": {"color": ACCENT, "width": 2, "shape": "hv"},
         "hovertemplate": "after run %{x}: %{y:.2f} runs of the default<extra></extra>",
-        "showlegend": False,
     }
-    figure: Figure = {"data": [line], "layout": layout("recurrence", "saved so far (runs of the default)")}
     budget = estimates.account.budget_runs
-    if budget is not None and shown:
-        figure["layout"] |= _level(-budget, "exploring may take it no further", WARNING)
-    return figure
+    levels = [] if budget is None or not shown else [_level(shown, -budget, "how far exploring may take it", WARNING)]
+    return {"data": [line, *levels], "layout": layout("recurrence", "saved so far (runs of the default)")}
 
 
 def _of_size(trials: Sequence[TrialDetail], size: int, colour: str, *, is_default: bool) -> Figure:
     points = [trial for trial in trials if trial.batch_size == size]
+    points.sort(key=lambda trial: trial.state != "converged")  # the legend shows the symbol of the first
     return {
         "type": "scatter",
         "mode": "markers",
@@ -135,30 +133,14 @@ def _words(trial: TrialDetail) -> str:
     )
 
 
-def _level(y: float, text: str, colour: str = MUTED) -> Figure:
-    """Return a dashed horizontal line with its name on it."""
+def _level(trials: Sequence[TrialDetail], y: float, name: str, colour: str = MUTED) -> Figure:
+    """Return a dashed horizontal line over trials. The legend names it: a name beside it would hide points."""
     return {
-        "shapes": [
-            {
-                "type": "line",
-                "xref": "paper",
-                "x0": 0,
-                "x1": 1,
-                "y0": y,
-                "y1": y,
-                "line": {"color": colour, "width": 1.5, "dash": "dash"},
-            }
-        ],
-        "annotations": [
-            {
-                "xref": "paper",
-                "x": 1,
-                "xanchor": "right",
-                "y": y,
-                "yanchor": "bottom" if y >= 0 else "top",
-                "text": plain(text),
-                "showarrow": False,
-                "font": {"color": colour, "size": 12},
-            }
-        ],
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": [trials[0].number - 0.5, trials[-1].number + 0.5],
+        "y": [y, y],
+        "line": {"color": colour, "width": 1.5, "dash": "dash"},
+        "hoverinfo": "skip",
     }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rheostat.schemas.review import PlacementPowerCurves, PowerCurve, PowerPoint
 from rheostat.schemas.trials import TrialDetail
-from rheostat.visualization.style import MUTED, Figure, layout, size_colours
+from rheostat.visualization.style import MUTED, Figure, energy_unit, layout, size_colours, time_unit
 
 
 def power_curves(placement: PlacementPowerCurves, batch_sizes: Sequence[int]) -> Figure | None:
@@ -21,12 +21,15 @@ def power_curves(placement: PlacementPowerCurves, batch_sizes: Sequence[int]) ->
     if not curves:
         return None
     colours = size_colours(batch_sizes)
+    data = [_curve(curve, colours.get(curve.batch_size, MUTED)) for curve in curves]
+    dearest = max(max(line["y"]) for line in data)
     return {
-        "data": [_curve(curve, colours.get(curve.batch_size, MUTED)) for curve in curves],
+        "data": data,
         "layout": layout(
             "power limit (W)",
             "cost above the best limit (%)",
-            yaxis={"rangemode": "tozero", "ticksuffix": " %"},
+            # Some room below 0 %, where the stars of the best limits are.
+            yaxis={"range": [-0.06 * max(dearest, 1.0), 1.06 * max(dearest, 1.0)], "ticksuffix": " %"},
             legend={"title": {"text": "batch size "}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         ),
     }
@@ -50,17 +53,19 @@ def energy_against_time(trials: Sequence[TrialDetail], batch_sizes: Sequence[int
     if not runs:
         return None
     colours = size_colours(batch_sizes)
+    time, second = time_unit(max(seconds for seconds, *_ in runs))
+    energy, joule = energy_unit(max(joules for _, joules, _ in runs))
     data = [
         {
             "type": "scatter",
             "mode": "markers",
             "name": str(size),
-            "x": [seconds for seconds, _, trial in runs if trial.batch_size == size],
-            "y": [joules for _, joules, trial in runs if trial.batch_size == size],
+            "x": [seconds / second for seconds, _, trial in runs if trial.batch_size == size],
+            "y": [joules / joule for _, joules, trial in runs if trial.batch_size == size],
             "text": [f"run {t.number}, batch size {size}" for *_, t in runs if t.batch_size == size],
             "marker": {"color": colours.get(size, MUTED), "size": 9, "opacity": 0.75},
             "customdata": [t.trial_id for *_, t in runs if t.batch_size == size],
-            "hovertemplate": "%{text}<br>%{x:.4s}s, %{y:.4s}J<extra></extra>",
+            "hovertemplate": f"%{{text}}<br>%{{x:.4~g}} {time}, %{{y:.4~g}} {energy}<extra></extra>",
         }
         for size in sorted({trial.batch_size for *_, trial in runs})
     ]
@@ -72,18 +77,16 @@ def energy_against_time(trials: Sequence[TrialDetail], batch_sizes: Sequence[int
         "type": "scatter",
         "mode": "lines",
         "name": "front",
-        "x": [seconds for seconds, _ in front],
-        "y": [joules for _, joules in front],
+        "x": [seconds / second for seconds, _ in front],
+        "y": [joules / joule for _, joules in front],
         "line": {"color": MUTED, "dash": "dot", "width": 1.5, "shape": "hv"},
         "hoverinfo": "skip",
     }
     return {
         "data": [line, *data],
         "layout": layout(
-            "time to target (s)",
-            "energy to target (J)",
-            xaxis={"tickformat": "~s"},
-            yaxis={"tickformat": "~s"},
+            f"time to target ({time})",
+            f"energy to target ({energy})",
             legend={"title": {"text": "batch size "}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         ),
     }

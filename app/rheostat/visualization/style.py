@@ -16,8 +16,17 @@ ACCENT = "#0f9d76"
 MUTED = "#8a94a3"
 WARNING = "#d9822b"
 
-_SCALE = ("#3f6fd8", "#1aa3a3", "#5cb338", "#dfa51f", "#e3623b", "#b8479a")
-"""From small to large. All of medium lightness: readable on white and on black."""
+_SCALE = ("#0560f5", "#0586f5", "#139f91", "#bd8c0b", "#ac5618", "#d81d6d")
+"""From small to large, from cool to warm; chosen by a search, so that they differ for the colour-blind, too.
+
+All of medium lightness: readable on white and on black.
+"""
+
+_Units: TypeAlias = tuple[tuple[str, float, float], ...]
+
+_ENERGY_UNITS: _Units = (("GWh", 3.6e12, 1), ("MWh", 3.6e9, 1), ("kWh", 3.6e6, 0.1), ("kJ", 1e3, 1), ("J", 1, 0))
+_TIME_UNITS: _Units = (("days", 86_400.0, 2), ("h", 3600.0, 1), ("min", 60.0, 1), ("s", 1, 0))
+"""From the largest: the name of each, its size, and from how many of it on it is used."""
 
 STATE_SYMBOLS = {
     "converged": "circle",
@@ -39,9 +48,24 @@ def size_colours(batch_sizes: Iterable[int]) -> dict[int, str]:
     return {size: _between((log2(size) - low) / (high - low)) for size in sizes}
 
 
+def energy_unit(largest_joules: float) -> tuple[str, float]:
+    """Return the name of the unit that suits an axis of energies, and its size in joules."""
+    return _unit(largest_joules, _ENERGY_UNITS)
+
+
+def time_unit(largest_seconds: float) -> tuple[str, float]:
+    """Return the name of the unit that suits an axis of time spans, and its size in seconds."""
+    return _unit(largest_seconds, _TIME_UNITS)
+
+
 def plain(text: object) -> str:
     """Return a text as Plotly shows it literally: Plotly understands some tags."""
     return escape(str(text), quote=False)
+
+
+def short(text: str, longest: int) -> str:
+    """Return a text that takes no more room than so many characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
@@ -63,6 +87,10 @@ def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
         **axes,
         **more,
     }
+
+
+def _unit(largest: float, units: _Units) -> tuple[str, float]:
+    return next((name, size) for name, size, least in units if largest >= least * size)
 
 
 def _between(share: float) -> str:

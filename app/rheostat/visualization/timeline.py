@@ -4,20 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rheostat.schemas.trials import TrialDetail
-from rheostat.visualization.style import ACCENT, MUTED, Figure, layout, plain
+from rheostat.visualization.style import ACCENT, MUTED, Figure, layout, plain, short
 
 MOST_NAMED_ROWS = 16
 """Beyond so many rows they are not named by nodes, but shared by all."""
 
-_COLOURS = {
+STATE_COLOURS = {
     "converged": ACCENT,
-    "stopped": "#d9a11f",
-    "failed": "#d4483b",
-    "oom": "#b8479a",
-    "abandoned": "#8b5a3c",
+    "stopped": "#bc8f0a",
+    "failed": "#bb4d1b",
+    "oom": "#944da2",
+    "abandoned": "#a85642",
     "cancelled": MUTED,
-    "running": "#3f6fd8",
+    "running": "#1668d1",
 }
+"""They differ for the colour-blind, too."""
 _ROW_PIXELS, _AXIS_PIXELS = 26, 150
 
 _LONGEST_NAME = 16
@@ -42,14 +43,18 @@ def timeline(trials: Sequence[TrialDetail], now: datetime) -> Figure | None:
     rows, names = _rows(shown, now, by_node=True)
     if len(names) > MOST_NAMED_ROWS:
         rows, names = _rows(shown, now, by_node=False)
-    found = [state for state in _COLOURS if any(trial.state == state for trial in shown)]
-    ticks = {"tickmode": "array", "tickvals": [*range(len(names))], "ticktext": [plain(_short(name)) for name in names]}
+    found = [state for state in STATE_COLOURS if any(trial.state == state for trial in shown)]
+    ticks = {
+        "tickmode": "array",
+        "tickvals": [*range(len(names))],
+        "ticktext": [plain(short(name, _LONGEST_NAME)) for name in names],
+    }
     figure: Figure = {
         "data": [_of_state(state, shown, rows, now) for state in found],
         "layout": layout(
             "",
             "",
-            xaxis={"type": "date"},
+            xaxis={"type": "date", "tickangle": 0},
             yaxis={**ticks, "range": [len(names) - 0.5, -0.5], "zeroline": False, "showgrid": False},
             barmode="overlay",
             bargap=0.3,
@@ -77,10 +82,6 @@ def _rows(trials: Sequence[TrialDetail], now: datetime, *, by_node: bool) -> tup
     return {trial_id: first[node] + at for trial_id, (node, at) in places.items()}, names
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
 def _end(trial: TrialDetail, now: datetime) -> datetime:
     if trial.ended_at is not None:
         return max(trial.ended_at, trial.created_at)
@@ -102,7 +103,7 @@ def _of_state(state: str, trials: Sequence[TrialDetail], rows: dict[str, int], n
         "textposition": "none",
         "customdata": [trial.trial_id for trial in bars],
         # The line keeps the shortest run visible.
-        "marker": {"color": _COLOURS[state], "line": {"color": _COLOURS[state], "width": 1}},
+        "marker": {"color": STATE_COLOURS[state], "line": {"color": STATE_COLOURS[state], "width": 1}},
         "hovertemplate": "%{text}<br>%{base|%Y-%m-%d %H:%M:%S}<extra></extra>",
     }
 

@@ -5,7 +5,10 @@ from itertools import pairwise
 
 from rheostat.schemas.review import Observation
 from rheostat.schemas.server import Target
-from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, layout, plain
+from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, layout, plain, short
+
+_LONGEST_METRIC = 32
+"""Of its name along the axis."""
 
 
 def learning_curve(
@@ -29,7 +32,10 @@ def learning_curve(
         return None
     data = [_curve(other, other_name, MUTED, "dot")] if any(one.metric is not None for one in other) else []
     data.append(_curve(observations, "this run", ACCENT, "solid"))
-    figure: Figure = {"data": data, "layout": layout("epoch", "metric" if target is None else plain(target.metric))}
+    figure: Figure = {
+        "data": data,
+        "layout": layout("epoch", "metric" if target is None else plain(short(target.metric, _LONGEST_METRIC))),
+    }
     if target is not None:
         line = {"color": WARNING, "width": 1.5, "dash": "dash"}
         label = {"text": f"target {target.value:g}", "textposition": "start", "font": {"color": WARNING, "size": 12}}

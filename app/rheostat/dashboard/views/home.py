@@ -10,7 +10,7 @@ from rheostat.dashboard.site import Site
 from rheostat.dashboard.views import arms
 from rheostat.dashboard.views.attention import Attention, attention, ranked
 from rheostat.dashboard.views.report import basis
-from rheostat.schemas.report import JobReport, SavedFigure
+from rheostat.schemas.report import JobReport, Origin, SavedFigure
 from rheostat.schemas.summary import JobSummary, UnreadableJob
 from rheostat.visualization.savings import saved_by_day
 from rheostat.visualization.style import Figure
@@ -51,6 +51,7 @@ class Total:
     baseline: float
     low: float | None
     high: float | None
+    origins: frozenset[Origin]
 
     @property
     def saved(self) -> float:
@@ -134,7 +135,8 @@ def total(figures: Sequence[SavedFigure]) -> Total | None:
     low = hypot(*((figure.saved or 0.0) - (figure.saved_low or 0.0) for figure in sure))
     high = hypot(*((figure.saved_high or 0.0) - (figure.saved or 0.0) for figure in sure))
     saved = baseline - actual
-    return Total(actual, baseline, saved - low if sure else None, saved + high if sure else None)
+    origins = frozenset(figure.origin for figure in known)
+    return Total(actual, baseline, saved - low if sure else None, saved + high if sure else None, origins)
 
 
 def job_row(summary: JobSummary, now: datetime) -> JobRow:
@@ -163,4 +165,5 @@ def _tile(label: str, figure: Total, shown: words.Quantity) -> Tile:
     parts = [f"{words.percent(abs(figure.percent or 0.0))} {'less' if figure.saved >= 0 else 'more'}"]
     if figure.low is not None and figure.high is not None:
         parts.append(f"{words.percent(95)} between {shown.interval(figure.low, figure.high, 'and')}")
+    parts.append(" and ".join(sorted(figure.origins)))
     return Tile(label, shown(abs(figure.saved)), ", ".join(parts), figure.saved, figure.saved < 0)
