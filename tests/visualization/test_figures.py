@@ -167,3 +167,11 @@ def test_colours_order_batch_sizes_and_text_is_literal() -> None:
     assert len(set(colours.values())) == 4
     assert size_colours([8]) == {8: colours[8]}
     assert plain("<script>&") == "&lt;script&gt;&amp;"
+
+
+def test_an_arm_without_an_interval_is_drawn_as_a_point(explored: Explored) -> None:
+    arm = explored.estimates.arms[0].model_copy(update={"cost": 100.0, "cost_low": None, "cost_high": None})
+    figure = arms(explored.estimates.model_copy(update={"arms": [arm]}), [], 32)
+    (drawn,) = figure["data"]
+    assert (drawn["error_y"]["array"], drawn["error_y"]["arrayminus"]) == ([0.0], [0.0])
+    assert "from" not in drawn["text"][0]

@@ -166,6 +166,7 @@ def _environment() -> Environment:
         "counted": words.counted,
         "duration": words.duration,
         "watts": words.watts,
+        "ago": words.ago,
     }
     return environment
 

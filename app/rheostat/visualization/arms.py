@@ -76,8 +76,8 @@ def _expected(found: Sequence[Estimate], name: str, colour: str, symbol: str) ->
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [(arm.cost_high or 0.0) - (arm.cost or 0.0) for arm in found],
-            "arrayminus": [(arm.cost or 0.0) - (arm.cost_low or 0.0) for arm in found],
+            "array": [_beyond(arm.cost_high, arm.cost) for arm in found],
+            "arrayminus": [-_beyond(arm.cost_low, arm.cost) for arm in found],
             "color": colour,
             "thickness": 2,
             "width": 5,
@@ -88,10 +88,16 @@ def _expected(found: Sequence[Estimate], name: str, colour: str, symbol: str) ->
     }
 
 
+def _beyond(end: float | None, cost: float | None) -> float:
+    """Return by how much an end of an interval is above the estimate; 0 where a policy gives no interval."""
+    return 0.0 if end is None or cost is None else end - cost
+
+
 def _words(arm: Estimate) -> str:
     chance = "" if arm.probability_best is None else f"<br>{arm.probability_best:.0%} likely the cheapest"
     limit = "" if arm.power_limit_watts is None else f" at {arm.power_limit_watts} W"
+    interval = "" if arm.cost_low is None else f", from {arm.cost_low:.4g} to {arm.cost_high:.4g}"
     return (
-        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.4g} J-eq, from {arm.cost_low:.4g} to "
-        f"{arm.cost_high:.4g}<br>runs: {arm.runs}; {plain(arm.status)}{chance}"
+        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.4g} J-eq{interval}<br>runs: {arm.runs}; "
+        f"{plain(arm.status)}{chance}"
     )

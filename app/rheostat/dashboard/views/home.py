@@ -8,15 +8,12 @@ from math import hypot
 from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.views import arms
-from rheostat.dashboard.views.attention import Attention, attention
+from rheostat.dashboard.views.attention import Attention, attention, ranked
 from rheostat.dashboard.views.report import basis
 from rheostat.schemas.report import JobReport, Origin, SavedFigure
 from rheostat.schemas.summary import JobSummary, UnreadableJob
 from rheostat.visualization.savings import saved_by_day
 from rheostat.visualization.style import Figure
-
-_GRAVITY = ("error", "warning", "note")
-MOST_ATTENTIONS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,6 @@ class Home:
     basis: str
     figure: Figure | None
     attention: list[Attention]
-    more_attention: int
 
 
 def home(
@@ -92,13 +88,11 @@ def home(
     reports = [summary.report for summary in summaries]
     noted = [Attention(job.job_id, "error", f"Not shown or counted: {job.reason}") for job in unreadable]
     noted += [one for summary in summaries for one in attention(summary)]
-    noted.sort(key=lambda one: _GRAVITY.index(one.level))
     return Home(
         tiles=tiles(reports, site),
         basis=basis(reports),
         figure=saved_by_day({day: joules / words.JOULES_PER_KWH for day, joules in saved_joules.items()}),
-        attention=noted[:MOST_ATTENTIONS],
-        more_attention=max(0, len(noted) - MOST_ATTENTIONS),
+        attention=ranked(noted),
     )
 
 
