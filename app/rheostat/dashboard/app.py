@@ -19,6 +19,9 @@ from rheostat.dashboard.visit import Surroundings, add_page, assets
 ASSETS = "/assets"
 """Where style sheet, scripts and icon are; they are the same for everybody, and no secret."""
 
+TRIALS_CSV = "/jobs/{job_id}/trials.csv"
+"""Where a job's page offers its trials; the API exports them."""
+
 _A_DAY = "public, max-age=86400"
 
 
