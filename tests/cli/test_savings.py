@@ -50,7 +50,7 @@ def test_every_format_has_the_figures_of_the_api(
     assert float(row["saved_EUR"]) == pytest.approx(saved_joules / 3.6e6 * 0.5)
     assert "saved_grams_co2e" not in row
     table = operate(url, "savings")
-    assert "energy saved: 2 927 J" in table.replace("\N{THIN SPACE}", " ")
+    assert "energy saved: 2.93 kJ" in table.replace("\N{NO-BREAK SPACE}", " ")
     assert "over 11 runs of 1 job" in " ".join(table.split())
 
 

@@ -147,7 +147,7 @@ def test_predictions_that_claim_too_much_are_found_out() -> None:
     inside = sum(run.predicted_low <= run.cost <= run.predicted_high for run in found.runs)
     assert (found.verdict, found.coverage[1].inside) == ("too narrow", inside)
     assert f"{inside} of 20 runs cost what was predicted, within the 80 % interval" in found.statement
-    assert found.statement.count("the intervals are too narrow") == 1
+    assert found.statement.count("The intervals are too narrow.") == 1
 
 
 def test_predictions_that_claim_too_little_are_found_out() -> None:
@@ -158,7 +158,7 @@ def test_predictions_that_claim_too_little_are_found_out() -> None:
 def test_few_runs_judge_nothing() -> None:
     found = after_runs(SaysTooMuch, calibration.FEWEST_TO_JUDGE - 1).calibration
     assert found.verdict == "too few runs"
-    assert "too few runs to judge the intervals" in found.statement
+    assert "Too few runs to judge the intervals." in found.statement
 
 
 def test_before_any_run_has_ended_the_statement_says_so() -> None:
@@ -167,7 +167,7 @@ def test_before_any_run_has_ended_the_statement_says_so() -> None:
     found = job.calibration
     assert (found.converged_runs, found.runs, found.median_ratio) == (0, [], None)
     assert [one.share for one in found.coverage] == [None] * 3
-    assert "no run of which the policy had predicted the cost has reached its target yet" in found.statement
+    assert "No run of which the policy had predicted the cost has reached its target yet" in found.statement
 
 
 def test_runs_that_ended_before_their_target_are_counted_apart() -> None:
@@ -180,7 +180,7 @@ def test_runs_that_ended_before_their_target_are_counted_apart() -> None:
     assert (found.converged_runs, found.censored_runs) == (12, 2)
     assert [one.censored_above for one in found.coverage] == [1, 1, 1]
     assert [run.state for run in found.runs if run.is_censored] == ["failed", "failed"]
-    assert "2 that ended before the target are not counted" in found.statement
+    assert "2 that ended before the target are not counted." in found.statement
 
 
 def test_a_run_that_began_in_the_middle_of_a_training_is_not_compared() -> None:

@@ -87,18 +87,26 @@ def test_no_run_beats_those_on_the_front(explored: Explored) -> None:
     assert energy_against_time([], (32,)) is None
 
 
-def test_every_predicted_run_is_where_it_fell_in_its_interval(explored: Explored) -> None:
-    usual = {"cost": 100.0, "predicted": 100.0, "predicted_low": 80.0, "predicted_high": 125.0, "is_censored": False}
-    changes: list[dict[str, Any]] = [{}, {"cost": 300.0}, {"cost": 79.0}, {"cost": 50.0, "is_censored": True}]
+def test_every_predicted_run_is_where_it_fell_in_its_prediction(explored: Explored) -> None:
+    usual = {"cost": 100.0, "probability": 0.5, "predicted_low": 80.0, "predicted_high": 125.0, "is_censored": False}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"cost": 300.0, "probability": 1.0},
+        {"cost": 70.0, "probability": 0.025},
+        {"cost": 10.0, "probability": 0.0, "is_censored": True},
+    ]
     made = [explored.calibration.runs[0].model_copy(update={**usual, **change}) for change in changes]
     runs = [run.model_copy(update={"number": number}) for number, run in enumerate(made, 1)]
     figure = calibration(explored.calibration.model_copy(update={"runs": runs}))
-    intervals = trace(figure, "predicted, 80 % interval")
-    assert intervals["x"] == [1, 2, 3, 4]
-    assert (intervals["error_y"]["array"][0], intervals["error_y"]["arrayminus"][0]) == (25.0, 20.0)
-    shown = {name: (trace(figure, name)["x"], trace(figure, name)["y"]) for name in ("cost within it", "cost outside")}
-    assert shown == {"cost within it": ([1], [0.0]), "cost outside": ([2, 3], [200.0, -21.0])}
-    assert trace(figure, "ended before the target: would have cost more")["y"] == [-50.0]
+    shown = {one["name"]: (one["x"], one["y"]) for one in figure["data"]} if figure else {}
+    assert shown == {
+        "within the 80 % interval": ([1], [0.0]),
+        "outside": ([2, 3], [4.0, -1.96]),
+        "ended before the target": ([4], [-4.0]),
+    }
+    assert trace(figure, "outside")["customdata"] == [runs[1].trial_id] * 2
+    assert figure is not None
+    assert max(shape["y1"] for shape in figure["layout"]["shapes"]) == pytest.approx(1.96, abs=0.001)
     assert calibration(explored.calibration.model_copy(update={"runs": []})) is None
 
 

@@ -36,14 +36,14 @@ FEWEST_TO_JUDGE = 10
 """Converged runs below which even the uncertainty of a share says little."""
 
 _MEANS: dict[Verdict, str] = {
-    "too few runs": "too few runs to judge the intervals",
-    "about right": "the intervals are about right",
-    "too narrow": "the intervals are too narrow",
-    "too wide": "the intervals are wider than necessary",
+    "too few runs": "Too few runs to judge the intervals.",
+    "about right": "The intervals are about right.",
+    "too narrow": "The intervals are too narrow.",
+    "too wide": "The intervals are wider than necessary.",
 }
 
 _CENSORED = ("stopped", "failed")
-_LEAST_PERCENT_OFF = 0.5
+_LEAST_PERCENT_OFF = 3.0
 _LARGEST_LOG = 300.0
 """A prediction beyond the exponential of that is none."""
 
@@ -182,15 +182,18 @@ def _verdict(judged: Coverage, count: int) -> Verdict:
 def _statement(judged: Coverage, verdict: Verdict, ratio: float | None, count: int, censored: int) -> str:
     """Return the calibration in words."""
     if ratio is None or judged.share is None or judged.share_low is None or judged.share_high is None:
-        told = "no run of which the policy had predicted the cost has reached its target yet"
+        told = ["No run of which the policy had predicted the cost has reached its target yet."]
     else:
         share, low, high = (f"{100.0 * figure:.0f}" for figure in (judged.share, judged.share_low, judged.share_high))
-        told = (
-            f"{judged.inside} of {count} runs cost what was predicted, within the {100.0 * judged.level:.0f} % interval"
-        )
-        told += f" ({share} %, 95 % interval {low} to {high} %): {_MEANS[verdict]}"
+        told = [
+            f"{judged.inside} of {count} runs cost what was predicted, within the {100.0 * judged.level:.0f} % "
+            f"interval ({share} %, 95 % confidence interval {low} to {high} %).",
+            _MEANS[verdict],
+        ]
         if outside := judged.below + judged.above:
-            told += f"; of the {outside} outside, {judged.above} cost more"
+            told.append(f"Of the {outside} outside, {judged.above} cost more.")
         if abs(off := 100.0 * (ratio - 1.0)) >= _LEAST_PERCENT_OFF:
-            told += f"; the median run cost {abs(off):.0f} % {'more' if off > 0 else 'less'} than predicted"
-    return f"{told}; {censored} that ended before the target are not counted" if censored else told
+            told.append(f"The median run cost {abs(off):.0f} % {'more' if off > 0 else 'less'} than predicted.")
+    if censored:
+        told.append(f"{censored} that ended before the target are not counted.")
+    return " ".join(told)

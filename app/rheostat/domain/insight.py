@@ -1,6 +1,6 @@
 """What the policy believes of a job's arms, and what the job has saved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rheostat.domain import crashes, energy, totals
@@ -46,12 +46,25 @@ def estimates(job: Job) -> Estimates:
     )
 
 
-def savings(job: Job, history: History) -> Savings:
-    """Return what the job cost against always running the default at the maximum limit."""
+def savings(job: Job, history: History, believed: Estimates | None = None) -> Savings:
+    """Return what the job cost against always running the default at the maximum limit.
+
+    Args:
+        job: The job.
+        history: Its past.
+        believed: Its :func:`estimates`, where they are known already.
+    """
     draft = Draft(job)
+    arms = (
+        dict.fromkeys(job.placements)
+        if believed is None
+        else {key: placement.arms for key, placement in zip(job.placements, believed.placements, strict=True)}
+    )
     return Savings(
         job_id=job.job_id,
-        placements=[_placement_savings(draft, history, placement) for placement in job.placements.values()],
+        placements=[
+            _placement_savings(draft, history, placement, arms[key]) for key, placement in job.placements.items()
+        ],
     )
 
 
@@ -187,7 +200,9 @@ class _Past:
         )
 
 
-def _placement_savings(draft: Draft, history: History, placement: PlacementRecord) -> PlacementSavings:
+def _placement_savings(
+    draft: Draft, history: History, placement: PlacementRecord, believed: Sequence[Estimate] | None
+) -> PlacementSavings:
     job, view = draft.job, draft.view(placement)
     sums = totals_of(job, history, placement)
     past = _Past(
@@ -198,7 +213,7 @@ def _placement_savings(draft: Draft, history: History, placement: PlacementRecor
     metered = energy.Sums(sum(t.metered_joules for t in past.paid), sum(t.metered_seconds for t in past.paid))
     seconds = sum(total.time_seconds or 0.0 for total in past.paid)
     figures = _Figures(view, metered.mean_watts)
-    default = _default(draft, history, placement, sums, figures)
+    default = _default(draft, history, placement, sums, figures, believed=believed)
     method = default.method
     return PlacementSavings(
         gpu=wire_gpu(placement),
@@ -212,7 +227,13 @@ def _placement_savings(draft: Draft, history: History, placement: PlacementRecor
 
 
 def _default(
-    draft: Draft, history: History, placement: PlacementRecord, sums: PlacementTotals, figures: _Figures
+    draft: Draft,
+    history: History,
+    placement: PlacementRecord,
+    sums: PlacementTotals,
+    figures: _Figures,
+    *,
+    believed: Sequence[Estimate] | None,
 ) -> _Default:
     """Work out one run of the default: measured epochs and what runs take beside, or else the mean of its runs."""
     size, view = draft.job.settings.default_batch_size, figures.view
@@ -222,7 +243,7 @@ def _default(
     measured = history.latest_measurements(placement.key)
     record = None if limit is None else measured.get((size, limit))
     both = trials + runs
-    epochs, source = _mean_epochs(trials) if both else _expected_epochs(draft, placement)
+    epochs, source = _mean_epochs(trials) if both else _expected_epochs(draft, placement, believed)
     if record is not None and epochs and (record.cost is not None or record.steps_per_epoch is not None):
         epoch = power_measurement(view, record)
         wanted = figures.energy_joules, figures.time_seconds, figures.cost
@@ -251,13 +272,15 @@ def _mean_epochs(trials: list[Totals]) -> tuple[float | None, str]:
     return mean, f"the mean of {count} converged runs"
 
 
-def _expected_epochs(draft: Draft, placement: PlacementRecord) -> tuple[float | None, str]:
+def _expected_epochs(
+    draft: Draft, placement: PlacementRecord, believed: Sequence[Estimate] | None
+) -> tuple[float | None, str]:
     """Return the epochs that the policy expects of the default, of which no run has converged."""
     try:
-        arms = draft.advisor.estimates(draft.view(placement))
+        arms = _arms(draft, placement) if believed is None else believed
     except RheostatError:  # savings are shown whatever the policy does
         return None, "unknown"
-    expected = [arm.epochs.mean for arm in arms if arm.batch_size == draft.job.settings.default_batch_size]
+    expected = [arm.epochs for arm in arms if arm.batch_size == draft.job.settings.default_batch_size]
     return next(iter(expected), None), "an estimate, since no run has converged,"
 
 

@@ -19,3 +19,10 @@ class JobSummary(Body):
     failure: str | None = Field(description="Why the policy fails; null: it does not.")
     use: list[PlacementUse] = Field(description="What it used on each day, if that was asked for.")
     latest: TrialDetail | None = Field(description="Null: it never ran.")
+
+
+class UnreadableJob(Body):
+    """A job of which the list can show no more than its name, and why."""
+
+    job_id: str
+    reason: str

@@ -1,24 +1,27 @@
 """Looking back: what power limits cost, how well costs were predicted, what a trial reported, and what runs now."""
 
-from collections.abc import Mapping
+import logging
+from collections import Counter
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import date, datetime
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from rheostat.domain import calibration as predictions
 from rheostat.domain import registration, report, review, trial_views
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
-from rheostat.domain.records import PlacementKey
-from rheostat.errors import JobNotFound
+from rheostat.domain.records import PlacementKey, TrialRecord
+from rheostat.errors import JobNotFound, RheostatError, Unavailable
 from rheostat.schemas.calibration import Calibration
+from rheostat.schemas.nodes import NodeReport
 from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import DayUse, Node, ObservationPage, PlacementUse, PowerCurves, RunningTrial
 from rheostat.schemas.rows import columns_of, csv_lines, row_of
 from rheostat.schemas.server import Gpu
-from rheostat.schemas.summary import JobSummary
+from rheostat.schemas.summary import JobSummary, UnreadableJob
 from rheostat.schemas.trials import TrialDetail
 from rheostat.service.context import Service
 from rheostat.service.jobs import list_jobs
@@ -26,6 +29,11 @@ from rheostat.service.trials import list_trials
 from rheostat.storage import queries
 from rheostat.storage import review as stored
 from rheostat.storage.history import StoredHistory
+from rheostat.storage.many_jobs import JobPast, read_jobs
+
+_Use: TypeAlias = Mapping[PlacementKey, list[dict[str, Any]]]
+
+_log = logging.getLogger(__name__)
 
 _TRIALS_AT_ONCE = 200
 """So many trials of an export are in memory at a time."""
@@ -100,10 +108,18 @@ def running_trials(service: Service, *, limit: int) -> list[RunningTrial]:
 
 def list_nodes(service: Service, *, limit: int) -> list[Node]:
     """Return the nodes that trials ran on, as the latest trial of each shows them, the latest first."""
+    now = service.now()
+    running = Counter(
+        node
+        for row in queries.nodes_of_running(service.database, service.namespace, now)
+        for node in {row["node"], *(report["node"] for report in row["nodes"] or ())} - {None}
+    )
     found: dict[str, Node] = {}
     for row in queries.latest_of_nodes(service.database, service.namespace, limit=limit):
-        found.setdefault(row["node"], _node(row, service.now()))  # two of its trials may have begun at once
-    return list(found.values())
+        reports = {report.node: report for report in trial_views.nodes_of(row["nodes"])}
+        for node in dict.fromkeys((row["node"], *reports)):  # a trial on several nodes names one of them itself
+            found.setdefault(node, _node(row, node, reports.get(node), running[node], now))
+    return list(found.values())[:limit]
 
 
 def job_versions(service: Service) -> dict[str, int]:
@@ -117,16 +133,11 @@ def use_by_day(service: Service, job_id: str) -> list[PlacementUse]:
     Raises:
         JobNotFound: There is no such job.
     """
-    return service.jobs.read(service.job(job_id), _wire_use)
+    return service.jobs.read(service.job(job_id), lambda job, history: _wire_use(job, _use(history)))
 
 
-def job_summary(service: Service, job_id: str, *, with_use: bool) -> JobSummary:
-    """Return all that the list of jobs shows of a job, as of one moment.
-
-    Args:
-        service: The service.
-        job_id: The job.
-        with_use: Whether to read what it used on each day, from all of its runs; else that is empty.
+def job_summary(service: Service, job_id: str) -> JobSummary:
+    """Return all that the page of a job shows of it, as of one moment, but for what it used on each day.
 
     Raises:
         JobNotFound: There is no such job.
@@ -134,18 +145,35 @@ def job_summary(service: Service, job_id: str, *, with_use: bool) -> JobSummary:
     now = service.now()
 
     def read(job: Job, history: StoredHistory) -> JobSummary:
-        estimates, failure = report.estimates_or_failure(job)
         latest = history.trials(state=None, now=now, before=None, limit=1)
-        return JobSummary(
-            job=registration.job_detail(job),
-            report=report.job_report(job, history, estimates),
-            estimates=estimates,
-            failure=failure,
-            use=_wire_use(job, history) if with_use else [],
-            latest=trial_views.trial_detail(job, latest[0], now) if latest else None,
-        )
+        return _summary(job, history, now, latest=latest[0] if latest else None, use=[])
 
     return service.jobs.read(service.job(job_id), read)
+
+
+def job_summaries(service: Service, job_ids: Collection[str]) -> dict[str, JobSummary | UnreadableJob]:
+    """Return what the list of jobs shows of some of them, by their ids; those that do not exist are left out.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    now = service.now()
+
+    def read(past: JobPast) -> JobSummary | UnreadableJob:
+        job = past.stored.job
+        try:
+            return _summary(job, past.history, now, latest=past.latest, use=_wire_use(job, past.use))
+        except Exception as error:  # one job that cannot be shown must not hide the others
+            return _unreadable(job.job_id, error)
+
+    try:
+        return read_jobs(service.database, service.namespace, job_ids, read)
+    except Unavailable:
+        raise
+    except Exception as error:
+        if len(job_ids) == 1:
+            return {job_id: _unreadable(job_id, error) for job_id in job_ids}
+    return {job_id: found for one in job_ids for job_id, found in job_summaries(service, [one]).items()}
 
 
 def job_report(service: Service, job_id: str, *, since: date | None = None) -> JobReport:
@@ -162,7 +190,10 @@ def job_report(service: Service, job_id: str, *, since: date | None = None) -> J
 
     def read(job: Job, history: StoredHistory) -> JobReport:
         whole = report.job_report(job, history, report.estimates_or_failure(job)[0])
-        return whole if since is None else report.since(job, whole, _use(job, history), since)
+        if since is None:
+            return whole
+        use = _wire_use(job, _use(history))
+        return report.since(job, whole, {key: one.days for key, one in zip(job.placements, use, strict=True)}, since)
 
     return service.jobs.read(service.job(job_id), read)
 
@@ -177,7 +208,7 @@ def list_reports(service: Service, *, since: date | None, cursor: str | None, li
     return ReportPage(jobs=reports, next_cursor=page.next_cursor)
 
 
-def _node(row: Mapping[str, Any], now: datetime) -> Node:
+def _node(row: Mapping[str, Any], node: str, report: NodeReport | None, running: int, now: datetime) -> Node:
     is_lost = row["state"] == "running" and row["lease_expires_at"] < now
     energy: Literal["metered", "estimated", "unknown"] = "metered"
     if row["energy_estimate"] is not None:
@@ -185,7 +216,7 @@ def _node(row: Mapping[str, Any], now: datetime) -> Node:
     elif row["energy_joules"] is None:
         energy = "unknown"
     return Node(
-        node=row["node"],
+        node=node,
         job_id=row["job_id"],
         trial_id=row["trial_id"],
         number=row["number"],
@@ -194,13 +225,39 @@ def _node(row: Mapping[str, Any], now: datetime) -> Node:
         power_limit_watts=row["power_limit_watts"],
         energy=energy,
         warning=row["warning"],
+        report=report,
+        running=running,
         seen_at=row["ended_at"] or row["created_at"],
     )
 
 
-def _wire_use(job: Job, history: StoredHistory) -> list[PlacementUse]:
-    return [PlacementUse(gpu=wire_gpu(job.placements[key]), days=days) for key, days in _use(job, history).items()]
+def _summary(
+    job: Job, history: StoredHistory, now: datetime, *, latest: TrialRecord | None, use: list[PlacementUse]
+) -> JobSummary:
+    estimates, failure = report.estimates_or_failure(job)
+    return JobSummary(
+        job=registration.job_detail(job),
+        report=report.job_report(job, history, estimates),
+        estimates=estimates,
+        failure=failure,
+        use=use,
+        latest=None if latest is None else trial_views.trial_detail(job, latest, now),
+    )
 
 
-def _use(job: Job, history: StoredHistory) -> dict[PlacementKey, list[DayUse]]:
-    return {key: [DayUse(**day) for day in stored.use_by_day(history, key)] for key in job.placements}
+def _unreadable(job_id: str, error: Exception) -> UnreadableJob:
+    _log.error("the job %s cannot be shown", job_id, exc_info=error)
+    message = error.message if isinstance(error, RheostatError) else f"{type(error).__name__}: see the server's log."
+    return UnreadableJob(job_id=job_id, reason=message)
+
+
+def _wire_use(job: Job, use: _Use) -> list[PlacementUse]:
+    return [
+        PlacementUse(gpu=wire_gpu(placement), days=[DayUse(**day) for day in use[key]])
+        for key, placement in job.placements.items()
+    ]
+
+
+def _use(history: StoredHistory) -> _Use:
+    found = stored.use_by_day(history.rows, history.placement_pks.values())
+    return {key: found.get(pk, []) for key, pk in history.placement_pks.items()}

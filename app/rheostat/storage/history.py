@@ -1,6 +1,6 @@
 """The history of a job in SQL, read within the transaction of the decision that asks for it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
 )
 
 from rheostat.domain.history import Beginning, Derived, History, LatestMeasurements
@@ -86,6 +87,18 @@ class Page(NamedTuple):
     evidence: list[Evidence]
     before: int
     left: int
+
+
+def latest_measurements(placement_pks: Collection[int]) -> Select[*tuple[Any, ...]]:
+    """Return the query of the latest measurement of each batch size under each power limit of placements."""
+    columns = power_measurements.c
+    its = columns.placement_pk.in_(placement_pks)
+    latest = (
+        select(columns.placement_pk, func.max(columns.sequence))
+        .where(its)
+        .group_by(columns.placement_pk, columns.batch_size, columns.power_limit_watts)
+    )
+    return select(power_measurements).where(its, tuple_(columns.placement_pk, columns.sequence).in_(latest))
 
 
 class StoredHistory(History):
@@ -187,11 +200,7 @@ class StoredHistory(History):
         """Return the latest measurement of each batch size under each power limit."""
         if placement not in self._placement_pks:
             return {}
-        columns = power_measurements.c
-        its = columns.placement_pk == self._placement_pks[placement]
-        latest = select(func.max(columns.sequence)).where(its).group_by(columns.batch_size, columns.power_limit_watts)
-        found = map(self._measurement, self._rows(select(power_measurements).where(its, columns.sequence.in_(latest))))
-        return {(measurement.batch_size, measurement.power_limit_watts): measurement for measurement in found}
+        return self.by_size_and_limit(self._rows(latest_measurements([self._placement_pks[placement]])))
 
     def measurements_by_key(self, idempotency_key: str) -> list[PowerMeasurementRecord]:
         """Return the measurements that were recorded under an idempotency key, in the order of their request."""
@@ -277,6 +286,11 @@ class StoredHistory(History):
     @cached_property
     def _placement_keys(self) -> dict[int, PlacementKey]:
         return {pk: key for key, pk in self._placement_pks.items()}
+
+    def by_size_and_limit(self, rows: Iterable[RowMapping]) -> LatestMeasurements:
+        """Return the measurements of rows, by batch size and power limit."""
+        found = map(self._measurement, rows)
+        return {(measurement.batch_size, measurement.power_limit_watts): measurement for measurement in found}
 
     def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[RowMapping]:
         return self._executed(query).mappings().all()

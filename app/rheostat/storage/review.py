@@ -1,13 +1,16 @@
 """Looking back at a job in SQL: measured power limits, a trial's reports, and what was used on each day."""
 
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import RowMapping, Select, and_, case, func, select, tuple_
 
 from rheostat.domain.records import ObservationRecord, PlacementKey, PowerMeasurementRecord
 from rheostat.storage.history import StoredHistory
 from rheostat.storage.tables import observations, power_measurements, runs, trials
+
+Rows: TypeAlias = Callable[[Select[*tuple[Any, ...]]], Sequence[RowMapping]]
 
 _OBSERVATION = [column for column in observations.c if column.name != "observation_pk"]
 _MEASUREMENT = [c for c in power_measurements.c if c.name not in ("power_measurement_pk", "placement_pk")]
@@ -32,16 +35,19 @@ def observations_of(history: StoredHistory, trial_id: str, *, skip: int, limit: 
     return [ObservationRecord(**row) for row in history.rows(query)]
 
 
-def use_by_day(history: StoredHistory, placement: PlacementKey) -> list[dict[str, Any]]:
-    """Return what the trials and whole runs of a placement used, by the day (UTC) on which they ended.
+def use_by_day(rows: Rows, placement_pks: Collection[int]) -> dict[int, list[dict[str, Any]]]:
+    """Return what the trials and whole runs of placements used, by the day (UTC) on which they ended.
 
     What a trial that has not ended has used counts on the day on which it began.
+
+    Args:
+        rows: Returns the rows of a query.
+        placement_pks: The placements.
     """
-    placement_pk = history.placement_pks[placement]
     later = trials.alias()
-    carried_on = select(later.c.resumes).where(later.c.placement_pk == placement_pk, later.c.resumes.is_not(None))
-    trained = (trials.c.epochs > 0, trials.c.trial_id.not_in(carried_on))
-    days: dict[str, dict[str, Any]] = {}
+    carried_on = select(later.c.resumes, later.c.placement_pk).where(later.c.resumes.is_not(None))
+    trained = (trials.c.epochs > 0, tuple_(trials.c.trial_id, trials.c.placement_pk).not_in(carried_on))
+    found: dict[int, dict[str, dict[str, Any]]] = {}
     for table, ended_at, converged, conditions in (
         (trials, func.coalesce(trials.c.ended_at, trials.c.created_at), trials.c.state == "converged", trained),
         (runs, runs.c.received_at, runs.c.converged.is_not(False), ()),
@@ -49,6 +55,7 @@ def use_by_day(history: StoredHistory, placement: PlacementKey) -> list[dict[str
         no_energy = table.c.energy_joules.is_(None)
         query = (
             select(
+                table.c.placement_pk,
                 func.date(ended_at).label("day"),
                 func.count().label("runs"),
                 func.sum(case((converged, 1), else_=0)).label("converged_runs"),
@@ -56,11 +63,14 @@ def use_by_day(history: StoredHistory, placement: PlacementKey) -> list[dict[str
                 func.coalesce(func.sum(table.c.time_seconds), 0.0).label("time_seconds"),
                 func.sum(case((no_energy, 1), else_=0)).label("runs_without_energy"),
                 func.sum(case((and_(no_energy, converged), 1), else_=0)).label("converged_without_energy"),
+                func.coalesce(func.sum(case((no_energy, table.c.time_seconds), else_=0.0)), 0.0).label(
+                    "seconds_without_energy"
+                ),
             )
-            .where(table.c.placement_pk == placement_pk, *conditions)
-            .group_by(func.date(ended_at))
+            .where(table.c.placement_pk.in_(placement_pks), *conditions)
+            .group_by(table.c.placement_pk, func.date(ended_at))
         )
-        for row in history.rows(query):
-            day = days.setdefault(str(row["day"]), {})
-            day |= {name: day.get(name, 0) + row[name] for name in row.keys() - {"day"}}
-    return [{"day": date.fromisoformat(day), **days[day]} for day in sorted(days)]
+        for row in rows(query):
+            day = found.setdefault(row["placement_pk"], {}).setdefault(str(row["day"]), {})
+            day |= {name: day.get(name, 0) + row[name] for name in row.keys() - {"placement_pk", "day"}}
+    return {pk: [{"day": date.fromisoformat(day), **days[day]} for day in sorted(days)] for pk, days in found.items()}

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, Select, Table, bindparam, select
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select, Table, bindparam, select
 
 from rheostat.domain.job import Job, stored_settings
-from rheostat.domain.policy_states import States
 from rheostat.domain.records import PlacementKey, PlacementRecord, TrialRecord
 from rheostat.storage.statements import Statement, first_rows
 from rheostat.storage.tables import jobs, placements, policy_states, trials
@@ -90,29 +89,27 @@ def lock_job(connection: Connection, job_pk: int) -> None:
 
 def load_job(connection: Connection, job_pk: int) -> StoredJob:
     """Read a job with all that decisions about it usually need."""
-    row = connection.execute(select(jobs).where(jobs.c.job_pk == job_pk)).mappings().one()
-    found = connection.execute(
-        select(placements).where(placements.c.job_pk == job_pk).order_by(placements.c.placement_pk)
-    ).mappings()
-    placement_pks: dict[PlacementKey, int] = {}
-    records: dict[PlacementKey, PlacementRecord] = {}
-    for placement in found:
-        record = placement_of(placement)
-        placement_pks[record.key], records[record.key] = placement["placement_pk"], record
-    keys = {pk: key for key, pk in placement_pks.items()}
-    running = connection.execute(
-        select(trials).where(trials.c.job_pk == job_pk, trials.c.state == "running").order_by(trials.c.number)
-    ).mappings()
-    return StoredJob(
-        JobRow(job_pk, row["version"]),
-        placement_pks,
-        job_of(
-            row,
-            placements=records,
-            states=_states(connection, keys),
-            running={trial["trial_id"]: trial_of(trial, keys) for trial in running},
-        ),
-    )
+    (stored,) = load_jobs(connection, [job_pk])
+    return stored
+
+
+def load_jobs(connection: Connection, job_pks: Sequence[int]) -> list[StoredJob]:
+    """Read jobs as :func:`load_job` does, in as many statements as for one."""
+    rows = _rows_of(connection, jobs, jobs.c.job_pk, job_pks)
+    found = _rows_of(connection, placements, placements.c.placement_pk, job_pks)
+    records = {row["placement_pk"]: placement_of(row) for row in found}
+    keys = {pk: record.key for pk, record in records.items()}
+    states: dict[int, dict[Any, Any]] = {}
+    query = select(policy_states.c.placement_pk, policy_states.c.part, policy_states.c.state)
+    for placement_pk, part, state in connection.execute(query.where(policy_states.c.placement_pk.in_(keys))):
+        states.setdefault(placement_pk, {})[part] = state
+    running: dict[int, dict[str, TrialRecord]] = {}
+    for row in _rows_of(connection, trials, trials.c.number, job_pks, trials.c.state == "running"):
+        running.setdefault(row["job_pk"], {})[row["trial_id"]] = trial_of(row, keys)
+    placed: dict[int, list[int]] = {}
+    for row in found:
+        placed.setdefault(row["job_pk"], []).append(row["placement_pk"])
+    return [_stored(row, placed.get(row["job_pk"], []), records, states, running) for row in rows]
 
 
 def job_of(row: RowMapping, **parts: Any) -> Job:
@@ -146,12 +143,28 @@ def trial_of(row: RowMapping, placement_keys: Mapping[int, PlacementKey]) -> Tri
     return TrialRecord(placement=placement_keys[fields.pop("placement_pk")], **fields)
 
 
-def _states(connection: Connection, keys: Mapping[int, PlacementKey]) -> States:
-    states: dict[PlacementKey, dict[Any, Any]] = {}
-    query = select(policy_states.c.placement_pk, policy_states.c.part, policy_states.c.state)
-    for placement_pk, part, state in connection.execute(query.where(policy_states.c.placement_pk.in_(keys))):
-        states.setdefault(keys[placement_pk], {})[part] = state
-    return states
+def _stored(
+    row: RowMapping,
+    placement_pks: Sequence[int],
+    records: Mapping[int, PlacementRecord],
+    states: Mapping[int, Mapping[Any, Any]],
+    running: Mapping[int, Mapping[str, TrialRecord]],
+) -> StoredJob:
+    its = {records[pk].key: pk for pk in placement_pks}
+    job = job_of(
+        row,
+        placements={records[pk].key: records[pk] for pk in placement_pks},
+        states={key: states[pk] for key, pk in its.items() if pk in states},
+        running=running.get(row["job_pk"], {}),
+    )
+    return StoredJob(JobRow(row["job_pk"], row["version"]), its, job)
+
+
+def _rows_of(
+    connection: Connection, table: Table, order: Column[Any], job_pks: Sequence[int], *conditions: ColumnElement[bool]
+) -> Sequence[RowMapping]:
+    query = select(table).where(table.c.job_pk.in_(job_pks), *conditions).order_by(order)
+    return connection.execute(query).mappings().all()
 
 
 def _bind(table: Table, name: str) -> Any:

@@ -1,6 +1,6 @@
 """What the home page shows: what was saved in all, what wants attention, what runs, and the jobs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from math import hypot
@@ -11,7 +11,7 @@ from rheostat.dashboard.views import arms
 from rheostat.dashboard.views.attention import Attention, attention
 from rheostat.dashboard.views.report import basis
 from rheostat.schemas.report import JobReport, Origin, SavedFigure
-from rheostat.schemas.summary import JobSummary
+from rheostat.schemas.summary import JobSummary, UnreadableJob
 from rheostat.visualization.savings import saved_by_day
 from rheostat.visualization.style import Figure
 
@@ -78,16 +78,25 @@ class Home:
     more_attention: int
 
 
-def home(summaries: Sequence[JobSummary], site: Site, now: datetime) -> Home:
-    """Return what the home page shows of jobs."""
+def home(
+    summaries: Sequence[JobSummary], unreadable: Sequence[UnreadableJob], saved_joules: Mapping[date, float], site: Site
+) -> Home:
+    """Return what the home page shows of jobs.
+
+    Args:
+        summaries: The jobs that can be shown.
+        unreadable: The others.
+        saved_joules: What they saved on each day.
+        site: The prices.
+    """
     reports = [summary.report for summary in summaries]
-    noted = sorted(
-        (one for summary in summaries for one in attention(summary)), key=lambda one: _GRAVITY.index(one.level)
-    )
+    noted = [Attention(job.job_id, "error", f"Not shown or counted: {job.reason}") for job in unreadable]
+    noted += [one for summary in summaries for one in attention(summary)]
+    noted.sort(key=lambda one: _GRAVITY.index(one.level))
     return Home(
         tiles=tiles(reports, site),
         basis=basis(reports),
-        figure=saved_by_day(_kwh_by_day(summaries)),
+        figure=saved_by_day({day: joules / words.JOULES_PER_KWH for day, joules in saved_joules.items()}),
         attention=noted[:MOST_ATTENTIONS],
         more_attention=max(0, len(noted) - MOST_ATTENTIONS),
     )
@@ -103,12 +112,12 @@ def tiles(reports: Sequence[JobReport], site: Site) -> list[Tile]:
         found.append(_tile("energy", energy, words.energy))
         if site.price_per_kwh is not None:
             money = site.price(energy.saved)
-            detail = f"at {site.price_per_kwh:g} {site.currency} per kWh"
+            detail = f"at {words.beside(f'{site.price_per_kwh:g}', site.currency)} per kWh"
             amount = site.price(abs(energy.saved))
             found.append(Tile("money", words.money(amount, site.currency), detail, money, energy.saved < 0))
         if site.carbon_grams_per_kwh is not None:
             grams = site.carbon_grams(energy.saved)
-            detail = f"at {site.carbon_grams_per_kwh:g} g CO₂e per kWh"
+            detail = f"at {words.beside(f'{site.carbon_grams_per_kwh:g}', 'g')} CO₂e per kWh"
             mass = site.carbon_grams(abs(energy.saved))
             found.append(Tile("CO₂e", words.mass(mass), detail, grams, energy.saved < 0))
     if seconds is not None:
@@ -158,23 +167,9 @@ def job_row(summary: JobSummary, now: datetime) -> JobRow:
     )
 
 
-def _tile(label: str, figure: Total, shown: Callable[[float], str]) -> Tile:
+def _tile(label: str, figure: Total, shown: words.Quantity) -> Tile:
     parts = [f"{words.percent(abs(figure.percent or 0.0))} {'less' if figure.saved >= 0 else 'more'}"]
     if figure.low is not None and figure.high is not None:
-        parts.append(f"95 % interval {shown(figure.low)} to {shown(figure.high)}")
+        parts.append(f"{words.percent(95)} between {shown.interval(figure.low, figure.high, 'and')}")
     parts.append(" and ".join(sorted(figure.origins)))
     return Tile(label, shown(abs(figure.saved)), ", ".join(parts), figure.saved, figure.saved < 0)
-
-
-def _kwh_by_day(summaries: Sequence[JobSummary]) -> dict[date, float]:
-    """Return what was saved on each day: the default's energy for each run that converged, less what was used."""
-    saved: dict[date, float] = {}
-    for summary in summaries:
-        for placement, use in zip(summary.report.placements, summary.use, strict=True):
-            baseline = placement.energy_joules.baseline
-            if not baseline or not placement.converged_runs:
-                continue
-            for day in use.days:
-                joules = day.converged_runs * baseline / placement.converged_runs - day.energy_joules
-                saved[day.day] = saved.get(day.day, 0.0) + joules / words.JOULES_PER_KWH
-    return saved
