@@ -175,7 +175,9 @@ def _priced_tile(
     """Return what an energy is worth at a price."""
     detail = price
     if energy.low is not None and energy.high is not None:
-        detail += f", {words.percent(95)} between {shown(of_joules(energy.low))} and {shown(of_joules(energy.high))}"
+        low, high = shown(of_joules(energy.low)), shown(of_joules(energy.high))
+        # Both may be less than can be read.
+        detail += f", {words.percent(95)} between {low} and {high}" if low != high else ""
     return Tile(label, shown(of_joules(abs(energy.saved))), detail, of_joules(energy.saved), energy.saved < 0)
 
 
