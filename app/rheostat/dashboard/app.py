@@ -12,6 +12,9 @@ from rheostat.dashboard.pages.what_if import what_if
 from rheostat.dashboard.session import add_session
 from rheostat.dashboard.visit import Surroundings, add_page
 
+TRIALS_CSV = "/jobs/{job_id}/trials.csv"
+"""Where a job's page offers its trials; the API exports them."""
+
 _PAGES = (
     ("/", home),
     ("/jobs/{job_id}", job),
