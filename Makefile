@@ -25,8 +25,8 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(DEMO) ## Retrain a real model through a real server on a simulated GPU; under a minute, no GPU needed
-	@$(IN_VENV) -m rheostat demo
+demo: $(DEMO) ## Retrain a real model through a real server on a simulated GPU, under a minute; OPEN=1, KEEP=1: its page
+	@$(IN_VENV) -m rheostat demo $(if $(OPEN),--open) $(if $(KEEP),--keep)
 
 serve: $(DEMO) ## Run the server on this machine until Ctrl-C
 	@$(IN_VENV) -m rheostat serve

@@ -50,14 +50,24 @@ def control_of(pages: Pages) -> JobControl:
 
 def test_a_job_is_pinned_on_its_page_which_then_says_so(job: Pages) -> None:
     answer = Tab.opened(job).order("pin", batch_size="16", power_limit_watts="", reason="the <b>exam</b>")
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{PATH}?done=pin")
+    assert (answer.status_code, answer.headers["location"]) == (303, PATH)
     pin = control_of(job).pin
     assert pin is not None
     assert (pin.batch_size, pin.power_limit_watts, pin.by) == (16, None, "local")
-    page = job.get(answer.headers["location"])
-    assert "The job is pinned." in page.text
+    page = job.get(PATH)
     assert "Pinned to batch size 16: nothing is explored. “the <b>exam</b>” By local, just now ." in page.text
     assert "<b>exam" not in page.html
+
+
+def test_what_was_done_is_said_once(job: Pages) -> None:
+    answer = Tab.opened(job).order("pin", batch_size="16")
+    said = answer.headers["set-cookie"]
+    assert (f"Path={PATH};" in said, "HttpOnly" in said, "SameSite=strict" in said) == (True, True, True)
+    page = job.get(PATH, cookies=dict(answer.cookies))
+    assert "The job is pinned." in page.text
+    forgotten = [one for one in page.answer.headers.get_list("set-cookie") if "rheostat_done" in one]
+    assert [("Max-Age=0" in one, f"Path={PATH};" in one) for one in forgotten] == [(True, True)]
+    assert "The job is pinned." not in job.get(PATH).text
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ import pytest
 from rheostat import service as use_cases
 from rheostat.schemas.control import OrderRequest
 from rheostat.schemas.insight import Saving
+from rheostat.schemas.nodes import HeartbeatRequest, NodeReport, ReportedGpu
 from rheostat.service import review
 from rheostat.service.tokens import create_token, new_token
 from tests.dashboard.conftest import Pages
 from tests.domain.examples import JOB
-from tests.service.examples import predict, register
+from tests.service.examples import done, predict, register
 from tests.visualization.examples import NODE
 
 
@@ -173,9 +174,29 @@ def test_a_pinned_job_is_noted(empty: Pages) -> None:
 
 def test_nodes_show_what_their_latest_run_told(pages: Pages, empty: Pages) -> None:
     page = pages.get("/nodes")
-    assert f"{NODE} V100 100 to 250 W" in page.text
-    assert "200 W metered nightly run 13 running" in page.text
-    assert "No run has told where it ran yet." in empty.get("/nodes").text
+    assert f"{NODE} V100 not reported 100 to 250 W" in page.text
+    assert "200 W not reported \N{EN DASH} metered nightly run 13 running" in page.text
+    assert "No run has reported where it ran yet." in empty.get("/nodes").text
+
+
+def test_nodes_show_their_agent_and_the_limits_of_each_gpu(empty: Pages) -> None:
+    register(empty.service)
+    whole = ReportedGpu(
+        gpu="GPU-aaaaaaaa-1", found_watts=300.0, ordered_watts=250.0, applied_watts=250.0, enforced_watts=250.0
+    )
+    gpus = [whole, whole.model_copy(update={"gpu": "GPU-bbbbbbbb-1", "enforced_watts": 187.5})]
+    ready = NodeReport(node="n1", agent="ready", version="1.2", energy_source="counter", gpus=gpus)
+    refused = NodeReport(node="n2", agent="not_ready", problems=["It needs <root>."])
+    trial = predict(empty.service, node="n1")
+    done(use_cases.heartbeat(empty.service, trial.trial_id, HeartbeatRequest(nodes=[ready, refused])))
+    page = empty.get("/nodes")
+    assert (
+        "GPU-aaaaaaaa GPU-bbbbbbbb ready, 1.2 100 to 250 W 300 W 300 W 250 W 250 W 250 W 250 W 250 W 187.5 W"
+        in page.text
+    )
+    assert "not ready" in page.text
+    assert "It needs <root>." in page.text
+    assert "<root>" not in page.html
 
 
 def test_a_run_shows_its_tags_and_follows_only_addresses_of_pages(empty: Pages) -> None:

@@ -1,35 +1,49 @@
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from rheostat.demo.page import command_line
 from tests.demo.leftovers import processes_naming
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
-def start_demo(temporary: Path, recurrences: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "rheostat", "demo", "--recurrences", str(recurrences), "--seed", "5"],
+@contextmanager
+def running_demo(
+    temporary: Path, recurrences: int, *options: str, **environment: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run a demo for the length of a block, and no longer."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "rheostat", "demo", "--recurrences", str(recurrences), "--seed", "5", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": os.fspath(temporary)},
-    )
+        env={**os.environ, "TMPDIR": os.fspath(temporary), **environment},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def test_it_runs_without_a_terminal_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    process = start_demo(tmp_path, recurrences=2)
-    output, complaints = process.communicate(timeout=PATIENCE_SECONDS)
+    with running_demo(tmp_path, recurrences=2) as process:
+        output, complaints = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, complaints) == (0, "")
     assert "The GPU is simulated" in output
     assert "no joule was measured" in " ".join(output.split())
     assert len(re.findall(r"^│ +\d+ │", output, re.MULTILINE)) == 2
     assert re.search(r"All 2, with all .* energy, .* time, .* cost\.", " ".join(output.split()))
-    assert "rheostat serve" in output
+    assert re.search(r"rheostat serve$", output, re.MULTILINE)
+    assert output.endswith(f"\n  {command_line()} demo --recurrences 2 --seed 5 --open\n")
     assert "\x1b" not in output
     assert not processes_naming(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -37,7 +51,7 @@ def test_it_runs_without_a_terminal_and_leaves_nothing_behind(tmp_path: Path) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    with start_demo(tmp_path, recurrences=1000) as process:
+    with running_demo(tmp_path, recurrences=1000) as process:
         assert process.stdout is not None
         assert any("recurrence 1 of" in line for line in process.stdout)
         assert processes_naming(tmp_path)
@@ -46,3 +60,51 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number: signa
     assert process.returncode > 0
     assert not processes_naming(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def page_of(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Return where the demo says that its page is, and what it has printed before."""
+    assert process.stdout is not None
+    before = ""
+    for line in process.stdout:
+        if (said := re.fullmatch(r"The page of the job, until Ctrl-C: (http\S+)\n", line)) is not None:
+            return said[1], before
+        before += line
+    raise AssertionError(before)
+
+
+def test_the_page_opens_in_a_browser_and_is_served_until_ctrl_c(tmp_path: Path) -> None:
+    browser, noted = tmp_path / "browser", tmp_path / "noted"
+    browser.write_text(f'#!/bin/sh\necho "$@" >>{noted}\n')
+    browser.chmod(0o755)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with running_demo(temporary, 1, "--open", BROWSER=os.fspath(browser)) as process:
+        page, _ = page_of(process)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/jobs/demo", page)
+        eventually(noted.exists)
+        shown = httpx.get(page, trust_env=False, timeout=PATIENCE_SECONDS)
+        assert shown.status_code == 200
+        assert re.search(r'<dd class="detail">[^<]*95 % interval[^<]*, simulated</dd>', shown.text)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, complaints) == (0, "")
+    assert noted.read_text() == f"{page}\n"
+    assert not processes_naming(temporary)
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_database_is_kept_and_can_be_served_again_as_it_says(tmp_path: Path) -> None:
+    with running_demo(tmp_path, 1, "--keep") as process:
+        _, before = page_of(process)
+        process.terminate()
+        process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0
+    assert not processes_naming(tmp_path)
+    again = re.search(
+        r"^Its database is kept. To serve it again: (.+) serve (--database-url \S+)$", before, re.MULTILINE
+    )
+    assert again is not None
+    listing = [*shlex.split(again[1]), "jobs", "list", *shlex.split(again[2])]
+    listed = subprocess.run(listing, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
+    assert listed.stdout.startswith("demo\t")

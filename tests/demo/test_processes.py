@@ -30,8 +30,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_serves_an_empty_database_and_leaves_nothing_behind(temporary: Path) -> None:
-    with demo_server() as url:
-        assert httpx.get(f"{url}/v1/jobs", trust_env=False).json()["jobs"] == []
+    with demo_server() as server:
+        assert httpx.get(f"{server.url}/v1/jobs", trust_env=False).json()["jobs"] == []
         assert processes_naming(temporary)
     assert not processes_naming(temporary)
     assert list(temporary.iterdir()) == []
@@ -40,8 +40,8 @@ def test_it_serves_an_empty_database_and_leaves_nothing_behind(temporary: Path) 
 def test_settings_of_another_server_do_not_reach_it(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RHEOSTAT_DATABASE_URL", "sqlite:////nowhere/at/all.db")
     monkeypatch.setenv("RHEOSTAT_PORT", "1")
-    with demo_server() as url:
-        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+    with demo_server() as server:
+        assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
 
 
 def test_the_error_has_the_output_of_a_server_that_does_not_start(
@@ -70,10 +70,19 @@ def test_a_server_that_ignores_its_termination_is_killed(
     monkeypatch.setattr(processes, "_STOP_SECONDS", 0.3)
     script = "trap '' TERM; echo 'Rheostat listens on http://127.0.0.1:1'; while :; do sleep 0.1; done"
     pretend_server(tmp_path, script, monkeypatch)
-    with demo_server() as url:
-        assert url == "http://127.0.0.1:1"
+    with demo_server() as server:
+        assert server.url == "http://127.0.0.1:1"
     # A shell that is killed between fork and exec leaves a child that goes by its name for a moment.
     eventually(lambda: not processes_naming(temporary))
+
+
+def test_a_server_that_is_waited_for_and_ends_by_itself_is_an_error(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_server(tmp_path, "echo 'Rheostat listens on http://127.0.0.1:1'; sleep 0.2; exit 3", monkeypatch)
+    with pytest.raises(RheostatError, match="ended with exit code 3"), demo_server(keep=True) as server:
+        server.wait()
+    assert list(temporary.iterdir()) == []
 
 
 def test_an_agent_has_one_simulated_gpu_and_leaves_nothing_behind() -> None:

@@ -15,7 +15,7 @@ from rheostat.sdk.node_agent import NodeAgent
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with demo_server() as url, Client(url) as client:
+    with demo_server() as server, Client(server.url) as client:
         yield client
 
 

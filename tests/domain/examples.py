@@ -1,6 +1,6 @@
 """A job in memory, GPUs, and what trainers do: for tests of decisions, and for those of the layers around them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from rheostat.domain.job import NO_CHANGES, Decision, Job
 from rheostat.domain.memory import JobInMemory
 from rheostat.domain.records import AuditNote
 from rheostat.schemas.insight import Estimate, PlacementEstimates, PlacementSavings
+from rheostat.schemas.nodes import NodeReport
 from rheostat.schemas.power import (
     ObservePowerLimitRequest,
     PowerLimitAnswer,
@@ -149,8 +150,8 @@ class ExampleJob:
         self.converge(trial, joules[trial.batch_size])
         return trial.batch_size
 
-    def renew_lease(self, trial: Trial) -> HeartbeatAnswer:
-        return self.change(lambda job, history: trials.renew_lease(job, history, trial.trial_id, self._time()))
+    def renew_lease(self, trial: Trial, nodes: Sequence[NodeReport] | None = None) -> HeartbeatAnswer:
+        return self.change(lambda job, history: trials.renew_lease(job, history, trial.trial_id, self._time(), nodes))
 
     def show(self, trial: Trial) -> TrialDetail:
         return self.read(lambda job, history: trials.show(job, history, trial.trial_id, self.clock()))

@@ -6,6 +6,7 @@ import pytest
 
 from rheostat.domain.events import TrialEnded, TrialStarted
 from rheostat.errors import InvalidInput, KeyReused, ReportContradicts, TrialNotFound
+from rheostat.schemas.nodes import NodeReport, ReportedGpu
 from rheostat.schemas.trials import Trial
 from tests.domain.examples import A40, LEASE, V100, ExampleJob
 
@@ -127,6 +128,19 @@ def test_a_heartbeat_of_an_abandoned_trial_makes_it_run_again() -> None:
     detail = job.show(trial)
     assert (detail.state, detail.state_reason, detail.ended_at) == ("running", "it reported again", None)
     assert trial.trial_id in job.value.running
+
+
+def test_a_heartbeat_says_what_the_trial_runs_on_and_a_later_one_need_not() -> None:
+    job = ExampleJob()
+    trial = job.predict()
+    nodes = [NodeReport(node="n1", agent="ready", gpus=[ReportedGpu(gpu="GPU-1", found_watts=300.0)])]
+    job.renew_lease(trial, nodes)
+    job.renew_lease(trial)
+    assert job.show(trial).nodes == nodes
+    job.converge(trial, 100.0)
+    absent = [NodeReport(node="n1", agent="absent", problems=["There is no socket."])]
+    assert job.renew_lease(trial, absent).state == "converged"
+    assert job.show(trial).nodes == absent
 
 
 def test_a_trial_of_another_job_is_not_found() -> None:

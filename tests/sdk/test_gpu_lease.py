@@ -19,6 +19,7 @@ from rheostat.schemas.trials import ObserveRequest
 from rheostat.sdk import gpu_lease
 from rheostat.sdk.gpu_lease import GpuLease
 from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.node_report import Limits
 from tests.agent.agents import Agent, as_privileged
 from tests.nvml.fake import NOT_SUPPORTED, Call, FakeNvml
 from tests.sdk.examples import GOES_ON, JOB, TRIAL
@@ -207,6 +208,17 @@ def test_a_limit_that_was_only_tried_is_not_set_again_in_a_renewed_lease(
     expired = lease.lease_id
     node.end_lease(expired)
     eventually(lambda: lease.lease_id != expired and fake.gpus[0].limit_watts == 250)
+    lease.close()
+
+
+def test_a_lease_knows_what_came_of_its_limit(fake: FakeNvml, node: NodeAgent) -> None:
+    lease = GpuLease(node, [fake.gpus[0].uuid], "nightly", None)
+    assert lease.limits == Limits()
+    lease.limit(150)
+    (applied,) = lease.limits.applied
+    assert (lease.limits.ordered_watts, applied.applied_watts, applied.found_watts) == (150, 150, 300)
+    lease.settle(None)
+    assert lease.limits == Limits()
     lease.close()
 
 

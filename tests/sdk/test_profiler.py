@@ -35,7 +35,6 @@ class FakeLease(GpuLease):
     def __init__(self) -> None:
         self.gpus = ["GPU-0"]
         self.lease_id = "lease"
-        self.energy_source = "counter"
         self.limits_watts: list[float | None] = []
         self.problem: RheostatError | None = None
         self.loses: RheostatError | None = None

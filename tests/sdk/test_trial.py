@@ -110,6 +110,11 @@ class Bench:
     def reports(self) -> list[dict[str, Any]]:
         return [seen.body for seen in self.server.seen if seen.path.endswith(f"{'0' * 32}/observe")]
 
+    def nodes(self) -> list[list[dict[str, Any]] | None]:
+        """Return what each heartbeat said of the nodes."""
+        beats = [seen.body for seen in self.server.seen if seen.path.endswith("/heartbeat")]
+        return [beat["nodes"] if beat else None for beat in beats]
+
     def heartbeats(self) -> int:
         return sum(seen.path.endswith("/heartbeat") for seen in self.server.seen)
 
@@ -432,6 +437,33 @@ class TestTheLease:
     def test_it_is_renewed_while_an_epoch_takes_long(self, bench: Bench, fast_heartbeats: None) -> None:
         with bench.trial():
             eventually(lambda: bench.heartbeats() >= 2)
+
+    def test_the_first_heartbeat_says_what_the_run_trains_on_and_comes_at_once(self, bench: Bench) -> None:
+        with bench.client.trial("nightly", SETTINGS, GPU, node="n1"):
+            eventually(lambda: bench.heartbeats() > 0)
+        nodes = bench.nodes()[0]
+        assert nodes is not None
+        (node,) = nodes
+        assert (node["node"], node["agent"]) == ("n1", "absent")
+        assert "no agent socket" in node["problems"][0]
+        assert bench.heartbeats() == 1, "nothing has changed since"
+
+    def test_what_a_server_refuses_of_its_nodes_does_not_keep_it_from_being_renewed(
+        self, bench: Bench, fast_heartbeats: None
+    ) -> None:
+        bench.rheostat.refusals["heartbeat"] = problem(422, "invalid_input", retryable=False)
+        with bench.trial():
+            eventually(lambda: None in bench.nodes())
+        assert bench.nodes()[0] is not None
+
+    def test_what_a_server_that_is_away_was_not_told_of_its_nodes_is_said_again(
+        self, bench: Bench, fast_heartbeats: None
+    ) -> None:
+        bench.rheostat.refusals["heartbeat"] = problem(503, "unavailable", retryable=True)
+        with bench.trial():
+            eventually(lambda: sum(nodes is not None for nodes in bench.nodes()) > 1)
+            bench.rheostat.refusals.clear()
+            eventually(lambda: bench.nodes()[-1] is None)
 
     @pytest.mark.parametrize("state", ["running", "stopped"])
     def test_no_heartbeat_is_sent_after_the_end(self, bench: Bench, state: TrialState) -> None:

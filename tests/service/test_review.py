@@ -6,10 +6,11 @@ import pytest
 
 from rheostat import service as use_cases
 from rheostat.errors import TrialNotFound
+from rheostat.schemas.nodes import HeartbeatRequest, NodeReport
 from rheostat.schemas.trials import ObserveRunRequest
 from rheostat.service import Service, review
 from tests.domain.examples import A40, JOB, LEASE, V100, Clock
-from tests.service.examples import converge, done, measure, predict, register, report
+from tests.service.examples import converge, done, measure, predict, register, report, restarted
 
 
 def test_a_power_curve_has_the_latest_measurement_of_each_limit(service: Service) -> None:
@@ -123,6 +124,29 @@ def test_a_node_is_shown_by_its_latest_trial_in_the_namespace(service: Service, 
     assert review.list_nodes(service, limit=1)[0].state == "running"
     clock.turn(timedelta(seconds=1))
     assert [node.state for node in review.list_nodes(service, limit=1)] == ["abandoned"]
+
+
+def test_every_node_of_a_trial_is_shown_as_it_was_reported(service: Service, clock: Clock) -> None:
+    register(service)
+    trial = predict(service, node="n1")
+    n1, n2 = NodeReport(node="n1", agent="ready"), NodeReport(node="n2", agent="absent", problems=["No socket."])
+    done(use_cases.heartbeat(service, trial.trial_id, HeartbeatRequest(nodes=[n1, n2])))
+    clock.turn(timedelta(minutes=1))
+    predict(service, node="n3")
+    found = [(node.node, node.number, node.running, node.report) for node in review.list_nodes(service, limit=10)]
+    assert found == [("n3", 2, 1, None), ("n1", 1, 1, n1), ("n2", 1, 1, n2)]
+    assert use_cases.get_trial(restarted(service), trial.trial_id).nodes == [n1, n2]
+
+
+def test_what_is_simulated_says_so_whatever_its_gpu_is_called(service: Service) -> None:
+    register(service)
+    converge(service, predict(service), 100.0)
+    simulated = V100.model_copy(update={"simulated": True})
+    assert [one.energy_joules.origin for one in review.job_report(service, JOB).placements] == ["measured"]
+    converge(service, predict(service, simulated), 100.0)
+    for one in (service, restarted(service)):
+        (placement,) = review.job_report(one, JOB).placements
+        assert (placement.energy_joules.origin, placement.time_seconds.origin) == ("simulated", "simulated")
 
 
 def test_what_was_predicted_is_kept_with_the_trial(service: Service) -> None:

@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
+from importlib.metadata import version
 from time import monotonic_ns
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -97,7 +98,13 @@ class Api:
         """`GET /v1/gpus`."""
         visible = self._visible_to(request.peer)
         numbered = None if visible.numbered is None else list(visible.numbered)
-        return HTTPStatus.OK, NodeGpus(gpus=self._node.to_wire(), visible=numbered, visible_by=visible.by)
+        return HTTPStatus.OK, NodeGpus(
+            gpus=self._node.to_wire(),
+            visible=numbered,
+            visible_by=visible.by,
+            version=version("rheostat"),
+            problems=self._node.problems(),
+        )
 
     def _visible_to(self, peer: Peer) -> Visible:
         descriptions = [status.description for status in self._node.statuses()]

@@ -39,6 +39,7 @@ class GpuDescription:
         minor: The minor number of its device file, which may differ from its index; None: unknown.
         most_watts: More than it can draw; None: unknown, or unlimited as on a simulated GPU, whose time jumps.
         partitioned: Whether it is split by MIG; it is then not leased, because power is per whole GPU.
+        simulated: Whether it draws no power.
     """
 
     uuid: str
@@ -48,6 +49,7 @@ class GpuDescription:
     partitioned: bool = False
     minor: int | None = None
     most_watts: float | None = None
+    simulated: bool = False
 
 
 class Device(Protocol):

@@ -62,6 +62,7 @@ class SimulatedDevice:
             index=index,
             name=MODEL,
             power_range=_RANGE,
+            simulated=True,
         )
         self._clock = clock
         self._begin_seconds = clock()

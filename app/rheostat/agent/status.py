@@ -80,6 +80,7 @@ class GpuStatus:
             highest_settable_watts=to_watts(highest),
             limits=self.limits,
             partitioned=self.description.partitioned,
+            simulated=self.description.simulated,
             power_scope=self.power_scope,
             power_profile=self.power_profile,
             holder=None if self.terms is None else _holder(self.terms, lease),

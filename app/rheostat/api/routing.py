@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from fastapi import Request, Response, params
 from fastapi.exceptions import RequestValidationError
@@ -71,11 +72,13 @@ class _Body:
         name: Its name in the endpoint.
         type: Its model.
         needs_content_type: Whether one without a Content-Type is refused.
+        is_optional: Whether it may be left out.
     """
 
     name: str
     type: type[BaseModel]
     needs_content_type: bool
+    is_optional: bool
 
     async def read(self, request: Request, errors: _Errors) -> Any:
         """Return the parsed body; if it is wrong, add the errors to those of the request."""
@@ -83,6 +86,8 @@ class _Body:
             body = await request.body()
         except ClientDisconnect as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "The client left before the body was complete") from error
+        if self.is_optional and body.strip() in (b"", b"null"):
+            return None
         if not body:
             errors.append(_missing("body"))
             return None
@@ -186,11 +191,18 @@ def _signature_of(endpoint: Callable[..., Any], needs_content_type: bool) -> _Si
     signature = _Signature([], dependencies={})
     hints = get_type_hints(endpoint, include_extras=True)
     for name, parameter in inspect.signature(endpoint).parameters.items():
-        if isinstance(hints[name], type) and issubclass(hints[name], BaseModel):
-            signature.body = _Body(name, hints[name], needs_content_type)
+        if (model := _model_in(hints[name])) is not None:
+            is_optional = parameter.default is not inspect.Parameter.empty
+            signature.body = _Body(name, model, needs_content_type, is_optional)
         else:
             _add(signature, name, hints[name], parameter.default)
     return signature
+
+
+def _model_in(hint: Any) -> type[BaseModel] | None:
+    """Return the model that a body is, or is where it is not left out; None: the hint is of another argument."""
+    candidates = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+    return next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
 def _add(signature: _Signature, name: str, hint: Any, default: Any) -> None:

@@ -175,7 +175,12 @@ def _environment() -> Environment:
         extensions=["jinja2.ext.loopcontrols"],
         finalize=_shown,
     )
-    environment.filters |= {"percent": words.percent, "counted": words.counted, "duration": words.duration}
+    environment.filters |= {
+        "percent": words.percent,
+        "counted": words.counted,
+        "duration": words.duration,
+        "watts": words.watts,
+    }
     return environment
 
 

@@ -1,50 +1,74 @@
-"""Figures as people read them."""
+"""Figures as people read them: a unit that suits, three digits, and no break of the line between the two."""
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
+from math import floor, log10
 
 JOULES_PER_KWH = 3.6e6
 UNKNOWN = "\N{EN DASH}"
 
-_SCIENTIFIC = re.compile(r"\b\d(\.\d+)?e\+\d{2}\b")
+_DIGITS = 3
+_MOST_DECIMALS = 2
+_SMALLEST = 0.01
+_BESIDE = "\N{NO-BREAK SPACE}"
+_THOUSANDS = "\N{NARROW NO-BREAK SPACE}"
 _INVISIBLE = re.compile(r"[\0-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 """Control characters but for the end of a line, those that direct the order of text, and those without a width."""
 _MINUS = "\N{MINUS SIGN}"
+_SCIENTIFIC = re.compile(r"\b\d(\.\d+)?e\+\d{2}\b")
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:[kMG]?J(?:-eq)?|[kMG]?Wh|W|ms|s|min|h|days|%)(?![\w-]))")
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 
 
-def energy(joules: float | None) -> str:
-    """Return an energy in the unit that suits it."""
-    if joules is None:
-        return UNKNOWN
-    for unit, size in (("GWh", 3.6e12), ("MWh", 3.6e9), ("kWh", 3.6e6), ("Wh", 3.6e3)):
-        if abs(joules) >= 0.1 * size if unit == "kWh" else abs(joules) >= size:
-            return f"{significant(joules / size)} {unit}"
-    return f"{significant(joules)} J"
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A kind of figure, which is called to write one.
+
+    Attributes:
+        units: From the largest: the name of each, its size, and from how many of it on it is used.
+    """
+
+    units: tuple[tuple[str, float, float], ...]
+
+    def __call__(self, figure: float | None) -> str:
+        """Return a figure in the unit that suits it; one that is next to nothing as less than can be read."""
+        if figure is None:
+            return UNKNOWN
+        unit, size = self._unit(figure)
+        return beside(_under(figure / size) or significant(figure / size), unit)
+
+    def interval(self, low: float | None, high: float | None, word: str = "to") -> str:
+        """Return two figures in the unit, and with the decimals, that suit the larger one."""
+        if low is None or high is None:
+            return UNKNOWN
+        largest = max(abs(low), abs(high))
+        unit, size = self._unit(largest)
+        decimals = _decimals(largest / size)
+        return f"{_fixed(low / size, decimals)} {word} {beside(_fixed(high / size, decimals), unit)}"
+
+    def _unit(self, figure: float) -> tuple[str, float]:
+        rounded = abs(_rounded(figure))
+        *larger, (name, size, _) = self.units
+        return next(((unit, one) for unit, one, least in larger if rounded >= least * one), (name, size))
 
 
-def cost(joules: float | None) -> str:
-    """Return a cost in joule equivalents, as the API has it."""
-    if joules is None:
-        return UNKNOWN
-    for unit, size in (("GJ-eq", 1e9), ("MJ-eq", 1e6), ("kJ-eq", 1e3)):
-        if abs(joules) >= size:
-            return f"{significant(joules / size)} {unit}"
-    return f"{significant(joules)} J-eq"
+energy = Quantity((("GWh", 3.6e12, 1), ("MWh", 3.6e9, 1), ("kWh", JOULES_PER_KWH, 0.1), ("kJ", 1e3, 1), ("J", 1, 0)))
+"""Energy, which is given in joules."""
+
+cost = Quantity((("GJ-eq", 1e9, 1), ("MJ-eq", 1e6, 1), ("kJ-eq", 1e3, 1), ("J-eq", 1, 0)))
+"""Cost in joule equivalents, as the API has it."""
+
+duration = Quantity((("days", _DAY, 2), ("h", _HOUR, 1), ("min", _MINUTE, 1), ("s", 1, 1), ("ms", 1e-3, 0)))
+"""A time span, which is given in seconds."""
+
+mass = Quantity((("t", 1e6, 1), ("kg", 1e3, 1), ("g", 1, 1), ("mg", 1e-3, 0)))
+"""A mass, which is given in grams."""
 
 
-def duration(seconds: float | None) -> str:
-    """Return a time span."""
-    if seconds is None:
-        return UNKNOWN
-    size = abs(seconds)
-    if size >= 2 * _DAY:
-        return f"{significant(seconds / _DAY)} days"
-    if size >= _HOUR:
-        return f"{significant(seconds / _HOUR)} h"
-    if size >= _MINUTE:
-        return f"{significant(seconds / _MINUTE)} min"
-    return f"{significant(seconds)} s"
+def watts(limit: float | None) -> str:
+    """Return a power limit, whose fraction counts."""
+    return UNKNOWN if limit is None else beside(f"{limit:.6g}", "W")
 
 
 def percent(share: float | None, *, signed: bool = False) -> str:
@@ -52,36 +76,56 @@ def percent(share: float | None, *, signed: bool = False) -> str:
     if share is None:
         return UNKNOWN
     digits = 0 if abs(share) >= 10 else 1  # noqa: PLR2004
-    return f"{share:{'+' if signed else ''}.{digits}f} %".replace("-", _MINUS)
+    return beside(f"{share:{'+' if signed else ''}.{digits}f}".replace("-", _MINUS), "%")
 
 
 def money(amount: float | None, currency: str) -> str:
-    """Return an amount of money; less than a hundredth is shown, too."""
+    """Return an amount of money in hundredths; less than one is not written out."""
     if amount is None:
         return UNKNOWN
-    text = f"{amount:,.2f}" if abs(amount) >= 0.01 or not amount else f"{amount:.1g}"  # noqa: PLR2004
-    return f"{text} {currency}".replace(",", "\N{THIN SPACE}").replace("-", _MINUS)
+    return beside(_under(amount) or _fixed(amount, _MOST_DECIMALS), currency)
 
 
-def mass(grams: float | None) -> str:
-    """Return a mass."""
-    if grams is None:
-        return UNKNOWN
-    for unit, size in (("t", 1e6), ("kg", 1e3)):
-        if abs(grams) >= size:
-            return f"{significant(grams / size)} {unit}"
-    return f"{significant(grams)} g"
+def beside(number: str, unit: str) -> str:
+    """Return a number and its unit, which stay on one line."""
+    return f"{number}{_BESIDE}{unit}"
 
 
 def significant(figure: float) -> str:
     """Return a figure with three significant digits, and no exponent where it can do without."""
-    text = f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:#.3g}".rstrip(".")  # noqa: PLR2004
-    return text.replace(",", "\N{THIN SPACE}").replace("-", _MINUS)
+    if not figure:
+        return "0"
+    if abs(figure) < 10**-_DIGITS:
+        return f"{figure:.{_DIGITS}g}".replace("-", _MINUS)
+    return _fixed(figure, max(_DIGITS - 1 - floor(log10(abs(_rounded(figure)))), 0))
+
+
+def _rounded(figure: float) -> float:
+    return float(f"{figure:.{_DIGITS}g}")
+
+
+def _decimals(figure: float) -> int:
+    """Return the decimals with which a figure of its own unit has three digits."""
+    return _MOST_DECIMALS if figure < 1.0 else max(_DIGITS - 1 - floor(log10(_rounded(figure))), 0)
+
+
+def _fixed(figure: float, decimals: int) -> str:
+    text = f"{figure:,.{decimals}f}"
+    return (
+        (text.lstrip("-") if not float(text.replace(",", "")) else text).replace(",", _THOUSANDS).replace("-", _MINUS)
+    )
+
+
+def _under(figure: float) -> str:
+    """Return what to write instead of a figure that is next to nothing; empty for any other."""
+    if not figure or abs(figure) >= _SMALLEST:
+        return ""
+    return f"under{_BESIDE}{_SMALLEST}" if figure > 0.0 else f"above{_BESIDE}{_MINUS}{_SMALLEST}"
 
 
 def readable(text: str) -> str:
-    """Return a text with its large numbers written out: 5.62e+04 as 56 200."""
-    return _SCIENTIFIC.sub(lambda found: f"{float(found[0]):,.0f}".replace(",", "\N{THIN SPACE}"), text)
+    """Return a text with its large numbers written out, 5.62e+04 as 56 200, and numbers beside their units."""
+    return _BEFORE_UNIT.sub(_BESIDE, _SCIENTIFIC.sub(lambda found: _fixed(float(found[0]), 0), text))
 
 
 def sentence(text: str) -> str:
@@ -107,7 +151,7 @@ def visible(text: str) -> str:
 
 def counted(count: int, thing: str) -> str:
     """Return how many there are of a thing."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}".replace(",", "\N{THIN SPACE}")
+    return f"{_fixed(count, 0)} {thing}{'' if count == 1 else 's'}"
 
 
 def gpu(model: str, count: int) -> str:

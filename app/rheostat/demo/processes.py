@@ -2,12 +2,15 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import gettempdir, mkdtemp
 from time import monotonic, sleep
 
 from rheostat.errors import RheostatError, ServerUnreachable
@@ -18,18 +21,36 @@ _STOP_SECONDS = 10.0
 _LONGEST_PARENT = 70
 
 
+@dataclass(frozen=True, slots=True)
+class DemoServer:
+    """A running server of the demo.
+
+    Attributes:
+        url: Its address.
+        database_url: Its database.
+        wait: Waits until the server ends by itself, which is a `RheostatError`.
+    """
+
+    url: str
+    database_url: str
+    wait: Callable[[], None]
+
+
 @contextmanager
-def demo_server() -> Iterator[str]:
-    """Run a server with an empty database in a temporary directory; yields its address.
+def demo_server(*, keep: bool = False) -> Iterator[DemoServer]:
+    """Run a server with an empty database in a temporary directory.
+
+    Args:
+        keep: Leave the directory where it is, unless the block ends with an exception.
 
     Raises:
         RheostatError: It did not start; the message has its standard error.
     """
-    with _directory() as directory:
+    with _directory(keep=keep) as directory:
         database = f"sqlite:///{directory / 'demo.db'}"
         with _process(directory, "serve", "--port", "0", "--database-url", database) as process:
             _wait(process, directory, lambda: _listens_on(directory) is not None, "server")
-            yield _listens_on(directory) or ""
+            yield DemoServer(_listens_on(directory) or "", database, partial(_wait_for_end, process))
 
 
 @contextmanager
@@ -49,9 +70,15 @@ def demo_agent() -> Iterator[NodeAgent]:
 
 
 @contextmanager
-def _directory(parent: str | None = None) -> Iterator[Path]:
-    with TemporaryDirectory(prefix="rheostat-demo-", dir=parent) as directory:
-        yield Path(directory)
+def _directory(parent: str | None = None, *, keep: bool = False) -> Iterator[Path]:
+    directory = Path(mkdtemp(prefix="rheostat-demo-", dir=parent))
+    kept = False
+    try:
+        yield directory
+        kept = keep
+    finally:
+        if not kept:
+            shutil.rmtree(directory)
 
 
 @contextmanager
@@ -83,6 +110,10 @@ def _wait(process: "subprocess.Popen[bytes]", directory: Path, has_started: Call
             break
         sleep(0.05)
     raise RheostatError(f"The demo's {what} did not start.\n{(directory / 'stderr').read_text().strip()}")
+
+
+def _wait_for_end(process: "subprocess.Popen[bytes]") -> None:
+    raise RheostatError(f"The demo's server ended with exit code {process.wait()}.")
 
 
 def _listens_on(directory: Path) -> str | None:

@@ -1,6 +1,8 @@
 """Shows the demo: progress, one table, and what to do next."""
 
+import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS
 from rheostat.demo.digits import DEFAULT_BATCH_SIZE, TARGET_ACCURACY
+from rheostat.demo.page import command_line, serve_page
 from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.demo.recurrence import OnEpoch, Recurrence, RecurringJob
 from rheostat.sdk import Client
@@ -19,11 +22,17 @@ from rheostat.sdk import Client
 Pair = tuple[Recurrence, Recurrence]
 """A recurrence with Rheostat, and its baseline."""
 
-_NEXT = f"""\
-Cost: half the energy, plus half the time at {MAX_POWER_LIMIT_WATTS} W, in joule equivalents.
+_COST = f"Cost: half the energy, plus half the time at {MAX_POWER_LIMIT_WATTS} W, in joule equivalents."
 
+_PAGE = """
+See the page of its job in a browser; runs the demo again:
+  {again} --open
+"""
+
+_NEXT = """
 What to do next:
-  rheostat serve       starts a server; then, in your trainer:
+  {rheostat} serve
+      starts a server; then, in your trainer:
 
   from rheostat import Client, JobSettings
   with Client() as client:
@@ -32,12 +41,19 @@ What to do next:
               ...
           trial.report(accuracy)              # answers "continue" or "stop"
 
-  rheostat agent       as root on each GPU node, sets the power limits and always restores them.
+  {rheostat} agent
+      as root on each GPU node, sets the power limits and always restores them.
 """
 
 
-def show(recurrences: int, seed: int) -> None:
+def show(recurrences: int, seed: int, *, open_page: bool = False, keep: bool = False) -> None:
     """Run the demo and print its results.
+
+    Args:
+        recurrences: Number of recurrences.
+        seed: Random seed.
+        open_page: Then open the job's page in a browser, and serve it until Ctrl-C.
+        keep: Then serve the job's page until Ctrl-C, and keep the database.
 
     Raises:
         RheostatError: The server did not start, or ended.
@@ -50,16 +66,20 @@ def show(recurrences: int, seed: int) -> None:
         "Before the first, a survey measures some steps of each batch size; it is counted there.\n"
         "[bold]The GPU is simulated[/bold], after published measurements of a V100: no joule was measured.\n"
     )
-    # One thread multiplies matrices this small faster than several.
-    with (
-        _terminated_by_exception(),
-        threadpool_limits(1),
-        demo_server() as url,
-        demo_agent() as agent,
-        Client(url, token="") as client,
-    ):
-        pairs = _run(console, partial(RecurringJob, client, agent, seed), recurrences)
-    console.print(table(pairs), summary(pairs), _NEXT, sep="\n\n", end="")
+    with _terminated_by_exception(), demo_server(keep=keep) as server:
+        # One thread multiplies matrices this small faster than several.
+        with threadpool_limits(1), demo_agent() as agent, Client(server.url, token="") as client:
+            pairs = _run(console, partial(RecurringJob, client, agent, seed), recurrences)
+        console.print(table(pairs), summary(pairs), _COST, sep="\n\n")
+        console.print(_what_next(is_served=open_page or keep), soft_wrap=True, markup=False, end="")
+        if open_page or keep:
+            serve_page(console, server, open_page=open_page, keep=keep)
+
+
+def _what_next(*, is_served: bool) -> str:
+    rheostat = command_line()
+    again = f"{rheostat} {shlex.join(sys.argv[1:])}"
+    return _NEXT.format(rheostat=rheostat) + ("" if is_served else _PAGE.format(again=again))
 
 
 def _run(console: Console, open_job: Callable[[OnEpoch], RecurringJob], recurrences: int) -> list[Pair]:

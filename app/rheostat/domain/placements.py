@@ -32,6 +32,7 @@ def new_placement(gpu: Gpu) -> PlacementRecord:
         power_scope=key.power_scope,
         power_profile=key.power_profile,
         nominal_power_watts=(gpu.enforced_limit_watts or NOMINAL_POWER_WATTS) if unknown else None,
+        is_simulated=gpu.simulated,
     )
 
 
@@ -52,7 +53,12 @@ def check_room(job_id: str, placements: Mapping[PlacementKey, PlacementRecord], 
 
 
 def with_limits_of(placement: PlacementRecord, gpu: Gpu) -> PlacementRecord:
-    """Return a placement with the range of some of its GPUs, if it had none yet: the first that is known stays."""
+    """Return a placement with the range of some of its GPUs, if it had none yet: the first that is known stays.
+
+    Once one of its GPUs is simulated, so is the placement: its figures are no measurements any more.
+    """
+    if gpu.simulated and not placement.is_simulated:
+        placement = replace(placement, is_simulated=True)
     if placement.max_power_limit_watts is not None or gpu.max_power_limit_watts is None:
         return placement
     return replace(
@@ -99,6 +105,7 @@ def wire_gpu(placement: PlacementRecord) -> Gpu:
         max_power_limit_watts=placement.max_power_limit_watts,
         power_scope=placement.power_scope or None,
         power_profile=placement.power_profile or None,
+        simulated=placement.is_simulated,
     )
 
 

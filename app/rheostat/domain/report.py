@@ -60,8 +60,8 @@ def since(job: Job, whole: JobReport, use: Mapping[PlacementKey, Sequence[DayUse
 
 
 def is_simulated(gpu: Gpu) -> bool:
-    """Return whether the figures of a GPU are simulated: it says so in its name."""
-    return "simulated" in gpu.model.lower()
+    """Return whether the figures of a GPU are simulated: the run says so, or, in an older release, the GPU's name."""
+    return gpu.simulated or "simulated" in gpu.model.lower()
 
 
 def _placement(savings: PlacementSavings, spread: tuple[float, float] | None) -> PlacementReport:

@@ -1,5 +1,6 @@
 """How the wire shows trials and the answers to their reports."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ from rheostat.domain import energy, epochs, plausibility, resuming
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import ObservationRecord, TrialRecord
+from rheostat.schemas.nodes import NodeReport
 from rheostat.schemas.server import Gpu
 from rheostat.schemas.trials import ObserveAnswer, Trial, TrialDetail
 
@@ -38,6 +40,7 @@ def trial_detail(job: Job, trial: TrialRecord, now: datetime) -> TrialDetail:
         time_seconds=trial.time_seconds,
         cost=view.cost(trial.energy_joules, trial.time_seconds),
         tags=trial.tags or {},
+        nodes=nodes_of(trial.nodes),
         warning=trial.warning,
         created_at=trial.created_at,
         ended_at=trial.lease_expires_at if lost else trial.ended_at,
@@ -58,6 +61,11 @@ def wire_answer(observation: ObservationRecord, trial: TrialRecord) -> ObserveAn
 def gpu_of(trial: TrialRecord) -> Gpu | None:
     """Return what the node of a trial told of its GPUs; None for trials of before that was kept."""
     return None if trial.gpu is None else Gpu.model_construct(**trial.gpu)
+
+
+def nodes_of(stored: Sequence[Mapping[str, Any]] | None) -> list[NodeReport]:
+    """Return what a trial reported of its nodes."""
+    return [NodeReport.model_validate(node) for node in stored or ()]
 
 
 def _wire_fields(job: Job, trial: TrialRecord) -> dict[str, Any]:

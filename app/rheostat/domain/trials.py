@@ -1,5 +1,6 @@
 """Decisions about trials: predict, observe, and renewing a lease."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -27,6 +28,7 @@ from rheostat.policy.advisor import Verdict
 from rheostat.policy.cost import cost_text
 from rheostat.policy.interface import Situation
 from rheostat.policy.learning_curve import LearningCurve, Target
+from rheostat.schemas.nodes import NodeReport
 from rheostat.schemas.trials import HeartbeatAnswer, ObserveAnswer, ObserveRequest, PredictRequest, Trial, TrialDetail
 
 
@@ -176,14 +178,27 @@ def observe(
     return draft.decided(wire_answer(report, saved))
 
 
-def renew_lease(job: Job, history: History, trial_id: str, clock: Clock) -> Decision[HeartbeatAnswer]:
+def renew_lease(
+    job: Job, history: History, trial_id: str, clock: Clock, nodes: Sequence[NodeReport] | None = None
+) -> Decision[HeartbeatAnswer]:
     """Renew the lease of a trial; one that counted as abandoned runs again.
+
+    Args:
+        job: The job.
+        history: Its past.
+        trial_id: The trial.
+        clock: The time.
+        nodes: What it runs on, as it is now; None: as it was.
 
     Raises:
         TrialNotFound: The job has no such trial.
     """
     draft = Draft(job)
-    renewed = _renew(draft, _require_trial(job, history, trial_id), clock)
+    trial = _require_trial(job, history, trial_id)
+    renewed = _renew(draft, trial, clock)
+    if nodes is not None:
+        renewed = replace(renewed, nodes=[node.model_dump(mode="json", exclude_defaults=True) for node in nodes])
+        draft.change_trial(trial, renewed)
     return draft.decided(HeartbeatAnswer(state=renewed.state, lease_expires_at=renewed.lease_expires_at))
 
 

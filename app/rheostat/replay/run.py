@@ -141,6 +141,7 @@ def job_of(world: World, plan: Plan, seed: int) -> tuple[JobSettings, Gpu]:
             count=1,
             min_power_limit_watts=world.min_power_limit_watts,
             max_power_limit_watts=world.max_power_limit_watts,
+            simulated=True,
         )
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())

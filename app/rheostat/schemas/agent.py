@@ -122,6 +122,7 @@ class NodeGpu(Body):
         "allowed", description="Whether limits may be set: forbidden by the site, or not supported by the driver."
     )
     partitioned: bool = Field(False, description="Split by MIG, and so not leased: power is per whole GPU.")
+    simulated: bool = Field(False, description="Draws no power: its energy is worked out from its steps.")
     power_scope: PowerScope | None = Field(
         None, description="module: power is also limited for GPU and processor together, as on Grace Hopper."
     )
@@ -142,6 +143,8 @@ class NodeGpus(Body):
         "CUDA_VISIBLE_DEVICES; null: unknown.",
     )
     visible_by: str = Field("", description="How that was found.")
+    version: str | None = Field(None, description="The agent's version.")
+    problems: list[str] = Field(default_factory=list, description="What keeps the agent from being ready.")
 
 
 class LeaseAnswer(Body):

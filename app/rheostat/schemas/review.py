@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from rheostat.schemas.fields import Body, Outcome, TrialState
+from rheostat.schemas.nodes import NodeReport
 from rheostat.schemas.server import Gpu
 
 
@@ -93,6 +94,8 @@ class Node(Body):
     power_limit_watts: int | None = Field(description="Limit that the trial was given; null: none, or measuring.")
     energy: Literal["metered", "estimated", "unknown"] = Field(description="How the energy of the trial is known.")
     warning: str | None
+    report: NodeReport | None = Field(description="What the trial reported of it; null: nothing.")
+    running: int = Field(description="Trials that run on it now.")
     seen_at: datetime = Field(description="When the trial ended, or began if it runs.")
 
 

@@ -215,6 +215,7 @@ class Gpu(Body):
         None,
         description="The driver's workload power profile; null: none. GPUs with another one are another placement.",
     )
+    simulated: bool = Field(False, description="Whether it draws no power: its energy proves decisions, not savings.")
 
     @model_validator(mode="after")
     def _has_a_range_or_none(self) -> Self:

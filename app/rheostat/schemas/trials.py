@@ -24,6 +24,7 @@ from rheostat.schemas.fields import (
     TrialState,
     Watts,
 )
+from rheostat.schemas.nodes import NodeReport
 from rheostat.schemas.server import Gpu
 from rheostat.schemas.tags import Tags
 
@@ -111,6 +112,9 @@ class TrialDetail(Trial):
     time_seconds: float | None
     cost: float | None = Field(description="In joule equivalents, at the job's current eta_knob.")
     tags: dict[str, str] = Field(default_factory=dict, description="What else it is known by.")
+    nodes: list[NodeReport] = Field(
+        default_factory=list, description="What it reported of its nodes, the leading one first; empty: nothing."
+    )
     warning: str | None = Field(None, description="The warnings of all its answers, one a line; null: none.")
     created_at: datetime
     ended_at: datetime | None

@@ -10,9 +10,10 @@ from time import monotonic, monotonic_ns
 from typing import TypeVar
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas.agent import HEARTBEAT_SECONDS, LeaseRequest
+from rheostat.schemas.agent import HEARTBEAT_SECONDS, EnergySource, LeaseRequest
 from rheostat.sdk.gpu_energy import Energy, EnergyCount
 from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.node_report import Limits
 from rheostat.sdk.threads import in_background
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class GpuLease:
     Attributes:
         gpus: Their UUIDs.
         lease_id: The agent's id of the lease; another one after it had to be renewed.
-        energy_source: How their energy is measured: the least precise source of any of them.
+        limits: The limit that was set last, and what came of it; empty once those found were restored.
 
     Args:
         agent: The node's agent.
@@ -92,11 +93,11 @@ class GpuLease:
         self._request = LeaseRequest(gpus=self.gpus, job_id=job_id, trial_id=trial_id)
         self._changing = Lock()
         self._limit_watts: float | None = None
+        self.limits = Limits()
         self._changes = 0
         grant = agent.lease(self._request)
         self.lease_id = grant.lease_id
         self._energy = EnergyCount(agent, self.gpus)
-        self.energy_source = self._energy.source
         self._over = Event()
         in_background(partial(self._keep, grant.heartbeat_seconds), "gpu-lease")
 
@@ -112,13 +113,15 @@ class GpuLease:
         self._limit_watts = power_limit_watts
         try:
             return self.try_limit(power_limit_watts)
-        except ServerRefused:
+        except ServerRefused as error:
             self._limit_watts = None
+            self.limits = Limits(power_limit_watts, refusal=error.message)
             raise
 
     def try_limit(self, power_limit_watts: float) -> bool:
         """Set a limit as :meth:`limit` does, but for now only: a lease that had to be renewed begins without it."""
         answer = self._change(lambda lease_id: self._agent.set_power_limit(lease_id, power_limit_watts))
+        self.limits = Limits(power_limit_watts, answer.gpus)
         for gpu in answer.gpus:
             # Where nothing limits the request, the driver has rounded it.
             missed = 0.0 if gpu.limited_by is None else abs(gpu.applied_watts - power_limit_watts)
@@ -142,6 +145,7 @@ class GpuLease:
             return
         self._limit_watts = None
         self._change(self._agent.restore_power_limits)
+        self.limits = Limits()
 
     def settle_until(self, best_watts: float | None, over: Event) -> None:
         """Settle as soon as it succeeds; give up when it is over, is refused for good, or another limit was set."""
@@ -189,6 +193,11 @@ class GpuLease:
             TotalUsage(gpu.energy_joules, None if gpu.throttle_reasons is None else frozenset(gpu.throttle_reasons))
             for gpu in self._agent.energy(self.gpus, since_ns, until_ns).gpus
         )
+
+    @property
+    def energy_source(self) -> EnergySource:
+        """How their energy is measured: the least precise source of any of them, as far as the agent has answered."""
+        return self._energy.source
 
     @property
     def is_silent(self) -> bool:

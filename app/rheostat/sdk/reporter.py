@@ -11,11 +11,19 @@ from typing import Any, SupportsFloat
 
 from pydantic import ValidationError
 
-from rheostat.errors import RheostatError
+from rheostat.errors import RheostatError, ServerRefused
 from rheostat.schemas.fields import Action, Body, on_one_line
+from rheostat.schemas.nodes import HeartbeatRequest, NodeReport
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import Gpu, JobSettings
-from rheostat.schemas.trials import ObserveAnswer, ObserveRequest, ObserveRunRequest, PredictRequest, Trial
+from rheostat.schemas.trials import (
+    HeartbeatAnswer,
+    ObserveAnswer,
+    ObserveRequest,
+    ObserveRunRequest,
+    PredictRequest,
+    Trial,
+)
 from rheostat.sdk.agreement import OnConflict, agreed_settings, check_key, is_mistake
 from rheostat.sdk.exchange import HttpRequest
 from rheostat.sdk.gpu_energy import Energy
@@ -83,6 +91,8 @@ class Reporter:
         self._began_at = monotonic()
         self._setup_seconds: float | None = None
         self._setup_joules: float | None = None
+        self._nodes: HeartbeatRequest | None = None
+        self._untold: HeartbeatRequest | None = None
         self._over = Event()
 
     def start(
@@ -134,6 +144,14 @@ class Reporter:
     def begin(self) -> None:
         """Record that training begins now."""
         self._began_at = monotonic()
+
+    def nodes(self, nodes: Sequence[NodeReport]) -> None:
+        """Report what the run trains on, in the background, where it has changed."""
+        request = HeartbeatRequest(nodes=list(nodes))
+        if self._trial is None or request == self._nodes:
+            return
+        self._nodes = self._untold = request
+        in_background(partial(self._heartbeat, self._trial.trial_id), "nodes")
 
     def first_step(self, began_ns: int, energy: Callable[[], Energy | None]) -> None:
         """Take when the first training step began: what went by before it is set-up, and no epoch's cost.
@@ -342,11 +360,23 @@ class Reporter:
         """Send heartbeats until the trial is over; when one is answered, what waits is sent."""
         expires_at = trial.lease_expires_at
         while not self._over.wait(heartbeat_pause(expires_at, datetime.now(UTC))):
-            try:
-                expires_at = self._client.heartbeat(trial.trial_id).lease_expires_at
+            if (answer := self._heartbeat(trial.trial_id)) is not None:
+                expires_at = answer.lease_expires_at
                 self._outbox.retry_now()
-            except Exception as error:  # no failure here may disturb training
-                _log.debug("The heartbeat failed: %s", error)
+
+    def _heartbeat(self, trial_id: str) -> HeartbeatAnswer | None:
+        """Renew the lease, with what was not told of the nodes yet; None: there was no answer."""
+        told = self._untold
+        try:
+            answer = self._client.heartbeat(trial_id, told)
+        except Exception as error:  # no failure here may disturb training
+            _log.debug("The heartbeat failed: %s", error)
+            if isinstance(error, ServerRefused):
+                self._untold = None  # what a server does not take must not keep the lease from being renewed
+            return None
+        if self._untold is told:
+            self._untold = None
+        return answer
 
 
 def _known(figure: SupportsFloat | None) -> float | None:

@@ -1,7 +1,7 @@
 """Finds the GPUs of a run over all of its ranks and nodes, and which rank of each node leases them from the agent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor
 from socket import gethostname
 from typing import Literal
@@ -10,6 +10,7 @@ from rheostat.errors import ConfigurationError, RheostatError
 from rheostat.schemas.agent import NodeGpu, NodeGpus
 from rheostat.schemas.server import Gpu
 from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.node_report import FoundNode
 from rheostat.sdk.own_gpus import own_gpus, slice_in_use
 from rheostat.sdk.ranks import Ranks
 from rheostat.sdk.seen_gpus import UNKNOWN_GPU, described_gpus, seen_gpus
@@ -29,6 +30,7 @@ class RunGpus:
         problem: Why this rank's GPUs cannot be leased.
         is_usual: Whether nobody need be told: the node has no GPU, or a partitioned one, or another rank tells that it
             has no agent.
+        found: The agent of this node, and the GPUs of the run there.
     """
 
     gpu: Gpu
@@ -36,6 +38,7 @@ class RunGpus:
     to_lease: tuple[str, ...]
     problem: RheostatError | None
     is_usual: bool = False
+    found: FoundNode = field(default_factory=FoundNode, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ def find_run_gpus(agent: NodeAgent, ranks: Ranks, gpu: Gpu | None, gpus: NamedGp
     described = _described(gpu, list(by_place.values()), unleased)
     has_no_agent = not (agent.is_named or agent.has_socket)
     is_usual = (has_no_agent and not leads) or isinstance(problem, _PartitionedGpu | _NoGpu)
-    return RunGpus(described, leads, at_host if leads else (), problem, is_usual)
+    return RunGpus(
+        described, leads, at_host if leads else (), problem, is_usual, FoundNode.of(node, at_host if leads else ())
+    )
 
 
 class _PartitionedGpu(ConfigurationError):
@@ -183,6 +188,8 @@ def _described(gpu: Gpu | None, leased: Sequence[NodeGpu], unleased: Sequence[Gp
         enforced_limit_watts=_enforced(leased, is_settable=highest is not None),
         power_scope=scopes.pop() if len(scopes) == 1 else None,
         power_profile=profiles.pop() if len(profiles) == 1 else None,
+        # Said only where it is so, for a server of before does not know it.
+        **({"simulated": True} if any(one.simulated for one in leased) else {}),
     )
 
 

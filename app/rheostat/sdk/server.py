@@ -17,6 +17,7 @@ from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.fields import JOB_ID_PATTERN, JOB_ID_RULE, Body, TrialState
 from rheostat.schemas.insight import Estimates, Savings
+from rheostat.schemas.nodes import HeartbeatRequest
 from rheostat.schemas.power import (
     ObservePowerLimitRequest,
     PowerLimitAnswer,
@@ -212,9 +213,10 @@ class ServerClient:
         path = f"{_job(job_id)}/survey"
         return self.send(HttpRequest("POST", path, SurveyAnswer, as_json(request), idempotency_key))
 
-    def heartbeat(self, trial_id: str) -> HeartbeatAnswer:
-        """Renew a trial's lease. Tried once: the next heartbeat comes soon."""
-        return self.send(HttpRequest("POST", f"{_trial(trial_id)}/heartbeat", HeartbeatAnswer), retry=False)
+    def heartbeat(self, trial_id: str, request: HeartbeatRequest | None = None) -> HeartbeatAnswer:
+        """Renew a trial's lease, and say what has changed on its nodes. Tried once: the next heartbeat comes soon."""
+        body = None if request is None else as_json(request)
+        return self.send(HttpRequest("POST", f"{_trial(trial_id)}/heartbeat", HeartbeatAnswer, body), retry=False)
 
     def get_trial(self, trial_id: str) -> TrialDetail:
         """Return a trial."""

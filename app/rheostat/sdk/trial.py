@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from functools import partial
+from socket import gethostname
 from time import monotonic_ns
 from types import TracebackType
 from typing import Self, SupportsFloat, TypeVar
@@ -97,7 +98,8 @@ class RunningTrial:
         vars(self).update(values, _process=0, _ranks=Alone(), _gpus=self._with_gpus(gpus))
 
     def _with_gpus(self, found: RunGpus) -> TrialGpus:
-        return TrialGpus(self._agent, found, self._job_id, self._reporter.warn_once)
+        name = self._options.node or gethostname()
+        return TrialGpus(name, self._agent, found, self._job_id, self._reporter.warn_once)
 
     @property
     def _is_ours(self) -> bool:
@@ -120,6 +122,9 @@ class RunningTrial:
         self._gpus.hold(self.trial_id, self._ranks)
         if self.power_limit_watts is not None:
             self.limit_power(self.power_limit_watts)
+        self._gpus.meet(self._ranks)
+        if self._ranks.rank == 0:
+            self._reporter.nodes(self._gpus.nodes())
         self._reporter.begin()
         return self
 
@@ -310,6 +315,8 @@ class RunningTrial:
         action, limit_watts = self._ranks.broadcast(answer)
         if limit_watts is not None:
             self._take_limit(limit_watts)
+        if self._ranks.rank == 0:
+            self._reporter.nodes(self._gpus.nodes())
         return action
 
     def _take_limit(self, power_limit_watts: int) -> None:

@@ -1,12 +1,17 @@
 """This node's GPUs while a run trains: their lease, their power limit, and the energy of the run."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from pydantic import ValidationError
 
 from rheostat.errors import RheostatError, ServerRefused, ServerUnreachable
+from rheostat.schemas.nodes import MAX_NODES, NodeReport
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
+from rheostat.sdk.node_report import Limits, node_report
 from rheostat.sdk.outbox import WarnOnce
 from rheostat.sdk.ranks import Ranks
 from rheostat.sdk.run_gpus import RunGpus
@@ -23,16 +28,21 @@ class TrialGpus:
         are_leased: Whether any rank has a lease.
 
     Args:
+        name: What the node is called.
         agent: The node's agent.
         run: The GPUs of the run.
         job_id: The job, for the lease.
         warn_once: Logs what does not work.
     """
 
-    def __init__(self, agent: NodeAgent, run: RunGpus, job_id: str, warn_once: WarnOnce) -> None:
+    def __init__(self, name: str, agent: NodeAgent, run: RunGpus, job_id: str, warn_once: WarnOnce) -> None:
         self.run = run
         self.lease: GpuLease | None = None
         self.are_leased = False
+        self._name = name
+        self._problem = run.problem
+        self._is_usual = run.is_usual
+        self._others: list[NodeReport] = []
         self._agent = agent
         self._job_id = job_id
         self._warn_once = warn_once
@@ -47,17 +57,45 @@ class TrialGpus:
 
     def hold(self, trial_id: str | None, ranks: Ranks) -> None:
         """Lease this node's GPUs; what is in the way is logged. Every rank must call it."""
-        problem, is_usual = self.run.problem, self.run.is_usual
         try:
             self.lease = self.new_lease(trial_id)
         except RheostatError as error:
-            problem, is_usual = error, False
+            self._problem, self._is_usual = error, False
+        problem, is_usual = self._problem, self._is_usual
         if problem is not None:
             what = "Power limits stay as they are and energy is not measured"
             # A run that has neither server nor agent has been told already that it trains as it is.
             is_usual = is_usual or (trial_id is None and isinstance(problem, ServerUnreachable))
             _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", what, problem)
         self.are_leased = any(ranks.gather(self.lease is not None))
+
+    def _report(self) -> NodeReport | None:
+        """Return how this node is now; None where another rank reports it."""
+        if not self.run.leads:
+            return None
+        with suppress(ValidationError):  # an agent's figures that make no sense
+            return node_report(
+                self._name,
+                self.run.found,
+                Limits() if self.lease is None else self.lease.limits,
+                problem=self._problem,
+                is_usual=self._is_usual,
+                energy_source=None if self.lease is None else self.lease.energy_source,
+            )
+        return None
+
+    def meet(self, ranks: Ranks) -> None:
+        """Take what the other ranks report of their nodes. Every rank must call it."""
+        if ranks.size > 1:
+            self._take(ranks.gather(self._report()), ranks)
+
+    def _take(self, reports: Sequence[NodeReport | None], ranks: Ranks) -> None:
+        self._others = [one for rank, one in enumerate(reports) if one is not None and rank != ranks.rank]
+
+    def nodes(self) -> list[NodeReport]:
+        """Return how this node is now, and the others were when they reported last."""
+        own = self._report()
+        return [*([] if own is None else [own]), *self._others][:MAX_NODES]
 
     def limit(self, power_limit_watts: float) -> bool:
         """Limit this node's GPUs until the lease ends; return whether the limit is in force."""
@@ -82,5 +120,7 @@ class TrialGpus:
         """Return a function that returns the energy of all nodes up to a moment; of one process, it asks the agent."""
         if ranks.size == 1:
             return lambda: self.own_energy(moment_ns)
-        total = total_energy(ranks.gather(self.own_energy(moment_ns)))
+        parts = ranks.gather((self.own_energy(moment_ns), self._report()))
+        self._take([report for _, report in parts], ranks)
+        total = total_energy(energy for energy, _ in parts)
         return lambda: total

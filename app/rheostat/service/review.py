@@ -1,6 +1,7 @@
 """Looking back: what power limits cost, how well costs were predicted, what a trial reported, and what runs now."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementKey, TrialRecord
 from rheostat.errors import JobNotFound, RheostatError, Unavailable
 from rheostat.schemas.calibration import Calibration
+from rheostat.schemas.nodes import NodeReport
 from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import DayUse, Node, ObservationPage, PlacementUse, PowerCurves, RunningTrial
 from rheostat.schemas.rows import columns_of, csv_lines, row_of
@@ -106,10 +108,18 @@ def running_trials(service: Service, *, limit: int) -> list[RunningTrial]:
 
 def list_nodes(service: Service, *, limit: int) -> list[Node]:
     """Return the nodes that trials ran on, as the latest trial of each shows them, the latest first."""
+    now = service.now()
+    running = Counter(
+        node
+        for row in queries.nodes_of_running(service.database, service.namespace, now)
+        for node in {row["node"], *(report["node"] for report in row["nodes"] or ())} - {None}
+    )
     found: dict[str, Node] = {}
     for row in queries.latest_of_nodes(service.database, service.namespace, limit=limit):
-        found.setdefault(row["node"], _node(row, service.now()))  # two of its trials may have begun at once
-    return list(found.values())
+        reports = {report.node: report for report in trial_views.nodes_of(row["nodes"])}
+        for node in dict.fromkeys((row["node"], *reports)):  # a trial on several nodes names one of them itself
+            found.setdefault(node, _node(row, node, reports.get(node), running[node], now))
+    return list(found.values())[:limit]
 
 
 def job_versions(service: Service) -> dict[str, int]:
@@ -198,7 +208,7 @@ def list_reports(service: Service, *, since: date | None, cursor: str | None, li
     return ReportPage(jobs=reports, next_cursor=page.next_cursor)
 
 
-def _node(row: Mapping[str, Any], now: datetime) -> Node:
+def _node(row: Mapping[str, Any], node: str, report: NodeReport | None, running: int, now: datetime) -> Node:
     is_lost = row["state"] == "running" and row["lease_expires_at"] < now
     energy: Literal["metered", "estimated", "unknown"] = "metered"
     if row["energy_estimate"] is not None:
@@ -206,7 +216,7 @@ def _node(row: Mapping[str, Any], now: datetime) -> Node:
     elif row["energy_joules"] is None:
         energy = "unknown"
     return Node(
-        node=row["node"],
+        node=node,
         job_id=row["job_id"],
         trial_id=row["trial_id"],
         number=row["number"],
@@ -215,6 +225,8 @@ def _node(row: Mapping[str, Any], now: datetime) -> Node:
         power_limit_watts=row["power_limit_watts"],
         energy=energy,
         warning=row["warning"],
+        report=report,
+        running=running,
         seen_at=row["ended_at"] or row["created_at"],
     )
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 from rheostat.domain import evidence, leases, trial_views, trials
 from rheostat.domain.job import Decision
 from rheostat.schemas.fields import TrialState
+from rheostat.schemas.nodes import HeartbeatRequest
 from rheostat.schemas.trials import (
     HeartbeatAnswer,
     ObserveAnswer,
@@ -52,15 +53,18 @@ def observe(service: Service, trial_id: str, request: ObserveRequest) -> Future[
     )
 
 
-def heartbeat(service: Service, trial_id: str) -> Future[Decision[HeartbeatAnswer]]:
-    """Renew the lease of a trial.
+def heartbeat(
+    service: Service, trial_id: str, request: HeartbeatRequest | None = None
+) -> Future[Decision[HeartbeatAnswer]]:
+    """Renew the lease of a trial, and keep what it says of its nodes.
 
     Raises:
         TrialNotFound: There is no such trial.
     """
+    nodes = None if request is None else request.nodes
     return service.change(
         service.trial(trial_id),
-        lambda job, history: trials.renew_lease(job, history, trial_id, service.clock()),
+        lambda job, history: trials.renew_lease(job, history, trial_id, service.clock(), nodes),
         repeat="heartbeat",
     )
 

@@ -107,6 +107,20 @@ def latest_of_nodes(database: Database, namespace: str, *, limit: int) -> list[M
     return database.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
 
+def nodes_of_running(database: Database, namespace: str, now: datetime) -> list[Mapping[str, Any]]:
+    """Return the node that each running trial of a namespace names, and those that it reported.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    query = (
+        select(trials.c.node, trials.c.nodes)
+        .join(jobs, trials.c.job_pk == jobs.c.job_pk)
+        .where(jobs.c.namespace == namespace, trials.c.state == "running", trials.c.lease_expires_at >= now)
+    )
+    return database.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+
 def job_versions(database: Database, namespace: str) -> dict[str, int]:
     """Return the version of every job of a namespace: it changes with the job and with anything below it.
 

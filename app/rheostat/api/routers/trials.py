@@ -17,6 +17,7 @@ from rheostat.api.dependencies import (
 from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
 from rheostat.schemas.fields import TrialState
+from rheostat.schemas.nodes import HeartbeatRequest
 from rheostat.schemas.tags import TagQuery
 from rheostat.schemas.trials import (
     HeartbeatAnswer,
@@ -54,9 +55,11 @@ async def observe(
 
 
 @router.post("/trials/{trial_id}/heartbeat", responses=responses(404))
-async def heartbeat(request: Request, service: TrainerService, trial_id: TrialIdPath) -> HeartbeatAnswer:
-    """Keep a trial's lease during a long epoch."""
-    return await answer_of(request, use_cases.heartbeat(service, trial_id))
+async def heartbeat(
+    request: Request, service: TrainerService, trial_id: TrialIdPath, beat: HeartbeatRequest | None = None
+) -> HeartbeatAnswer:
+    """Keep a trial's lease during a long epoch; the body may say what has changed on its nodes."""
+    return await answer_of(request, use_cases.heartbeat(service, trial_id, beat))
 
 
 @router.get("/trials/{trial_id}", responses=responses(404))

@@ -30,6 +30,19 @@ _ORDERS: dict[str, Callable[[Service, str, Fields], Future[Decision[JobDetail]]]
 }
 
 
+DONE_COOKIE = "rheostat_done"
+"""Holds the order that was carried out, for the page of its job to say so once."""
+
+_SHOWN_WITHIN_SECONDS = 60
+
+
+def without_done(request: Request, page: Response) -> Response:
+    """Return a page that says what was done, in a way that the next one does not."""
+    if DONE_COOKIE in request.cookies:
+        page.delete_cookie(DONE_COOKIE, path=_page(request))
+    return page
+
+
 def add_control(router: APIRouter, path: str, surroundings: Surroundings) -> None:
     """Add the route that takes an order for a job, and leads back to its page, which shows the result."""
 
@@ -43,10 +56,20 @@ def add_control(router: APIRouter, path: str, surroundings: Surroundings) -> Non
             await surroundings.answer(request, make(service, job_id, fields))
         except RheostatError as error:
             return problem(request, surroundings.site, error, back=f"/jobs/{quote(job_id)}")
-        root = request.scope.get("root_path", "").rstrip("/")
-        return RedirectResponse(f"{root}/jobs/{quote(job_id)}?done={wanted}", 303)
+        answer = RedirectResponse(_page(request), 303)
+        answer.set_cookie(
+            DONE_COOKIE, wanted, max_age=_SHOWN_WITHIN_SECONDS, path=_page(request), httponly=True,
+            secure=request.url.scheme == "https", samesite="strict",
+        )  # fmt: skip
+        return answer
 
     router.add_api_route(path, order, methods=["POST"], include_in_schema=False)
+
+
+def _page(request: Request) -> str:
+    """Return the path of the page of the job that a request is about."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    return f"{root}/jobs/{quote(request.path_params['job_id'])}"
 
 
 def _read(model: type[M], fields: Fields) -> M:

@@ -5,6 +5,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rheostat import service as use_cases
 from rheostat.dashboard.forms import Proof
+from rheostat.dashboard.pages.control import DONE_COOKIE, without_done
 from rheostat.dashboard.views.control import DONE, active_orders
 from rheostat.dashboard.views.job import job_view
 from rheostat.dashboard.views.log import Entry, decision_log
@@ -42,12 +43,12 @@ def job(visit: Visit) -> Response:
         placement=next((one.index for one in view.placements if one.is_shown), None),
         eta_knob=summary.job.settings.eta_knob,
         orders=active_orders(summary.job, service.now()),
-        done=DONE.get(visit.text("done")),
+        done=DONE.get(visit.request.cookies.get(DONE_COOKIE, "")),
         proof=None if proof is None else proof.text,
         batch_sizes=summary.job.settings.batch_sizes,
         selected=view.latest.batch_size if view.latest else summary.job.settings.default_batch_size,
     )
-    return page if proof is None else proof.keep(page)
+    return without_done(visit.request, page if proof is None else proof.keep(page))
 
 
 def _runs_with_tag(service: Service, job_id: str, tag: str) -> list[Entry] | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rheostat.dashboard import words
 from rheostat.schemas.insight import Estimate, PlacementEstimates
 
 
@@ -16,7 +17,7 @@ class Recommendation:
     @property
     def text(self) -> str:
         """The recommendation in words."""
-        limit = "" if self.power_limit_watts is None else f" at {self.power_limit_watts} W"
+        limit = "" if self.power_limit_watts is None else f" at {words.watts(self.power_limit_watts)}"
         return f"{self.batch_size}{limit}"
 
 

@@ -60,7 +60,7 @@ def active_orders(job: JobDetail, now: datetime) -> list[ActiveOrder]:
 
 
 def _what(order: Order) -> str:
-    limit = "" if order.power_limit_watts is None else f" at {order.power_limit_watts} W"
+    limit = "" if order.power_limit_watts is None else f" at {words.watts(order.power_limit_watts)}"
     return f"{order.batch_size}{limit}"
 
 

@@ -1,6 +1,6 @@
 """What the home page shows: what was saved in all, what wants attention, what runs, and the jobs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from math import hypot
@@ -10,7 +10,7 @@ from rheostat.dashboard.site import Site
 from rheostat.dashboard.views import arms
 from rheostat.dashboard.views.attention import Attention, attention
 from rheostat.dashboard.views.report import basis
-from rheostat.schemas.report import JobReport, SavedFigure
+from rheostat.schemas.report import JobReport, Origin, SavedFigure
 from rheostat.schemas.summary import JobSummary, UnreadableJob
 from rheostat.visualization.savings import saved_by_day
 from rheostat.visualization.style import Figure
@@ -54,6 +54,7 @@ class Total:
     baseline: float
     low: float | None
     high: float | None
+    origins: frozenset[Origin]
 
     @property
     def saved(self) -> float:
@@ -111,12 +112,12 @@ def tiles(reports: Sequence[JobReport], site: Site) -> list[Tile]:
         found.append(_tile("energy", energy, words.energy))
         if site.price_per_kwh is not None:
             money = site.price(energy.saved)
-            detail = f"at {site.price_per_kwh:g} {site.currency} per kWh"
+            detail = f"at {words.beside(f'{site.price_per_kwh:g}', site.currency)} per kWh"
             amount = site.price(abs(energy.saved))
             found.append(Tile("money", words.money(amount, site.currency), detail, money, energy.saved < 0))
         if site.carbon_grams_per_kwh is not None:
             grams = site.carbon_grams(energy.saved)
-            detail = f"at {site.carbon_grams_per_kwh:g} g CO₂e per kWh"
+            detail = f"at {words.beside(f'{site.carbon_grams_per_kwh:g}', 'g')} CO₂e per kWh"
             mass = site.carbon_grams(abs(energy.saved))
             found.append(Tile("CO₂e", words.mass(mass), detail, grams, energy.saved < 0))
     if seconds is not None:
@@ -140,7 +141,8 @@ def total(figures: Sequence[SavedFigure]) -> Total | None:
     low = hypot(*((figure.saved or 0.0) - (figure.saved_low or 0.0) for figure in sure))
     high = hypot(*((figure.saved_high or 0.0) - (figure.saved or 0.0) for figure in sure))
     saved = baseline - actual
-    return Total(actual, baseline, saved - low if sure else None, saved + high if sure else None)
+    origins = frozenset(figure.origin for figure in known)
+    return Total(actual, baseline, saved - low if sure else None, saved + high if sure else None, origins)
 
 
 def job_row(summary: JobSummary, now: datetime) -> JobRow:
@@ -165,8 +167,9 @@ def job_row(summary: JobSummary, now: datetime) -> JobRow:
     )
 
 
-def _tile(label: str, figure: Total, shown: Callable[[float], str]) -> Tile:
+def _tile(label: str, figure: Total, shown: words.Quantity) -> Tile:
     parts = [f"{words.percent(abs(figure.percent or 0.0))} {'less' if figure.saved >= 0 else 'more'}"]
     if figure.low is not None and figure.high is not None:
-        parts.append(f"95 % interval {shown(figure.low)} to {shown(figure.high)}")
+        parts.append(f"{words.percent(95)} between {shown.interval(figure.low, figure.high, 'and')}")
+    parts.append(" and ".join(sorted(figure.origins)))
     return Tile(label, shown(abs(figure.saved)), ", ".join(parts), figure.saved, figure.saved < 0)

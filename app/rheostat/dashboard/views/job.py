@@ -157,9 +157,9 @@ def arm_rows(believed: PlacementEstimates | None, default_batch_size: int) -> li
             is_closed=arm.status.startswith(("closed", "left out")),
             runs=arm.runs,
             cost=words.cost(arm.cost),
-            interval="" if arm.cost_low is None else f"{words.cost(arm.cost_low)} to {words.cost(arm.cost_high)}",
+            interval="" if arm.cost_low is None else words.cost.interval(arm.cost_low, arm.cost_high),
             epochs=words.UNKNOWN if arm.epochs is None else words.significant(arm.epochs),
-            power_limit=words.UNKNOWN if arm.power_limit_watts is None else f"{arm.power_limit_watts} W",
+            power_limit=words.watts(arm.power_limit_watts),
             chance=None if arm.probability_best is None else 100.0 * arm.probability_best,
             status=arm.status,
         )

@@ -56,7 +56,7 @@ def trial_row(trial: TrialDetail, now: datetime) -> TrialRow:
         trial_id=trial.trial_id,
         number=trial.number,
         batch_size=trial.batch_size,
-        power_limit="" if trial.power_limit_watts is None else f"{trial.power_limit_watts} W",
+        power_limit="" if trial.power_limit_watts is None else words.watts(trial.power_limit_watts),
         state=trial.state,
         reason=words.sentence(trial.reason),
         state_reason=words.sentence(trial.state_reason),

@@ -64,6 +64,4 @@ def basis(reports: Sequence[JobReport]) -> str:
 
 
 def _interval(figure: SavedFigure) -> str:
-    if figure.saved_low is None or figure.saved_high is None:
-        return words.UNKNOWN
-    return f"{words.energy(figure.saved_low)} to {words.energy(figure.saved_high)}"
+    return words.energy.interval(figure.saved_low, figure.saved_high)

@@ -107,9 +107,9 @@ def _facts(trial: TrialDetail) -> list[tuple[str, str]]:
     found += [("batch size", str(trial.batch_size))]
     found += [("learning rate", f"{trial.learning_rate:g}")] if trial.learning_rate is not None else []
     if trial.power_limit_watts is not None:
-        found.append(("power limit", f"{trial.power_limit_watts} W"))
+        found.append(("power limit", words.watts(trial.power_limit_watts)))
     elif trial.profile_power_limits_watts:
-        found.append(("measures", ", ".join(map(str, trial.profile_power_limits_watts)) + " W"))
+        found.append(("measures", words.beside(", ".join(map(str, trial.profile_power_limits_watts)), "W")))
     return found
 
 

@@ -1,0 +1,63 @@
+"""The page of the demo's job: served until Ctrl-C, and opened in a browser where that is wanted."""
+
+import os
+import shlex
+import shutil
+import sys
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from rheostat.demo.processes import DemoServer
+from rheostat.demo.recurrence import JOB_ID
+
+
+def serve_page(console: Console, server: DemoServer, *, open_page: bool, keep: bool) -> None:
+    """Show where the job's page is, until Ctrl-C or a termination signal.
+
+    Args:
+        console: Where to print it.
+        server: The demo's server.
+        open_page: Open the page in a browser.
+        keep: The database is kept; say how to serve it again.
+
+    Raises:
+        RheostatError: The server has ended by itself.
+    """
+    page = f"{server.url}/jobs/{JOB_ID}"
+    again = f"{command_line()} serve --database-url {shlex.quote(server.database_url)}"
+    kept = f"\nIts database is kept. To serve it again: {again}\n" if keep else "\n"
+    # A termination signal is the proper end of a server: it becomes SystemExit in show().
+    with suppress(KeyboardInterrupt, SystemExit):
+        _print(console, f"{kept}The page of the job, until Ctrl-C: {page}")
+        if open_page and not _opened(page):
+            _print(console, "There is no browser to open here: go to that address with one.")
+        server.wait()
+
+
+def command_line() -> str:
+    """Return the command `rheostat` as it has to be typed in this directory."""
+    script = Path(sys.executable).with_name("rheostat")
+    found = shutil.which("rheostat")
+    if found is not None and script.exists() and script.samefile(found):
+        return "rheostat"
+    here = Path.cwd()
+    # Kept in its environment's directory: a resolved link would be another Python's.
+    typed = script.relative_to(here) if script.is_relative_to(here) else script
+    if script.exists():
+        return shlex.quote(os.fspath(typed))
+    return f"{shlex.quote(sys.executable)} -m rheostat"
+
+
+def _opened(page: str) -> bool:
+    try:
+        return webbrowser.open(page)
+    except OSError:
+        return False
+
+
+def _print(console: Console, text: str) -> None:
+    """Print lines that a terminal may wrap, but which can be copied as one."""
+    console.print(text, soft_wrap=True, markup=False)
