@@ -125,7 +125,15 @@ def add_page(router: APIRouter, path: str, page: Page, surroundings: Surrounding
 def problem(request: Request, site: Site, error: RheostatError, *, back: str = "") -> Response:
     """Return the page for an error; ``back`` is the path of the page that it leads back to."""
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.SERVICE_UNAVAILABLE)
-    return render(request, site, "problem.html", status=status.value, title=status.phrase, error=error, back=back)
+    return problem_page(request, site, status, error.message, error.hint, back=back)
+
+
+def problem_page(
+    request: Request, site: Site, status: HTTPStatus, message: str, hint: str, *, back: str = ""
+) -> Response:
+    """Return a page that says what is wrong, and what to do about it."""
+    values = {"title": status.phrase, "message": message, "hint": hint, "back": back}
+    return render(request, site, "problem.html", status=status.value, **values)
 
 
 def render(request: Request, site: Site, template: str, *, status: int = 200, **values: Any) -> Response:
