@@ -147,9 +147,9 @@ def job_row(summary: JobSummary, now: datetime) -> JobRow:
     latest_at = None if latest is None else latest.ended_at or latest.created_at
     return JobRow(
         job_id=job.job_id,
-        gpus=", ".join(words.gpu(placement.gpu.model, placement.gpu.count) for placement in job.placements),
+        gpus=", ".join(words.gpu(one.gpu.model, one.gpu.count) for one in job.placements) or words.UNKNOWN,
         trials=job.trials,
-        state="never run" if latest is None else latest.state,
+        state=latest.state if latest else "imported" if cost else "never run",
         state_reason="" if latest is None else latest.state_reason or latest.reason,
         ago="" if latest_at is None else words.ago(latest_at, now),
         latest_at=latest_at,
