@@ -285,6 +285,11 @@ class StoredHistory(History):
                 yield from (Paid(*row) for row in rows)
 
     @property
+    def job_pk(self) -> int:
+        """The row of the job."""
+        return self._job_pk
+
+    @property
     def placement_pks(self) -> Mapping[PlacementKey, int]:
         """The rows of the job's placements."""
         return self._placement_pks

@@ -61,7 +61,7 @@ def _cost_axis(known: Sequence[Estimate], runs: Sequence[TrialDetail]) -> dict[s
     """Return the axis of costs: logarithmic where they are far apart, since one dear batch size hides the others."""
     intervals = [cost for arm in known for cost in (arm.cost_low, arm.cost, arm.cost_high)]
     costs = [cost for cost in (*intervals, *(trial.cost for trial in runs)) if cost is not None]
-    if max(costs) > _FAR_APART * min(costs) > 0:
+    if max(costs, default=0.0) > _FAR_APART * min(costs, default=0.0) > 0.0:
         return {"type": "log", "tickformat": "~s", "dtick": "D2"}
     return {"tickformat": "~s"}
 
@@ -76,8 +76,8 @@ def _expected(found: Sequence[Estimate], name: str, colour: str, symbol: str) ->
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [(arm.cost_high or 0.0) - (arm.cost or 0.0) for arm in found],
-            "arrayminus": [(arm.cost or 0.0) - (arm.cost_low or 0.0) for arm in found],
+            "array": [_distance(arm.cost, arm.cost_high) for arm in found],
+            "arrayminus": [_distance(arm.cost, arm.cost_low) for arm in found],
             "color": colour,
             "thickness": 2,
             "width": 5,
@@ -88,10 +88,16 @@ def _expected(found: Sequence[Estimate], name: str, colour: str, symbol: str) ->
     }
 
 
+def _distance(cost: float | None, end: float | None) -> float:
+    """Return how far the end of an interval is from the cost; some policies know a cost without an interval."""
+    return 0.0 if cost is None or end is None else abs(end - cost)
+
+
 def _words(arm: Estimate) -> str:
     chance = "" if arm.probability_best is None else f"<br>{arm.probability_best:.0%} likely the cheapest"
     limit = "" if arm.power_limit_watts is None else f" at {arm.power_limit_watts} W"
+    interval = "" if arm.cost_low is None else f", from {arm.cost_low:.4g} to {arm.cost_high:.4g}"
     return (
-        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.4g} J-eq, from {arm.cost_low:.4g} to "
-        f"{arm.cost_high:.4g}<br>runs: {arm.runs}; {plain(arm.status)}{chance}"
+        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.4g} J-eq{interval}"
+        f"<br>runs: {arm.runs}; {plain(arm.status)}{chance}"
     )

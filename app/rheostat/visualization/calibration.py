@@ -5,7 +5,7 @@ from statistics import NormalDist
 from typing import Any
 
 from rheostat.schemas.calibration import PlacementCalibration, PredictedRun
-from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, layout
+from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, counting_axis, layout
 
 LEVELS = (0.5, 0.8, 0.95)
 
@@ -46,7 +46,7 @@ def calibration(found: PlacementCalibration) -> Figure | None:
         "layout": layout(
             "run",
             "cheaper \N{LEFTWARDS ARROW} cost \N{RIGHTWARDS ARROW} dearer",
-            xaxis={"tickformat": "d"},
+            xaxis=counting_axis(run.number for run in found.runs),
             yaxis={
                 "range": [-end, end],
                 "zeroline": False,
