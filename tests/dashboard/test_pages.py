@@ -108,7 +108,7 @@ def test_before_a_predicted_run_has_ended_the_page_says_so(empty: Pages) -> None
     predict(empty.service)
     page = empty.get(f"/jobs/{JOB}")
     assert "calibration" not in page.figures
-    assert "No run of which the policy had predicted the cost has reached its target yet." in page.text
+    assert "No run with a predicted cost has reached its target yet." in page.text
 
 
 def test_the_log_joins_runs_that_were_decided_alike(pages: Pages) -> None:
