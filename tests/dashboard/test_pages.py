@@ -1,6 +1,7 @@
 """The pages, as a server renders them."""
 
 import json
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ from rheostat.schemas.control import OrderRequest
 from rheostat.schemas.insight import Saving
 from rheostat.schemas.nodes import HeartbeatRequest, NodeReport, ReportedGpu
 from rheostat.service import review
+from rheostat.service.tokens import create_token, new_token
 from tests.dashboard.conftest import Pages
 from tests.domain.examples import JOB
 from tests.service.examples import done, predict, register
@@ -42,12 +44,18 @@ def test_home_shows_the_savings_of_the_api_first(pages: Pages) -> None:
     assert f'<data value="{saved(placement.energy_joules)}">' in page.html
     money = saved(placement.energy_joules) / 3.6e6 * 0.25
     assert f'<data value="{money}">' in page.html
+    assert re.search(r"less, 95.% between [^,]*, measured", page.text)
     assert page.text.index("Energy saved") < page.text.index("Wants attention") < page.text.index("Running now")
     assert "emissions, set RHEOSTAT_CARBON_GRAMS_PER_KWH" in page.text
     assert "12 runs" not in page.text  # one was cancelled
     assert "11 runs of 1 job" in page.text
     (bars,) = json.loads(page.figures["saved-by-day"])["data"]
     assert sum(bars["y"]) * 3600 == pytest.approx(saved(placement.energy_joules), abs=0.01)
+
+
+def test_pages_say_what_the_interval_of_the_savings_covers(pages: Pages) -> None:
+    for path in ("/", f"/jobs/{JOB}"):
+        assert "The 95 % interval covers how many epochs a run of the default needs" in pages.get(path).text
 
 
 def test_home_lists_jobs_by_a_part_of_their_name(pages: Pages) -> None:
@@ -147,14 +155,7 @@ def test_only_a_page_with_figures_permits_inline_styles(pages: Pages) -> None:
 def test_links_stay_under_the_prefix_of_a_proxy(pages: Pages) -> None:
     page = pages.get("/rheostat/", root_path="/rheostat")
     assert all(link.startswith(("/rheostat/", "#")) for link in page.links)
-    assert 'data-plotly="/rheostat/assets/plotly.min.js"' in page.html
-
-
-def test_the_assets_are_served_from_the_installed_packages(pages: Pages) -> None:
-    for path, kind in (("dashboard.css", "text/css"), ("dashboard.js", "javascript"), ("plotly.min.js", "javascript")):
-        answer = pages.get(f"/assets/{path}").answer
-        assert (answer.status_code, kind in answer.headers["content-type"]) == (200, True)
-        assert b"http://cdn" not in answer.content
+    assert 'data-plotly="/rheostat/assets/plotly.min.js?v=' in page.html
 
 
 def test_a_running_trial_is_shown_as_it_runs(pages: Pages) -> None:
@@ -224,3 +225,21 @@ def test_runs_of_a_job_are_found_by_their_tags(empty: Pages) -> None:
     assert (first.trial_id in found, other.trial_id in found) == (True, True)
     assert "No run has the tag “team=<i>”." in empty.get(f"/jobs/{JOB}?tag=team%3D%3Ci%3E").text
     assert "Write the tag as key=value" in empty.get(f"/jobs/{JOB}?tag=%3D7").text
+
+
+@pytest.mark.parametrize("path", ["/none", f"/jobs/{JOB}/none", "/trials/a/b"])
+def test_a_browser_is_shown_a_page_where_there_is_none(pages: Pages, path: str) -> None:
+    page = pages.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (page.answer.status_code, page.answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert ("Not Found" in page.text, "/" in page.links) == (True, True)
+    assert pages.get(path).answer.json()["code"] == "no_such_route"
+    assert pages.get(f"/v1{path}", headers={"accept": "text/html"}).answer.json()["code"] == "no_such_route"
+
+
+def test_a_browser_that_guesses_tokens_is_shown_a_page(empty: Pages) -> None:
+    create_token(empty.service, "viewer", ["read"])
+    wrong = {"authorization": f"Bearer {new_token()}", "accept": "text/html"}
+    while (page := empty.get("/docs/none", headers=wrong)).answer.status_code == 401:
+        assert "The token is not valid" in page.text
+    assert (page.answer.status_code, "retry-after" in page.answer.headers) == (429, True)
+    assert "too many" in page.text

@@ -12,7 +12,7 @@ from rheostat.visualization.calibration import calibration
 from rheostat.visualization.costs import account, costs
 from rheostat.visualization.power import energy_against_time, power_curves
 from rheostat.visualization.savings import saved_by_day
-from rheostat.visualization.style import Figure, plain, size_colours
+from rheostat.visualization.style import Figure, counting_axis, plain, size_colours
 from rheostat.visualization.trials import learning_curve, power_by_epoch
 from tests.visualization.conftest import Explored
 
@@ -66,6 +66,15 @@ def test_arms_show_the_intervals_of_the_estimates(explored: Explored) -> None:
     others = trace(figure, "expected, with 95 % interval")["x"]
     assert {*others, *best["x"]} == {str(arm.batch_size) for arm in explored.estimates.arms if arm.cost is not None}
     assert "<b>32</b><br>default" in figure["layout"]["xaxis"]["ticktext"]
+
+
+def test_a_cost_without_an_interval_is_drawn_without_one(explored: Explored) -> None:
+    (best,) = [arm for arm in explored.estimates.arms if arm.status == "best known"]
+    bare = explored.estimates.model_copy(
+        update={"arms": [best.model_copy(update={"cost_low": None, "cost_high": None})]}
+    )
+    bars = trace(arms(bare, [], 32), "best known")["error_y"]
+    assert (bars["array"], bars["arrayminus"]) == ([0.0], [0.0])
 
 
 def test_power_curves_are_relative_to_the_best_limit(explored: Explored) -> None:
@@ -151,6 +160,11 @@ def test_costs_that_are_far_apart_have_a_logarithmic_axis(explored: Explored) ->
     dear = explored.estimates.arms[0].model_copy(update={"cost": 1e6, "cost_low": 1e5, "cost_high": 1e7})
     far = explored.estimates.model_copy(update={"arms": [dear, *explored.estimates.arms[1:]]})
     assert ("type" in near, arms(far, explored.trials, 32)["layout"]["yaxis"]["type"]) == (False, "log")
+
+
+def test_an_axis_of_runs_has_whole_numbers() -> None:
+    assert counting_axis([37, 40])["dtick"] == 1
+    assert "dtick" not in counting_axis(range(100))
 
 
 def test_the_legend_shows_a_batch_size_by_a_run_that_converged(explored: Explored) -> None:

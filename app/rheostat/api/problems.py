@@ -12,8 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from rheostat.api.paths import header, is_zeus, root_path_of
+from rheostat.api.paths import PROBES, ZEUS_PREFIX, header, is_zeus, path_of, root_path_of
 from rheostat.api.request_record import record_of
+from rheostat.dashboard.site import Site
+from rheostat.dashboard.visit import problem_page
 from rheostat.errors import (
     Conflict,
     FieldError,
@@ -202,11 +204,21 @@ def _problem(
 ) -> Response:
     problem = ProblemBody(status, code, detail, hint, retryable=retryable, fields=fields)
     record_of(scope).problem = code
-    headers = {"Retry-After": "1"} if retryable else None
+    headers = {"Retry-After": "1"} if retryable else {}
+    if _is_for_people(scope):
+        page = problem_page(Request(scope), Site(), status, detail, hint)
+        page.headers.update(headers)
+        return page
     if is_zeus(scope):
         message = ZeusMessage(message=f"{detail} {hint}".strip())
         return Response(message.model_dump_json(), status, headers, "application/json")
     return Response(problem.json(), status, headers, MEDIA_TYPE)
+
+
+def _is_for_people(scope: Scope) -> bool:
+    """Return whether a browser asked for a page: one that opens a route of the API is given what the API answers."""
+    is_of_api = f"{path_of(scope)}/".startswith(("/v1/", f"{ZEUS_PREFIX}/", *(f"{probe}/" for probe in PROBES)))
+    return not is_of_api and "text/html" in (header(scope, b"accept") or "")
 
 
 def _field(problem: dict[str, Any]) -> FieldError:

@@ -5,8 +5,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from fastapi import APIRouter, Request, Response
@@ -15,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 import rheostat
-from rheostat.dashboard import words
+from rheostat.dashboard import static, words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.summaries import Summaries
 from rheostat.errors import Conflict, Forbidden, InvalidInput, NotFound, RheostatError
@@ -127,7 +125,15 @@ def add_page(router: APIRouter, path: str, page: Page, surroundings: Surrounding
 def problem(request: Request, site: Site, error: RheostatError, *, back: str = "") -> Response:
     """Return the page for an error; ``back`` is the path of the page that it leads back to."""
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.SERVICE_UNAVAILABLE)
-    return render(request, site, "problem.html", status=status.value, title=status.phrase, error=error, back=back)
+    return problem_page(request, site, status, error.message, error.hint, back=back)
+
+
+def problem_page(
+    request: Request, site: Site, status: HTTPStatus, message: str, hint: str, *, back: str = ""
+) -> Response:
+    """Return a page that says what is wrong, and what to do about it."""
+    values = {"title": status.phrase, "message": message, "hint": hint, "back": back}
+    return render(request, site, "problem.html", status=status.value, **values)
 
 
 def render(request: Request, site: Site, template: str, *, status: int = 200, **values: Any) -> Response:
@@ -147,11 +153,6 @@ def render(request: Request, site: Site, template: str, *, status: int = 200, **
     return HTMLResponse(text, status, headers)
 
 
-def assets() -> Path:
-    """Return the folder of our own style sheet and script."""
-    return Path(str(files("rheostat.dashboard") / "assets"))
-
-
 def _shown(value: object) -> object:
     """Return what a template shows of a value: of a text, which may be from outside, nothing stays invisible."""
     return words.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -167,6 +168,7 @@ def _environment() -> Environment:
         extensions=["jinja2.ext.loopcontrols"],
         finalize=_shown,
     )
+    environment.globals["asset"] = static.address
     environment.filters |= {
         "percent": words.percent,
         "counted": words.counted,

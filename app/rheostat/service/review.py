@@ -39,9 +39,6 @@ _log = logging.getLogger(__name__)
 _TRIALS_AT_ONCE = 200
 """So many trials of an export are in memory at a time."""
 
-_MOST_PREDICTIONS = 1000
-"""So many of a job's latest trials are looked at: older predictions were made by a policy that knew less."""
-
 
 def power_curves(service: Service, job_id: str) -> PowerCurves:
     """Return what each measured power limit costs per epoch, at the job's current knobs.
@@ -63,11 +60,10 @@ def calibration(service: Service, job_id: str) -> Calibration:
     Raises:
         JobNotFound: There is no such job.
     """
-    now = service.now()
     return service.jobs.read(
         service.job(job_id),
         lambda job, history: predictions.calibration(
-            job, history.trials(state=None, now=now, before=None, limit=_MOST_PREDICTIONS)
+            job, history.predicted(job.next_trial_number - predictions.LATEST_TRIALS)
         ),
     )
 

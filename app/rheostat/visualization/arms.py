@@ -61,7 +61,7 @@ def _cost_axis(known: Sequence[Estimate], runs: Sequence[TrialDetail]) -> dict[s
     """Return the axis of costs: logarithmic where they are far apart, since one dear batch size hides the others."""
     intervals = [cost for arm in known for cost in (arm.cost_low, arm.cost, arm.cost_high)]
     costs = [cost for cost in (*intervals, *(trial.cost for trial in runs)) if cost is not None]
-    if max(costs) > _FAR_APART * min(costs) > 0:
+    if max(costs, default=0.0) > _FAR_APART * min(costs, default=0.0) > 0.0:
         return {"type": "log", "tickformat": "~s", "dtick": "D2"}
     return {"tickformat": "~s"}
 
@@ -76,8 +76,8 @@ def _expected(found: Sequence[Estimate], name: str, colour: str, symbol: str) ->
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [_beyond(arm.cost_high, arm.cost) for arm in found],
-            "arrayminus": [-_beyond(arm.cost_low, arm.cost) for arm in found],
+            "array": [_distance(arm.cost, arm.cost_high) for arm in found],
+            "arrayminus": [_distance(arm.cost, arm.cost_low) for arm in found],
             "color": colour,
             "thickness": 2,
             "width": 5,
@@ -88,9 +88,9 @@ def _expected(found: Sequence[Estimate], name: str, colour: str, symbol: str) ->
     }
 
 
-def _beyond(end: float | None, cost: float | None) -> float:
-    """Return by how much an end of an interval is above the estimate; 0 where a policy gives no interval."""
-    return 0.0 if end is None or cost is None else end - cost
+def _distance(cost: float | None, end: float | None) -> float:
+    """Return how far the end of an interval is from the cost; some policies know a cost without an interval."""
+    return 0.0 if cost is None or end is None else abs(end - cost)
 
 
 def _words(arm: Estimate) -> str:
@@ -98,6 +98,6 @@ def _words(arm: Estimate) -> str:
     limit = "" if arm.power_limit_watts is None else f" at {arm.power_limit_watts} W"
     interval = "" if arm.cost_low is None else f", from {arm.cost_low:.4g} to {arm.cost_high:.4g}"
     return (
-        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.4g} J-eq{interval}<br>runs: {arm.runs}; "
-        f"{plain(arm.status)}{chance}"
+        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.4g} J-eq{interval}"
+        f"<br>runs: {arm.runs}; {plain(arm.status)}{chance}"
     )

@@ -5,7 +5,17 @@ from itertools import accumulate
 
 from rheostat.schemas.insight import PlacementEstimates
 from rheostat.schemas.trials import TrialDetail
-from rheostat.visualization.style import ACCENT, MUTED, STATE_SYMBOLS, WARNING, Figure, layout, plain, size_colours
+from rheostat.visualization.style import (
+    ACCENT,
+    MUTED,
+    STATE_SYMBOLS,
+    WARNING,
+    Figure,
+    counting_axis,
+    layout,
+    plain,
+    size_colours,
+)
 
 _STATES = {
     "converged": "converged",
@@ -56,7 +66,12 @@ def costs(
         data.append(_level(shown, account.default_cost, "expected of the default"))
     return {
         "data": data,
-        "layout": layout("recurrence", "cost of a run (J-eq)", yaxis={"rangemode": "tozero", "tickformat": "~s"}),
+        "layout": layout(
+            "recurrence",
+            "cost of a run (J-eq)",
+            xaxis=counting_axis(trial.number for trial in shown),
+            yaxis={"rangemode": "tozero", "tickformat": "~s"},
+        ),
     }
 
 
@@ -87,7 +102,8 @@ def account(trials: Sequence[TrialDetail], estimates: PlacementEstimates | None)
     }
     budget = estimates.account.budget_runs
     levels = [] if budget is None or not shown else [_level(shown, -budget, "how far exploring may take it", WARNING)]
-    return {"data": [line, *levels], "layout": layout("recurrence", "saved so far (runs of the default)")}
+    axis = counting_axis(trial.number for trial in shown)
+    return {"data": [line, *levels], "layout": layout("recurrence", "saved so far (runs of the default)", xaxis=axis)}
 
 
 def _of_size(trials: Sequence[TrialDetail], size: int, colour: str, *, is_default: bool) -> Figure:

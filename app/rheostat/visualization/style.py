@@ -22,6 +22,8 @@ _SCALE = ("#0560f5", "#0586f5", "#139f91", "#bd8c0b", "#ac5618", "#d81d6d")
 All of medium lightness: readable on white and on black.
 """
 
+_MOST_TICKS = 10
+
 _Units: TypeAlias = tuple[tuple[str, float, float], ...]
 
 _ENERGY_UNITS: _Units = (("GWh", 3.6e12, 1), ("MWh", 3.6e9, 1), ("kWh", 3.6e6, 0.1), ("kJ", 1e3, 1), ("J", 1, 0))
@@ -63,6 +65,13 @@ def plain(text: object) -> str:
     return escape(str(text), quote=False)
 
 
+def counting_axis(numbers: Iterable[int]) -> dict[str, Any]:
+    """Return an axis that counts, as of runs: its ticks are whole numbers."""
+    found = [*numbers]
+    is_short = bool(found) and max(found) - min(found) < _MOST_TICKS
+    return {"tickformat": "d"} | ({"dtick": 1} if is_short else {})
+
+
 def short(text: str, longest: int) -> str:
     """Return a text that takes no more room than so many characters."""
     return text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
@@ -83,6 +92,7 @@ def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
     return {
         "margin": {"l": 56, "r": 16, "t": 16, "b": 48},
         "hovermode": "closest",
+        "showlegend": True,  # of a single line, too: it says what the line is
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         **axes,
         **more,

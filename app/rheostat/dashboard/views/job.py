@@ -10,6 +10,7 @@ from rheostat.dashboard.views import arms as arm_views
 from rheostat.dashboard.views.attention import Attention, troubles
 from rheostat.dashboard.views.home import Tile, tiles
 from rheostat.dashboard.views.log import Entry, TrialRow, decision_log, trial_row
+from rheostat.dashboard.views.report import INTERVAL_COVERS
 from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.insight import PlacementEstimates
 from rheostat.schemas.report import JobReport, PlacementReport
@@ -119,7 +120,7 @@ def job_view(
         costs=costs(here, believed, settings.default_batch_size, settings.batch_sizes)
         if any(trial.cost is not None for trial in here)
         else None,
-        account=account(here, believed) if len(here) == summary.job.trials else None,
+        account=account(here, believed) if len(trials) == summary.job.trials else None,
         believed=None
         if believed is None or all(arm.cost is None for arm in believed.arms)
         else arms(believed, here, settings.default_batch_size),
@@ -137,12 +138,13 @@ def facts(settings: JobSettings) -> list[tuple[str, str]]:
     """Return a job's settings as they are worth showing."""
     target = settings.target
     sign = "" if target is None else {"maximize": "≥", "minimize": "≤"}[target.direction]
+    epochs = words.counted(settings.max_epochs, "epoch")
     return [
-        ("target", f"{settings.max_epochs} epochs" if target is None else f"{target.metric} {sign} {target.value:g}"),
-        ("at most", words.counted(settings.max_epochs, "epoch")),
+        *([("target", f"{target.metric} {sign} {target.value:g}"), ("at most", epochs)] if target else []),
+        *([] if target else [("trains", epochs)]),
         ("default", f"batch size {settings.default_batch_size}"),
-        ("eta_knob", f"{settings.eta_knob:g}"),
-        ("beta_knob", "never stops" if settings.beta_knob is None else f"{settings.beta_knob:g}"),
+        ("eta_knob", f"{settings.eta_knob:g}, {_weight(settings.eta_knob)}"),
+        ("beta_knob", _bound(settings.beta_knob)),
         ("policy", settings.policy),
     ]
 
@@ -167,6 +169,19 @@ def arm_rows(believed: PlacementEstimates | None, default_batch_size: int) -> li
     ]
 
 
+def _weight(eta_knob: float) -> str:
+    """Return how energy weighs against time, in words."""
+    if eta_knob in (0.0, 1.0):
+        return "energy alone" if eta_knob else "time alone"
+    return "energy and time alike" if eta_knob == 0.5 else f"energy weighs {words.percent(100.0 * eta_knob)}"  # noqa: PLR2004
+
+
+def _bound(beta_knob: float | None) -> str:
+    if beta_knob is None:
+        return "none, a run may cost anything"
+    return f"{beta_knob:g}, a run stops at {beta_knob:g} \N{MULTIPLICATION SIGN} the lowest cost"
+
+
 def _index(gpus: Sequence[Gpu], trials: Sequence[TrialDetail], wanted: int | None) -> int | None:
     if not gpus:
         return None
@@ -185,4 +200,7 @@ def _name(gpu: Gpu) -> str:
 
 
 def _method(report: PlacementReport | None) -> str:
-    return "" if report is None else words.sentence(report.energy_joules.method)
+    if report is None:
+        return ""
+    method = words.sentence(report.energy_joules.method)
+    return method if report.energy_joules.saved_low is None else f"{method} {INTERVAL_COVERS}"

@@ -11,19 +11,23 @@ from rheostat.schemas.trials import TrialDetail
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """A run as the log has it."""
+    """A run as the log has it.
+
+    Attributes:
+        power_limit: Empty: it has none.
+        measures_limits: Whether it has none because the limits are measured in it.
+        took: Epochs, energy, time and cost, as far as they are known; empty: nothing is.
+    """
 
     trial_id: str
     number: int
     batch_size: int
     power_limit: str
+    measures_limits: bool
     state: str
     reason: str
     state_reason: str
-    epochs: str
-    energy: str
-    time: str
-    cost: str
+    took: str
     at: datetime
     ago: str
 
@@ -57,16 +61,23 @@ def trial_row(trial: TrialDetail, now: datetime) -> TrialRow:
         number=trial.number,
         batch_size=trial.batch_size,
         power_limit="" if trial.power_limit_watts is None else words.watts(trial.power_limit_watts),
+        measures_limits=bool(trial.profile_power_limits_watts),
         state=trial.state,
         reason=words.sentence(trial.reason),
         state_reason=words.sentence(trial.state_reason),
-        epochs=words.UNKNOWN if trial.epochs is None else f"{trial.epochs:g}",
-        energy=words.energy(trial.energy_joules) + (" (estimated)" if trial.energy_is_estimated else ""),
-        time=words.duration(trial.time_seconds),
-        cost=words.cost(trial.cost),
+        took=_took(trial),
         at=trial.created_at,
         ago=words.ago(trial.created_at, now),
     )
+
+
+def _took(trial: TrialDetail) -> str:
+    found = [] if trial.epochs is None else [f"{trial.epochs:g} epoch{'' if trial.epochs == 1.0 else 's'}"]
+    if trial.energy_joules is not None:
+        found.append(words.energy(trial.energy_joules) + (" (estimated)" if trial.energy_is_estimated else ""))
+    found += [] if trial.time_seconds is None else [words.duration(trial.time_seconds)]
+    found += [] if trial.cost is None else [words.cost(trial.cost)]
+    return ", ".join(found)
 
 
 def _kind(trial: TrialDetail) -> tuple[object, ...]:

@@ -1,0 +1,87 @@
+"""The page of a job in every state that a job can be in: it says what is known, and nothing of what is not."""
+
+import json
+
+import pytest
+
+from rheostat import service as use_cases
+from rheostat.dashboard.views.job import facts
+from rheostat.schemas.server import Gpu
+from rheostat.schemas.trials import ObserveRunRequest
+from tests.dashboard.conftest import Pages
+from tests.domain.examples import A40, JOB, V100, settings
+from tests.service.examples import converge, done, measure, predict, register, report
+
+PATH = f"/jobs/{JOB}"
+
+
+def test_a_job_that_has_not_run_says_how_to_begin(empty: Pages) -> None:
+    register(empty.service)
+    page = empty.get(PATH)
+    assert f"rheostat run --job {JOB} -- python train.py" in page.text
+    assert ("This job has not run yet" in page.text, page.figures) == (True, {})
+
+
+def test_runs_that_were_imported_are_shown_without_a_run_of_the_servers_own(empty: Pages) -> None:
+    register(empty.service, policy="rheostat")
+    run = ObserveRunRequest(batch_size=32, gpu=V100, energy_joules=9e5, time_seconds=5e3, converged=True)
+    done(use_cases.observe_run(empty.service, JOB, run, None))
+    page = empty.get(PATH)
+    assert "No run was started here yet" in page.text
+    assert ("32 default" in page.text, "arms" in page.figures, "Why this batch size now" in page.text) == (
+        True,
+        True,
+        False,
+    )
+    assert f"{JOB} imported" in empty.get("/").text
+
+
+def test_a_run_that_has_reported_nothing_shows_no_figures(empty: Pages) -> None:
+    register(empty.service)
+    predict(empty.service)
+    text = empty.get(PATH).text
+    assert "What was saved shows once a run has reached its target." in text
+    assert "Not at the target yet. Why" not in text
+    assert "epochs," not in text
+
+
+def test_what_is_not_known_of_a_run_is_left_out(empty: Pages) -> None:
+    register(empty.service)
+    report(empty.service, predict(empty.service), 1, outcome="oom", time_seconds=10.0)
+    assert "The trainer reported oom. 1 epoch, 10" in empty.get(PATH).text
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"), [(V100, "while its power limits are measured"), (Gpu(model="L4"), "without a power limit")]
+)
+def test_a_run_without_a_power_limit_says_why(empty: Pages, gpu: Gpu, words: str) -> None:
+    register(empty.service)
+    predict(empty.service, gpu)
+    assert words in empty.get(PATH).text
+
+
+def test_a_job_on_two_kinds_of_gpus_has_an_account_of_each(empty: Pages) -> None:
+    register(empty.service, policy="rheostat")
+    for gpu in (V100, A40):
+        for _ in range(2):
+            trial = predict(empty.service, gpu)
+            measure(empty.service, trial.batch_size, gpu, w250=100.0, w200=90.0)
+            converge(empty.service, trial, 400.0)
+    for placement in (0, 1):
+        account = json.loads(empty.get(f"{PATH}?placement={placement}").figures["account"])
+        assert len(account["data"][0]["x"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"eta_knob": 1.0}, ("eta_knob", "1, energy alone")),
+        ({"eta_knob": 0.0}, ("eta_knob", "0, time alone")),
+        ({"eta_knob": 0.5}, ("eta_knob", "0.5, energy and time alike")),
+        ({"beta_knob": None}, ("beta_knob", "none, a run may cost anything")),
+        ({"beta_knob": 2.0}, ("beta_knob", "2, a run stops at 2 \N{MULTIPLICATION SIGN} the lowest cost")),
+        ({"target": None, "max_epochs": 9}, ("trains", "9 epochs")),
+    ],
+)
+def test_settings_are_explained(changes: dict[str, object], words: tuple[str, str]) -> None:
+    assert words in facts(settings(**changes))
