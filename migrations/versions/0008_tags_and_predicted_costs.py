@@ -16,6 +16,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_trials_tagged", "trials", ["job_pk", "number"], postgresql_where=are_there, sqlite_where=are_there
     )
+    has_node = sa.text("node IS NOT NULL")
+    op.create_index(
+        "ix_trials_node", "trials", ["node", "created_at"], postgresql_where=has_node, sqlite_where=has_node
+    )
     op.add_column("trials", sa.Column("predicted_cost", sa.JSON))
     op.add_column("trials", sa.Column("nodes", sa.JSON))
     op.add_column("placements", sa.Column("is_simulated", sa.Boolean, nullable=False, server_default=sa.false()))

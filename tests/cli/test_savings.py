@@ -48,6 +48,8 @@ def test_every_format_has_the_figures_of_the_api(
     (row,) = csv.DictReader(StringIO(operate(url, "savings", "--format", "csv")))
     assert (row["job_id"], float(row["energy_joules_saved"])) == (JOB, saved_joules)
     assert float(row["saved_EUR"]) == pytest.approx(saved_joules / 3.6e6 * 0.5)
+    assert float(row["saved_EUR_low"]) == pytest.approx(energy["saved_low"] / 3.6e6 * 0.5)
+    assert float(row["saved_EUR_high"]) == pytest.approx(energy["saved_high"] / 3.6e6 * 0.5)
     assert "saved_grams_co2e" not in row
     table = operate(url, "savings")
     assert "energy saved: 2.93 kJ" in table.replace("\N{NO-BREAK SPACE}", " ")
@@ -87,5 +89,6 @@ def test_a_gpu_may_have_any_name(tmp_path: Path) -> None:
 def test_an_empty_database_has_an_empty_report(tmp_path: Path) -> None:
     empty = f"sqlite:///{tmp_path / 'rheostat.db'}"
     assert operate(empty, "savings") == ""
-    assert operate(empty, "savings", "--format", "csv") == ""
+    (columns,) = operate(empty, "savings", "--format", "csv").splitlines()
+    assert {"job_id", "energy_joules_saved_low", "cost_method"} <= set(columns.split(","))
     assert json.loads(operate(empty, "savings", "--format", "json"))["jobs"] == []

@@ -1,12 +1,15 @@
 """Signing in to pages on a server with tokens."""
 
+import csv
+from io import StringIO
+
 import httpx
 import pytest
 
 from rheostat.service.tokens import create_token, revoke_token
 from tests.dashboard.conftest import Pages
 from tests.domain.examples import JOB
-from tests.service.examples import register
+from tests.service.examples import predict, register
 
 
 @pytest.fixture
@@ -68,3 +71,12 @@ def test_a_form_of_another_site_does_not_sign_in_or_out(empty: Pages, token: str
     assert "set-cookie" not in sign_in(empty, token, **headers).headers
     assert "set-cookie" not in empty.send("POST", "/sign-out", headers=headers).headers
     assert 'rheostat_token=""; ' in empty.send("POST", "/sign-out").headers["set-cookie"]
+
+
+def test_the_cookie_opens_the_download_on_the_page_of_a_job(empty: Pages, token: str) -> None:
+    cookies = {"rheostat_token": token}
+    predict(empty.service, node="=1+1")
+    (link,) = [link for link in empty.get(f"/jobs/{JOB}", cookies=cookies).links if link.endswith(".csv")]
+    (row,) = csv.DictReader(StringIO(empty.get(link, cookies=cookies).html))
+    assert (row["job_id"], row["node"]) == (JOB, "'=1+1")
+    assert empty.get(link).answer.status_code == 303

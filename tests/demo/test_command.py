@@ -85,7 +85,7 @@ def test_the_page_opens_in_a_browser_and_is_served_until_ctrl_c(tmp_path: Path) 
         eventually(noted.exists)
         shown = httpx.get(page, trust_env=False, timeout=PATIENCE_SECONDS)
         assert shown.status_code == 200
-        assert re.search(r'<dd class="detail">[^<]*95 % interval[^<]*, simulated</dd>', shown.text)
+        assert re.search(r'<dd class="detail">[^<]*95.% between [^<]*, simulated</dd>', shown.text)
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, complaints) == (0, "")

@@ -6,7 +6,7 @@ from functools import partial
 from math import log
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from rheostat.domain.events import PolicyFailureTolerated
 from rheostat.domain.history import History
 from rheostat.domain.job import Decision, Job
 from rheostat.domain.orders import order
-from rheostat.domain.records import TrialRecord
+from rheostat.domain.records import PredictedTrial, TrialRecord
 from rheostat.policy.estimates import CostPrediction
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Policy
@@ -59,6 +59,11 @@ class SaysNonsense(Says):
     deviation = float("inf")
 
 
+class SaysNoPrediction(Says):
+    def predicted_cost(self, job: PolicyJob, batch_size: int) -> CostPrediction | None:
+        return cast("CostPrediction", 100.0)
+
+
 class OfPolicy(ExampleJob):
     """The example job with one batch size, a cost of energy alone, and a policy of its own."""
 
@@ -75,7 +80,7 @@ class OfPolicy(ExampleJob):
 
     @property
     def calibration(self) -> PlacementCalibration:
-        return calibration.calibration(self.value, self.trials).placements[0]
+        return compared(self.value, self.trials)
 
 
 class Remembered(InProcess):
@@ -83,8 +88,13 @@ class Remembered(InProcess):
 
     @property
     def calibration(self) -> PlacementCalibration:
-        ended = [piece for piece in self._job.evidence() if isinstance(piece, TrialRecord)]
-        return calibration.calibration(self.job, ended).placements[0]
+        return compared(self.job, [piece for piece in self._job.evidence() if isinstance(piece, TrialRecord)])
+
+
+def compared(job: Job, trials: list[TrialRecord]) -> PlacementCalibration:
+    """Return the calibration of the first placement, by its trials that have ended."""
+    rows = [tuple(getattr(trial, name) for name in PredictedTrial._fields) for trial in trials if trial.predicted_cost]
+    return calibration.calibration(job, [PredictedTrial(*row) for row in rows]).placements[0]
 
 
 def force(job: Job, _: History, request: OrderRequest, now: datetime) -> Decision[JobDetail]:
@@ -225,8 +235,9 @@ def test_under_a_limit_that_was_ordered_nothing_is_predicted() -> None:
     assert [trial.predicted_cost is None for trial in job.trials] == [False, True]
 
 
-def test_a_policy_that_fails_to_predict_a_cost_still_decides() -> None:
-    job = OfPolicy(FailsToSay)
+@pytest.mark.parametrize("policy", [FailsToSay, SaysNoPrediction])
+def test_a_policy_that_fails_to_predict_a_cost_still_decides(policy: type[Says]) -> None:
+    job = OfPolicy(policy)
     assert job.predict().batch_size == 32
     assert job.trials[0].predicted_cost is None
     (event,) = [event for event in job.events if isinstance(event, PolicyFailureTolerated)]

@@ -156,7 +156,7 @@ def test_what_was_predicted_is_kept_with_the_trial(service: Service) -> None:
     predict(service)
     found = review.calibration(service, JOB)
     (placement,) = found.placements
-    assert (found.policy, found.latest_trials, placement.converged_runs) == ("rheostat", 4, 2)
+    assert (found.policy, found.latest_trials, placement.converged_runs) == ("rheostat", 1000, 2)
     assert [(run.number, run.cost) for run in placement.runs] == [(2, 104.0), (3, 96.0)]
     done(use_cases.rebuild_job(service, JOB))
     assert review.calibration(service, JOB) == found

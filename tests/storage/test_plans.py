@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from rheostat import service as use_cases
 from rheostat.domain.records import PlacementKey
 from rheostat.schemas.trials import ObserveRunRequest
-from rheostat.service import Service
+from rheostat.service import Service, review
 from rheostat.storage.history import StoredHistory
 from rheostat.storage.tables import observations, power_measurements, runs, trials
 from tests.domain.examples import JOB, V100
@@ -66,13 +66,13 @@ def _multiply(connection: Connection) -> None:
 
 
 @contextmanager
-def _explained(connection: Connection, plans: list[str]) -> Iterator[None]:
+def _explained(connection: Connection | Engine, plans: list[str]) -> Iterator[None]:
     """Note how each statement of a block is executed."""
     is_sqlite = connection.dialect.name == "sqlite"
     prefix = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN (FORMAT TEXT) "
 
     def explain(_: object, cursor: Any, statement: str, parameters: Any, *__: object) -> None:
-        if statement.startswith("SELECT"):
+        if statement.startswith(("SELECT", "WITH")):
             rows = cursor.connection.cursor().execute(prefix + statement, parameters).fetchall()
             plans.append("\n".join(str(row[-1]) for row in rows))
 
@@ -91,6 +91,7 @@ _READS: dict[str, Callable[[StoredHistory, Any], object]] = {
     "running trials": lambda past, now: past.trials(state="running", now=now, before=None, limit=50),
     "abandoned trials": lambda past, now: past.trials(state="abandoned", now=now, before=900, limit=50),
     "failed trials": lambda past, now: past.trials(state="failed", now=now, before=900, limit=50),
+    "predicted trials": lambda past, _: past.predicted(4000),
     "trials with a tag": lambda past, now: past.trials(state=None, now=now, before=900, limit=50, tag="run=7"),
     "observation": lambda past, _: past.observation("copy 1008", 1.0, closing=False),
     "observation_before": lambda past, _: past.observation_before("copy 1008", 1.0),
@@ -107,6 +108,7 @@ _FOUND_BY = {
     "has_trained": "batch_size",
     "latest_measurement": "batch_size",
     "failed trials": "state",
+    "predicted trials": "number",
     "trials with a tag": "number",
     "page of evidence": "sequence",
 }
@@ -130,3 +132,26 @@ def test_what_is_asked_of_a_long_past_is_found_by_an_index(long_past: Service) -
             assert "Seq Scan" not in plan, f"{name}: {plan}"  # of PostgreSQL
             found_by = [line for line in plan.splitlines() if "SEARCH" in line or "Index Cond" in line]
             assert any(_FOUND_BY.get(name, "") in line for line in found_by), f"{name}: {plan}"
+
+
+def test_the_latest_run_of_each_node_is_found_by_an_index(long_past: Service) -> None:
+    def name_nodes(connection: Connection) -> None:
+        connection.execute(text("UPDATE trials SET node = 'node ' || (number % 7)"))
+        connection.execute(text("ANALYZE"))
+
+    long_past.database.write(name_nodes)
+    plans: list[str] = []
+    with _explained(long_past.database._reader, plans):
+        assert len(review.list_nodes(long_past, limit=50)) == 7
+    of_nodes = "\n".join(plans)
+    assert not re.search("(SCAN|Seq Scan on) trials", of_nodes), of_nodes
+    assert "ix_trials_node" in of_nodes
+
+
+def test_the_use_of_days_reads_each_trial_once(long_past: Service) -> None:
+    plans: list[str] = []
+    with _explained(long_past.database._reader, plans):
+        review.use_by_day(long_past, JOB)
+    for plan in plans:
+        assert "CORRELATED" not in plan, plan  # of SQLite
+        assert "SubPlan" not in plan or "hashed SubPlan" in plan, plan  # of PostgreSQL

@@ -68,15 +68,6 @@ def test_arms_show_the_intervals_of_the_estimates(explored: Explored) -> None:
     assert "<b>32</b><br>default" in figure["layout"]["xaxis"]["ticktext"]
 
 
-def test_a_cost_without_an_interval_is_drawn_without_one(explored: Explored) -> None:
-    (best,) = [arm for arm in explored.estimates.arms if arm.status == "best known"]
-    bare = explored.estimates.model_copy(
-        update={"arms": [best.model_copy(update={"cost_low": None, "cost_high": None})]}
-    )
-    bars = trace(arms(bare, [], 32), "best known")["error_y"]
-    assert (bars["array"], bars["arrayminus"]) == ([0.0], [0.0])
-
-
 def test_power_curves_are_relative_to_the_best_limit(explored: Explored) -> None:
     line = trace(power_curves(explored.curves, explored.job.settings.batch_sizes), "32")
     assert line["x"] == [150, 200, 250]
@@ -181,3 +172,11 @@ def test_colours_order_batch_sizes_and_text_is_literal() -> None:
     assert len(set(colours.values())) == 4
     assert size_colours([8]) == {8: colours[8]}
     assert plain("<script>&") == "&lt;script&gt;&amp;"
+
+
+def test_an_arm_without_an_interval_is_drawn_as_a_point(explored: Explored) -> None:
+    arm = explored.estimates.arms[0].model_copy(update={"cost": 100.0, "cost_low": None, "cost_high": None})
+    figure = arms(explored.estimates.model_copy(update={"arms": [arm]}), [], 32)
+    (drawn,) = figure["data"]
+    assert (drawn["error_y"]["array"], drawn["error_y"]["arrayminus"]) == ([0.0], [0.0])
+    assert "from" not in drawn["text"][0]

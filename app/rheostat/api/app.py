@@ -29,7 +29,7 @@ from rheostat.api.security_headers import POLICY_HEADER, hash_source, page_polic
 from rheostat.api.settings import Settings
 from rheostat.api.tracing import add_tracing
 from rheostat.api.waiting import PROBE_CHECKS, read_within
-from rheostat.dashboard.app import dashboard_router
+from rheostat.dashboard.app import TRIALS_CSV, dashboard_router
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.summaries import Summaries
 from rheostat.dashboard.visit import Surroundings
@@ -129,7 +129,7 @@ def _dashboard(settings: Settings, service: Service, authenticator: TokenAuthent
         identity = await authenticator.identify(f"Bearer {token}", client_of(request.scope) or "")
         identity.authorise(service, "read")
 
-    return dashboard_router(
+    router = dashboard_router(
         Surroundings(
             reader=lambda request: authorise(request.scope, "read"),
             operator=lambda request: authorise(request.scope, "admin"),
@@ -140,6 +140,9 @@ def _dashboard(settings: Settings, service: Service, authenticator: TokenAuthent
             summaries=Summaries(),
         )
     )
+    # Among the pages, where a browser is let in by its cookie.
+    router.add_api_route(TRIALS_CSV, review.trials_csv, methods=["GET"], include_in_schema=False)
+    return router
 
 
 def _serve_docs(app: Application) -> None:

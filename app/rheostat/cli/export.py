@@ -1,20 +1,27 @@
-"""The command ``rheostat export``: jobs, trials and reports as CSV."""
+"""The command ``rheostat export``: jobs, trials and reports for spreadsheets and other programs."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
+from rheostat.cli.words import say_if_none
 from rheostat.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from rheostat.schemas.fields import Body
     from rheostat.service import Service
 
 _PAGE = 200
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_OF_TRIAL = ("job_id", "trial_id", "number")
+"""What stands before each report."""
 
 
 class Exported(StrEnum):
@@ -25,56 +32,100 @@ class Exported(StrEnum):
     OBSERVATIONS = "observations"
 
 
-def export(
+class ExportFormat(StrEnum):
+    """How the export is written."""
+
+    CSV = "csv"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A model, and the fields before its own that say what it belongs to."""
+
+    model: "Body"
+    belongs_to: dict[str, Any] = field(default_factory=dict)
+
+
+def export(  # noqa: PLR0917 (typer gives all by name)
     what: Annotated[Exported, typer.Argument(help="What to export.")],
     job: Annotated[str | None, typer.Option(help="The job whose trials or observations to export.")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="First day (UTC) of trials, by their beginning. (Default: all.)"),
+    ] = None,
+    output: Annotated[ExportFormat, typer.Option("--format", help="How to write it.")] = ExportFormat.CSV,
     database_url: DatabaseUrl = None,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Write jobs, the trials of a job, or all reports of its trials as CSV to standard output."""
+    """Write jobs, the trials of a job, or all reports of its trials to standard output."""
     if (job is None) != (what == Exported.JOBS):
         raise InvalidInput(
             "Trials and observations are exported of one job, and jobs all together.",
             hint="For example: rheostat export trials --job JOB.",
         )
+    if what == Exported.JOBS and since is not None:
+        raise InvalidInput("Jobs are exported whenever they began.", hint="Leave --since out.")
     with open_from_settings(database_url, namespace=namespace) as service:
-        _write(_rows(service, what, job or ""))
+        columns, records = _records(service, what, job or "", since or _EVER)
+        written = _write_csv(columns, records) if output == ExportFormat.CSV else _write_json(records)
+    say_if_none(written, "There is nothing to export.")
 
 
-def _rows(service: "Service", what: Exported, job_id: str) -> Iterator[dict[str, Any]]:
+def _records(service: "Service", what: Exported, job_id: str, since: datetime) -> "tuple[list[str], Iterator[_Record]]":
+    """Return the columns of what is exported, and its records."""
     from rheostat import service as use_cases
-    from rheostat.schemas.rows import row_of
+    from rheostat.schemas.review import Observation
+    from rheostat.schemas.rows import columns_of
+    from rheostat.schemas.server import JobDetail
+    from rheostat.schemas.trials import TrialDetail, TrialPage
     from rheostat.sdk.frames import all_pages
     from rheostat.service import review
 
     if what == Exported.JOBS:
-        yield from map(row_of, all_pages(lambda at: use_cases.list_jobs(service, cursor=at, limit=_PAGE), "jobs"))
-        return
-    trials = all_pages(
-        lambda at: use_cases.list_trials(
-            service, job_id, state=None, cursor=None if at is None else int(at), limit=_PAGE
-        ),
-        "trials",
-    )
-    for trial in trials:
-        if what == Exported.TRIALS:
-            yield row_of(trial)
-            continue
-        names = {name: getattr(trial, name) for name in ("job_id", "trial_id", "number")}
+        jobs = all_pages(lambda at: use_cases.list_jobs(service, cursor=at, limit=_PAGE), "jobs")
+        return columns_of(JobDetail), map(_Record, jobs)
 
-        def reports(at: str | None, trial_id: str = names["trial_id"]) -> Any:
-            cursor = None if at is None else int(at)
-            return review.list_observations(service, trial_id, cursor=cursor, limit=_PAGE)
+    def page(at: str | None) -> TrialPage:
+        return use_cases.list_trials(service, job_id, state=None, cursor=_number(at), limit=_PAGE)
 
-        yield from (names | row_of(one) for one in all_pages(reports, "observations"))
+    def reports(trial: TrialDetail) -> Iterator[_Record]:
+        names = {name: getattr(trial, name) for name in _OF_TRIAL}
+        pages = all_pages(
+            lambda at: review.list_observations(service, trial.trial_id, cursor=_number(at), limit=_PAGE),
+            "observations",
+        )
+        return (_Record(report, names) for report in pages)
+
+    # The newest come first.
+    trials = takewhile(lambda trial: trial.created_at >= since.replace(tzinfo=UTC), all_pages(page, "trials"))
+    if what == Exported.TRIALS:
+        return columns_of(TrialDetail), map(_Record, trials)
+    return [*_OF_TRIAL, *columns_of(Observation)], chain.from_iterable(map(reports, trials))
 
 
-def _write(rows: Iterable[dict[str, Any]]) -> None:
-    from rheostat.schemas.rows import csv_lines
+def _number(cursor: str | None) -> int | None:
+    return None if cursor is None else int(cursor)
 
-    remaining = iter(rows)
-    first = next(remaining, None)
-    if first is None:
-        typer.echo("There is nothing to export.", err=True)
-        return
-    sys.stdout.writelines(csv_lines(list(first), chain([first], remaining)))
+
+def _write_csv(columns: list[str], records: Iterator[_Record]) -> int:
+    from rheostat.schemas.rows import csv_lines, row_of
+
+    written = -1  # the line with the columns
+    for line in csv_lines(columns, (record.belongs_to | row_of(record.model) for record in records)):
+        sys.stdout.write(line)
+        written += 1
+    return written
+
+
+def _write_json(records: Iterator[_Record]) -> int:
+    """Write an array with a record a line: a job of 100,000 trials is never in memory as a whole."""
+    from json import dumps
+
+    written = 0
+    for record in records:
+        document = record.belongs_to | record.model.model_dump(mode="json")
+        sys.stdout.write(f"{',' if written else '['}\n{dumps(document)}")
+        written += 1
+    sys.stdout.write("\n]\n" if written else "[]\n")
+    return written

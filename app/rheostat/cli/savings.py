@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from rheostat.service import Service
 
 _FIGURES = ("energy_joules", "time_seconds", "cost")
+_PLACEMENT = ("job_id", "gpu_model", "gpu_count", "converged_runs")
 _COLUMNS = ("actual", "baseline", "saved", "saved_low", "saved_high", "saved_percent", "origin", "method")
+_BOUNDS = ("", "_low", "_high")
 
 
 class Format(StrEnum):
@@ -73,29 +75,35 @@ def _rows(reports: "Sequence[JobReport]", site: "Site") -> Iterator[dict[str, An
     """Return a row for each placement of each job."""
     for report in reports:
         for placement in report.placements:
-            row = {
-                "job_id": report.job_id,
-                "gpu_model": placement.gpu.model,
-                "gpu_count": placement.gpu.count,
-                "converged_runs": placement.converged_runs,
-            }
+            gpu = placement.gpu
+            row = dict(zip(_PLACEMENT, (report.job_id, gpu.model, gpu.count, placement.converged_runs), strict=True))
             for name in _FIGURES:
                 figure = getattr(placement, name)
                 row |= {f"{name}_{column}": getattr(figure, column) for column in _COLUMNS}
-            saved = placement.energy_joules.saved
-            if site.price_per_kwh is not None:
-                row[f"saved_{site.currency}"] = site.price(saved)
-            if site.carbon_grams_per_kwh is not None:
-                row["saved_grams_co2e"] = site.carbon_grams(saved)
+            for name, of_joules in _priced(site).items():
+                row |= {name + end: of_joules(getattr(placement.energy_joules, f"saved{end}")) for end in _BOUNDS}
             yield row
+
+
+def _priced(site: "Site") -> dict[str, Callable[[float | None], float | None]]:
+    """Return what an energy is worth in the units that the site has a price for, by the column's name."""
+    priced: dict[str, Callable[[float | None], float | None]] = {}
+    if site.price_per_kwh is not None:
+        priced[f"saved_{site.currency}"] = site.price
+    if site.carbon_grams_per_kwh is not None:
+        priced["saved_grams_co2e"] = site.carbon_grams
+    return priced
 
 
 def _write_csv(reports: "Sequence[JobReport]", site: "Site", since: date | None) -> None:
     from rheostat.schemas.rows import csv_lines
 
-    rows = list(_rows(reports, site))
-    if rows:
-        sys.stdout.writelines(csv_lines(list(rows[0]), rows))
+    columns = [
+        *_PLACEMENT,
+        *(f"{figure}_{column}" for figure in _FIGURES for column in _COLUMNS),
+        *(name + end for name in _priced(site) for end in _BOUNDS),
+    ]
+    sys.stdout.writelines(csv_lines(columns, _rows(reports, site)))
 
 
 def _write_json(reports: "Sequence[JobReport]", site: "Site", since: date | None) -> None:

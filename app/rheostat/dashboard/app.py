@@ -1,12 +1,8 @@
 """The pages as routes of an application."""
 
-from importlib.util import find_spec
-from pathlib import Path
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
-
+from rheostat.dashboard import static
 from rheostat.dashboard.pages.control import add_control
 from rheostat.dashboard.pages.home import home
 from rheostat.dashboard.pages.job import job
@@ -14,13 +10,10 @@ from rheostat.dashboard.pages.nodes import nodes
 from rheostat.dashboard.pages.trial import trial
 from rheostat.dashboard.pages.what_if import what_if
 from rheostat.dashboard.session import add_session
-from rheostat.dashboard.visit import Surroundings, add_page, assets
+from rheostat.dashboard.visit import Surroundings, add_page
 
-ASSETS = "/assets"
-"""Where style sheet, scripts and icon are; they are the same for everybody, and no secret."""
-
-_A_DAY = "public, max-age=86400"
-
+TRIALS_CSV = "/jobs/{job_id}/trials.csv"
+"""Where a job's page offers its trials; the API exports them."""
 
 _PAGES = (
     ("/", home),
@@ -44,15 +37,5 @@ def dashboard_router(surroundings: Surroundings) -> APIRouter:
         add_page(router, path, page, surroundings)
     add_control(router, "/jobs/{job_id}", surroundings)
     add_session(router, surroundings.site, surroundings.check)
-    router.add_api_route(f"{ASSETS}/plotly.min.js", _plotly, methods=["GET"], include_in_schema=False)
-    router.mount(ASSETS, StaticFiles(directory=assets()), "assets")
+    router.add_api_route(f"{static.ASSETS}/{{name}}", static.answer, methods=["GET", "HEAD"], include_in_schema=False)
     return router
-
-
-async def _plotly(request: Request) -> Response:
-    """Return the library that draws the figures, from the package that carries it."""
-    spec = find_spec("plotly")  # not imported: that would take a tenth of a second
-    assert spec is not None
-    assert spec.origin is not None
-    path = Path(spec.origin).parent / "package_data" / "plotly.min.js"
-    return FileResponse(path, headers={"Cache-Control": _A_DAY}, media_type="text/javascript")

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import date, datetime
 
 from rheostat.dashboard.site import Site
+from rheostat.dashboard.static import FOLDER
 from rheostat.dashboard.views.home import tiles
 from rheostat.dashboard.views.report import basis, report_rows
-from rheostat.dashboard.visit import TEMPLATES, assets
+from rheostat.dashboard.visit import TEMPLATES
 from rheostat.schemas.report import JobReport
 
 
@@ -26,5 +27,5 @@ def report_page(reports: Sequence[JobReport], site: Site, *, since: date | None,
         tiles=tiles(reports, site),
         basis=basis(reports),
         rows=report_rows(reports),
-        style=(assets() / "dashboard.css").read_text(encoding="utf-8"),
+        style=(FOLDER / "dashboard.css").read_text(encoding="utf-8"),
     )

@@ -5,8 +5,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from fastapi import APIRouter, Request, Response
@@ -15,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 import rheostat
-from rheostat.dashboard import words
+from rheostat.dashboard import static, words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.summaries import Summaries
 from rheostat.errors import Conflict, Forbidden, InvalidInput, NotFound, RheostatError
@@ -155,11 +153,6 @@ def render(request: Request, site: Site, template: str, *, status: int = 200, **
     return HTMLResponse(text, status, headers)
 
 
-def assets() -> Path:
-    """Return the folder of our own style sheet and script."""
-    return Path(str(files("rheostat.dashboard") / "assets"))
-
-
 def _shown(value: object) -> object:
     """Return what a template shows of a value: of a text, which may be from outside, nothing stays invisible."""
     return words.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -175,11 +168,13 @@ def _environment() -> Environment:
         extensions=["jinja2.ext.loopcontrols"],
         finalize=_shown,
     )
+    environment.globals["asset"] = static.address
     environment.filters |= {
         "percent": words.percent,
         "counted": words.counted,
         "duration": words.duration,
         "watts": words.watts,
+        "ago": words.ago,
     }
     return environment
 

@@ -19,13 +19,16 @@ from rheostat.domain.control import Plan
 from rheostat.domain.events import PolicyFailureTolerated
 from rheostat.domain.job import Draft, Job
 from rheostat.domain.placements import wire_gpu
-from rheostat.domain.records import PlacementRecord, TrialRecord
+from rheostat.domain.records import PlacementRecord, PredictedTrial
 from rheostat.errors import PolicyFailed
 from rheostat.policy.cost import known_cost
 from rheostat.policy.estimates import CostPrediction
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.thompson import NORMAL_95
 from rheostat.schemas.calibration import Calibration, Coverage, PlacementCalibration, PredictedRun, Verdict
+
+LATEST_TRIALS = 1000
+"""So many of a job's latest trials are compared: older predictions were made by a policy that knew less."""
 
 LEVELS = (0.5, 0.8, 0.95)
 
@@ -73,12 +76,12 @@ def predicted(draft: Draft, view: PolicyJob, plan: Plan) -> dict[str, Any] | Non
     }
 
 
-def calibration(job: Job, trials: Sequence[TrialRecord]) -> Calibration:
+def calibration(job: Job, trials: Sequence[PredictedTrial]) -> Calibration:
     """Return how well the costs of some of a job's trials were predicted by its present policy."""
     return Calibration(
         job_id=job.job_id,
         policy=job.settings.policy,
-        latest_trials=len(trials),
+        latest_trials=LATEST_TRIALS,
         placements=[
             _placement(placement, [trial for trial in trials if trial.placement == key], job.settings.policy)
             for key, placement in job.placements.items()
@@ -103,7 +106,7 @@ def _is_usable(prediction: CostPrediction) -> bool:
     return isfinite(far) and isfinite(prediction.fixed) and far < _LARGEST_LOG and prediction.log_deviation > 0.0
 
 
-def _placement(placement: PlacementRecord, trials: Iterable[TrialRecord], policy: str) -> PlacementCalibration:
+def _placement(placement: PlacementRecord, trials: Iterable[PredictedTrial], policy: str) -> PlacementCalibration:
     runs = sorted((run for trial in trials if (run := _run(trial, policy)) is not None), key=lambda run: run.number)
     converged = [run for run in runs if not run.is_censored]
     censored = [run for run in runs if run.is_censored]
@@ -123,12 +126,12 @@ def _placement(placement: PlacementRecord, trials: Iterable[TrialRecord], policy
     )
 
 
-def _run(trial: TrialRecord, policy: str) -> PredictedRun | None:
-    """Return a run with its prediction; None: it has none, has not ended, or is no whole run of known cost."""
+def _run(trial: PredictedTrial, policy: str) -> PredictedRun | None:
+    """Return a run with its prediction; None: another policy made that, or the run is no whole one of known cost."""
     said, is_censored = trial.predicted_cost, trial.state in _CENSORED
-    if said is None or said["policy"] != policy or not (is_censored or trial.state == "converged"):
+    if said["policy"] != policy or not (is_censored or trial.state == "converged"):
         return None
-    share = epochs.comparable_share(trial) if epochs.is_whole(trial) else None
+    share = epochs.comparable_share(trial)
     knobs = {name: said[name] for name in ("eta_knob", "max_power_watts")}
     cost = known_cost(trial.energy_joules, trial.time_seconds, **knobs)
     if share is None or not cost:

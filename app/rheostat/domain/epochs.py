@@ -13,6 +13,7 @@ A report names an epoch as its trainer counts. What is kept is the epoch of the 
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf, nextafter
+from typing import Protocol
 
 from rheostat.domain.history import History
 from rheostat.domain.plausibility import joined
@@ -34,24 +35,40 @@ EpochCost = Callable[[], float | None]
 """Returns what an epoch of the trial's batch size is expected to cost; None: nobody knows."""
 
 
-def place(trial: TrialRecord, epoch: float) -> float:
+class Ran(Protocol):
+    """What is recorded of the epochs of a trial, as in :class:`rheostat.domain.records.TrialRecord`."""
+
+    @property
+    def epochs(self) -> float | None:
+        """The latest epoch of the model."""
+
+    @property
+    def started_at_epoch(self) -> float | None:
+        """The one that it began after."""
+
+    @property
+    def repeated_epochs(self) -> float | None:
+        """How many it ran again."""
+
+
+def place(trial: Ran, epoch: float) -> float:
     """Return where an epoch of the model stands among all that the trial has run: each report has its own place."""
     return epoch + (trial.repeated_epochs or 0.0)
 
 
-def epochs_run(trial: TrialRecord) -> float | None:
+def epochs_run(trial: Ran) -> float | None:
     """Return how many epochs the trial has paid for; None before its first report."""
     if trial.epochs is None:
         return None
     return max(place(trial, trial.epochs) - (trial.started_at_epoch or 0.0), 0.0)
 
 
-def is_whole(trial: TrialRecord) -> bool:
+def is_whole(trial: Ran) -> bool:
     """Return whether the trial's figures are those of a training from its first epoch on."""
     return not trial.started_at_epoch
 
 
-def comparable_share(trial: TrialRecord) -> float | None:
+def comparable_share(trial: Ran) -> float | None:
     """Return which share of its outlay the trial would have taken without the epochs that it ran again.
 
     None: it is not a whole run.

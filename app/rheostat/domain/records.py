@@ -135,6 +135,22 @@ class TrialRecord:
     nodes: list[dict[str, Any]] | None = None
 
 
+class PredictedTrial(NamedTuple):
+    """What is compared of a :class:`TrialRecord` with its ``predicted_cost``."""
+
+    placement: PlacementKey
+    trial_id: str
+    number: int
+    batch_size: int
+    state: TrialState
+    energy_joules: float | None
+    time_seconds: float | None
+    epochs: float | None
+    started_at_epoch: float | None
+    repeated_epochs: float | None
+    predicted_cost: dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class ObservationRecord:
     """A report of a trial, and the answer it was given; ``closing`` when the trainer ended the run with it."""

@@ -322,9 +322,14 @@ class Advisor:
         """Return what a run that begins now is predicted to cost, where the policy knows.
 
         Raises:
-            PolicyFailed: The policy raised.
+            PolicyFailed: The policy raised, or predicts what is no number.
         """
-        return self._ask(lambda: self._batch_sizes.predicted_cost(job, batch_size))
+
+        def ask() -> CostPrediction | None:
+            said = self._batch_sizes.predicted_cost(job, batch_size)
+            return said and CostPrediction(float(said.log_mean), float(said.log_deviation), float(said.fixed))
+
+        return self._ask(ask)
 
     def account(self, job: Job) -> Account | None:
         """Return how the placement stands against always running the default, where the policy knows.

@@ -65,5 +65,5 @@ class Calibration(Body):
 
     job_id: str
     policy: str
-    latest_trials: int = Field(description="How many of the latest trials were looked at.")
+    latest_trials: int = Field(description="How many of the latest trials are looked at.")
     placements: list[PlacementCalibration]

@@ -17,8 +17,9 @@ class SavedFigure(Body):
     baseline: float | None = Field(description="Expected total of as many converged runs of the default.")
     saved: float | None = Field(description="`baseline` less `actual`; negative: more was used.")
     saved_low: float | None = Field(
-        description="Lower end of its 95 % interval, from what is known of the epochs of the default; null: the "
-        "policy has no estimate of them."
+        description="Lower end of its 95 % interval. It covers how many epochs a run of the default needs, as far as "
+        "that is known; errors of measurement and of estimated energy are not in it. Null: the policy has no estimate "
+        "of those epochs."
     )
     saved_high: float | None = Field(description="Upper end of its 95 % interval.")
     saved_percent: float | None

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from rheostat.schemas.fields import Body
+from rheostat.schemas.health import JobHealth
 from rheostat.schemas.insight import Estimates
 from rheostat.schemas.report import JobReport
 from rheostat.schemas.review import PlacementUse
@@ -19,6 +20,7 @@ class JobSummary(Body):
     failure: str | None = Field(description="Why the policy fails; null: it does not.")
     use: list[PlacementUse] = Field(description="What it used on each day, if that was asked for.")
     latest: TrialDetail | None = Field(description="Null: it never ran.")
+    health: JobHealth = Field(description="What its latest runs show to be wrong.")
 
 
 class UnreadableJob(Body):

@@ -24,7 +24,7 @@ def frame_of(kind: type[Body], models: Iterable[Body]) -> "pd.DataFrame":
     return pd.DataFrame([row_of(model) for model in models], columns=columns_of(kind))
 
 
-def all_pages(ask: Callable[[str | None], Any], items: str) -> Iterator[Body]:
+def all_pages(ask: Callable[[str | None], Any], items: str) -> Iterator[Any]:
     """Yield the items of all pages.
 
     Args:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import date, datetime
@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from rheostat.domain import calibration as predictions
 from rheostat.domain import registration, report, review, trial_views
+from rheostat.domain.health import RecentTrial, health
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementKey, TrialRecord
@@ -38,9 +39,6 @@ _log = logging.getLogger(__name__)
 _TRIALS_AT_ONCE = 200
 """So many trials of an export are in memory at a time."""
 
-_MOST_PREDICTIONS = 1000
-"""So many of a job's latest trials are looked at: older predictions were made by a policy that knew less."""
-
 
 def power_curves(service: Service, job_id: str) -> PowerCurves:
     """Return what each measured power limit costs per epoch, at the job's current knobs.
@@ -62,11 +60,10 @@ def calibration(service: Service, job_id: str) -> Calibration:
     Raises:
         JobNotFound: There is no such job.
     """
-    now = service.now()
     return service.jobs.read(
         service.job(job_id),
         lambda job, history: predictions.calibration(
-            job, history.trials(state=None, now=now, before=None, limit=_MOST_PREDICTIONS)
+            job, history.predicted(job.next_trial_number - predictions.LATEST_TRIALS)
         ),
     )
 
@@ -146,7 +143,8 @@ def job_summary(service: Service, job_id: str) -> JobSummary:
 
     def read(job: Job, history: StoredHistory) -> JobSummary:
         latest = history.trials(state=None, now=now, before=None, limit=1)
-        return _summary(job, history, now, latest=latest[0] if latest else None, use=[])
+        recent = stored.recent_trials_of(history)
+        return _summary(job, history, now, latest=latest[0] if latest else None, recent=recent, use=[])
 
     return service.jobs.read(service.job(job_id), read)
 
@@ -162,7 +160,9 @@ def job_summaries(service: Service, job_ids: Collection[str]) -> dict[str, JobSu
     def read(past: JobPast) -> JobSummary | UnreadableJob:
         job = past.stored.job
         try:
-            return _summary(job, past.history, now, latest=past.latest, use=_wire_use(job, past.use))
+            return _summary(
+                job, past.history, now, latest=past.latest, recent=past.recent, use=_wire_use(job, past.use)
+            )
         except Exception as error:  # one job that cannot be shown must not hide the others
             return _unreadable(job.job_id, error)
 
@@ -232,7 +232,13 @@ def _node(row: Mapping[str, Any], node: str, report: NodeReport | None, running:
 
 
 def _summary(
-    job: Job, history: StoredHistory, now: datetime, *, latest: TrialRecord | None, use: list[PlacementUse]
+    job: Job,
+    history: StoredHistory,
+    now: datetime,
+    *,
+    latest: TrialRecord | None,
+    recent: Sequence[RecentTrial],
+    use: list[PlacementUse],
 ) -> JobSummary:
     estimates, failure = report.estimates_or_failure(job)
     return JobSummary(
@@ -242,6 +248,7 @@ def _summary(
         failure=failure,
         use=use,
         latest=None if latest is None else trial_views.trial_detail(job, latest, now),
+        health=health(job, recent, now),
     )
 
 

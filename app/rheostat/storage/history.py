@@ -30,6 +30,7 @@ from rheostat.domain.records import (
     Paid,
     PlacementKey,
     PowerMeasurementRecord,
+    PredictedTrial,
     RunRecord,
     TrialRecord,
 )
@@ -53,6 +54,9 @@ _BEGINNING = [
     trials.c.first_epoch_at,
     trials.c.crashed_at,
 ]
+
+
+_PREDICTED = [trials.c.placement_pk, *(trials.c[name] for name in PredictedTrial._fields if name != "placement")]
 
 
 _PAID_OF_TRIAL = [
@@ -259,6 +263,12 @@ class StoredHistory(History):
         query = select(*_BEGINNING).where(trials.c.job_pk == self._job_pk, began)
         return [Beginning(self._placement_keys[pk], *rest) for pk, *rest in self._executed(query)]
 
+    def predicted(self, since: int) -> list[PredictedTrial]:
+        """Return those of the trials with a predicted cost that came to an end, from a number on."""
+        ended = (trials.c.sequence.is_not(None), trials.c.predicted_cost.is_not(None))
+        query = select(*_PREDICTED).where(trials.c.job_pk == self._job_pk, trials.c.number >= since, *ended)
+        return [PredictedTrial(self._placement_keys[pk], *rest) for pk, *rest in self._executed(query)]
+
     def paid(self, placement: PlacementKey) -> Iterator[Paid]:
         """Iterate over the trials that trained and have ended, and over the whole runs."""
         placement_pk, later = self._placement_pks[placement], trials.alias()
@@ -273,6 +283,11 @@ class StoredHistory(History):
         for query in ended, select(*_PAID_OF_RUN).where(runs.c.placement_pk == placement_pk):
             with self._connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as rows:
                 yield from (Paid(*row) for row in rows)
+
+    @property
+    def job_pk(self) -> int:
+        """The row of the job."""
+        return self._job_pk
 
     @property
     def placement_pks(self) -> Mapping[PlacementKey, int]:

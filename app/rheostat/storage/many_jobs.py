@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Select, select
 
+from rheostat.domain.health import RecentTrial
 from rheostat.domain.history import LatestMeasurements
 from rheostat.domain.records import PlacementKey, TrialRecord
 from rheostat.storage.engine import Database
 from rheostat.storage.history import StoredHistory, latest_measurements
-from rheostat.storage.review import use_by_day
+from rheostat.storage.review import recent_trials, use_by_day
 from rheostat.storage.stored_job import StoredJob, load_jobs, trial_of
 from rheostat.storage.tables import jobs, trials
 
@@ -25,12 +26,14 @@ class JobPast:
         stored: The job.
         history: Its past, of which the latest measurements are in memory.
         latest: Its latest trial; None: it never ran.
+        recent: Its latest trials, newest first, as far as its health depends on them.
         use: By placement what was used on each day.
     """
 
     stored: StoredJob
     history: StoredHistory
     latest: TrialRecord | None
+    recent: Sequence[RecentTrial]
     use: Mapping[PlacementKey, list[dict[str, Any]]]
 
 
@@ -51,11 +54,14 @@ def read_jobs(
         found = load_jobs(connection, connection.execute(wanted).scalars().all())
         pks = [pk for stored in found for pk in stored.placement_pks.values()]
         use, latest = use_by_day(rows, pks), {row["job_pk"]: row for row in rows(_latest_trials(found))}
+        recent = recent_trials(rows, {stored.row.job_pk: stored.placement_pks for stored in found})
         measured: dict[int, list[RowMapping]] = {}
         for row in rows(latest_measurements(pks)):
             measured.setdefault(row["placement_pk"], []).append(row)
         return {
-            stored.job.job_id: work(_past(connection, stored, latest.get(stored.row.job_pk), measured, use))
+            stored.job.job_id: work(
+                _past(stored, _Measured(connection, stored, measured), latest.get(stored.row.job_pk), recent, use)
+            )
             for stored in found
         }
 
@@ -75,17 +81,18 @@ class _Measured(StoredHistory):
 
 
 def _past(
-    connection: Connection,
     stored: StoredJob,
+    history: StoredHistory,
     latest: RowMapping | None,
-    measured: Mapping[int, Sequence[RowMapping]],
+    recent: Mapping[int, Sequence[RecentTrial]],
     use: Mapping[int, list[dict[str, Any]]],
 ) -> JobPast:
     keys = {pk: key for key, pk in stored.placement_pks.items()}
     return JobPast(
         stored=stored,
-        history=_Measured(connection, stored, measured),
+        history=history,
         latest=None if latest is None else trial_of(latest, keys),
+        recent=recent[stored.row.job_pk],
         use={key: use.get(pk, []) for pk, key in keys.items()},
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from rheostat.domain.job import Job
 from rheostat.domain.records import PlacementKey, PlacementRecord
@@ -88,21 +88,25 @@ def latest_of_nodes(database: Database, namespace: str, *, limit: int) -> list[M
     Raises:
         Unavailable: The database cannot be read.
     """
-    ours = trials.c.job_pk.in_(select(jobs.c.job_pk).where(jobs.c.namespace == namespace))
+    named = trials.alias()
+    one_after = select(func.min(named.c.node)).where(named.c.node.is_not(None))
+    # From node to node in the index: to group all trials by node would read them all.
+    nodes = one_after.cte("nodes", recursive=True)
+    names = nodes.c[0]
+    nodes = nodes.union_all(select(one_after.where(named.c.node > names).scalar_subquery()).where(names.is_not(None)))
     latest = (
-        select(trials.c.node, func.max(trials.c.created_at).label("began_at"))
-        .where(ours, trials.c.node.is_not(None))
-        .group_by(trials.c.node)
-        .order_by(func.max(trials.c.created_at).desc())
-        .limit(limit)
-        .subquery()
+        select(trials.c.trial_id)
+        .join(jobs, trials.c.job_pk == jobs.c.job_pk)
+        .where(jobs.c.namespace == namespace, trials.c.node == nodes.c[0])
+        .order_by(trials.c.created_at.desc())
+        .limit(1)
     )
     query = (
         select(trials, jobs.c.job_id)
         .join(jobs, trials.c.job_pk == jobs.c.job_pk)
-        .join(latest, and_(trials.c.node == latest.c.node, trials.c.created_at == latest.c.began_at))
-        .where(ours)
+        .where(trials.c.trial_id.in_(select(latest.scalar_subquery()).select_from(nodes)))
         .order_by(trials.c.created_at.desc(), trials.c.node)
+        .limit(limit)
     )
     return database.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 

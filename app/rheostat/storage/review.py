@@ -1,19 +1,22 @@
 """Looking back at a job in SQL: measured power limits, a trial's reports, and what was used on each day."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, TypeAlias
 
 from sqlalchemy import RowMapping, Select, and_, case, func, select, tuple_
 
+from rheostat.domain.health import LOOK_BACK, RecentTrial
 from rheostat.domain.records import ObservationRecord, PlacementKey, PowerMeasurementRecord
 from rheostat.storage.history import StoredHistory
-from rheostat.storage.tables import observations, power_measurements, runs, trials
+from rheostat.storage.tables import jobs, observations, power_measurements, runs, trials
 
 Rows: TypeAlias = Callable[[Select[*tuple[Any, ...]]], Sequence[RowMapping]]
 
 _OBSERVATION = [column for column in observations.c if column.name != "observation_pk"]
 _MEASUREMENT = [c for c in power_measurements.c if c.name not in ("power_measurement_pk", "placement_pk")]
+
+_RECENT = [trials.c[name] for name in RecentTrial._fields if name != "placement"]
 
 
 def latest_measurements(history: StoredHistory, placement: PlacementKey) -> list[PowerMeasurementRecord]:
@@ -74,3 +77,29 @@ def use_by_day(rows: Rows, placement_pks: Collection[int]) -> dict[int, list[dic
             day = found.setdefault(row["placement_pk"], {}).setdefault(str(row["day"]), {})
             day |= {name: day.get(name, 0) + row[name] for name in row.keys() - {"placement_pk", "day"}}
     return {pk: [{"day": date.fromisoformat(day), **days[day]} for day in sorted(days)] for pk, days in found.items()}
+
+
+def recent_trials(rows: Rows, placement_pks: Mapping[int, Mapping[PlacementKey, int]]) -> dict[int, list[RecentTrial]]:
+    """Return the latest trials of some jobs, newest first, by the jobs' rows.
+
+    Args:
+        rows: Returns the rows of a query.
+        placement_pks: By the row of each job the rows of its placements.
+    """
+    keys = {pk: key for pks in placement_pks.values() for key, pk in pks.items()}
+    found: dict[int, list[RecentTrial]] = {job_pk: [] for job_pk in placement_pks}
+    query = (
+        select(trials.c.job_pk, trials.c.placement_pk, *_RECENT)
+        .join(jobs, trials.c.job_pk == jobs.c.job_pk)
+        .where(jobs.c.job_pk.in_(placement_pks), trials.c.number >= jobs.c.next_trial_number - LOOK_BACK)
+        .order_by(trials.c.job_pk, trials.c.number.desc())
+    )
+    for row in rows(query):
+        figures: dict[str, Any] = {**row}
+        found[figures.pop("job_pk")].append(RecentTrial(keys[figures.pop("placement_pk")], **figures))
+    return found
+
+
+def recent_trials_of(history: StoredHistory) -> list[RecentTrial]:
+    """Return the latest trials of a job, newest first."""
+    return recent_trials(history.rows, {history.job_pk: history.placement_pks})[history.job_pk]

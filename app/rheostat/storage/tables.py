@@ -182,6 +182,13 @@ trials = Table(
         sqlite_where=text("resumes IS NOT NULL"),
     ),
     Index(
+        "ix_trials_node",
+        "node",
+        "created_at",
+        postgresql_where=text("node IS NOT NULL"),
+        sqlite_where=text("node IS NOT NULL"),
+    ),
+    Index(
         "ix_trials_tagged",
         "job_pk",
         "number",

@@ -32,11 +32,9 @@ def calibration(found: PlacementCalibration) -> Figure | None:
         return None
     censored = [run for run in found.runs if run.is_censored]
     ended = [run for run in found.runs if not run.is_censored]
-    inside = [run for run in ended if run.predicted_low <= run.cost <= run.predicted_high]
-    outside = [run for run in ended if run not in inside]
     data = [
-        _points(inside, "within the 80 % interval", ACCENT, "circle"),
-        _points(outside, "outside", WARNING, "diamond"),
+        _points([run for run in ended if _is_inside(run)], "within the 80 % interval", ACCENT, "circle"),
+        _points([run for run in ended if not _is_inside(run)], "outside", WARNING, "diamond"),
         _points(censored, "ended before the target", MUTED, "triangle-up-open"),
     ]
     end = max([_LEAST_SHOWN, *(abs(_deviations(run)) + 0.3 for run in found.runs)])
@@ -93,6 +91,10 @@ def _points(runs: Sequence[PredictedRun], name: str, colour: str, symbol: str) -
         "marker": {"color": colour, "size": 7, "symbol": symbol},
         "hovertemplate": "%{text}<extra></extra>",
     }
+
+
+def _is_inside(run: PredictedRun) -> bool:
+    return run.predicted_low <= run.cost <= run.predicted_high
 
 
 def _deviations(run: PredictedRun) -> float:

@@ -40,6 +40,7 @@ def home(visit: Visit) -> Response:
             ),
         ),
         overview=overview,
+        now=now,
         jobs=len(overview.job_ids),
         age=summaries.age_seconds(overview),
         rows=[_row(overview, job_id, now) for job_id in matches[first : first + JOBS_ON_A_PAGE]],

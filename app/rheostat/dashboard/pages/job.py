@@ -36,6 +36,7 @@ def job(visit: Visit) -> Response:
         "job.html",
         refresh_seconds=5 if view.running else 30,
         view=view,
+        now=service.now(),
         trials=summary.job.trials,
         log=found or [],
         tag=tag,

@@ -1,75 +1,245 @@
 """What an operator should look at."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
+from rheostat.dashboard import words
 from rheostat.dashboard.views import arms
-from rheostat.dashboard.words import gpu
+from rheostat.dashboard.views.nodes import cut_text, is_cut
+from rheostat.schemas.health import CrashLoop, NodeState, Runs
+from rheostat.schemas.insight import Estimate
 from rheostat.schemas.server import JobDetail
 from rheostat.schemas.summary import JobSummary
+
+_GRAVITY = ("error", "warning", "note")
+_FEWEST_LOST = 2
+_USUAL_SHARE = 0.2
+"""Runs without energy are worth a warning where they are a fifth, or the latest."""
+
+_START_AGENT = "Start one there, `rheostat agent`, with its socket where the trainer sees it (RHEOSTAT_AGENT_DIR)."
+_DOCTOR = "On the node `rheostat doctor` says what to do."
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Something to look at, and what to do about it."""
+    """Something to look at, and what to do about it.
+
+    Attributes:
+        job_id: The job that it is about; of several that are alike, the first.
+        level: How grave it is.
+        text: What it is.
+        hint: What to do.
+        since: When it was; None: unknown.
+        is_lasting: Whether that is when it was first.
+        trial_id: The run to look at; None: the job's page says more.
+        number: Its number.
+        is_of_node: Whether it is of a node rather than of a job, so that other jobs there have it, too.
+        more_jobs: So many others have it.
+    """
 
     job_id: str
     level: Literal["error", "warning", "note"]
     text: str
     hint: str = ""
+    since: datetime | None = None
+    is_lasting: bool = False
+    trial_id: str | None = None
+    number: int | None = None
+    is_of_node: bool = False
+    more_jobs: int = 0
 
 
 def attention(summary: JobSummary) -> list[Attention]:
     """Return what to look at in a job, the gravest first."""
-    return [*troubles(summary), *_orders(summary.job)]
+    return ranked([*_troubles(summary), *_orders(summary.job)])
 
 
 def troubles(summary: JobSummary) -> list[Attention]:
     """Return what to look at in a job beside what an operator ordered, the gravest first."""
+    return ranked(_troubles(summary))
+
+
+def ranked(found: Iterable[Attention]) -> list[Attention]:
+    """Return what to look at, the gravest first; what several jobs have from the same node once."""
+    kept: list[Attention] = []
+    by_text: dict[str, int] = {}
+    for one in found:
+        at = by_text.get(one.text) if one.is_of_node else None
+        if at is not None:
+            kept[at] = replace(kept[at], more_jobs=kept[at].more_jobs + 1)
+            continue
+        if one.is_of_node:
+            by_text[one.text] = len(kept)
+        kept.append(one)
+    return sorted(kept, key=lambda one: _GRAVITY.index(one.level))
+
+
+def _troubles(summary: JobSummary) -> Iterator[Attention]:
     job_id = summary.job.job_id
-    found = []
     if summary.failure is not None:
-        found.append(Attention(job_id, "error", summary.failure, "The default batch size is used meanwhile."))
+        yield Attention(job_id, "error", summary.failure, "The default batch size is used meanwhile.")
+    yield from _crashes(summary)
+    yield from _energy(summary)
+    for node in summary.health.nodes:
+        yield from _limits(job_id, node)
+    if (lost := summary.health.lost) is not None and lost.count >= _FEWEST_LOST:
+        text = f"{_some(lost)} lost their lease: nothing was heard of them in time."
+        hint = "See whether the trainer was killed or preempted, or lost the server."
+        yield _of_runs(job_id, text, hint, lost)
+    yield from _latest(summary)
+    yield from _behind(summary)
+    for drift in summary.health.drifts:
+        where = words.gpu(drift.gpu.model, drift.gpu.count)
+        text = (
+            f"Runs with batch size {drift.batch_size} on {where} cost {words.percent(drift.percent)} more than the "
+            f"{drift.earlier_runs} before them."
+        )
+        yield _of_runs(job_id, text, "See what has changed: the data, the trainer, or the node.", drift.later)
+    yield from _closed(summary)
+
+
+def _crashes(summary: JobSummary) -> Iterator[Attention]:
+    """Yield the batch sizes that crash: what the policy leaves out for it, and what it does not yet."""
+    job_id, default = summary.job.job_id, summary.job.settings.default_batch_size
+    loops = {loop.batch_size: loop for loop in summary.health.crashes}
+    left_out = {arm.batch_size: arm.status for arm in _left_out(summary) if "did not reach" in arm.status}
+    for size in sorted(loops.keys() | left_out.keys()):
+        loop = loops.get(size)
+        text = f"Batch size {size} is {left_out[size]}." if size in left_out else _crash_text(loop)
+        yield Attention(
+            job_id,
+            "error" if size == default else "warning",
+            text,
+            "The trainer's log says why.",
+            since=None if loop is None else loop.runs.since,
+            is_lasting=True,
+            trial_id=None if loop is None else loop.runs.trial_id,
+            number=None if loop is None else loop.runs.number,
+        )
+
+
+def _crash_text(loop: CrashLoop | None) -> str:
+    assert loop is not None
+    return f"The last {loop.runs.count} runs with batch size {loop.batch_size} did not reach their first epoch."
+
+
+def _energy(summary: JobSummary) -> Iterator[Attention]:
+    """Yield that energy is unknown, with the reason, or else which agents are not ready."""
+    job_id, unknown, nodes = summary.job.job_id, summary.health.without_energy, summary.health.nodes
+    if unknown is not None and (unknown.count >= _USUAL_SHARE * unknown.of or _is_latest(summary, unknown)):
+        text = f"The energy of {_some(unknown, lower=True)} is unknown; their cost is estimated."
+        yield _of_runs(job_id, text, _why_unknown(nodes), unknown)
+        if any(node.report.agent != "ready" for node in nodes):
+            return
+    for node in nodes:
+        report = node.report
+        if report.agent == "absent":
+            text = f"No agent answers on {report.node}: power limits stay as they are, and energy is not measured."
+            yield _of_node(job_id, "note", text, _START_AGENT, node)
+        elif report.agent == "not_ready":
+            yield _of_node(job_id, "warning", _not_ready(node), _DOCTOR, node)
+
+
+def _is_latest(summary: JobSummary, runs: Runs) -> bool:
+    return summary.latest is not None and summary.latest.trial_id == runs.trial_id
+
+
+def _why_unknown(nodes: Sequence[NodeState]) -> str:
+    """Return what to do about energy that is unknown."""
+    for node in nodes:
+        if node.report.agent == "absent":
+            return f"No agent answers on {node.report.node}. {_START_AGENT}"
+        if node.report.agent == "not_ready":
+            return f"{_not_ready(node)} {_DOCTOR}"
+    if any(node.report.agent == "ready" for node in nodes):
+        return "The agent answers, but its driver gives no energy, or the trainer reports its own: see its log."
+    return f"Is an agent running on the node? {_DOCTOR} A trainer may also report `energy_joules` itself."
+
+
+def _not_ready(node: NodeState) -> str:
+    problem = words.sentence(" ".join(node.report.problems)) or "It says nothing more."
+    return f"The agent on {node.report.node} is not ready: {problem}"
+
+
+def _limits(job_id: str, node: NodeState) -> Iterator[Attention]:
+    """Yield the limits that are not as ordered."""
+    report, gpus = node.report, [gpu for gpu in node.report.gpus if is_cut(gpu)]
+    refused = report.agent == "ready" and bool(report.problems)
+    if refused:
+        text = f"The power limit was refused on {report.node}: {words.sentence(' '.join(report.problems))}"
+        yield _of_node(job_id, "warning", text, _DOCTOR, node)
+    elif gpus:
+        whose = words.counted(len(gpus), "GPU") + (" has " if len(gpus) == 1 else " have ")
+        text = f"On {report.node}, {whose}{cut_text(gpus[0])}."
+        yield _of_node(job_id, "warning", text, "The page of nodes has the limits of every GPU.", node)
+
+
+def _behind(summary: JobSummary) -> Iterator[Attention]:
     for placement in () if summary.estimates is None else summary.estimates.placements:
-        found += [
-            Attention(job_id, "warning", f"Batch size {arm.batch_size} is {arm.status}.", "Look at its trials' logs.")
-            for arm in arms.left_out(placement)
-            if "did not reach their first epoch" in arm.status
-        ]
         account = placement.account
         if account is not None and account.budget_runs is not None and account.balance_runs < -account.budget_runs:
-            where = gpu(placement.gpu.model, placement.gpu.count)
-            found.append(
-                Attention(job_id, "warning", f"{account.standing[0].upper()}{account.standing[1:]} on {where}.")
-            )
-    return found + _of_latest(summary)
+            where = words.gpu(placement.gpu.model, placement.gpu.count)
+            standing = f"{account.standing[0].upper()}{account.standing[1:]}"
+            text = f"{standing} on {where}."
+            yield Attention(summary.job.job_id, "warning", text, "Exploring waits until that is paid.")
 
 
-def _orders(job: JobDetail) -> list[Attention]:
-    control, found = job.control, []
-    if control is not None and control.pin is not None:
-        text = f"Pinned to batch size {control.pin.batch_size}: nothing is explored."
-        found.append(Attention(job.job_id, "note", text))
+def _closed(summary: JobSummary) -> Iterator[Attention]:
+    """Yield the batch sizes that are closed, those for the same reason together."""
+    sizes: dict[str, list[int]] = {}
+    for arm in _left_out(summary):
+        if "did not reach" not in arm.status:
+            sizes.setdefault(arm.status, []).append(arm.batch_size)
+    for status, closed in sizes.items():
+        which = f"Batch size {closed[0]} is" if len(closed) == 1 else f"Batch sizes {', '.join(map(str, closed))} are"
+        yield Attention(summary.job.job_id, "note", f"{which} {status}.")
+
+
+def _left_out(summary: JobSummary) -> list[Estimate]:
+    placements = () if summary.estimates is None else summary.estimates.placements
+    return [arm for placement in placements for arm in arms.left_out(placement)]
+
+
+def _orders(job: JobDetail) -> Iterator[Attention]:
+    control = job.control
+    if control is not None and (pin := control.pin) is not None:
+        text = f"Pinned to batch size {pin.batch_size}: nothing is explored."
+        yield Attention(job.job_id, "note", text, since=pin.since)
     if control is not None and control.pause is not None:
-        found.append(Attention(job.job_id, "note", "Exploring is paused."))
-    return found
+        yield Attention(job.job_id, "note", "Exploring is paused.", since=control.pause.since)
 
 
-def _of_latest(summary: JobSummary) -> list[Attention]:
-    latest = summary.latest
+def _latest(summary: JobSummary) -> Iterator[Attention]:
+    job_id, latest = summary.job.job_id, summary.latest
     if latest is None:
-        return [Attention(summary.job.job_id, "note", "Registered, but never run.", "Call predict, or `rheostat run`.")]
-    if latest.state in ("abandoned", "oom", "failed"):
-        return [
-            Attention(
-                summary.job.job_id,
-                "warning",
-                f"The latest run, {latest.number}, {_ENDED[latest.state]}: {latest.state_reason}.",
-            )
-        ]
-    if latest.warnings:
-        return [Attention(summary.job.job_id, "warning", latest.warnings[0])]
-    return []
+        yield Attention(job_id, "note", "Registered, but never run.", "Call predict, or `rheostat run`.")
+        return
+    text = latest.warnings[0] if latest.warnings else ""
+    if latest.state in _ENDED:
+        text = f"The latest run {_ENDED[latest.state]}: {words.sentence(latest.state_reason)}"
+    if text:
+        at = latest.ended_at or latest.created_at
+        yield Attention(job_id, "warning", text, since=at, trial_id=latest.trial_id, number=latest.number)
+
+
+def _some(runs: Runs, *, lower: bool = False) -> str:
+    if runs.count == runs.of:
+        text = "The latest run" if runs.of == 1 else f"All of the last {words.counted(runs.of, 'run')}"
+    else:
+        text = f"{runs.count} of the last {words.counted(runs.of, 'run')}"
+    return text[0].lower() + text[1:] if lower else text
+
+
+def _of_runs(job_id: str, text: str, hint: str, runs: Runs) -> Attention:
+    found = Attention(job_id, "warning", text, hint, since=runs.since, trial_id=runs.trial_id, number=runs.number)
+    return replace(found, is_lasting=runs.count > 1)
+
+
+def _of_node(job_id: str, level: Literal["warning", "note"], text: str, hint: str, node: NodeState) -> Attention:
+    found = Attention(job_id, level, text, hint, since=node.at, trial_id=node.trial_id, number=node.number)
+    return replace(found, is_of_node=True)
 
 
 _ENDED = {"abandoned": "was abandoned", "oom": "ran out of memory", "failed": "failed"}

@@ -1,22 +1,20 @@
 """What the home page shows: what was saved in all, what wants attention, what runs, and the jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from math import hypot
 
 from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.views import arms
-from rheostat.dashboard.views.attention import Attention, attention
+from rheostat.dashboard.views.attention import Attention, attention, ranked
 from rheostat.dashboard.views.report import basis
 from rheostat.schemas.report import JobReport, Origin, SavedFigure
 from rheostat.schemas.summary import JobSummary, UnreadableJob
 from rheostat.visualization.savings import saved_by_day
 from rheostat.visualization.style import Figure
-
-_GRAVITY = ("error", "warning", "note")
-MOST_ATTENTIONS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,6 @@ class Home:
     basis: str
     figure: Figure | None
     attention: list[Attention]
-    more_attention: int
 
 
 def home(
@@ -92,13 +89,11 @@ def home(
     reports = [summary.report for summary in summaries]
     noted = [Attention(job.job_id, "error", f"Not shown or counted: {job.reason}") for job in unreadable]
     noted += [one for summary in summaries for one in attention(summary)]
-    noted.sort(key=lambda one: _GRAVITY.index(one.level))
     return Home(
         tiles=tiles(reports, site),
         basis=basis(reports),
         figure=saved_by_day({day: joules / words.JOULES_PER_KWH for day, joules in saved_joules.items()}),
-        attention=noted[:MOST_ATTENTIONS],
-        more_attention=max(0, len(noted) - MOST_ATTENTIONS),
+        attention=ranked(noted),
     )
 
 
@@ -111,15 +106,12 @@ def tiles(reports: Sequence[JobReport], site: Site) -> list[Tile]:
     if energy is not None:
         found.append(_tile("energy", energy, words.energy))
         if site.price_per_kwh is not None:
-            money = site.price(energy.saved)
-            detail = f"at {words.beside(f'{site.price_per_kwh:g}', site.currency)} per kWh"
-            amount = site.price(abs(energy.saved))
-            found.append(Tile("money", words.money(amount, site.currency), detail, money, energy.saved < 0))
+            price = f"at {words.beside(f'{site.price_per_kwh:g}', site.currency)} per kWh"
+            money = partial(words.money, currency=site.currency)
+            found.append(_priced_tile("money", energy, site.price, money, price))
         if site.carbon_grams_per_kwh is not None:
-            grams = site.carbon_grams(energy.saved)
-            detail = f"at {words.beside(f'{site.carbon_grams_per_kwh:g}', 'g')} CO₂e per kWh"
-            mass = site.carbon_grams(abs(energy.saved))
-            found.append(Tile("CO₂e", words.mass(mass), detail, grams, energy.saved < 0))
+            intensity = f"at {words.beside(f'{site.carbon_grams_per_kwh:g}', 'g')} CO₂e per kWh"
+            found.append(_priced_tile("CO₂e", energy, site.carbon_grams, words.mass, intensity))
     if seconds is not None:
         found.append(_tile("training time", seconds, words.duration))
     if cost is not None:
@@ -165,6 +157,22 @@ def job_row(summary: JobSummary, now: datetime) -> JobRow:
         saved_percent=None if cost is None else cost.percent,
         saved=words.UNKNOWN if energy is None else words.energy(energy.saved),
     )
+
+
+def _priced_tile(
+    label: str,
+    energy: Total,
+    of_joules: Callable[[float | None], float | None],
+    shown: Callable[[float | None], str],
+    price: str,
+) -> Tile:
+    """Return what an energy is worth at a price."""
+    detail = price
+    if energy.low is not None and energy.high is not None:
+        low, high = shown(of_joules(energy.low)), shown(of_joules(energy.high))
+        # Both may be less than can be read.
+        detail += f", {words.percent(95)} between {low} and {high}" if low != high else ""
+    return Tile(label, shown(of_joules(abs(energy.saved))), detail, of_joules(energy.saved), energy.saved < 0)
 
 
 def _tile(label: str, figure: Total, shown: words.Quantity) -> Tile:

@@ -10,6 +10,7 @@ from rheostat.dashboard.views import arms as arm_views
 from rheostat.dashboard.views.attention import Attention, troubles
 from rheostat.dashboard.views.home import Tile, tiles
 from rheostat.dashboard.views.log import Entry, TrialRow, decision_log, trial_row
+from rheostat.dashboard.views.report import INTERVAL_COVERS
 from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.insight import PlacementEstimates
 from rheostat.schemas.report import JobReport, PlacementReport
@@ -199,4 +200,7 @@ def _name(gpu: Gpu) -> str:
 
 
 def _method(report: PlacementReport | None) -> str:
-    return "" if report is None else words.sentence(report.energy_joules.method)
+    if report is None:
+        return ""
+    method = words.sentence(report.energy_joules.method)
+    return method if report.energy_joules.saved_low is None else f"{method} {INTERVAL_COVERS}"

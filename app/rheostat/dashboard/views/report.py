@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from rheostat.dashboard import words
 from rheostat.schemas.report import JobReport, SavedFigure
 
+INTERVAL_COVERS = (
+    "The 95 % interval covers how many epochs a run of the default needs; errors of measurement are not in it."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
@@ -60,6 +64,8 @@ def basis(reports: Sequence[JobReport]) -> str:
         text += " Some of it is of simulated GPUs, where no joule was measured."
     if "estimated" in origins:
         text += " Some of the energy is estimated."
+    if any(placement.energy_joules.saved_low is not None for placement in placements):
+        text += f" {INTERVAL_COVERS}"
     return text
 
 
