@@ -54,6 +54,7 @@ def test_the_account_ends_at_what_all_runs_saved(explored: Explored) -> None:
     assert trace(figure, "saved so far")["y"][-1] == pytest.approx(converged - paid, abs=1e-3)
     assert trace(figure, "how far exploring may take it")["y"][0] == -1.0
     assert account(explored.trials, None) is None
+    assert account([], explored.estimates) is None
 
 
 def test_arms_show_the_intervals_of_the_estimates(explored: Explored) -> None:
@@ -156,6 +157,7 @@ def test_costs_that_are_far_apart_have_a_logarithmic_axis(explored: Explored) ->
 def test_an_axis_of_runs_has_whole_numbers() -> None:
     assert counting_axis([37, 40])["dtick"] == 1
     assert "dtick" not in counting_axis(range(100))
+    assert counting_axis([0.5, 1.0]) == {}
 
 
 def test_the_legend_shows_a_batch_size_by_a_run_that_converged(explored: Explored) -> None:
