@@ -76,8 +76,8 @@ def _expected(found: Sequence[Estimate], name: str, colour: str, symbol: str) ->
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [_beyond(arm.cost_high, arm.cost) for arm in found],
-            "arrayminus": [-_beyond(arm.cost_low, arm.cost) for arm in found],
+            "array": [_distance(arm.cost, arm.cost_high) for arm in found],
+            "arrayminus": [_distance(arm.cost, arm.cost_low) for arm in found],
             "color": colour,
             "thickness": 2,
             "width": 5,
@@ -88,9 +88,9 @@ def _expected(found: Sequence[Estimate], name: str, colour: str, symbol: str) ->
     }
 
 
-def _beyond(end: float | None, cost: float | None) -> float:
-    """Return by how much an end of an interval is above the estimate; 0 where a policy gives no interval."""
-    return 0.0 if end is None or cost is None else end - cost
+def _distance(cost: float | None, end: float | None) -> float:
+    """Return how far the end of an interval is from the cost; some policies know a cost without an interval."""
+    return 0.0 if cost is None or end is None else abs(end - cost)
 
 
 def _words(arm: Estimate) -> str:
@@ -98,6 +98,6 @@ def _words(arm: Estimate) -> str:
     limit = "" if arm.power_limit_watts is None else f" at {arm.power_limit_watts} W"
     interval = "" if arm.cost_low is None else f", from {arm.cost_low:.4g} to {arm.cost_high:.4g}"
     return (
-        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.4g} J-eq{interval}<br>runs: {arm.runs}; "
-        f"{plain(arm.status)}{chance}"
+        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.4g} J-eq{interval}"
+        f"<br>runs: {arm.runs}; {plain(arm.status)}{chance}"
     )
