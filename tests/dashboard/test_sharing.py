@@ -33,6 +33,7 @@ def test_a_page_that_has_not_changed_is_not_sent_again(empty: Pages, path: str) 
     register(empty.service)
     path = path.format(trial=predict(empty.service).trial_id)
     first = empty.get(path).answer
+    assert first.headers["cache-control"] == "no-store"  # what a session may see stays in no cache
     again = empty.get(path, headers={"If-None-Match": first.headers["etag"]}).answer
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]

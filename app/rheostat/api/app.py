@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 
 import rheostat
 from rheostat.api import problems
-from rheostat.api.authentication import Authenticate, TokenAuthenticator, authorise
+from rheostat.api.authentication import Authenticate, TokenAuthenticator, authorise_page, namespaces_of
 from rheostat.api.behind_proxy import BehindProxy, trusted_proxies
 from rheostat.api.body_limit import LimitBody
 from rheostat.api.dependencies import answer_of
@@ -131,8 +131,9 @@ def _dashboard(settings: Settings, service: Service, authenticator: TokenAuthent
 
     router = dashboard_router(
         Surroundings(
-            reader=lambda request: authorise(request.scope, "read"),
-            operator=lambda request: authorise(request.scope, "admin"),
+            reader=lambda request: authorise_page(request.scope, "read"),
+            operator=lambda request: authorise_page(request.scope, "admin"),
+            namespaces=lambda request: namespaces_of(request.scope),
             check=check,
             answer=answer_of,
             read=lambda request, read: read_within(request.app.state.request_timeout_seconds, read),

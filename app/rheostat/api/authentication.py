@@ -23,7 +23,7 @@ from fastapi.security.base import SecurityBase
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rheostat.api import problems
-from rheostat.api.page_access import credentials, sign_in_first
+from rheostat.api.page_access import chosen_namespace, credentials, sign_in_first
 from rheostat.api.paths import PROBES, client_of, header, is_zeus, path_of
 from rheostat.api.request_record import record_of
 from rheostat.api.waiting import SUSPECT_TOKEN_CHECKS, TOKEN_CHECKS, read_within
@@ -31,6 +31,7 @@ from rheostat.api.wrong_tokens import WrongTokens
 from rheostat.dashboard.session import SIGN_IN, SIGN_OUT
 from rheostat.errors import (
     InvalidInput,
+    NamespaceForbidden,
     RheostatError,
     TokenInvalid,
     TokenRequired,
@@ -41,6 +42,7 @@ from rheostat.schemas import fields
 from rheostat.schemas.fields import NAMESPACE_PATTERN
 from rheostat.service import Service
 from rheostat.service.identity import LOCAL, Identity
+from rheostat.service.review import list_namespaces
 from rheostat.service.tokens import authenticate, has_tokens
 
 CACHE_SECONDS = 5.0
@@ -202,12 +204,13 @@ class Authorised(SecurityBase):
         return authorise(request.scope, self._scope)
 
 
-def authorise(request: Scope, needed: fields.Scope) -> Service:
+def authorise(request: Scope, needed: fields.Scope, namespace: str | None = None) -> Service:
     """Return the service, bound to the caller and the namespace of a request.
 
     Args:
         request: Its ASGI scope.
         needed: The scope that a token needs.
+        namespace: The namespace; None: the one that its header names.
 
     Raises:
         ScopeMissing: The token lacks the scope.
@@ -217,9 +220,27 @@ def authorise(request: Scope, needed: fields.Scope) -> Service:
     identity, service = request["state"]["identity"], request["app"].state.service
     assert isinstance(identity, Identity)
     assert isinstance(service, Service)
-    authorised = identity.authorise(service, needed, wanted_namespace(request))
+    authorised = identity.authorise(service, needed, namespace or wanted_namespace(request))
     record_of(request).namespace = authorised.namespace
     return authorised
+
+
+def authorise_page(request: Scope, needed: fields.Scope) -> Service:
+    """Return the service for a page as :func:`authorise` does, in the namespace that the browser has chosen.
+
+    A choice that its token does not permit, as one from before it signed in, is left out.
+    """
+    try:
+        return authorise(request, needed, chosen_namespace(request))
+    except NamespaceForbidden:
+        return authorise(request, needed)
+
+
+def namespaces_of(request: Scope) -> list[str]:
+    """Return the namespaces that the sender of a request may choose from; none where there is no choice."""
+    identity, service = request["state"]["identity"], request["app"].state.service
+    may_choose = identity.namespace is None and "admin" in identity.scopes
+    return list_namespaces(service) if may_choose else []
 
 
 def wanted_namespace(request: Scope) -> str | None:

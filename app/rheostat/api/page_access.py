@@ -13,14 +13,15 @@ from starlette.types import Scope
 from rheostat.api.paths import header, path_of, root_path_of
 from rheostat.dashboard.app import is_page
 from rheostat.dashboard.session import SIGN_IN
-from rheostat.dashboard.visit import COOKIE
+from rheostat.dashboard.visit import COOKIE, NAMESPACE_COOKIE
+from rheostat.schemas.fields import NAMESPACE
 
 
 def credentials(scope: Scope) -> str | None:
     """Return the header Authorization of a request, or what stands for it where a page is asked for."""
     authorization = header(scope, b"authorization")
     if authorization is None and is_page(path_of(scope)):
-        token = _token_in_cookie(scope)
+        token = _in_cookie(scope, COOKIE)
         return None if token is None else f"Bearer {token}"
     return authorization
 
@@ -35,9 +36,15 @@ def sign_in_first(scope: Scope) -> Response | None:
     return RedirectResponse(f"{root_path_of(scope)}{SIGN_IN}?next={wanted}", 303, {"Cache-Control": "no-store"})
 
 
-def _token_in_cookie(scope: Scope) -> str | None:
+def chosen_namespace(scope: Scope) -> str | None:
+    """Return the namespace that a browser has chosen; None: it has not, or what it sends is none."""
+    chosen = _in_cookie(scope, NAMESPACE_COOKIE)
+    return chosen if chosen is not None and NAMESPACE.fullmatch(chosen) else None
+
+
+def _in_cookie(scope: Scope, name: str) -> str | None:
     try:
-        cookie = SimpleCookie(header(scope, b"cookie") or "").get(COOKIE)
+        cookie = SimpleCookie(header(scope, b"cookie") or "").get(name)
     except CookieError:
         return None
     return None if cookie is None else cookie.value

@@ -1,8 +1,8 @@
 """Forms that change something: they are taken from our own pages only, and only from the session that was shown them.
 
-A page with such a form sets a random cookie and puts a proof into the form: the HMAC of the session's token under that
-cookie. Another site can neither read the two nor compute the proof, so it cannot forge a form (double submit, bound to
-the session). Nothing is kept on the server: any worker can check a form.
+A page with such a form sets a random cookie and puts a proof into the form: the HMAC of the session's token, and of the
+namespace that it has chosen, under that cookie. Another site can neither read the two nor compute the proof, so it
+cannot forge a form (double submit, bound to the session). Nothing is kept on the server: any worker can check a form.
 """
 
 import hmac
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Request, Response
 
-from rheostat.dashboard.visit import COOKIE
+from rheostat.dashboard.visit import COOKIE, NAMESPACE_COOKIE
 from rheostat.errors import Forbidden, InvalidInput
 
 FORM_COOKIE = "rheostat_form"
@@ -94,4 +94,5 @@ def _has_proof(request: Request, fields: Mapping[str, str]) -> bool:
 
 
 def _proof(secret: str, request: Request) -> str:
-    return hmac.new(secret.encode(), request.cookies.get(COOKIE, "").encode(), "sha256").hexdigest()
+    session = f"{request.cookies.get(COOKIE, '')} {request.cookies.get(NAMESPACE_COOKIE, '')}"
+    return hmac.new(secret.encode(), session.encode(), "sha256").hexdigest()

@@ -45,7 +45,7 @@ class SharedPages:
             if tag in visit.request.headers.get("if-none-match", ""):
                 return Response(status_code=304, headers={"ETag": tag})
             made = self._get(tag, lambda: make(visit))
-            copy = Response(made.body, made.status_code, {**made.headers, "ETag": tag})
+            copy = Response(made.body, made.status_code, {**made.headers, "ETag": tag, "Cache-Control": "no-store"})
             return _personal(visit, copy)
 
         return answer

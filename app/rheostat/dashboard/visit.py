@@ -18,11 +18,15 @@ from rheostat.dashboard import static, words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.summaries import Summaries
 from rheostat.errors import Conflict, Forbidden, InvalidInput, NotFound, RheostatError
+from rheostat.schemas.fields import DEFAULT_NAMESPACE
 from rheostat.schemas.server import JobDetail
 from rheostat.service import Decision, Service
 
 COOKIE = "rheostat_token"
 """Holds the token of a browser that has signed in."""
+
+NAMESPACE_COOKIE = "rheostat_namespace"
+"""Holds the namespace that a browser has chosen; its forms hold for that one alone."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -51,6 +55,7 @@ class Surroundings:
     Attributes:
         reader: Returns the service for the sender of a request; it raises where they may not read.
         operator: Returns it where they may change jobs; it raises where they may not.
+        namespaces: Returns the namespaces that they may choose from; none where there is no choice.
         check: Raises an error where a token does not permit to read.
         answer: Waits for a change, as the API does, and records it in the request's log line.
         read: Runs a function that reads the database in a thread, within the time that a request may take.
@@ -60,6 +65,7 @@ class Surroundings:
 
     reader: Callable[[Request], Service]
     operator: Callable[[Request], Service]
+    namespaces: Callable[[Request], list[str]]
     check: Callable[[Request, str], Awaitable[None]]
     answer: Callable[[Request, Future[Decision[JobDetail]]], Awaitable[JobDetail]]
     read: Callable[[Request, Callable[[], Response]], Awaitable[Response]]
@@ -89,6 +95,12 @@ class Visit:
             return False
         return True
 
+    @property
+    def namespaces(self) -> list[str]:
+        """The namespaces to choose from, with the present one; none where there is no choice."""
+        found = self.surroundings.namespaces(self.request)
+        return sorted({*found, self.service.namespace}) if found else []
+
     def number(self, name: str) -> int | None:
         """Return a number in the query; None where there is none."""
         text = self.request.query_params.get(name, "")
@@ -106,6 +118,8 @@ class Visit:
             refresh_seconds: After which time its live parts are asked for again; None: never.
             **values: What it shows.
         """
+        namespace = self.service.namespace
+        values |= {"namespace": "" if namespace == DEFAULT_NAMESPACE else namespace}
         return render(self.request, self.site, template, refresh_seconds=refresh_seconds, **values)
 
 
@@ -148,7 +162,7 @@ def render(request: Request, site: Site, template: str, *, status: int = 200, **
         path=request.scope["path"].removeprefix(root),
         is_signed_in=COOKIE in request.cookies,
         version=rheostat.__version__,
-        **{"refresh_seconds": None} | values,
+        **{"refresh_seconds": None, "namespace": ""} | values,
     )
     # Without a referrer policy of its own, a browser would send forms from "null": see `forms.is_from_here`.
     policy = _OF_FIGURES if _FIGURE in text else CONTENT_SECURITY_POLICY

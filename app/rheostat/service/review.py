@@ -120,6 +120,11 @@ def list_nodes(service: Service, *, limit: int) -> list[Node]:
     return list(found.values())[:limit]
 
 
+def list_namespaces(service: Service) -> list[str]:
+    """Return the namespaces that have jobs, in alphabetical order."""
+    return queries.namespaces(service.database)
+
+
 def job_versions(service: Service) -> dict[str, int]:
     """Return the version of every job, by its id: it changes with the job and with anything below it."""
     return queries.job_versions(service.database, service.namespace)

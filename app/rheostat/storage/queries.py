@@ -125,6 +125,16 @@ def nodes_of_running(database: Database, namespace: str, now: datetime) -> list[
     return database.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
 
+def namespaces(database: Database) -> list[str]:
+    """Return the namespaces that have jobs, in alphabetical order.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    query = select(jobs.c.namespace).where(jobs.c.namespace != DELETED).distinct().order_by(jobs.c.namespace)
+    return database.read(lambda connection: list(connection.execute(query).scalars()))
+
+
 def job_versions(database: Database, namespace: str) -> dict[str, int]:
     """Return the version of every job of a namespace: it changes with the job and with anything below it.
 

@@ -1,17 +1,21 @@
 """The home page."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from fastapi import Response
+from fastapi.responses import RedirectResponse
 
 from rheostat.dashboard.summaries import Overview
 from rheostat.dashboard.views.home import JobRow, job_row
 from rheostat.dashboard.views.home import home as home_view
-from rheostat.dashboard.visit import Visit
+from rheostat.dashboard.visit import NAMESPACE_COOKIE, Visit
 from rheostat.dashboard.words import ago, duration, energy, gpu
 from rheostat.service import review
+
+NAMESPACE = "namespace"
+"""Of the query: chooses a namespace."""
 
 JOBS_ON_A_PAGE = 50
 MOST_RUNNING = 50
@@ -38,16 +42,22 @@ class _Asked:
         return self.matching(job_ids)[(self.page - 1) * JOBS_ON_A_PAGE : self.page * JOBS_ON_A_PAGE]
 
 
-def home_state(visit: Visit) -> tuple[int, int] | None:
-    """Return what changes with the home page; None: not all jobs are read yet."""
+def home_state(visit: Visit) -> Hashable | None:
+    """Return what changes with the home page; None: not all jobs are read yet, or another namespace is chosen."""
+    if NAMESPACE in visit.request.query_params:
+        return None
     summaries = visit.surroundings.summaries
     overview = _overview(visit)
     age_seconds = summaries.age_seconds(overview)
-    return None if overview.missing else (overview.number, int(age_seconds // WORTH_SAYING_SECONDS))
+    if overview.missing:
+        return None
+    return overview.number, int(age_seconds // WORTH_SAYING_SECONDS), tuple(visit.namespaces)
 
 
 def home(visit: Visit) -> Response:
     """Show what was saved, what wants attention, what runs, and the jobs."""
+    if NAMESPACE in visit.request.query_params:
+        return _in_namespace(visit)
     service, now, summaries = visit.service, visit.service.now(), visit.surroundings.summaries
     asked = _Asked.by(visit)
     overview = _overview(visit)
@@ -63,6 +73,8 @@ def home(visit: Visit) -> Response:
             ),
         ),
         overview=overview,
+        namespaces=visit.namespaces,
+        current=service.namespace,
         now=now,
         jobs=len(overview.job_ids),
         age=age if (age := summaries.age_seconds(overview)) >= WORTH_SAYING_SECONDS else None,
@@ -81,6 +93,16 @@ def home(visit: Visit) -> Response:
             for trial in running
         ],
     )
+
+
+def _in_namespace(visit: Visit) -> Response:
+    """Return the way to the home page of the namespace that is chosen, which the browser keeps."""
+    root = visit.request.scope.get("root_path", "").rstrip("/")
+    page, chosen = RedirectResponse(f"{root}/", 303), visit.text(NAMESPACE)
+    if chosen in visit.namespaces:
+        secure = visit.request.url.scheme == "https"
+        page.set_cookie(NAMESPACE_COOKIE, chosen, path=root or "/", httponly=True, secure=secure, samesite="lax")
+    return page
 
 
 def _overview(visit: Visit) -> Overview:
