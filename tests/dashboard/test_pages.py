@@ -6,6 +6,7 @@ import re
 import pytest
 
 from rheostat import service as use_cases
+from rheostat.dashboard.visit import TEMPLATES
 from rheostat.schemas.control import OrderRequest
 from rheostat.schemas.insight import Saving
 from rheostat.schemas.nodes import HeartbeatRequest, NodeReport, ReportedGpu
@@ -108,7 +109,7 @@ def test_before_a_predicted_run_has_ended_the_page_says_so(empty: Pages) -> None
     predict(empty.service)
     page = empty.get(f"/jobs/{JOB}")
     assert "calibration" not in page.figures
-    assert "No run of which the policy had predicted the cost has reached its target yet." in page.text
+    assert "No run with a predicted cost has reached its target yet." in page.text
 
 
 def test_the_log_joins_runs_that_were_decided_alike(pages: Pages) -> None:
@@ -243,3 +244,9 @@ def test_a_browser_that_guesses_tokens_is_shown_a_page(empty: Pages) -> None:
         assert "The token is not valid" in page.text
     assert (page.answer.status_code, "retry-after" in page.answer.headers) == (429, True)
     assert "too many" in page.text
+
+
+def test_commands_in_a_text_are_shown_as_such_and_nothing_else_is_markup() -> None:
+    template = TEMPLATES.from_string("{{ text | commands }}")
+    shown = template.render(text="see <b> in `rheostat run <x>`, \N{RIGHT-TO-LEFT OVERRIDE}`")
+    assert shown == r"see &lt;b&gt; in <code>rheostat run &lt;x&gt;</code>, \u202e`"

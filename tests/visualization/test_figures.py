@@ -54,6 +54,7 @@ def test_the_account_ends_at_what_all_runs_saved(explored: Explored) -> None:
     assert trace(figure, "saved so far")["y"][-1] == pytest.approx(converged - paid, abs=1e-3)
     assert trace(figure, "how far exploring may take it")["y"][0] == -1.0
     assert account(explored.trials, None) is None
+    assert account([], explored.estimates) is None
 
 
 def test_arms_show_the_intervals_of_the_estimates(explored: Explored) -> None:
@@ -66,15 +67,6 @@ def test_arms_show_the_intervals_of_the_estimates(explored: Explored) -> None:
     others = trace(figure, "expected, with 95 % interval")["x"]
     assert {*others, *best["x"]} == {str(arm.batch_size) for arm in explored.estimates.arms if arm.cost is not None}
     assert "<b>32</b><br>default" in figure["layout"]["xaxis"]["ticktext"]
-
-
-def test_a_cost_without_an_interval_is_drawn_without_one(explored: Explored) -> None:
-    (best,) = [arm for arm in explored.estimates.arms if arm.status == "best known"]
-    bare = explored.estimates.model_copy(
-        update={"arms": [best.model_copy(update={"cost_low": None, "cost_high": None})]}
-    )
-    bars = trace(arms(bare, [], 32), "best known")["error_y"]
-    assert (bars["array"], bars["arrayminus"]) == ([0.0], [0.0])
 
 
 def test_power_curves_are_relative_to_the_best_limit(explored: Explored) -> None:
@@ -165,6 +157,7 @@ def test_costs_that_are_far_apart_have_a_logarithmic_axis(explored: Explored) ->
 def test_an_axis_of_runs_has_whole_numbers() -> None:
     assert counting_axis([37, 40])["dtick"] == 1
     assert "dtick" not in counting_axis(range(100))
+    assert counting_axis([0.5, 1.0]) == {}
 
 
 def test_the_legend_shows_a_batch_size_by_a_run_that_converged(explored: Explored) -> None:

@@ -1,5 +1,6 @@
 """What all pages have in common: how a request becomes a page, or the page of an error."""
 
+import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import rheostat
 from rheostat.dashboard import static, words
@@ -32,6 +33,8 @@ CONTENT_SECURITY_POLICY = (
 _OF_FIGURES = CONTENT_SECURITY_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 """Plotly sets styles of what it draws, and adds those of its maps, which are not drawn here."""
 _FIGURE = 'class="plot"'
+
+_COMMAND = re.compile(r"`([^`]+)`")
 
 _STATUSES = (
     (NotFound, HTTPStatus.NOT_FOUND),
@@ -119,7 +122,7 @@ def add_page(router: APIRouter, path: str, page: Page, surroundings: Surrounding
         except RheostatError as error:
             return problem(request, surroundings.site, error)
 
-    router.add_api_route(path, answer, methods=["GET"], include_in_schema=False, name=page.__name__)
+    router.add_api_route(path, answer, methods=["GET"], include_in_schema=False)
 
 
 def problem(request: Request, site: Site, error: RheostatError, *, back: str = "") -> Response:
@@ -158,6 +161,11 @@ def _shown(value: object) -> object:
     return words.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def _commands(text: str) -> Markup:
+    """Return a text whose parts between backticks are shown as what to type."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(words.visible(text)))))  # noqa: S704  # it is escaped
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("rheostat.dashboard"),
@@ -175,6 +183,7 @@ def _environment() -> Environment:
         "duration": words.duration,
         "watts": words.watts,
         "ago": words.ago,
+        "commands": _commands,
     }
     return environment
 

@@ -83,12 +83,14 @@ def account(trials: Sequence[TrialDetail], estimates: PlacementEstimates | None)
         estimates: The estimates of that placement.
 
     Returns:
-        The figure; None: nothing is known of the default.
+        The figure; None: there are no trials, or nothing is known of the default.
     """
     if estimates is None or estimates.account is None:
         return None
     one_default = estimates.account.default_cost
     shown = sorted((trial for trial in trials if trial.cost is not None), key=lambda trial: trial.number)
+    if not shown:
+        return None
     saved = accumulate((trial.state == "converged") - (trial.cost or 0.0) / one_default for trial in shown)
     line = {
         "type": "scatter",
@@ -101,7 +103,7 @@ def account(trials: Sequence[TrialDetail], estimates: PlacementEstimates | None)
         "hovertemplate": "after run %{x}: %{y:.2f} runs of the default<extra></extra>",
     }
     budget = estimates.account.budget_runs
-    levels = [] if budget is None or not shown else [_level(shown, -budget, "how far exploring may take it", WARNING)]
+    levels = [] if budget is None else [_level(shown, -budget, "how far exploring may take it", WARNING)]
     axis = counting_axis(trial.number for trial in shown)
     return {"data": [line, *levels], "layout": layout("recurrence", "saved so far (runs of the default)", xaxis=axis)}
 

@@ -48,6 +48,6 @@ def saved_by_day(kwh: Mapping[date, float]) -> Figure | None:
     }
     margin = timedelta(days=max(1.0, (_FEW_DAYS - (days[-1] - days[0]).days) / 2))
     span = [(days[0] - margin).isoformat(), (days[-1] + margin).isoformat()]
-    axis = {"type": "date", "nticks": 8, "tickformat": "%d %b\n%Y", "range": span}
+    axis = {"type": "date", "nticks": 6, "tickangle": 0, "tickformat": "%d %b\n%Y", "range": span}
     shown = [line] * (len(days) > 1) + [bars] * (len(days) <= _MOST_DAYS_AS_BARS)
     return {"data": shown, "layout": layout("", f"energy saved ({unit})", xaxis=axis, showlegend=len(shown) > 1)}

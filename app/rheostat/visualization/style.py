@@ -65,9 +65,11 @@ def plain(text: object) -> str:
     return escape(str(text), quote=False)
 
 
-def counting_axis(numbers: Iterable[int]) -> dict[str, Any]:
-    """Return an axis that counts, as of runs: its ticks are whole numbers."""
+def counting_axis(numbers: Iterable[float]) -> dict[str, Any]:
+    """Return an axis that counts, as of runs or epochs: its ticks are whole numbers where those are."""
     found = [*numbers]
+    if not all(float(number).is_integer() for number in found):
+        return {}
     is_short = bool(found) and max(found) - min(found) < _MOST_TICKS
     return {"tickformat": "d"} | ({"dtick": 1} if is_short else {})
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from rheostat.schemas.review import Observation
 from rheostat.schemas.server import Target
-from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, layout, plain, short
+from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, counting_axis, layout, plain, short
 
 _LONGEST_METRIC = 32
 """Of its name along the axis."""
@@ -34,7 +35,11 @@ def learning_curve(
     data.append(_curve(observations, "this run", ACCENT, "solid"))
     figure: Figure = {
         "data": data,
-        "layout": layout("epoch", "metric" if target is None else plain(short(target.metric, _LONGEST_METRIC))),
+        "layout": layout(
+            "epoch",
+            "metric" if target is None else plain(short(target.metric, _LONGEST_METRIC)),
+            xaxis=_epochs(observations, other),
+        ),
     }
     if target is not None:
         line = {"color": WARNING, "width": 1.5, "dash": "dash"}
@@ -83,7 +88,9 @@ def power_by_epoch(observations: Sequence[Observation], limit_watts: int | None,
     }
     figure: Figure = {
         "data": [line],
-        "layout": layout("epoch", "mean power of all GPUs (W)", yaxis={"rangemode": "tozero"}),
+        "layout": layout(
+            "epoch", "mean power of all GPUs (W)", xaxis=_epochs(observations), yaxis={"rangemode": "tozero"}
+        ),
     }
     if limit_watts is not None:
         label = {"text": f"limit {gpus * limit_watts} W", "textposition": "start", "font": {"color": MUTED, "size": 12}}
@@ -94,6 +101,10 @@ def power_by_epoch(observations: Sequence[Observation], limit_watts: int | None,
         ]
         figure["layout"]["yaxis"]["range"] = [0, 1.1 * max(y, *(watts for _, watts, *_ in steps))]
     return figure
+
+
+def _epochs(*runs: Sequence[Observation]) -> dict[str, Any]:
+    return counting_axis(one.epoch for run in runs for one in run)
 
 
 def _curve(observations: Sequence[Observation], name: str, colour: str, dash: str) -> Figure:
