@@ -79,7 +79,8 @@ clean: ## Remove the virtual environment and all that was built or cached
 
 $(VENV)/.installed-%: pyproject.toml | $(IN_VENV)
 	@echo "Installing rheostat[$*] into $(VENV); the first time this takes a minute or two ..."
-	@$(IN_VENV) -m pip --disable-pip-version-check install -qq --editable '.[$*]'
+	@# Python compiles what is imported: all that is installed would be a third more to store, and longer to install.
+	@$(IN_VENV) -m pip --disable-pip-version-check install -qq --no-compile --editable '.[$*]'
 	@touch $@
 
 $(IN_VENV):

@@ -101,6 +101,13 @@ def test_every_module_is_in_it(names: set[str]) -> None:
     assert "rheostat/py.typed" in names
 
 
+def test_the_pages_are_in_it(names: set[str]) -> None:
+    dashboard = ROOT / "app" / "rheostat" / "dashboard"
+    pages = {str(path.relative_to(ROOT / "app")) for path in dashboard.rglob("*.*") if path.suffix != ".pyc"}
+    assert {Path(page).suffix for page in pages} == {".py", ".html", ".css", ".js", ".svg"}
+    assert pages <= names
+
+
 def test_the_migrations_are_in_it(names: set[str]) -> None:
     migrations = {str(path.relative_to(ROOT / "migrations")) for path in (ROOT / "migrations").rglob("*.py")}
     assert len(migrations) > 1
@@ -117,7 +124,9 @@ def test_the_base_install_is_three_packages(metadata: Message) -> None:
 
 
 def test_the_extras_are_those_that_the_documentation_names(metadata: Message) -> None:
-    assert {"server", "agent", "replay", "demo", "dev"} <= set(metadata.get_all("Provides-Extra", []))
+    assert {"server", "agent", "replay", "demo", "visualization", "pandas", "dev"} <= set(
+        metadata.get_all("Provides-Extra", [])
+    )
 
 
 def test_the_baseline_policy_is_offered_by_name(installed: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_body_of_declared_length_is_refused_when_it_is_too_long(http: httpx.Cl
 
 def test_a_declared_length_may_have_thousands_of_digits(http: httpx.Client) -> None:
     for digits, status in (("0" * 4300 + "2", 422), ("0" * 4300 + "9" * 18, 413)):
-        with socket.create_connection((http.base_url.host, http.base_url.port), timeout=30) as client:
+        with socket.create_connection((http.base_url.host, http.base_url.port), timeout=PATIENCE_SECONDS) as client:
             head = "POST /v1/jobs/nightly/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             client.sendall(f"{head}Content-Length: {digits}\r\n\r\n{{}}".encode())
             assert client.recv(65536).startswith(f"HTTP/1.1 {status}".encode())

@@ -1,5 +1,6 @@
 """The pages in a real browser: drawn, readable, and asking no other host for anything."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from rheostat.service.tokens import new_token
 from tests.browser.browsing import DESKTOP, PHONE, Browser
 from tests.domain.examples import JOB
-from tests.serving import Serving, make_token
+from tests.serving import Serving, make_token, serving
 
 SIZES = {"phone": PHONE, "desktop": DESKTOP}
 
@@ -64,6 +65,21 @@ def test_a_report_shows_without_a_reload(browser: Browser, server: Serving) -> N
     points = "document.querySelector('#curve .plot').data.at(-1).y.at(-1)"
     browser.wait_until(lambda: browser.run(points) == 0.31)
     assert browser.run("window.isOld")
+
+
+def test_a_page_says_that_its_server_is_away_until_it_is_back(
+    browser: Browser, empty_server: Serving, empty_url: str, tmp_path: Path
+) -> None:
+    browser.look_at(address(empty_server))
+    empty_server.kill()
+    browser.run("void keepUp()")
+    browser.wait_until(lambda: "The server does not answer. What you see is as of" in browser.text("#away"))
+    assert browser.barriers() == []
+    browser.complaints()
+    port = urlsplit(address(empty_server)).port
+    with serving(empty_url, tmp_path / "log of the next", "--port", str(port)):
+        browser.run("void keepUp()")
+        browser.wait_until(lambda: browser.run("document.getElementById('away').hidden"))
 
 
 def test_everything_can_be_done_by_keyboard(browser: Browser, server: Serving) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from rheostat import service as use_cases
 from rheostat.dashboard.views.attention import Attention, attention, ranked
-from rheostat.schemas.control import OrderRequest
+from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.health import CrashLoop, Drift, JobHealth, NodeState, Runs
 from rheostat.schemas.nodes import HeartbeatRequest, NodeReport, ReportedGpu
 from rheostat.schemas.summary import JobSummary
@@ -162,7 +162,9 @@ def test_the_pages_show_what_the_runs_reported(empty: Pages) -> None:
 def test_no_more_than_ten_are_shown_at_once(empty: Pages) -> None:
     for number in range(12):
         register(empty.service, f"job-{number}")
+        done(use_cases.pause_job(empty.service, f"job-{number}", PauseRequest()))
     page = empty.get("/")
-    assert page.html.count("Registered, but never run.") == 12
-    assert "and 2 more" in page.text
+    assert page.html.count("Exploring is paused.") == 12
+    assert "and 11 more jobs : Registered, but never run." in page.text
+    assert "and 3 more" in page.text
     assert page.html.index("<details") < page.html.index("/jobs/job-9")

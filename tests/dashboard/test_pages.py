@@ -109,7 +109,7 @@ def test_before_a_predicted_run_has_ended_the_page_says_so(empty: Pages) -> None
     predict(empty.service)
     page = empty.get(f"/jobs/{JOB}")
     assert "calibration" not in page.figures
-    assert "No run of which the policy had predicted the cost has reached its target yet." in page.text
+    assert "No run with a predicted cost has reached its target yet." in page.text
 
 
 def test_the_log_joins_runs_that_were_decided_alike(pages: Pages) -> None:
@@ -175,8 +175,8 @@ def test_a_pinned_job_is_noted(empty: Pages) -> None:
 
 def test_nodes_show_what_their_latest_run_told(pages: Pages, empty: Pages) -> None:
     page = pages.get("/nodes")
-    assert f"{NODE} V100 not reported 100 to 250 W" in page.text
-    assert "200 W not reported \N{EN DASH} metered nightly run 13 running" in page.text
+    assert f"{NODE} 1 run now V100 100 to 250 W not reported \N{EN DASH} 200 W not reported" in page.text
+    assert "metered nightly run 13 running now" in page.text
     assert "No run has reported where it ran yet." in empty.get("/nodes").text
 
 
@@ -191,8 +191,9 @@ def test_nodes_show_their_agent_and_the_limits_of_each_gpu(empty: Pages) -> None
     trial = predict(empty.service, node="n1")
     done(use_cases.heartbeat(empty.service, trial.trial_id, HeartbeatRequest(nodes=[ready, refused])))
     page = empty.get("/nodes")
+    limits = "300 W 300 W 250 W 250 W 250 W 250 W 250 W 187.5 W"
     assert (
-        "GPU-aaaaaaaa GPU-bbbbbbbb ready, 1.2 100 to 250 W 300 W 300 W 250 W 250 W 250 W 250 W 250 W 187.5 W"
+        f"n1 1 run now V100 100 to 250 W GPU-aaaaaaaa GPU-bbbbbbbb ready 1.2 {limits} counter nightly run 1"
         in page.text
     )
     assert "not ready" in page.text

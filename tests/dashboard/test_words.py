@@ -21,7 +21,7 @@ def plain(text: str) -> str:
     [
         (None, words.UNKNOWN),
         (0.0, "0 J"),
-        (0.0004, "under 0.01 J"),
+        (0.0004, "< 0.01 J"),
         (0.5, "0.500 J"),
         (900.0, "900 J"),
         (999.7, "1.00 kJ"),
@@ -57,7 +57,7 @@ def test_a_time_span_has_the_unit_that_suits_it(seconds: float | None, text: str
 
 @pytest.mark.parametrize(
     ("grams", "text"),
-    [(1e-9, "under 0.01 mg"), (0.02, "20.0 mg"), (12.0, "12.0 g"), (1500.0, "1.50 kg"), (2e6, "2.00 t")],
+    [(1e-9, "< 0.01 mg"), (0.02, "20.0 mg"), (12.0, "12.0 g"), (1500.0, "1.50 kg"), (2e6, "2.00 t")],
 )
 def test_a_mass_has_the_unit_that_suits_it(grams: float, text: str) -> None:
     assert plain(words.mass(grams)) == text
@@ -75,9 +75,9 @@ def test_a_cost_has_the_unit_that_suits_it(joules: float, text: str) -> None:
     [
         (None, words.UNKNOWN),
         (0.0, "0.00 EUR"),
-        (3e-05, "under 0.01 EUR"),
-        (0.0099, "under 0.01 EUR"),
-        (-3e-05, "above -0.01 EUR"),
+        (3e-05, "< 0.01 EUR"),
+        (0.0099, "< 0.01 EUR"),
+        (-3e-05, "> -0.01 EUR"),
         (0.01, "0.01 EUR"),
         (1234.5, "1,234.50 EUR"),
         (-12.0, "-12.00 EUR"),

@@ -177,7 +177,7 @@ def test_before_any_run_has_ended_the_statement_says_so() -> None:
     found = job.calibration
     assert (found.converged_runs, found.runs, found.median_ratio) == (0, [], None)
     assert [one.share for one in found.coverage] == [None] * 3
-    assert "No run of which the policy had predicted the cost has reached its target yet" in found.statement
+    assert "No run with a predicted cost has reached its target yet" in found.statement
 
 
 def test_runs_that_ended_before_their_target_are_counted_apart() -> None:

@@ -51,7 +51,7 @@ def test_a_worker_that_dies_while_it_is_asked_whether_it_is_well_is_replaced_at_
         os.kill(min(first), signal.SIGSTOP)
         sleep(1)  # it is asked twice a second
         os.kill(min(first), signal.SIGKILL)
-        eventually(lambda: len(_children(server.pid) - first) == 1, seconds=20)
+        eventually(lambda: len(_children(server.pid) - first) == 1)
 
 
 def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class SimulatedNode:
             self._process = subprocess.Popen(
                 [sys.executable, *command, "--runtime-dir", str(self._directory)], stdout=log, stderr=log
             )
-        eventually(self.agent.socket.exists, seconds=30)
+        eventually(self.agent.socket.exists)
         return self
 
     def __exit__(self, *exception: object) -> None:

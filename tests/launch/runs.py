@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 from types import TracebackType
 from typing import Self
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 SETTINGS = ("--batch-sizes", "32,64,128", "--default-batch-size", "64", "--max-epochs", "10")
 TARGET = ("--target", "accuracy>=0.9", "--metric-pattern", r"acc=(?P<metric>[0-9.]+)")
@@ -81,7 +81,7 @@ class Run:
     @property
     def code(self) -> int:
         """Its exit code, once it has ended."""
-        self.process.join(30)
+        self.process.join(PATIENCE_SECONDS)
         assert self.process.exitcode is not None, self.err
         return self.process.exitcode
 
@@ -97,7 +97,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.process.terminate()  # its command ends with it
-        self.process.join(10)
+        self.process.join(PATIENCE_SECONDS)
         self.process.kill()
         self.process.join()
 

@@ -12,6 +12,7 @@ from rheostat.policy.cost import NOTHING, Outlay, PowerMeasurement
 from rheostat.policy.interface import Choice, Job, Outlays, Policy, Progress, Result, Situation
 from rheostat.policy.learning_curve import LearningCurve
 from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
+from rheostat.replay import run
 from rheostat.replay.backend import InProcess, Report, Server, Slice, SurveySlice
 from rheostat.replay.run import Outcome, Plan, replay_worlds
 from rheostat.replay.world import World
@@ -19,6 +20,7 @@ from rheostat.schemas.server import Gpu, JobSettings, Target
 from rheostat.sdk.client import Client
 from tests.replay.examples import a_world
 from tests.sdk.server_process import ServerProcess
+from tests.waiting import PATIENCE_SECONDS
 
 SETTINGS = JobSettings(
     batch_sizes=[16, 32, 64],
@@ -197,6 +199,12 @@ def test_a_server_that_is_killed_within_a_survey_decides_as_before(
     assert (len(restarts), len(slices)) == (2, 7)
     assert there.trials == here.trials
     assert here.trials[0].time_seconds > replayed(world, a_plan("rheostat"))[0].trials[0].time_seconds
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let replays wait for a server for as long as a busy machine takes to start it."""
+    monkeypatch.setattr(run, "RETRY_FOR_SECONDS", 10 * PATIENCE_SECONDS)
 
 
 def kill_and_start(server: ServerProcess, restarts: list[Thread]) -> None:

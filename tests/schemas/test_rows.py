@@ -1,6 +1,10 @@
 """Wire models as rows."""
 
+import csv
+from io import StringIO
 from typing import Literal
+
+import pytest
 
 from rheostat.schemas.rows import columns_of, csv_lines, row_of
 from rheostat.schemas.server import Gpu, JobSettings, Target
@@ -55,3 +59,17 @@ def test_a_text_that_a_spreadsheet_would_run_is_only_text() -> None:
         "'+x\n",
         "a=x\n",
     ]
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1+1", "\uff1d1+1", "\uff201"]
+)
+def test_what_begins_as_a_formula_gets_an_apostrophe(text: str) -> None:
+    lines = csv_lines(["node"], [{"node": text}])
+    assert [row["node"] for row in csv.DictReader(StringIO("".join(lines), newline=""))] == [f"'{text}"]
+
+
+@pytest.mark.parametrize("text", ["a=1", "node-1", "", "2026-11-01", "1e-05", "{}", "'=1"])
+def test_any_other_text_stays_as_it_is(text: str) -> None:
+    lines = csv_lines(["number", "node"], [{"number": 1, "node": text}])
+    assert [row["node"] for row in csv.DictReader(StringIO("".join(lines)))] == [text]

@@ -12,6 +12,7 @@ import pytest
 from rheostat.errors import ServerUnreachable
 from rheostat.sdk import node_agent
 from rheostat.sdk.node_agent import NodeAgent
+from tests.waiting import PATIENCE_SECONDS
 
 BODY = b'{"status": "ok", "problems": ["a GPU is lost"]}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -60,13 +61,13 @@ def test_a_connection_is_closed_after_each_request(tmp_path: Path) -> None:
     def serve(connection: socket.socket, leave: Event) -> None:
         connection.recv(65536)
         connection.sendall(ANSWER)
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_SECONDS)
         assert connection.recv(1) == b""
         closed.set()
 
     with listening(tmp_path / "agent.sock", serve), NodeAgent(tmp_path / "agent.sock") as agent:
         assert agent.problems() == ["a GPU is lost"]
-        assert closed.wait(10)
+        assert closed.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("serve", [hang, dribble])

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any, TypeVar
 
+from tests.waiting import PATIENCE_SECONDS
+
 T = TypeVar("T")
 
 
@@ -30,6 +32,6 @@ class ThreadRank:
 
 def on_ranks(count: int, work: Callable[[ThreadRank], T]) -> list[T]:
     """Do the same on so many ranks, and return the results in their order."""
-    barrier, values = Barrier(count, timeout=10), [None] * count
+    barrier, values = Barrier(count, timeout=PATIENCE_SECONDS), [None] * count
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(work, [ThreadRank(rank, values, barrier) for rank in range(count)]))

@@ -162,7 +162,7 @@ def test_a_lock_that_times_out_is_an_error(database: Database, monkeypatch: pyte
 
     holder = Thread(target=database.write, args=(hold,))
     holder.start()
-    assert held.wait(10)
+    assert held.wait(PATIENCE_SECONDS)
     with pytest.raises(DatabaseBusy):
         impatient.write(lambda c: c.execute(text("UPDATE jobs SET seed = 2")))
     release.set()

@@ -54,7 +54,7 @@ def _held(service: Service) -> Iterator[None]:
         yield
     finally:
         release.set()
-        holding.result(30)
+        holding.result(PATIENCE_SECONDS)
 
 
 def _wanted(service: Service, job_id: str = JOB, key: str | None = None) -> Future[Decision[Trial]]:

@@ -80,9 +80,9 @@ def test_a_decision_that_leaves_its_thread_does_not_take_the_writer_with_it(serv
         raise SystemExit(3)  # as a policy may that calls sys.exit
 
     left = service.change(service.job(JOB), leave)
-    assert _predict(service).result(5).answer.number == 1
+    assert _predict(service).result(PATIENCE_SECONDS).answer.number == 1
     with pytest.raises(BaseException):  # noqa: B017, PT011 - any answer is better than none
-        left.result(5)
+        left.result(PATIENCE_SECONDS)
 
 
 @only_postgresql
@@ -103,10 +103,10 @@ def test_no_thread_for_a_locked_job_does_not_stop_the_writer(
             limited.setattr(Thread, "start", refuse)
             refused = _predict(service)
             sleep(0.3)
-        assert _predict(service, "another").result(5).answer.number == 1
-    assert _predict(service).result(5).answer.number == 1
+        assert _predict(service, "another").result(PATIENCE_SECONDS).answer.number == 1
+    assert _predict(service).result(PATIENCE_SECONDS).answer.number == 1
     with pytest.raises((Unavailable, RuntimeError)):
-        refused.result(5)
+        refused.result(PATIENCE_SECONDS)
 
 
 @only_postgresql
@@ -186,7 +186,7 @@ def test_of_a_change_that_cannot_be_written_nothing_stays(service: Service) -> N
         return Decision(None, after, Changes(placements=(new,), runs=(run,)))
 
     with pytest.raises((OverflowError, Unavailable)):
-        service.change(service.job(JOB), overflow).result(5)
+        service.change(service.job(JOB), overflow).result(PATIENCE_SECONDS)
     known = service.database.read(lambda connection: connection.execute(select(placements.c.gpu_model)).scalars().all())
     assert known == ["A40"]
     assert predict(service, V100).number == 2
@@ -196,7 +196,7 @@ def test_a_change_after_the_end_is_refused_at_once(service: Service) -> None:
     register(service)
     service.jobs.close()
     with pytest.raises(Unavailable):
-        _predict(service).result(5)
+        _predict(service).result(PATIENCE_SECONDS)
 
 
 @only_postgresql
@@ -222,8 +222,8 @@ def test_a_change_whose_statement_takes_too_long_fails_by_itself(service: Servic
     good.append(_predict(service))
     release.set()
     with pytest.raises(Unavailable):
-        bad.result(30)
-    assert [change.result(30).answer.number for change in good] == [1, 2, 3]
+        bad.result(PATIENCE_SECONDS)
+    assert [change.result(PATIENCE_SECONDS).answer.number for change in good] == [1, 2, 3]
 
 
 def test_a_trial_that_runs_again_stands_where_the_database_has_it(service: Service, clock: Clock) -> None:

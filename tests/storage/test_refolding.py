@@ -34,6 +34,7 @@ from rheostat.storage.stored_job import Key
 from rheostat.storage.tables import policy_states
 from tests.domain.examples import A40, JOB, V100, Clock
 from tests.service.examples import done, measure, predict, recur, register, report
+from tests.waiting import PATIENCE_SECONDS
 
 JOULES = {8: 400.0, 16: 200.0, 32: 110.0, 64: 100.0, 128: 105.0}
 LOWER = {"metric": "accuracy", "value": 0.5, "direction": "maximize"}
@@ -172,11 +173,11 @@ def test_the_job_and_all_others_go_on_while_states_are_derived(
 
     def stand_still() -> None:
         entered.set()
-        assert release.wait(30)
+        assert release.wait(PATIENCE_SECONDS)
 
     _before_each_page(service, monkeypatch, stand_still)
     changed = _update(service, policy="rheostat")
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE_SECONDS)
     for one in (service, other):
         recur(one, JOULES)
         assert use_cases.get_job(one, JOB).settings.policy == "zeus"

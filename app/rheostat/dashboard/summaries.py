@@ -1,5 +1,6 @@
 """What the list of jobs shows of each: read again only when a job has changed, a little with every page."""
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -52,11 +53,13 @@ class Overview:
         job_ids: All jobs.
         lines: Those that are read.
         read_at: When the line that is most out of date was read, if its job has changed since; None: none has.
+        number: Another one for each that differs, in all processes.
     """
 
     job_ids: Sequence[str]
     lines: Mapping[str, Line]
     read_at: float | None = None
+    number: int = field(default_factory=lambda: secrets.randbits(62), compare=False)
 
     @cached_property
     def summaries(self) -> dict[str, JobSummary]:

@@ -122,7 +122,7 @@ def add_page(router: APIRouter, path: str, page: Page, surroundings: Surrounding
         except RheostatError as error:
             return problem(request, surroundings.site, error)
 
-    router.add_api_route(path, answer, methods=["GET"], include_in_schema=False, name=page.__name__)
+    router.add_api_route(path, answer, methods=["GET"], include_in_schema=False)
 
 
 def problem(request: Request, site: Site, error: RheostatError, *, back: str = "") -> Response:

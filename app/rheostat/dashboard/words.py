@@ -120,7 +120,7 @@ def _under(figure: float) -> str:
     """Return what to write instead of a figure that is next to nothing; empty for any other."""
     if not figure or abs(figure) >= _SMALLEST:
         return ""
-    return f"under{_BESIDE}{_SMALLEST}" if figure > 0.0 else f"above{_BESIDE}{_MINUS}{_SMALLEST}"
+    return beside("<", f"{_SMALLEST}") if figure > 0.0 else beside(">", f"{_MINUS}{_SMALLEST}")
 
 
 def readable(text: str) -> str:

@@ -185,7 +185,10 @@ def _verdict(judged: Coverage, count: int) -> Verdict:
 def _statement(judged: Coverage, verdict: Verdict, ratio: float | None, count: int, censored: int) -> str:
     """Return the calibration in words."""
     if ratio is None or judged.share is None or judged.share_low is None or judged.share_high is None:
-        told = ["No run of which the policy had predicted the cost has reached its target yet."]
+        told = [
+            "No run with a predicted cost has reached its target yet.",
+            "A cost is predicted once the policy knows what runs cost; trials of an earlier release have none.",
+        ]
     else:
         share, low, high = (f"{100.0 * figure:.0f}" for figure in (judged.share, judged.share_low, judged.share_high))
         told = [

@@ -1,5 +1,6 @@
 """Wire models as rows of a table: every row of a kind has the same columns, and one value in each."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from csv import writer
 from io import StringIO
@@ -8,7 +9,8 @@ from typing import Any, get_args
 
 from rheostat.schemas.fields import Body
 
-_BEGIN_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_BEGIN_FORMULAS = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""OWASP's list for CSV injection. Some spreadsheets trim spaces, and take a full-width sign for the other."""
 
 
 def columns_of(kind: type[Body]) -> list[str]:
@@ -47,12 +49,13 @@ def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iter
 
 def _csv_line(values: Sequence[Any]) -> str:
     line = StringIO()
-    writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+    # With both in its end of a line, both are quoted in a text: a bare one would begin a line of its own.
+    writer(line, lineterminator="\r\n").writerow(values)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_BEGIN_FORMULAS) else value
+    return f"'{value}" if isinstance(value, str) and _BEGIN_FORMULAS.match(value) else value
 
 
 def _model_in(annotation: Any) -> type[Body] | None:

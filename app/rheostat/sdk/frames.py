@@ -20,7 +20,8 @@ def frame_of(kind: type[Body], models: Iterable[Body]) -> "pd.DataFrame":
     try:
         import pandas as pd  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise ConfigurationError("Data frames need pandas.", hint="Install it: pip install pandas.") from error
+        hint = "Install it: pip install 'rheostat[pandas]'."
+        raise ConfigurationError("Data frames need pandas.", hint=hint) from error
     return pd.DataFrame([row_of(model) for model in models], columns=columns_of(kind))
 
 

@@ -31,6 +31,7 @@ from rheostat.storage import queries
 from rheostat.storage import review as stored
 from rheostat.storage.history import StoredHistory
 from rheostat.storage.many_jobs import JobPast, read_jobs
+from rheostat.storage.stored_job import Key
 
 _Use: TypeAlias = Mapping[PlacementKey, list[dict[str, Any]]]
 
@@ -122,6 +123,11 @@ def list_nodes(service: Service, *, limit: int) -> list[Node]:
 def job_versions(service: Service) -> dict[str, int]:
     """Return the version of every job, by its id: it changes with the job and with anything below it."""
     return queries.job_versions(service.database, service.namespace)
+
+
+def job_version(service: Service, key: Key) -> int | None:
+    """Return the version of a job, as :func:`job_versions` does; None: there is no such job."""
+    return queries.job_version(service.database, key)
 
 
 def use_by_day(service: Service, job_id: str) -> list[PlacementUse]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, exists, func, select
 from rheostat.domain.job import Job
 from rheostat.domain.records import PlacementKey, PlacementRecord
 from rheostat.storage.engine import Database
-from rheostat.storage.stored_job import JobKey, job_of, placement_of
+from rheostat.storage.stored_job import JobKey, Key, find_jobs, job_of, placement_of
 from rheostat.storage.tables import DELETED, jobs, placements, policy_states, trials
 
 
@@ -133,6 +133,16 @@ def job_versions(database: Database, namespace: str) -> dict[str, int]:
     """
     query = select(jobs.c.job_id, jobs.c.version).where(jobs.c.namespace == namespace).order_by(jobs.c.job_id)
     return database.read(lambda connection: {row.job_id: row.version for row in connection.execute(query)})
+
+
+def job_version(database: Database, key: Key) -> int | None:
+    """Return the version of one job; None where there is no such job.
+
+    Raises:
+        Unavailable: The database cannot be read.
+    """
+    (row,) = database.read(lambda connection: find_jobs(connection, [key]))
+    return None if row is None else row.version
 
 
 def counts(database: Database, now: datetime) -> Counts:

@@ -4,6 +4,12 @@
 const script = document.currentScript;
 const drawn = new WeakMap();
 let plotly = null;
+let tag = null; // of the page as it was sent last
+let failures = 0; // to refresh it, in a row
+let upToDateAt = new Date();
+let timer = null;
+
+const LONGEST_DELAY_SECONDS = 60;
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -59,17 +65,23 @@ function drawAll() {
   for (const figure of document.querySelectorAll("figure.chart")) draw(figure).catch(console.error);
 }
 
-/** Asks for the page again and takes over what changed in its live parts. */
+/** Asks for the page again and takes over what changed in its live parts; returns why that failed, if it did. */
 async function refresh() {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!answer.ok || answer.redirected) return;
+  const headers = { Accept: "text/html", ...(tag && { "If-None-Match": tag }) };
+  const answer = await fetch(location.href, { headers, cache: "no-store", signal: AbortSignal.timeout(30000) });
+  if (answer.status === 304) return "";
+  if (answer.redirected) return "You are signed out: load the page again to sign in.";
+  if (!answer.ok) return `The server answers with an error (${answer.status}).`;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  tag = answer.headers.get("ETag");
   for (const part of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(part.id);
     if (now && !part.contains(document.activeElement) && !part.querySelector("details[open]")) takeOver(part, now);
+    else tag = null; // asked for again, whatever changes
   }
   if (fresh.querySelectorAll("[data-live]").length !== document.querySelectorAll("[data-live]").length) location.reload();
   document.body.dataset.refreshSeconds = fresh.body.dataset.refreshSeconds ?? "";
+  return "";
 }
 
 function takeOver(part, now) {
@@ -82,15 +94,31 @@ function takeOver(part, now) {
   }
 }
 
+/** Refreshes the page unless nobody sees it, and says since when it is out of date where that fails. */
+async function keepUp() {
+  clearTimeout(timer);
+  if (!document.hidden) {
+    const why = await refresh().catch(() => "The server does not answer.");
+    failures = why ? failures + 1 : 0;
+    if (!why) upToDateAt = new Date();
+    const away = document.getElementById("away");
+    away.hidden = !why;
+    away.textContent = why && `${why} What you see is as of ${upToDateAt.toISOString().slice(11, 19)} UTC.`;
+  }
+  schedule();
+}
+
+/** Refreshes the page after a while: the longer the server is away, the less often. */
 function schedule() {
   const seconds = Number(document.body.dataset.refreshSeconds);
   if (!seconds) return;
-  setTimeout(async () => {
-    if (!document.hidden) await refresh().catch(() => {}); // the server may be away for a while
-    schedule();
-  }, 1000 * seconds);
+  const delay = failures ? Math.min(seconds * 2 ** failures, LONGEST_DELAY_SECONDS) : seconds;
+  timer = setTimeout(keepUp, 1000 * delay * (0.9 + 0.2 * Math.random())); // not all pages at once
 }
 
 drawAll();
 schedule();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && timer !== null) keepUp();
+});

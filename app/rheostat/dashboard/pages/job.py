@@ -4,8 +4,8 @@ from fastapi import Response
 from pydantic import TypeAdapter, ValidationError
 
 from rheostat import service as use_cases
-from rheostat.dashboard.forms import Proof
 from rheostat.dashboard.pages.control import DONE_COOKIE, without_done
+from rheostat.dashboard.sharing import PROOF_HERE
 from rheostat.dashboard.views.control import DONE, active_orders
 from rheostat.dashboard.views.job import job_view
 from rheostat.dashboard.views.log import Entry, decision_log
@@ -31,7 +31,6 @@ def job(visit: Visit) -> Response:
     view = job_view(summary, trials, curves, visit.site, service.now(), predicted=predicted, placement=at)
     tag = visit.text("tag").strip()
     found = _runs_with_tag(service, job_id, tag) if tag else view.log[:ENTRIES_IN_LOG]
-    proof = Proof(visit.request) if visit.is_operator else None
     page = visit.show(
         "job.html",
         refresh_seconds=5 if view.running else 30,
@@ -45,11 +44,18 @@ def job(visit: Visit) -> Response:
         eta_knob=summary.job.settings.eta_knob,
         orders=active_orders(summary.job, service.now()),
         done=DONE.get(visit.request.cookies.get(DONE_COOKIE, "")),
-        proof=None if proof is None else proof.text,
+        proof=PROOF_HERE if visit.is_operator else None,
         batch_sizes=summary.job.settings.batch_sizes,
         selected=view.latest.batch_size if view.latest else summary.job.settings.default_batch_size,
     )
-    return without_done(visit.request, page if proof is None else proof.keep(page))
+    return without_done(visit.request, page)
+
+
+def job_state(visit: Visit) -> int | None:
+    """Return what changes with the page of a job; None: there is no such job, or what was done is said once."""
+    if DONE_COOKIE in visit.request.cookies:
+        return None
+    return review.job_version(visit.service, visit.service.job(visit.request.path_params["job_id"]))
 
 
 def _runs_with_tag(service: Service, job_id: str, tag: str) -> list[Entry] | None:

@@ -30,6 +30,11 @@ def trial(visit: Visit) -> Response:
     )
 
 
+def trial_state(visit: Visit) -> int | None:
+    """Return what changes with the page of a trial, as all of its job does; None: there is no such trial."""
+    return review.job_version(visit.service, visit.service.trial(visit.request.path_params["trial_id"]))
+
+
 def _comparison(service: Service, shown: TrialDetail) -> Comparison | None:
     """Return the latest other converged run of the best known batch size on the same GPUs."""
     try:

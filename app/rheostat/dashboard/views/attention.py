@@ -35,7 +35,7 @@ class Attention:
         is_lasting: Whether that is when it was first.
         trial_id: The run to look at; None: the job's page says more.
         number: Its number.
-        is_of_node: Whether it is of a node rather than of a job, so that other jobs there have it, too.
+        is_shared: Whether other jobs with the same text have the same.
         more_jobs: So many others have it.
     """
 
@@ -47,7 +47,7 @@ class Attention:
     is_lasting: bool = False
     trial_id: str | None = None
     number: int | None = None
-    is_of_node: bool = False
+    is_shared: bool = False
     more_jobs: int = 0
 
 
@@ -62,15 +62,15 @@ def troubles(summary: JobSummary) -> list[Attention]:
 
 
 def ranked(found: Iterable[Attention]) -> list[Attention]:
-    """Return what to look at, the gravest first; what several jobs have from the same node once."""
+    """Return what to look at, the gravest first; what several jobs share, as a node, once."""
     kept: list[Attention] = []
     by_text: dict[str, int] = {}
     for one in found:
-        at = by_text.get(one.text) if one.is_of_node else None
+        at = by_text.get(one.text) if one.is_shared else None
         if at is not None:
             kept[at] = replace(kept[at], more_jobs=kept[at].more_jobs + 1)
             continue
-        if one.is_of_node:
+        if one.is_shared:
             by_text[one.text] = len(kept)
         kept.append(one)
     return sorted(kept, key=lambda one: _GRAVITY.index(one.level))
@@ -190,7 +190,7 @@ def _closed(summary: JobSummary) -> Iterator[Attention]:
     """Yield the batch sizes that are closed, those for the same reason together."""
     sizes: dict[str, list[int]] = {}
     for arm in _left_out(summary):
-        if "did not reach" not in arm.status:
+        if arm.status.startswith("closed"):
             sizes.setdefault(arm.status, []).append(arm.batch_size)
     for status, closed in sizes.items():
         which = f"Batch size {closed[0]} is" if len(closed) == 1 else f"Batch sizes {', '.join(map(str, closed))} are"
@@ -214,7 +214,8 @@ def _orders(job: JobDetail) -> Iterator[Attention]:
 def _latest(summary: JobSummary) -> Iterator[Attention]:
     job_id, latest = summary.job.job_id, summary.latest
     if latest is None:
-        yield Attention(job_id, "note", "Registered, but never run.", "Call predict, or `rheostat run`.")
+        text, hint = "Registered, but never run.", "Call predict, or `rheostat run`."
+        yield Attention(job_id, "note", text, hint, is_shared=True)
         return
     text = latest.warnings[0] if latest.warnings else ""
     if latest.state in _ENDED:
@@ -239,7 +240,7 @@ def _of_runs(job_id: str, text: str, hint: str, runs: Runs) -> Attention:
 
 def _of_node(job_id: str, level: Literal["warning", "note"], text: str, hint: str, node: NodeState) -> Attention:
     found = Attention(job_id, level, text, hint, since=node.at, trial_id=node.trial_id, number=node.number)
-    return replace(found, is_of_node=True)
+    return replace(found, is_shared=True)
 
 
 _ENDED = {"abandoned": "was abandoned", "oom": "ran out of memory", "failed": "failed"}

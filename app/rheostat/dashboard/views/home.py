@@ -178,6 +178,7 @@ def _priced_tile(
 def _tile(label: str, figure: Total, shown: words.Quantity) -> Tile:
     parts = [f"{words.percent(abs(figure.percent or 0.0))} {'less' if figure.saved >= 0 else 'more'}"]
     if figure.low is not None and figure.high is not None:
-        parts.append(f"{words.percent(95)} between {shown.interval(figure.low, figure.high, 'and')}")
+        ends = (figure.low, figure.high) if figure.saved >= 0 else (-figure.high, -figure.low)
+        parts.append(f"{words.percent(95)} between {shown.interval(*ends, 'and')}")
     parts.append(" and ".join(sorted(figure.origins)))
     return Tile(label, shown(abs(figure.saved)), ", ".join(parts), figure.saved, figure.saved < 0)

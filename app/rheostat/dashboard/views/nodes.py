@@ -14,7 +14,7 @@ NOT_REPORTED = "not reported"
 
 _AGENT = {"ready": "ready", "not_ready": "not ready", "absent": "no agent", "not_needed": "not needed"}
 _ENERGY = {
-    "counter": "energy counter",
+    "counter": "counter",
     "power_samples": "power samples",
     "power_readings": "power readings",
 }
@@ -94,16 +94,16 @@ def _limits(gpu: Gpu | None) -> str:
 def _agent(report: NodeReport | None) -> str:
     if report is None:
         return NOT_REPORTED
-    return _AGENT[report.agent] + (f", {report.version}" if report.version else "")
+    return _AGENT[report.agent]
 
 
 def _energy(node: Node) -> str:
     source = None if node.report is None else node.report.energy_source
     if node.gpu is not None and node.gpu.simulated:
         return "simulated"
-    if node.energy != "metered":
+    if node.energy == "estimated" or source is None:
         return node.energy
-    return "metered" if source is None else _ENERGY[source]
+    return node.energy if node.energy == "unknown" and node.state != "running" else _ENERGY[source]
 
 
 def _lines(node: Node) -> list[GpuLine]:
@@ -111,7 +111,14 @@ def _lines(node: Node) -> list[GpuLine]:
     if node.report is None or not node.report.gpus:
         enforced = None if node.gpu is None else node.gpu.enforced_limit_watts
         return [
-            GpuLine("", words.UNKNOWN, words.watts(node.power_limit_watts), NOT_REPORTED, words.watts(enforced), False)
+            GpuLine(
+                name="",
+                found=words.UNKNOWN,
+                ordered=words.watts(node.power_limit_watts),
+                applied=NOT_REPORTED if node.report is None else words.UNKNOWN,
+                enforced=words.watts(enforced),
+                is_cut=False,
+            )
         ]
     groups = [list(group) for _, group in groupby(node.report.gpus, key=lambda gpu: gpu.model_copy(update={"gpu": ""}))]
     return [_line(group, is_only=len(groups) == 1) for group in groups]
@@ -120,7 +127,7 @@ def _lines(node: Node) -> list[GpuLine]:
 def _line(gpus: Sequence[ReportedGpu], *, is_only: bool) -> GpuLine:
     gpu = gpus[0]
     return GpuLine(
-        name="" if is_only else ", ".join(one.gpu[:12] for one in gpus),
+        name="" if is_only else " ".join(one.gpu[:12] for one in gpus),
         found=words.watts(gpu.found_watts),
         ordered=words.watts(gpu.ordered_watts),
         applied=words.watts(gpu.applied_watts),
