@@ -8,6 +8,7 @@ from rheostat import service as use_cases
 from rheostat.dashboard.views.job import facts
 from rheostat.schemas.server import Gpu
 from rheostat.schemas.trials import ObserveRunRequest
+from rheostat.service.tokens import create_token
 from tests.dashboard.conftest import Pages
 from tests.domain.examples import A40, JOB, V100, settings
 from tests.service.examples import converge, done, measure, predict, register, report
@@ -18,7 +19,8 @@ PATH = f"/jobs/{JOB}"
 def test_a_job_that_has_not_run_says_how_to_begin(empty: Pages) -> None:
     register(empty.service)
     page = empty.get(PATH)
-    assert f"rheostat run --job {JOB} -- python train.py" in page.text
+    lines = ["export RHEOSTAT_URL=http://localhost", f"rheostat run --job {JOB} \\", "-- python train.py --batch-size"]
+    assert " ".join(lines) in page.text
     assert ("This job has not run yet" in page.text, page.figures) == (True, {})
 
 
@@ -85,3 +87,11 @@ def test_a_job_on_two_kinds_of_gpus_has_an_account_of_each(empty: Pages) -> None
 )
 def test_settings_are_explained(changes: dict[str, object], words: tuple[str, str]) -> None:
     assert words in facts(settings(**changes))
+
+
+def test_an_empty_server_says_what_to_type_with_its_own_address(empty: Pages) -> None:
+    page = empty.get("/rheostat/", root_path="/rheostat", headers={"host": "localhost:8420"})
+    assert "export RHEOSTAT_URL=http://localhost:8420/rheostat\nrheostat run --job my-job --batch-sizes" in page.html
+    assert "RHEOSTAT_TOKEN" not in page.html
+    token = create_token(empty.service, "viewer", ["read"])[0]
+    assert "\nexport RHEOSTAT_TOKEN=" in empty.get("/", cookies={"rheostat_token": token}).html

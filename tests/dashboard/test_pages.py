@@ -175,7 +175,7 @@ def test_a_pinned_job_is_noted(empty: Pages) -> None:
 
 def test_nodes_show_what_their_latest_run_told(pages: Pages, empty: Pages) -> None:
     page = pages.get("/nodes")
-    assert f"{NODE} 1 run now V100 100 to 250 W not reported \N{EN DASH} 200 W not reported" in page.text
+    assert f"{NODE} 1 run now V100 100 to 250 W not reported \N{EN DASH} 200 W \N{EN DASH}" in page.text
     assert "metered nightly run 13 running now" in page.text
     assert "No run has reported where it ran yet." in empty.get("/nodes").text
 

@@ -37,8 +37,8 @@ def test_every_tile_has_an_interval() -> None:
 def test_money_and_emissions_are_as_uncertain_as_the_energy() -> None:
     shown = details(36e6, "measured")
     assert shown["energy"] == "50 % less, 95 % between 5.0 and 20.0 kWh, measured"
-    assert shown["money"] == "at 0.5 EUR per kWh, 95 % between 2.50 EUR and 10.00 EUR"
-    assert shown["CO₂e"] == "at 400 g CO₂e per kWh, 95 % between 2.00 kg and 8.00 kg"
+    assert shown["money"] == "at 0.5 EUR per kWh, 95 % between 2.50 and 10.00 EUR"
+    assert shown["CO₂e"] == "at 400 g CO₂e per kWh, 95 % between 2.00 and 8.00 kg"
 
 
 def test_an_interval_too_small_to_read_is_left_out() -> None:

@@ -84,7 +84,7 @@ def test_a_cost_has_the_unit_that_suits_it(joules: float, text: str) -> None:
     ],
 )
 def test_money_is_counted_in_hundredths(amount: float | None, text: str) -> None:
-    assert plain(words.money(amount, "EUR")) == text
+    assert plain(words.Money("EUR")(amount)) == text
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,14 @@ def test_an_interval_has_one_unit(low: float | None, high: float | None, text: s
     assert plain(words.energy.interval(low, high)) == text
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(-0.5, 1234.0, "-0.50 to 1,234.00 EUR"), (-0.0003, 0.02, "0.00 to 0.02 EUR"), (-3e-5, 3e-5, "")],
+)
+def test_an_interval_of_money_is_left_out_where_it_cannot_be_read(low: float, high: float, text: str) -> None:
+    assert plain(words.Money("EUR").interval(low, high)) == text
+
+
 def test_an_interval_fits_into_a_sentence() -> None:
     assert plain(words.energy.interval(2300.0, 3400.0, "and")) == "2.30 and 3.40 kJ"
 
@@ -118,8 +126,8 @@ def test_no_figure_is_parted_from_its_unit() -> None:
         words.cost(5.0),
         words.duration(5.0),
         words.mass(5.0),
-        words.money(12_345.0, "EUR"),
-        words.money(0.001, "EUR"),
+        words.Money("EUR")(12_345.0),
+        words.Money("EUR")(0.001),
         words.percent(5.0),
         words.watts(250),
     ]

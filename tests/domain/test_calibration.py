@@ -19,6 +19,8 @@ from rheostat.domain.records import PredictedTrial, TrialRecord
 from rheostat.policy.estimates import CostPrediction
 from rheostat.policy.interface import Job as PolicyJob
 from rheostat.policy.interface import Policy
+from rheostat.policy.recommender import knowledge
+from rheostat.policy.recommender.belief import believe
 from rheostat.policy.zeus import JustInTimePowerLimit, PruningThompsonSampling
 from rheostat.replay.backend import InProcess
 from rheostat.replay.run import Plan, job_of
@@ -122,6 +124,20 @@ def test_a_cost_is_predicted_from_the_runs_before(policy: str) -> None:
     assert latest.predicted_cost["policy"] == policy
     said = CostPrediction(latest.predicted_cost["log_mean"], latest.predicted_cost["log_deviation"])
     assert said.median == pytest.approx(102.0, rel=0.02)
+
+
+def test_a_prediction_uses_the_belief_of_the_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = OfPolicy(policy="rheostat")
+    job.converge(job.predict(), 100.0)
+    derived: list[PolicyJob] = []
+
+    def counted(view: PolicyJob, *others: Any) -> Any:
+        derived.append(view)
+        return believe(view, *others)
+
+    monkeypatch.setattr(knowledge, "believe", counted)
+    job.predict()
+    assert len(derived) == 1
 
 
 def test_what_was_said_stays_through_a_rebuild_and_a_change_of_the_knobs() -> None:

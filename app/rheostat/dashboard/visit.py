@@ -160,6 +160,7 @@ def render(request: Request, site: Site, template: str, *, status: int = 200, **
         root=root,
         site=site,
         path=request.scope["path"].removeprefix(root),
+        address=f"{request.url.scheme}://{request.url.netloc}{root}",
         is_signed_in=COOKIE in request.cookies,
         version=rheostat.__version__,
         **{"refresh_seconds": None, "namespace": ""} | values,

@@ -79,11 +79,23 @@ def percent(share: float | None, *, signed: bool = False) -> str:
     return beside(f"{share:{'+' if signed else ''}.{digits}f}".replace("-", _MINUS), "%")
 
 
-def money(amount: float | None, currency: str) -> str:
-    """Return an amount of money in hundredths; less than one is not written out."""
-    if amount is None:
-        return UNKNOWN
-    return beside(_under(amount) or _fixed(amount, _MOST_DECIMALS), currency)
+@dataclass(frozen=True, slots=True)
+class Money:
+    """Money, in hundredths of a currency; it is called to write an amount."""
+
+    currency: str
+
+    def __call__(self, amount: float | None) -> str:
+        """Return an amount; less than a hundredth is not written out."""
+        if amount is None:
+            return UNKNOWN
+        return beside(_under(amount) or _fixed(amount, _MOST_DECIMALS), self.currency)
+
+    def interval(self, low: float, high: float, word: str = "to") -> str:
+        """Return two amounts; empty where neither is a hundredth."""
+        if max(abs(low), abs(high)) < _SMALLEST:
+            return ""
+        return f"{_fixed(low, _MOST_DECIMALS)} {word} {beside(_fixed(high, _MOST_DECIMALS), self.currency)}"
 
 
 def beside(number: str, unit: str) -> str:

@@ -44,7 +44,7 @@ def calibration(found: PlacementCalibration) -> Figure | None:
     return {
         "data": [trace for trace in data if trace["x"]],
         "layout": layout(
-            "run",
+            "recurrence",
             "cheaper \N{LEFTWARDS ARROW} cost \N{RIGHTWARDS ARROW} dearer",
             xaxis=counting_axis(run.number for run in found.runs),
             yaxis={

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import partial
 from math import hypot
 
 from rheostat.dashboard import words
@@ -64,6 +63,13 @@ class Total:
         """The share of the baseline that was saved, in percent."""
         return 100.0 * self.saved / self.baseline if self.baseline else None
 
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """The ends of the interval of what was saved; of what was lost, where that is more."""
+        if self.low is None or self.high is None:
+            return None, None
+        return (self.low, self.high) if self.saved >= 0 else (-self.high, -self.low)
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -107,8 +113,7 @@ def tiles(reports: Sequence[JobReport], site: Site) -> list[Tile]:
         found.append(_tile("energy", energy, words.energy))
         if site.price_per_kwh is not None:
             price = f"at {words.beside(f'{site.price_per_kwh:g}', site.currency)} per kWh"
-            money = partial(words.money, currency=site.currency)
-            found.append(_priced_tile("money", energy, site.price, money, price))
+            found.append(_priced_tile("money", energy, site.price, words.Money(site.currency), price))
         if site.carbon_grams_per_kwh is not None:
             intensity = f"at {words.beside(f'{site.carbon_grams_per_kwh:g}', 'g')} CO₂e per kWh"
             found.append(_priced_tile("CO₂e", energy, site.carbon_grams, words.mass, intensity))
@@ -163,22 +168,19 @@ def _priced_tile(
     label: str,
     energy: Total,
     of_joules: Callable[[float | None], float | None],
-    shown: Callable[[float | None], str],
+    shown: words.Quantity | words.Money,
     price: str,
 ) -> Tile:
     """Return what an energy is worth at a price."""
-    detail = price
-    if energy.low is not None and energy.high is not None:
-        low, high = shown(of_joules(energy.low)), shown(of_joules(energy.high))
-        # Both may be less than can be read.
-        detail += f", {words.percent(95)} between {low} and {high}" if low != high else ""
+    low, high = map(of_joules, energy.ends)
+    interval = "" if low is None or high is None else shown.interval(low, high, "and")
+    detail = f"{price}, {words.percent(95)} between {interval}" if interval else price
     return Tile(label, shown(of_joules(abs(energy.saved))), detail, of_joules(energy.saved), energy.saved < 0)
 
 
 def _tile(label: str, figure: Total, shown: words.Quantity) -> Tile:
     parts = [f"{words.percent(abs(figure.percent or 0.0))} {'less' if figure.saved >= 0 else 'more'}"]
-    if figure.low is not None and figure.high is not None:
-        ends = (figure.low, figure.high) if figure.saved >= 0 else (-figure.high, -figure.low)
-        parts.append(f"{words.percent(95)} between {shown.interval(*ends, 'and')}")
+    if None not in figure.ends:
+        parts.append(f"{words.percent(95)} between {shown.interval(*figure.ends, 'and')}")
     parts.append(" and ".join(sorted(figure.origins)))
     return Tile(label, shown(abs(figure.saved)), ", ".join(parts), figure.saved, figure.saved < 0)

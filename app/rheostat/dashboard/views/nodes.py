@@ -115,7 +115,7 @@ def _lines(node: Node) -> list[GpuLine]:
                 name="",
                 found=words.UNKNOWN,
                 ordered=words.watts(node.power_limit_watts),
-                applied=NOT_REPORTED if node.report is None else words.UNKNOWN,
+                applied=words.UNKNOWN,
                 enforced=words.watts(enforced),
                 is_cut=False,
             )

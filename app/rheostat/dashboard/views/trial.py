@@ -123,7 +123,7 @@ def _tiles(trial: TrialDetail, comparison: Comparison | None, site: Site) -> lis
         return f"{words.percent(100 * (figure / others - 1), signed=True)} against run {other.number}"
 
     price = site.price(trial.energy_joules)
-    money = "" if price is None else words.money(price, site.currency)
+    money = "" if price is None else words.Money(site.currency)(price)
     found = [
         Tile("cost", words.cost(trial.cost), against("cost"), trial.cost),
         Tile(
