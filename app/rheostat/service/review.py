@@ -154,7 +154,7 @@ def job_summary(service: Service, job_id: str) -> JobSummary:
 
     def read(job: Job, history: StoredHistory) -> JobSummary:
         latest = history.trials(state=None, now=now, before=None, limit=1)
-        recent = stored.recent_trials_of(history)
+        recent = stored.recent_trials_of(job, history)
         return _summary(job, history, now, latest=latest[0] if latest else None, recent=recent, use=[])
 
     return service.jobs.read(service.job(job_id), read)
