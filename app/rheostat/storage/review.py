@@ -39,6 +39,21 @@ def observations_of(history: StoredHistory, trial_id: str, *, skip: int, limit: 
     return [ObservationRecord(**row) for row in history.rows(query)]
 
 
+def thinned_observations(history: StoredHistory, trial_id: str, *, most: int) -> tuple[list[ObservationRecord], int]:
+    """Return about so many reports of a trial, evenly spread in the order of their epochs, and how many there are.
+
+    The last one is among them: figures are totals, so that it says what the trial has taken.
+    """
+    its = observations.c.trial_id == trial_id
+    total = history.rows(select(func.count().label("total")).where(its))[0]["total"]
+    step = max(1, -(-total // most))
+    order = (observations.c.epoch, observations.c.closing)
+    numbered = select(*_OBSERVATION, func.row_number().over(order_by=order).label("at")).where(its).subquery()
+    kept = or_(numbered.c.at % step == 0, numbered.c.at == total)
+    query = select(*(numbered.c[column.name] for column in _OBSERVATION)).where(kept).order_by(numbered.c.at)
+    return [ObservationRecord(**row) for row in history.rows(query)], total
+
+
 def use_by_day(rows: Rows, placement_pks: Collection[int]) -> dict[int, list[dict[str, Any]]]:
     """Return what the trials and whole runs of placements used, by the day (UTC) on which they ended.
 
