@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from rheostat.dashboard import words
 from rheostat.schemas.report import JobReport, SavedFigure
 
-INTERVAL_COVERS = "The 95\N{NO-BREAK SPACE}% interval covers how many epochs a run of the default needs; errors of measurement are not in it."
+INTERVAL_COVERS = (
+    "The 95 % interval covers how many epochs a run of the default needs; errors of measurement are not in it."
+)
 
 
 @dataclass(frozen=True, slots=True)
