@@ -28,14 +28,14 @@ def paths(server: Serving) -> dict[str, str]:
         "trial": f"/trials/{trial}",
         "nodes": "/nodes",
         "problem": "/jobs/none",
-        "in": "/sign-in",
+        "sign-in": "/sign-in",
     }
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_every_page_is_drawn_and_readable(browser: Browser, server: Serving, size: str, dark: bool) -> None:
-    charts = {"home": 1, "job": 7, "tag": 7, "trial": 2, "nodes": 0, "problem": 0, "in": 0}
+    charts = {"home": 1, "job": 7, "tag": 7, "trial": 2, "nodes": 0, "problem": 0, "sign-in": 0}
     for name, path in paths(server).items():
         browser.look_at(address(server, path), SIZES[size], dark=dark)
         browser.keep_screenshot(f"{name}-{size}-{'dark' if dark else 'light'}")
