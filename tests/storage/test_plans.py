@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from rheostat import service as use_cases
+from rheostat.domain.health import LOOK_BACK
 from rheostat.domain.records import PlacementKey
 from rheostat.schemas.trials import ObserveRunRequest
 from rheostat.service import Service, review
 from rheostat.storage.history import StoredHistory
+from rheostat.storage.review import recent_trials_of
 from rheostat.storage.tables import observations, power_measurements, runs, trials
 from tests.domain.examples import JOB, V100
 from tests.service.examples import done, measure, predict, recur, register
@@ -146,6 +148,19 @@ def test_the_latest_run_of_each_node_is_found_by_an_index(long_past: Service) ->
     of_nodes = "\n".join(plans)
     assert not re.search("(SCAN|Seq Scan on) trials", of_nodes), of_nodes
     assert "ix_trials_node" in of_nodes
+
+
+def test_the_latest_trials_of_a_job_are_found_by_their_numbers(long_past: Service) -> None:
+    plans: list[str] = []
+
+    def explain(_: object, past: StoredHistory) -> None:
+        with _explained(past._connection, plans):
+            assert len(recent_trials_of(past)) <= LOOK_BACK
+
+    long_past.jobs.read(long_past.job(JOB), explain)
+    (plan,) = plans
+    assert re.search(r"number(>|\W+>= )", plan), plan
+    assert not re.search("(SCAN|Seq Scan on) trials", plan), plan
 
 
 def test_the_use_of_days_reads_each_trial_once(long_past: Service) -> None:

@@ -92,12 +92,11 @@ def recent_trials(rows: Rows, placement_pks: Mapping[int, Mapping[PlacementKey, 
         select(trials.c.job_pk, trials.c.placement_pk, *_RECENT)
         .join(jobs, trials.c.job_pk == jobs.c.job_pk)
         .where(jobs.c.job_pk.in_(placement_pks), trials.c.number >= jobs.c.next_trial_number - LOOK_BACK)
-        .order_by(trials.c.job_pk, trials.c.number.desc())
     )
     for row in rows(query):
         figures: dict[str, Any] = {**row}
         found[figures.pop("job_pk")].append(RecentTrial(keys[figures.pop("placement_pk")], **figures))
-    return found
+    return {job_pk: sorted(recent, key=lambda trial: -trial.number) for job_pk, recent in found.items()}
 
 
 def recent_trials_of(history: StoredHistory) -> list[RecentTrial]:
