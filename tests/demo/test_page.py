@@ -36,13 +36,13 @@ def test_where_no_browser_opens_the_address_is_all_there_is(
         return outcome
 
     monkeypatch.setattr(webbrowser, "open", no_browser)
-    address, hint = printed(open_page=True, keep=False)[1:]
+    *_, address, hint = printed(open_page=True, keep=False)
     assert address == "The page of the job, until Ctrl-C: http://127.0.0.1:1/jobs/demo"
     assert "no browser to open here" in hint
 
 
 def test_the_command_that_serves_again_is_one_line_that_a_shell_takes() -> None:
-    _, kept, _ = printed(open_page=False, keep=True)
+    *_, kept, _ = printed(open_page=False, keep=True)
     assert kept.endswith(" serve --database-url 'sqlite:////some where/demo.db'")
 
 

@@ -13,6 +13,10 @@ from rich.console import Console
 from rheostat.demo.processes import DemoServer
 from rheostat.demo.recurrence import JOB_ID
 
+_DIFFERENCE = """\
+The page compares with an estimate of what the default needs, and gives its 95 % interval: the server saw no run of it.
+The table above has run it."""
+
 
 def serve_page(console: Console, server: DemoServer, *, open_page: bool, keep: bool) -> None:
     """Show where the job's page is, until Ctrl-C or a termination signal.
@@ -28,10 +32,10 @@ def serve_page(console: Console, server: DemoServer, *, open_page: bool, keep: b
     """
     page = f"{server.url}/jobs/{JOB_ID}"
     again = f"{command_line()} serve --database-url {shlex.quote(server.database_url)}"
-    kept = f"\nIts database is kept. To serve it again: {again}\n" if keep else "\n"
+    kept = f"Its database is kept. To serve it again: {again}\n" if keep else ""
     # A termination signal is the proper end of a server: it becomes SystemExit in show().
     with suppress(KeyboardInterrupt, SystemExit):
-        _print(console, f"{kept}The page of the job, until Ctrl-C: {page}")
+        _print(console, f"\n{_DIFFERENCE}\n{kept}The page of the job, until Ctrl-C: {page}")
         if open_page and not _opened(page):
             _print(console, "There is no browser to open here: go to that address with one.")
         server.wait()
