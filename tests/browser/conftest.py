@@ -21,6 +21,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def browser(chromium: Browser) -> Browser:
     """The browser, which has forgotten what earlier tests asked for and complained of."""
+    chromium.driver.get("about:blank")  # the last page goes on asking its server, which may be gone
     chromium.complaints()
     chromium.hosts()
     return chromium
