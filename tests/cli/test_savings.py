@@ -61,7 +61,8 @@ def test_the_html_report_is_one_file_that_loads_nothing(url: str) -> None:
     assert page.startswith("<!doctype html>")
     assert "<script" not in page
     assert "<link" not in page
-    assert f">{JOB}</td>" in page
+    assert f">{JOB}</th>" in page
+    assert f"<b>{JOB}</b> on V100: Actual: all runs that trained" in page
 
 
 def test_days_before_a_date_do_not_count(url: str, saved_joules: float) -> None:

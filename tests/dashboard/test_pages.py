@@ -4,8 +4,11 @@ import json
 import re
 
 import pytest
+from sqlalchemy import text
 
 from rheostat import service as use_cases
+from rheostat.dashboard.pages import job as job_page
+from rheostat.dashboard.pages.trial import MOST_REPORTS
 from rheostat.dashboard.visit import TEMPLATES
 from rheostat.schemas.control import OrderRequest
 from rheostat.schemas.insight import Saving
@@ -14,7 +17,7 @@ from rheostat.service import review
 from rheostat.service.tokens import create_token, new_token
 from tests.dashboard.conftest import Pages
 from tests.domain.examples import JOB
-from tests.service.examples import done, predict, register
+from tests.service.examples import converge, done, predict, register, report
 from tests.visualization.examples import NODE
 
 
@@ -250,3 +253,40 @@ def test_commands_in_a_text_are_shown_as_such_and_nothing_else_is_markup() -> No
     template = TEMPLATES.from_string("{{ text | commands }}")
     shown = template.render(text="see <b> in `rheostat run <x>`, \N{RIGHT-TO-LEFT OVERRIDE}`")
     assert shown == r"see &lt;b&gt; in <code>rheostat run &lt;x&gt;</code>, \u202e`"
+
+
+def test_a_run_of_many_reports_is_drawn_with_some_of_them_from_first_to_last(empty: Pages) -> None:
+    register(empty.service, max_epochs=10)
+    trial = predict(empty.service)
+    report(empty.service, trial, 0.001, metric=0.1, energy_joules=1.0, time_seconds=1.0)
+    many = 2500
+    empty.service.database.write(
+        lambda connection: connection.execute(
+            text(
+                "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < :many) "
+                "INSERT INTO observations (trial_id, epoch, closing, metric, energy_joules, time_seconds, received_at, "
+                "answered_state, answered_reason) SELECT trial_id, i / 1000.0, closing, metric, i, i, received_at, "
+                "answered_state, answered_reason FROM observations, n"
+            ),
+            {"many": many},
+        )
+    )
+    page = empty.get(f"/trials/{trial.trial_id}")
+    epochs = json.loads(page.figures["curve"])["data"][-1]["x"]
+    assert len(epochs) <= MOST_REPORTS + 1
+    assert epochs[-1] == many / 1000
+    assert "Drawn are 834 of 2 500 reports." in page.text
+    assert f"Reports {many} The latest 200." in page.text
+    assert "2.5 " in page.text.partition("The latest 200.")[2]
+
+
+def test_a_job_of_many_runs_says_which_of_them_its_figures_show(empty: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(empty.service)
+    for _ in range(3):
+        converge(empty.service, predict(empty.service), 100.0)
+    assert "of the latest" not in empty.get(f"/jobs/{JOB}").text
+    monkeypatch.setattr(job_page, "MOST_TRIALS", 2)
+    converge(empty.service, predict(empty.service), 100.0)
+    page = empty.get(f"/jobs/{JOB}")
+    assert "Figures of runs and the decision log are of the latest 2 of 4 runs." in page.text
+    assert "account" not in page.figures

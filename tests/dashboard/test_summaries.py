@@ -89,8 +89,9 @@ def test_an_overview_says_how_many_jobs_it_is_of(service: Service) -> None:
     for number in range(2 * AT_ONCE):
         register(service, f"job-{number:02}")
     kept = Summaries(budget_seconds=1.0, clock=Seconds(step=1.0))
+    last = f"job-{2 * AT_ONCE - 1:02}"
     first = kept.overview(service, lambda job_ids: job_ids[-1:])
-    assert (first.shown, first.missing, "job-79" in first.summaries) == (AT_ONCE, AT_ONCE, True)
+    assert (first.shown, first.missing, last in first.summaries) == (AT_ONCE, AT_ONCE, True)
     second = kept.overview(service, every)
     assert (second.shown, second.missing) == (2 * AT_ONCE, 0)
 

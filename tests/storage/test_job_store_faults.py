@@ -26,7 +26,7 @@ from rheostat.storage.job_store import JobStore
 from rheostat.storage.tables import jobs, placements, trials
 from tests.domain.examples import A40, JOB, V100, Clock, settings
 from tests.service.examples import done, predict, register
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 only_postgresql = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 only_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
@@ -69,6 +69,11 @@ def _lock(connection: Connection) -> None:
     connection.execute(select(jobs).where(jobs.c.job_id == JOB).with_for_update())
 
 
+def _behind_the_first(service: Service) -> list[int]:
+    """Return how many changes of each locked job wait behind those that wait for its lock."""
+    return [len(changes) for changes in list(service.jobs._locked.values())]
+
+
 def _predict(service: Service, job_id: str = JOB) -> Any:
     return use_cases.predict(service, job_id, PredictRequest(gpu=V100), None)
 
@@ -102,7 +107,7 @@ def test_no_thread_for_a_locked_job_does_not_stop_the_writer(
         with monkeypatch.context() as limited:
             limited.setattr(Thread, "start", refuse)
             refused = _predict(service)
-            sleep(0.3)
+            eventually(refused.done)
         assert _predict(service, "another").result(PATIENCE_SECONDS).answer.number == 1
     assert _predict(service).result(PATIENCE_SECONDS).answer.number == 1
     with pytest.raises((Unavailable, RuntimeError)):
@@ -116,11 +121,11 @@ def test_a_job_that_is_deleted_and_registered_again_while_it_is_locked_is_there(
     register(service)
     with Holding(other.database, _lock):
         first = _predict(service)
-        sleep(0.2)
+        eventually(lambda: _behind_the_first(service) == [0])
         deleted = use_cases.delete_job(service, JOB, force=True)
-        sleep(0.2)
+        eventually(lambda: _behind_the_first(service) == [1])
         registered = use_cases.register_job(service, JOB, settings())
-        sleep(0.2)
+        eventually(lambda: _behind_the_first(service) == [2])
     done(first)
     done(deleted)
     assert done(registered)[1]
@@ -139,7 +144,7 @@ def test_a_registration_that_waits_for_another_does_not_delay_other_jobs(service
     with Holding(other.database, register_slowly):
         registered = use_cases.register_job(service, JOB, settings())
         sleep(0.2)
-        assert _predict(service, "another").result(3).answer.number == 1
+        assert _predict(service, "another").result(PATIENCE_SECONDS).answer.number == 1
     assert not done(registered)[1]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from rheostat import service as use_cases
 from rheostat.domain.health import LOOK_BACK
+from rheostat.domain.job import Job
 from rheostat.domain.records import PlacementKey
 from rheostat.schemas.trials import ObserveRunRequest
 from rheostat.service import Service, review
@@ -52,6 +53,7 @@ def _multiply(connection: Connection) -> None:
             "sequence": "n",
             "idempotency_key": "'key ' || n",
             "batch_size": "16 * (1 + n % 4)",
+            "node": "'node ' || (n % 7)",
             **number,
         }
         values = ", ".join(own.get(column.name, column.name) for column in table.columns)
@@ -137,11 +139,6 @@ def test_what_is_asked_of_a_long_past_is_found_by_an_index(long_past: Service) -
 
 
 def test_the_latest_run_of_each_node_is_found_by_an_index(long_past: Service) -> None:
-    def name_nodes(connection: Connection) -> None:
-        connection.execute(text("UPDATE trials SET node = 'node ' || (number % 7)"))
-        connection.execute(text("ANALYZE"))
-
-    long_past.database.write(name_nodes)
     plans: list[str] = []
     with _explained(long_past.database._reader, plans):
         assert len(review.list_nodes(long_past, limit=50)) == 7
@@ -153,9 +150,9 @@ def test_the_latest_run_of_each_node_is_found_by_an_index(long_past: Service) ->
 def test_the_latest_trials_of_a_job_are_found_by_their_numbers(long_past: Service) -> None:
     plans: list[str] = []
 
-    def explain(_: object, past: StoredHistory) -> None:
+    def explain(job: Job, past: StoredHistory) -> None:
         with _explained(past._connection, plans):
-            assert len(recent_trials_of(past)) <= LOOK_BACK
+            assert len(recent_trials_of(job, past)) <= LOOK_BACK
 
     long_past.jobs.read(long_past.job(JOB), explain)
     (plan,) = plans

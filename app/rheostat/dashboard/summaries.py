@@ -14,7 +14,7 @@ from rheostat.errors import Unavailable
 from rheostat.schemas.summary import JobSummary, UnreadableJob
 from rheostat.service import Service, review
 
-AT_ONCE = 40
+AT_ONCE = 20
 """So many jobs are read in one transaction: some tens of milliseconds."""
 
 A = TypeVar("A")

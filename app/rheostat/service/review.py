@@ -19,7 +19,7 @@ from rheostat.errors import JobNotFound, RheostatError, Unavailable
 from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.nodes import NodeReport
 from rheostat.schemas.report import JobReport, ReportPage
-from rheostat.schemas.review import DayUse, Node, ObservationPage, PlacementUse, PowerCurves, RunningTrial
+from rheostat.schemas.review import DayUse, Node, Observation, ObservationPage, PlacementUse, PowerCurves, RunningTrial
 from rheostat.schemas.rows import columns_of, csv_lines, row_of
 from rheostat.schemas.server import Gpu
 from rheostat.schemas.summary import JobSummary, UnreadableJob
@@ -84,6 +84,18 @@ def list_observations(service: Service, trial_id: str, *, cursor: int | None, li
         observations=[review.wire_observation(record) for record in found[:limit]],
         next_cursor=str(skip + limit) if len(found) > limit else None,
     )
+
+
+def thinned_observations(service: Service, trial_id: str, *, most: int) -> tuple[list[Observation], int]:
+    """Return about so many of a trial's reports, evenly spread, the last one among them, and how many there are.
+
+    Raises:
+        TrialNotFound: There is no such trial.
+    """
+    found, total = service.jobs.read(
+        service.trial(trial_id), lambda _, history: stored.thinned_observations(history, trial_id, most=most)
+    )
+    return [review.wire_observation(record) for record in found], total
 
 
 def page_of_trials_csv(service: Service, job_id: str, cursor: int | None) -> tuple[str, int | None]:
@@ -154,7 +166,7 @@ def job_summary(service: Service, job_id: str) -> JobSummary:
 
     def read(job: Job, history: StoredHistory) -> JobSummary:
         latest = history.trials(state=None, now=now, before=None, limit=1)
-        recent = stored.recent_trials_of(history)
+        recent = stored.recent_trials_of(job, history)
         return _summary(job, history, now, latest=latest[0] if latest else None, recent=recent, use=[])
 
     return service.jobs.read(service.job(job_id), read)

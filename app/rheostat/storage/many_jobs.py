@@ -54,7 +54,11 @@ def read_jobs(
         found = load_jobs(connection, connection.execute(wanted).scalars().all())
         pks = [pk for stored in found for pk in stored.placement_pks.values()]
         use, latest = use_by_day(rows, pks), {row["job_pk"]: row for row in rows(_latest_trials(found))}
-        recent = recent_trials(rows, {stored.row.job_pk: stored.placement_pks for stored in found})
+        recent = recent_trials(
+            rows,
+            {stored.row.job_pk: stored.job.next_trial_number for stored in found},
+            {pk: key for stored in found for key, pk in stored.placement_pks.items()},
+        )
         measured: dict[int, list[RowMapping]] = {}
         for row in rows(latest_measurements(pks)):
             measured.setdefault(row["placement_pk"], []).append(row)

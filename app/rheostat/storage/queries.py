@@ -101,14 +101,23 @@ def latest_of_nodes(database: Database, namespace: str, *, limit: int) -> list[M
         .order_by(trials.c.created_at.desc())
         .limit(1)
     )
+    began_at = latest.with_only_columns(trials.c.created_at).scalar_subquery()
+    found = select(latest.scalar_subquery().label("trial_id"), began_at.label("began_at")).select_from(nodes).subquery()
+    wanted = (
+        select(found.c.trial_id).where(found.c.trial_id.is_not(None)).order_by(found.c.began_at.desc()).limit(limit)
+    )
     query = (
         select(trials, jobs.c.job_id)
         .join(jobs, trials.c.job_pk == jobs.c.job_pk)
-        .where(trials.c.trial_id.in_(select(latest.scalar_subquery()).select_from(nodes)))
         .order_by(trials.c.created_at.desc(), trials.c.node)
-        .limit(limit)
     )
-    return database.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+    def read(connection: Connection) -> list[Mapping[str, Any]]:
+        # In two queries: PostgreSQL cannot tell how few trials the first one finds.
+        trial_ids = connection.execute(wanted).scalars().all()
+        return [dict(row) for row in connection.execute(query.where(trials.c.trial_id.in_(trial_ids))).mappings()]
+
+    return database.read(read)
 
 
 def nodes_of_running(database: Database, namespace: str, now: datetime) -> list[Mapping[str, Any]]:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, TypeAlias
 
-from sqlalchemy import RowMapping, Select, and_, case, func, select, tuple_
+from sqlalchemy import RowMapping, Select, and_, case, false, func, or_, select, tuple_
 
 from rheostat.domain.health import LOOK_BACK, RecentTrial
+from rheostat.domain.job import Job
 from rheostat.domain.records import ObservationRecord, PlacementKey, PowerMeasurementRecord
 from rheostat.storage.history import StoredHistory
-from rheostat.storage.tables import jobs, observations, power_measurements, runs, trials
+from rheostat.storage.tables import observations, power_measurements, runs, trials
 
 Rows: TypeAlias = Callable[[Select[*tuple[Any, ...]]], Sequence[RowMapping]]
 
@@ -36,6 +37,21 @@ def observations_of(history: StoredHistory, trial_id: str, *, skip: int, limit: 
     query = select(*_OBSERVATION).where(observations.c.trial_id == trial_id)
     query = query.order_by(observations.c.epoch, observations.c.closing).offset(skip).limit(limit)
     return [ObservationRecord(**row) for row in history.rows(query)]
+
+
+def thinned_observations(history: StoredHistory, trial_id: str, *, most: int) -> tuple[list[ObservationRecord], int]:
+    """Return about so many reports of a trial, evenly spread in the order of their epochs, and how many there are.
+
+    The last one is among them: figures are totals, so that it says what the trial has taken.
+    """
+    its = observations.c.trial_id == trial_id
+    total = history.rows(select(func.count().label("total")).where(its))[0]["total"]
+    step = max(1, -(-total // most))
+    order = (observations.c.epoch, observations.c.closing)
+    numbered = select(*_OBSERVATION, func.row_number().over(order_by=order).label("at")).where(its).subquery()
+    kept = or_(numbered.c.at % step == 0, numbered.c.at == total)
+    query = select(*(numbered.c[column.name] for column in _OBSERVATION)).where(kept).order_by(numbered.c.at)
+    return [ObservationRecord(**row) for row in history.rows(query)], total
 
 
 def use_by_day(rows: Rows, placement_pks: Collection[int]) -> dict[int, list[dict[str, Any]]]:
@@ -79,26 +95,32 @@ def use_by_day(rows: Rows, placement_pks: Collection[int]) -> dict[int, list[dic
     return {pk: [{"day": date.fromisoformat(day), **days[day]} for day in sorted(days)] for pk, days in found.items()}
 
 
-def recent_trials(rows: Rows, placement_pks: Mapping[int, Mapping[PlacementKey, int]]) -> dict[int, list[RecentTrial]]:
+def recent_trials(
+    rows: Rows, next_numbers: Mapping[int, int], keys: Mapping[int, PlacementKey]
+) -> dict[int, list[RecentTrial]]:
     """Return the latest trials of some jobs, newest first, by the jobs' rows.
 
     Args:
         rows: Returns the rows of a query.
-        placement_pks: By the row of each job the rows of its placements.
+        next_numbers: By the row of each job the number of its next trial.
+        keys: The placements by their rows.
     """
-    keys = {pk: key for pks in placement_pks.values() for key, pk in pks.items()}
-    found: dict[int, list[RecentTrial]] = {job_pk: [] for job_pk in placement_pks}
-    query = (
-        select(trials.c.job_pk, trials.c.placement_pk, *_RECENT)
-        .join(jobs, trials.c.job_pk == jobs.c.job_pk)
-        .where(jobs.c.job_pk.in_(placement_pks), trials.c.number >= jobs.c.next_trial_number - LOOK_BACK)
+    found: dict[int, list[RecentTrial]] = {job_pk: [] for job_pk in next_numbers}
+    # Each job's own number as a value: from one in another row PostgreSQL cannot tell how few trials there are.
+    recent = or_(
+        false(),
+        *(
+            and_(trials.c.job_pk == job_pk, trials.c.number >= number - LOOK_BACK)
+            for job_pk, number in next_numbers.items()
+        ),
     )
-    for row in rows(query):
+    for row in rows(select(trials.c.job_pk, trials.c.placement_pk, *_RECENT).where(recent)):
         figures: dict[str, Any] = {**row}
         found[figures.pop("job_pk")].append(RecentTrial(keys[figures.pop("placement_pk")], **figures))
     return {job_pk: sorted(recent, key=lambda trial: -trial.number) for job_pk, recent in found.items()}
 
 
-def recent_trials_of(history: StoredHistory) -> list[RecentTrial]:
+def recent_trials_of(job: Job, history: StoredHistory) -> list[RecentTrial]:
     """Return the latest trials of a job, newest first."""
-    return recent_trials(history.rows, {history.job_pk: history.placement_pks})[history.job_pk]
+    keys = {pk: key for key, pk in history.placement_pks.items()}
+    return recent_trials(history.rows, {history.job_pk: job.next_trial_number}, keys)[history.job_pk]

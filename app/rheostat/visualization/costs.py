@@ -76,19 +76,21 @@ def costs(
 
 
 def account(trials: Sequence[TrialDetail], estimates: PlacementEstimates | None) -> Figure | None:
-    """Return what was saved in all against always running the default, recurrence by recurrence.
+    """Return what ended trials saved in all against always running the default, recurrence by recurrence.
 
     Args:
         trials: All trials of one placement.
         estimates: The estimates of that placement.
 
     Returns:
-        The figure; None: there are no trials, or nothing is known of the default.
+        The figure; None: no trial has ended, or nothing is known of the default.
     """
     if estimates is None or estimates.account is None:
         return None
     one_default = estimates.account.default_cost
-    shown = sorted((trial for trial in trials if trial.cost is not None), key=lambda trial: trial.number)
+    # A running trial has cost something, but may still reach its target.
+    ended = (trial for trial in trials if trial.cost is not None and trial.state != "running")
+    shown = sorted(ended, key=lambda trial: trial.number)
     if not shown:
         return None
     saved = accumulate((trial.state == "converged") - (trial.cost or 0.0) / one_default for trial in shown)

@@ -37,6 +37,7 @@ def job(visit: Visit) -> Response:
         view=view,
         now=service.now(),
         trials=summary.job.trials,
+        drawn=len(trials),
         log=found or [],
         tag=tag,
         tag_is_wrong=found is None,

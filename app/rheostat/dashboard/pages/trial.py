@@ -4,13 +4,15 @@ from fastapi import Response
 
 from rheostat import service as use_cases
 from rheostat.dashboard.views.arms import recommendation
-from rheostat.dashboard.views.trial import Comparison, trial_view
+from rheostat.dashboard.views.trial import Comparison, Reports, trial_view
 from rheostat.dashboard.visit import Visit
 from rheostat.errors import PolicyFailed
 from rheostat.schemas.trials import TrialDetail
 from rheostat.service import Service, review
 
-MOST_REPORTS = 2000
+MOST_REPORTS = 1000
+"""So many are drawn, or a few more: a figure is no wider in pixels."""
+
 REPORTS_IN_TABLE = 200
 RUNS_TO_SEARCH = 50
 
@@ -20,13 +22,14 @@ def trial(visit: Visit) -> Response:
     service = visit.service
     shown = use_cases.get_trial(service, visit.request.path_params["trial_id"])
     job = use_cases.get_job(service, shown.job_id)
-    reports = review.list_observations(service, shown.trial_id, cursor=None, limit=MOST_REPORTS).observations
-    view = trial_view(shown, job, reports, _comparison(service, shown), site=visit.site, now=service.now())
+    drawn, total = review.thinned_observations(service, shown.trial_id, most=MOST_REPORTS)
+    before = max(0, total - REPORTS_IN_TABLE)
+    listed = review.list_observations(service, shown.trial_id, cursor=before, limit=REPORTS_IN_TABLE).observations
+    reports = Reports(drawn, listed, total)
     return visit.show(
         "trial.html",
         refresh_seconds=3 if shown.state == "running" else None,
-        view=view,
-        reports=view.reports[-REPORTS_IN_TABLE:],
+        view=trial_view(shown, job, reports, _comparison(service, shown), site=visit.site, now=service.now()),
     )
 
 
@@ -52,6 +55,5 @@ def _comparison(service: Service, shown: TrialDetail) -> Comparison | None:
             and other.trial_id != shown.trial_id
             and other.gpu.is_placed_with(shown.gpu)
         ):
-            reports = review.list_observations(service, other.trial_id, cursor=None, limit=MOST_REPORTS)
-            return Comparison(other, reports.observations)
+            return Comparison(other, review.thinned_observations(service, other.trial_id, most=MOST_REPORTS)[0])
     return None

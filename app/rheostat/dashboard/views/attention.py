@@ -214,8 +214,9 @@ def _orders(job: JobDetail) -> Iterator[Attention]:
 def _latest(summary: JobSummary) -> Iterator[Attention]:
     job_id, latest = summary.job.job_id, summary.latest
     if latest is None:
-        text, hint = "Registered, but never run.", "Call predict, or `rheostat run`."
-        yield Attention(job_id, "note", text, hint, is_shared=True)
+        if not any(placement.converged_runs for placement in summary.report.placements):  # none was imported
+            text, hint = "Registered, but never run.", "Call predict, or `rheostat run`."
+            yield Attention(job_id, "note", text, hint, is_shared=True)
         return
     text = latest.warnings[0] if latest.warnings else ""
     if latest.state in _ENDED:

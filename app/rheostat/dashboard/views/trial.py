@@ -16,6 +16,21 @@ from rheostat.visualization.trials import learning_curve, power_by_epoch
 
 
 @dataclass(frozen=True, slots=True)
+class Reports:
+    """What a trial reported.
+
+    Attributes:
+        drawn: The reports that its figures show.
+        listed: Those that the table shows.
+        total: How many there are.
+    """
+
+    drawn: Sequence[Observation]
+    listed: Sequence[Observation]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """The run that a trial is compared with: a converged one of the best known batch size."""
 
@@ -61,12 +76,14 @@ class TrialView:
     curve: Figure | None
     power: Figure | None
     reports: list[ReportRow]
+    total: int
+    left_out: str
 
 
 def trial_view(
     trial: TrialDetail,
     job: JobDetail,
-    observations: Sequence[Observation],
+    reports: Reports,
     comparison: Comparison | None,
     *,
     site: Site,
@@ -77,7 +94,7 @@ def trial_view(
     Args:
         trial: The trial.
         job: Its job.
-        observations: Its reports.
+        reports: Its reports.
         comparison: The run to compare it with; None: there is none.
         site: The prices.
         now: The time.
@@ -94,9 +111,13 @@ def trial_view(
         tiles=_tiles(trial, comparison, site),
         warnings=trial.warnings,
         energy_estimate=words.sentence(trial.energy_estimate or ""),
-        curve=learning_curve(observations, job.settings.target, other, other_name),
-        power=power_by_epoch(observations, trial.power_limit_watts, trial.gpu.count),
-        reports=[_report_row(one) for one in observations],
+        curve=learning_curve(reports.drawn, job.settings.target, other, other_name),
+        power=power_by_epoch(reports.drawn, trial.power_limit_watts, trial.gpu.count),
+        reports=[_report_row(one) for one in reports.listed],
+        total=reports.total,
+        left_out=""
+        if len(reports.drawn) == reports.total
+        else f"Drawn are {len(reports.drawn)} of {words.counted(reports.total, 'report')}.",
     )
 
 

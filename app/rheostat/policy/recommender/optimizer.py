@@ -1,5 +1,7 @@
 """The recommender as a policy: its state goes in and out here, and what it decides is decided elsewhere."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from rheostat.policy.cost import Outlay, given_cost
@@ -19,6 +21,7 @@ from rheostat.policy.recommender import choosing, drift, early_stopping, explana
 from rheostat.policy.recommender.belief import Belief
 from rheostat.policy.recommender.evidence import UNSEEN, Evidence
 from rheostat.policy.recommender.knowledge import Knowledge, gather, gather_to_learn, siblings
+from rheostat.policy.recommender.normal import Array
 from rheostat.policy.recommender.power_sweep import PowerSweep
 from rheostat.policy.surveys import Survey
 
@@ -119,16 +122,19 @@ class Recommender(BatchSizeOptimizer):
 def _chances(known: Knowledge, belief: Belief) -> dict[int, float]:
     """Return how likely each arm is the cheapest, over fixed joint draws; a closed one is not."""
     sizes = known.grid.batch_sizes
-    draws = np.random.default_rng(0).multivariate_normal(
-        belief.log_cost,
-        belief.epochs.covariance + belief.epoch_costs.covariance,
-        size=DRAWS_FOR_CHANCES,
-        method="eigh",
-        check_valid="ignore",
-    )
+    variances, axes = np.linalg.eigh(belief.epochs.covariance + belief.epoch_costs.covariance)
+    draws = belief.log_cost + _standard_draws(len(sizes)) @ (axes * np.sqrt(np.abs(variances))).T
     draws[:, [size in known.closed for size in sizes]] = np.inf
     wins = np.bincount(draws.argmin(axis=1), minlength=len(sizes))
     return {size: float(count) / DRAWS_FOR_CHANCES for size, count in zip(sizes, wins, strict=True)}
+
+
+@lru_cache(maxsize=32)
+def _standard_draws(arms: int) -> Array:
+    """Return draws of independent standard normals: drawing them takes longer than the rest of the chances."""
+    draws: Array = np.random.default_rng(0).standard_normal((DRAWS_FOR_CHANCES, arms))
+    draws.flags.writeable = False  # many share it
+    return draws
 
 
 POLICY = Policy(batch_size=Recommender, power_limit=PowerSweep)
