@@ -45,7 +45,7 @@ test-frameworks: ## Train in PyTorch, Transformers and Lightning, on one process
 # chromedriver will do. What the pages look like is kept in build/screenshots.
 test-browser: $(VENV)/.installed-browser ## Look at the pages in a real browser, on a phone's screen and a desk's
 	@.ci/install_browser
-	@$(IN_VENV) -m pytest tests/browser
+	@$(IN_VENV) -m pytest --numprocesses 2 --dist loadfile tests/browser
 
 bench-decisions: $(DEV) ## Compare the policies' decisions with the best possible; TRACES=folder adds recorded worlds
 	@$(IN_VENV) -m benchmarks.decisions $(if $(TRACES),--traces '$(TRACES)') $(BENCH)
