@@ -1,6 +1,7 @@
 """The fields of the wire models: types with their bounds, shared by the bodies of server and agent."""
 
 import re
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
@@ -34,6 +35,16 @@ def _whole(value: object) -> object:
 
 
 Whole = BeforeValidator(_whole)
+
+
+def _iso_day(value: object) -> object:
+    """Refuse a number, which pydantic would take for seconds since 1970."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("must be a day, as 2026-11-01")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_iso_day)]
 
 
 MAX_DETAIL = 500

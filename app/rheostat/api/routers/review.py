@@ -1,7 +1,6 @@
 """Routes for looking back: what power limits cost, what was predicted, what a trial reported, and what a job saved."""
 
 from collections.abc import AsyncIterator
-from datetime import date
 from functools import partial
 from typing import Annotated
 
@@ -13,12 +12,12 @@ from rheostat.api.problems import responses
 from rheostat.api.routing import JsonRoute
 from rheostat.api.waiting import read_within
 from rheostat.schemas.calibration import Calibration
-from rheostat.schemas.fields import JobId
+from rheostat.schemas.fields import Day, JobId
 from rheostat.schemas.report import JobReport, ReportPage
 from rheostat.schemas.review import ObservationPage, PowerCurves
 from rheostat.service import review
 
-Since = Annotated[date | None, Query(description="First day (UTC) whose runs count; left out: all do.")]
+Since = Annotated[Day | None, Query(description="First day (UTC) whose runs count; left out: all do.")]
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1", tags=["review"])
 
