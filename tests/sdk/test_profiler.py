@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from rheostat.errors import RheostatError, ServerRefused, ServerUnreachable
+from rheostat.schemas.agent import EnergySource
 from rheostat.schemas.power import PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.sdk import profiling
 from rheostat.sdk.gpu_lease import GpuLease, TotalUsage
@@ -40,6 +41,10 @@ class FakeLease(GpuLease):
         self.loses: RheostatError | None = None
         self.joules: float | None = 1000.0
         self._changes = 0
+
+    @property
+    def energy_source(self) -> EnergySource:
+        return "counter"
 
     def try_limit(self, power_limit_watts: float) -> bool:
         if self.loses is not None:
