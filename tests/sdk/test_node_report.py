@@ -1,4 +1,4 @@
-"""What a run tells of its node."""
+"""What a run reports of its node."""
 
 import pytest
 

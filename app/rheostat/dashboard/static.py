@@ -13,7 +13,7 @@ from pathlib import Path
 from fastapi import Request, Response
 
 ASSETS = "/assets"
-"""Where style sheet, scripts and icon are; they are the same for everybody, and no secret."""
+"""Where style sheet, scripts and icon are; they are public, and the same for every visitor."""
 
 FOLDER = Path(str(files("rheostat.dashboard") / "assets"))
 """Our own files."""

@@ -20,7 +20,7 @@ AT_ONCE = 20
 A = TypeVar("A")
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # told apart by identity, which is quick
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity, which is quick
 class Line:
     """What is kept of a job.
 
@@ -38,7 +38,7 @@ class Line:
 
     @property
     def depends_on_time(self) -> bool:
-        """Whether it may show something else though nobody changes the job: leases and orders run out."""
+        """Whether it may show something else without a change of the job: leases and orders run out."""
         if isinstance(self.summary, UnreadableJob):
             return True
         latest = self.summary.latest

@@ -6,7 +6,7 @@ the comparison.
 
 A run that was stopped or failed is censored: its cost to the target is only known to be higher than what it had cost by
 then. Censored runs count in no share. To leave them out makes the rest look cheaper than predicted, to count them
-by what they cost would, too; how many had passed the upper end of an interval is told beside it.
+by what they cost would, too; how many had passed the upper end of an interval is counted beside it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -185,21 +185,21 @@ def _verdict(judged: Coverage, count: int) -> Verdict:
 def _statement(judged: Coverage, verdict: Verdict, ratio: float | None, count: int, censored: int) -> str:
     """Return the calibration in words."""
     if ratio is None or judged.share is None or judged.share_low is None or judged.share_high is None:
-        told = [
+        said = [
             "No run with a predicted cost has reached its target yet.",
             "A cost is predicted once the policy knows what runs cost; trials of an earlier release have none.",
         ]
     else:
         share, low, high = (f"{100.0 * figure:.0f}" for figure in (judged.share, judged.share_low, judged.share_high))
-        told = [
+        said = [
             f"{judged.inside} of {count} runs cost what was predicted, within the {100.0 * judged.level:.0f} % "
             f"interval ({share} %, 95 % confidence interval {low} to {high} %).",
             _MEANS[verdict],
         ]
         if outside := judged.below + judged.above:
-            told.append(f"Of the {outside} outside, {judged.above} cost more.")
+            said.append(f"Of the {outside} outside, {judged.above} cost more.")
         if abs(off := 100.0 * (ratio - 1.0)) >= _LEAST_PERCENT_OFF:
-            told.append(f"The median run cost {abs(off):.0f} % {'more' if off > 0 else 'less'} than predicted.")
+            said.append(f"The median run cost {abs(off):.0f} % {'more' if off > 0 else 'less'} than predicted.")
     if censored:
-        told.append(f"{censored} that ended before the target are not counted.")
-    return " ".join(told)
+        said.append(f"{censored} that ended before the target are not counted.")
+    return " ".join(said)

@@ -37,7 +37,7 @@ class PowerPoint(Body):
     cost: float = Field(description="In joule equivalents, at the job's current eta_knob.")
     energy_joules: float | None
     time_seconds: float | None
-    of_an_epoch: bool = Field(description="False: of a step, since nobody told how many steps an epoch has.")
+    of_an_epoch: bool = Field(description="False: of a step, since the number of steps of an epoch is unknown.")
     surveyed: bool = Field(description="Whether it was measured in a survey rather than in a run.")
 
 
@@ -90,7 +90,7 @@ class Node(Body):
     trial_id: str
     number: int
     state: TrialState
-    gpu: Gpu | None = Field(description="What it told of its GPUs; null: an older release did not ask.")
+    gpu: Gpu | None = Field(description="What it reported of its GPUs; null: an older release did not ask.")
     power_limit_watts: int | None = Field(description="Limit that the trial was given; null: none, or measuring.")
     energy: Literal["metered", "estimated", "unknown"] = Field(description="How the energy of the trial is known.")
     warning: str | None

@@ -227,7 +227,7 @@ class Gpu(Body):
         return self
 
     def is_placed_with(self, other: "Gpu") -> bool:
-        """Return whether both are of one placement: nodes may tell of other limits."""
+        """Return whether both are of one placement: nodes may report other limits."""
         return self._placement == other._placement
 
     @property

@@ -1,4 +1,4 @@
-"""What a run tells of its node: how its agent is, and which limits its GPUs have; from what the run asked it anyway."""
+"""What a run reports of its node: the agent's state and the GPUs' limits, from answers that the run has anyway."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -92,7 +92,7 @@ class Reporter:
         self._setup_seconds: float | None = None
         self._setup_joules: float | None = None
         self._nodes: HeartbeatRequest | None = None
-        self._untold: HeartbeatRequest | None = None
+        self._unsent_nodes: HeartbeatRequest | None = None
         self._over = Event()
 
     def start(
@@ -150,7 +150,7 @@ class Reporter:
         request = HeartbeatRequest(nodes=list(nodes))
         if self._trial is None or request == self._nodes:
             return
-        self._nodes = self._untold = request
+        self._nodes = self._unsent_nodes = request
         in_background(partial(self._heartbeat, self._trial.trial_id), "nodes")
 
     def first_step(self, began_ns: int, energy: Callable[[], Energy | None]) -> None:
@@ -365,17 +365,17 @@ class Reporter:
                 self._outbox.retry_now()
 
     def _heartbeat(self, trial_id: str) -> HeartbeatAnswer | None:
-        """Renew the lease, with what was not told of the nodes yet; None: there was no answer."""
-        told = self._untold
+        """Renew the lease, with what was not reported of the nodes yet; None: there was no answer."""
+        sent = self._unsent_nodes
         try:
-            answer = self._client.heartbeat(trial_id, told)
+            answer = self._client.heartbeat(trial_id, sent)
         except Exception as error:  # no failure here may disturb training
             _log.debug("The heartbeat failed: %s", error)
             if isinstance(error, ServerRefused):
-                self._untold = None  # what a server does not take must not keep the lease from being renewed
+                self._unsent_nodes = None  # what a server does not take must not keep the lease from being renewed
             return None
-        if self._untold is told:
-            self._untold = None
+        if self._unsent_nodes is sent:
+            self._unsent_nodes = None
         return answer
 
 

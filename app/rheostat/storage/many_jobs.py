@@ -20,7 +20,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class JobPast:
-    """A job with what its line in a list tells of its past.
+    """A job with what its line in a list shows of its past.
 
     Attributes:
         stored: The job.

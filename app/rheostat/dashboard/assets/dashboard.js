@@ -94,7 +94,7 @@ function takeOver(part, now) {
   }
 }
 
-/** Refreshes the page unless nobody sees it, and says since when it is out of date where that fails. */
+/** Refreshes the page while it is visible, and says since when it is out of date where that fails. */
 async function keepUp() {
   clearTimeout(timer);
   if (!document.hidden) {
