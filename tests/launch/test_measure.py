@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from rheostat.launch.measure import Measurement, as_json, measure, summary
 from rheostat.sdk.node_agent import NodeAgent
 from tests.agent.agents import Agent, Trainer, as_privileged
 from tests.nvml.fake import NOT_SUPPORTED, Call, FakeNvml
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -46,6 +46,18 @@ def command_line(directory: Path, *arguments: str) -> subprocess.CompletedProces
     )
 
 
+def signalled_once_there(directory: Path, number: signal.Signals) -> Path:
+    """Return a file; once a command has made it, this process gets a signal."""
+    ready = directory / "ready"
+
+    def send() -> None:
+        eventually(ready.exists)
+        os.kill(os.getpid(), number)
+
+    Thread(target=send, daemon=True).start()
+    return ready
+
+
 @as_privileged
 class TestWithAnAgent:
     def test_it_tells_what_each_gpu_used_and_sets_no_limit(self, agent: Agent, node: NodeAgent) -> None:
@@ -55,7 +67,7 @@ class TestWithAnAgent:
         result = measure(["sleep", "2"], ["0", "1"], node)
         around = [busy.energy_joules() - before[0], idle.energy_joules() - before[1]]
         assert (result.exit_code, result.unknown_because) == (0, None)
-        assert 2 <= result.time_seconds < 3
+        assert 2 <= result.time_seconds < PATIENCE_SECONDS
         for figures, gpu, most in zip(result.gpus, (busy, idle), around, strict=True):
             assert (figures.gpu, figures.index, figures.source) == (gpu.uuid, gpu.index, "counter")
             assert figures.energy_joules is not None
@@ -136,14 +148,14 @@ class TestWithoutAnAgent:
         assert done.returncode == code
         assert command in done.stderr
 
-    def test_signals_reach_the_command(self, nobody: NodeAgent) -> None:
-        Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
-        caught = "trap 'exit 42' USR1; while :; do sleep 0.02; done"
+    def test_signals_reach_the_command(self, nobody: NodeAgent, tmp_path: Path) -> None:
+        ready = signalled_once_there(tmp_path, signal.SIGUSR1)
+        caught = f"trap 'exit 42' USR1; touch {ready}; while :; do sleep 0.02; done"
         assert measure(["sh", "-c", caught], "visible", nobody).exit_code == 42
 
-    def test_a_signal_that_ends_the_command_is_in_the_exit_code(self, nobody: NodeAgent) -> None:
-        Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        assert measure(["sleep", "60"], "visible", nobody).exit_code == 143
+    def test_a_signal_that_ends_the_command_is_in_the_exit_code(self, nobody: NodeAgent, tmp_path: Path) -> None:
+        ready = signalled_once_there(tmp_path, signal.SIGTERM)
+        assert measure(["sh", "-c", f"touch {ready}; exec sleep 60"], "visible", nobody).exit_code == 143
 
 
 def test_the_words_have_the_figures_and_the_reasons(nobody: NodeAgent) -> None:
