@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import date, datetime
 from itertools import islice
 from typing import Any, Literal, TypeAlias
@@ -112,8 +111,9 @@ def page_of_trials_csv(service: Service, job_id: str, cursor: int | None) -> tup
 
 def running_trials(service: Service, *, limit: int) -> list[RunningTrial]:
     """Return the trials of all jobs that run now, those that began last first."""
-    rows = queries.running_trials(service.database, service.namespace, service.now(), limit=limit)
-    return [RunningTrial(**asdict(row)) for row in rows]
+    names = RunningTrial.model_fields
+    rows = queries.running_trials(service.database, service.namespace, service.now(), names, limit=limit)
+    return [RunningTrial(**row) for row in rows]
 
 
 def list_nodes(service: Service, *, limit: int) -> list[Node]:

@@ -1,7 +1,7 @@
 """Reads across jobs: pages and counts."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -40,35 +40,23 @@ def page_of_jobs(database: Database, namespace: str, *, after: str, limit: int) 
     return database.read(read)
 
 
-@dataclass(frozen=True, slots=True)
-class RunningTrialRow:
-    """A trial that runs, with its job and what it runs on."""
-
-    job_id: str
-    trial_id: str
-    number: int
-    batch_size: int
-    power_limit_watts: int | None
-    gpu_model: str
-    gpu_count: int
-    node: str | None
-    epochs: float | None
-    metric: float | None
-    energy_joules: float | None
-    time_seconds: float | None
-    created_at: datetime
-
-
-def running_trials(database: Database, namespace: str, now: datetime, *, limit: int) -> list[RunningTrialRow]:
+def running_trials(
+    database: Database, namespace: str, now: datetime, names: Iterable[str], *, limit: int
+) -> list[Mapping[str, Any]]:
     """Return up to ``limit`` trials of a namespace that run, those that began last first.
+
+    Args:
+        database: Where they are.
+        namespace: The namespace.
+        now: The time, at which their leases must not have expired.
+        names: The columns to return, of the trials, their jobs or their placements.
+        limit: How many to return at most.
 
     Raises:
         Unavailable: The database cannot be read.
     """
     tables = (jobs, placements, trials)
-    columns = [
-        next(table.c[field.name] for table in tables if field.name in table.c) for field in fields(RunningTrialRow)
-    ]
+    columns = [next(table.c[name] for table in tables if name in table.c) for name in names]
     query = (
         select(*columns)
         .join_from(trials, jobs, trials.c.job_pk == jobs.c.job_pk)
@@ -77,9 +65,7 @@ def running_trials(database: Database, namespace: str, now: datetime, *, limit: 
         .order_by(trials.c.created_at.desc())
         .limit(limit)
     )
-    return database.read(
-        lambda connection: [RunningTrialRow(**row) for row in connection.execute(query).mappings().all()]
-    )
+    return database.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
 
 def latest_of_nodes(database: Database, namespace: str, *, limit: int) -> list[Mapping[str, Any]]:
