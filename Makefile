@@ -20,7 +20,11 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
+<<<<<<< HEAD
 .PHONY: help demo serve test test-frameworks test-browser bench-decisions bench-report bench-server bench-attack check-gpu docs docs-api docs-links lint build clean
+=======
+.PHONY: help demo serve test test-frameworks test-browser bench-decisions bench-report figures bench-server bench-attack check-gpu docs docs-links lint build clean
+>>>>>>> cf0f497a7bdc7ab78a07f1ad82de6a52212e8007
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +56,9 @@ bench-decisions: $(DEV) ## Compare the policies' decisions with the best possibl
 
 bench-report: $(VENV)/.installed-report ## Write docs/decisions.md about the decisions, with figures; TRACES=folder on recorded worlds
 	@$(IN_VENV) -m benchmarks.decisions.report $(if $(TRACES),--traces '$(TRACES)') $(BENCH)
+
+figures: $(VENV)/.installed-report ## Draw the documentation's figures from TRACES=folder, the recorded runs of the Zeus artifact
+	@$(IN_VENV) -m benchmarks.story --traces '$(TRACES)'
 
 bench-server: $(DEV) ## Put the server and its peer under the same load; some minutes, installs the peer into build/
 	@$(IN_VENV) -m benchmarks.server $(BENCH)
