@@ -20,7 +20,11 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
+<<<<<<< HEAD
+.PHONY: help demo serve test test-frameworks test-browser bench-decisions bench-report bench-server bench-attack check-gpu docs docs-api docs-links lint build clean
+=======
 .PHONY: help demo serve test test-frameworks test-browser bench-decisions bench-report figures bench-server bench-attack check-gpu docs docs-links lint build clean
+>>>>>>> cf0f497a7bdc7ab78a07f1ad82de6a52212e8007
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -72,6 +76,9 @@ SITE := $(MAKE) --silent VENV=.venv-docs .venv-docs/.installed-docs && \
 docs: ## Build docs/ into a site, build/site, and check its links
 	@$(SITE) -b html . build/site
 	@.venv-docs/bin/python docs/check_site.py build/site
+
+docs-api: $(DEV) ## Write docs/api.md from the application's own OpenAPI document
+	@$(IN_VENV) -m docs.api_page
 
 docs-links: ## Check that the pages' links to other sites answer; needs the network
 	@$(SITE) -b linkcheck . build/links
