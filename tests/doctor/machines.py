@@ -62,9 +62,20 @@ def unprivileged() -> Iterator[None]:
 OURS: Mapping[str, tuple[int, Any]] = {
     "/healthz": (200, {"status": "ok"}),
     "/readyz": (200, {"status": "ok"}),
+    f"/v1/trials/{'0' * 32}/heartbeat": (
+        404,
+        {
+            "type": "urn:rheostat:trial_not_found",
+            "title": "Trial not found",
+            "status": 404,
+            "detail": "There is no trial with that id.",
+            "code": "trial_not_found",
+            "retryable": False,
+        },
+    ),
     "/openapi.json": (200, {"info": {"title": "Rheostat", "version": rheostat.__version__}}),
 }
-"""What a Rheostat server answers."""
+"""What a Rheostat server answers; to the heartbeat of an unknown trial, too."""
 
 
 @contextmanager

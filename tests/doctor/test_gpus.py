@@ -164,7 +164,7 @@ def share(gpu: FakeGpu) -> None:
     ],
 )
 def test_each_trouble_of_a_gpu_says_what_it_is_and_what_to_do(
-    fake: FakeNvml, prepare: Callable[[FakeGpu], object], name: str, state: str, text: str, remedy: str
+    fake: FakeNvml, prepare: Callable[[FakeGpu], object], *, name: str, state: str, text: str, remedy: str
 ) -> None:
     prepare(fake.gpus[1])
     finding = found(name, gpus=look_at_gpus())

@@ -17,7 +17,7 @@ FINDINGS = [
 def test_each_check_begins_a_line_that_can_be_searched_for() -> None:
     lines = as_text(FINDINGS).splitlines()
     assert lines[0] == "ok       versions    Rheostat 0.1.0"
-    assert [line.split()[:2] for line in lines if line and line[0] != " "][:4] == [
+    assert [line.split(maxsplit=2)[:2] for line in lines if line and line[0] != " "][:4] == [
         ["ok", "versions"],
         ["warning", "gpus"],
         ["problem", "agent"],
@@ -36,7 +36,7 @@ def test_the_text_fits_a_terminal_and_ends_with_the_first_thing_to_do() -> None:
 
 def test_a_command_is_not_broken_in_the_middle_of_a_word() -> None:
     remedy = "Run: rheostat spool send --server https://a-host-with-a-long-name.example:8420/with/a/long/path/too"
-    assert remedy.split()[-1] in as_text([problem("spool", "full", "It is.", remedy)])
+    assert remedy.rsplit(maxsplit=1)[-1] in as_text([problem("spool", "full", "It is.", remedy)])
 
 
 def test_colours_are_for_terminals_and_nothing_moves_the_cursor() -> None:
