@@ -10,6 +10,7 @@ import typer
 from rheostat.cli import admin, job_settings, orders
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
+from rheostat.cli.doctor import doctor
 from rheostat.cli.export import export
 from rheostat.cli.help import CommandsByUse, Version, help_text, teach
 from rheostat.cli.history import import_runs
@@ -52,6 +53,7 @@ database.command("prune")(admin.prune_database)
 jobs.command("import")(import_runs)
 app.command()(replay)
 app.command()(demo)
+app.command()(doctor)
 # Options after the name of the user's command belong to that command.
 app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command(context_settings={"allow_interspersed_args": False})(measure)
