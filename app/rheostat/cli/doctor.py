@@ -36,9 +36,12 @@ def doctor(
     Looks at GPUs, driver, agent, server, token, clock, spool and database, as far as they are here; what is not is
     skipped, with the reason. Exits with 1 if there is a problem, with 0 if there are warnings at most.
     """
+    import logging
+
     from rheostat.doctor.examination import Options, examine
     from rheostat.doctor.text import as_json, as_text
 
+    logging.getLogger("rheostat").addHandler(logging.NullHandler())  # what is logged is found, too
     findings = examine(Options(runtime_dir, server, database_url))
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     typer.echo(as_json(findings) if output is Format.JSON else as_text(findings, coloured=coloured))

@@ -24,7 +24,11 @@ def agent(machine: Machine) -> Finding:
     if node.answer.problems:
         found = f"the agent is not ready: {' '.join(node.answer.problems)}"
         needs_root = any("CAP_SYS_ADMIN" in text for text in node.answer.problems)
-        remedy = "Run the agent as root: sudo rheostat agent" if needs_root else "Mend that; rheostat agent status."
+        remedy = (
+            "Run the agent as root: sudo rheostat agent"
+            if needs_root
+            else "Mend that, then look again: rheostat agent status"
+        )
         return problem("agent", found, "What it lacks is left out of every run on this node.", remedy)
     return _versions(machine) or _visible(machine)
 

@@ -1,6 +1,7 @@
 """Can trainers of this machine use the server?"""
 
 import re
+from http import HTTPStatus
 
 from rheostat.doctor.finding import Finding, ok, problem, skipped, warning
 from rheostat.doctor.machine import Machine
@@ -8,7 +9,6 @@ from rheostat.errors import ServerRefused
 
 _MOST_SKEW_SECONDS = 5.0
 _GRAVE_SKEW_SECONDS = 300.0
-_FORBIDDEN = 403
 _DEFAULT_BATCH_SIZE = "Runs then train with their default batch size, and their reports wait in the spool."
 _NO_SERVER = "no Rheostat server answers"
 
@@ -90,10 +90,13 @@ def token(machine: Machine) -> Finding:
         return ok("token", "the token may train" if remote.has_token else "the server wants no token")
     refusal = remote.refusal
     why = "Every request of a trainer is refused so."
-    if isinstance(refusal, ServerRefused) and refusal.status == _FORBIDDEN:
+    status = refusal.status if isinstance(refusal, ServerRefused) else None
+    if status == HTTPStatus.FORBIDDEN:
         remedy = "Make one that may, on the server: rheostat token create NAME"
         return warning("token", f"the token is valid, but may not train: {refusal.message}", why, remedy)
     remedy = "Set RHEOSTAT_TOKEN to a token of this server. On the server: rheostat token create NAME"
+    if status != HTTPStatus.UNAUTHORIZED:
+        remedy = refusal.hint or "Look at the server's log."
     return problem("token", refusal.message, why, remedy)
 
 

@@ -14,6 +14,8 @@ def database(machine: Machine) -> Finding:
     store = machine.store
     if not store.has_extra:
         return skipped("database", _NO_EXTRA)
+    if not store.is_writable:
+        return _unwritable(store)
     if store.error is not None and not (store.is_file and store.is_older):
         cause = store.error.cause_text()
         where = f"{store.place}: " if store.place and store.place not in store.error.message else ""
@@ -21,23 +23,21 @@ def database(machine: Machine) -> Finding:
         return problem("database", f"{where}{store.error.message}{cause}", _WHY, remedy)
     if not store.exists and not store.is_named and machine.remote.is_named and not machine.remote.is_local:
         return skipped("database", "the server is on another machine")
-    return _file(store) or _state(store)
+    return _state(store)
 
 
-def _file(store: Store) -> Finding | None:
-    if not store.is_writable:
-        found = f"{store.place} may not be written by this user; it is {store.owner}'s"
-        remedy = f"Run the server as {store.owner}, or set RHEOSTAT_DATABASE_URL to a file in a folder of yours."
-        if not store.exists:
-            found = f"{store.place} cannot be made: its folder, {store.owner}'s, may not be written by this user"
-        return problem("database", found, _WHY, remedy)
-    if store.free_bytes is not None and store.free_bytes < _LEAST_FREE_BYTES:
-        found = f"{store.free_bytes / 1e6:.0f} MB are left on the disk of {store.place}"
-        return warning("database", found, "On a full disk the server refuses to write.", "Make room on that disk.")
-    return None
+def _unwritable(store: Store) -> Finding:
+    found = f"{store.place} may not be written by this user; it is {store.owner}'s"
+    if not store.exists:
+        found = f"{store.place} cannot be made: its folder, {store.owner}'s, may not be written by this user"
+    remedy = f"Run the server as {store.owner}, or set RHEOSTAT_DATABASE_URL to a file in a folder of yours."
+    return problem("database", found, _WHY, remedy)
 
 
 def _state(store: Store) -> Finding:
+    if store.free_bytes is not None and store.free_bytes < _LEAST_FREE_BYTES:
+        found = f"{store.free_bytes / 1e6:.0f} MB are left on the disk of {store.place}"
+        return warning("database", found, "On a full disk the server refuses to write.", "Make room on that disk.")
     if not store.exists:
         return ok("database", f"there is none yet; rheostat serve makes {store.place}")
     if store.is_older:

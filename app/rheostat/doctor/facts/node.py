@@ -68,6 +68,8 @@ def look_at_node(directory: Path | None) -> NodeFacts:
             return NodeFacts(socket, is_named, access, answer=agent.node_gpus())
         except RheostatError as error:
             failure = error
+    if not socket.parent.exists():
+        return NodeFacts(socket, is_named, access, error=failure)
     ledger = ledger_in(socket.parent)
     try:
         to_restore, problems = tuple(ledger.peek()), tuple(ledger.problems())

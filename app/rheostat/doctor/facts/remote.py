@@ -105,7 +105,8 @@ def _identity(reply: Reply) -> tuple[str, str]:
 def _behind(reply: Reply, before: float, after: float) -> float | None:
     """Return by how much the header Date, whole seconds, is ahead of the middle of the request."""
     try:
-        moment = parsedate_to_datetime(reply.headers["date"]).timestamp() + 0.5
+        first = reply.headers["date"].partition("GMT")[0]  # a proxy may add another
+        moment = parsedate_to_datetime(f"{first}GMT").timestamp() + 0.5
     except (LookupError, ValueError, TypeError):
         return None
     return moment - (before + after) / 2
