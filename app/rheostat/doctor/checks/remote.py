@@ -22,7 +22,7 @@ def server(machine: Machine) -> Finding:
                 "server",
                 f"no server answers at {remote.url}, and RHEOSTAT_URL names no other",
                 _DEFAULT_BATCH_SIZE,
-                "Start one here: rheostat serve. Or set RHEOSTAT_URL to the address of yours.",
+                f"Start one here: {machine.installation.command} serve. Or set RHEOSTAT_URL to the address of yours.",
             )
         remedy = remote.error.hint or "Look at the server's log."
         return problem("server", remote.error.message, _DEFAULT_BATCH_SIZE, remedy)
