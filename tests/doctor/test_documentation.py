@@ -53,5 +53,5 @@ def _steady(text: str) -> str:
 
 
 def test_every_check_has_a_row() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", PAGE.partition("## The checks")[2], re.MULTILINE)
     assert rows == [check.__name__ for _, check in CHECKS]

@@ -94,7 +94,7 @@ def token(machine: Machine) -> Finding:
     if status == HTTPStatus.FORBIDDEN:
         remedy = "Make one that may, on the server: rheostat token create NAME"
         return warning("token", f"the token is valid, but may not train: {refusal.message}", why, remedy)
-    remedy = "Set RHEOSTAT_TOKEN to a token of this server. On the server: rheostat token create NAME"
+    remedy = "Set RHEOSTAT_TOKEN to a valid token. One is made on the server: rheostat token create NAME"
     if status != HTTPStatus.UNAUTHORIZED:
         remedy = refusal.hint or "Look at the server's log."
     return problem("token", refusal.message, why, remedy)
