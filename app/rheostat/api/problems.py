@@ -30,7 +30,7 @@ from rheostat.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rheostat.schemas.fields import JOB_ID_RULE
+from rheostat.schemas.fields import JOB_ID_RULE, sentence
 from rheostat.schemas.operations import FieldProblem, Problem
 from rheostat.schemas.zeus import ZeusMessage
 
@@ -180,7 +180,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = error.errors()
     fields = [_field(dict(problem)) for problem in errors[:_MAX_FIELDS]]
-    hint = "Correct these fields."
+    hint = f"Correct these fields; {root_path_of(request.scope)}/docs lists all."
     if fields[0].field == "body" and not _is_json(request.scope):
         hint = "Send the header Content-Type: application/json."
     what = "; ".join(f"{field.field}: {field.message}" for field in fields[:_MAX_FIELDS_NAMED])
@@ -189,7 +189,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     if len(errors) > _MAX_FIELDS:
         fields.append(FieldError("...", f"and {len(errors) - _MAX_FIELDS:,} more"))
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return _problem(request.scope, status, InvalidInput.code, f"{what.rstrip('.')}.", hint, fields=fields)
+    return _problem(request.scope, status, InvalidInput.code, sentence(what), hint, fields=fields)
 
 
 def _problem(

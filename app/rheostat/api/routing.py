@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rheostat.api.waiting import read_within
+from rheostat.schemas.fields import unknown_field
 
 MAX_FIELDS = 3000
 """Most fields in a body, with those of objects in it: each may be wrong, and to say so of 100,000 holds up all other
@@ -99,8 +100,12 @@ class _Body:
         try:
             return self.type.model_validate_json(body if self._is_json(request) else b"null")
         except ValidationError as error:
-            errors += _located(error, "body")
+            errors += [self._named(entry) for entry in _located(error, "body")]
             return None
+
+    def _named(self, entry: dict[str, Any]) -> dict[str, Any]:
+        is_unknown = entry["type"] == "extra_forbidden"
+        return entry | {"msg": unknown_field(self.type, entry["loc"][1:])} if is_unknown else entry
 
     def _is_json(self, request: Request) -> bool:
         # A page in a browser may send a body without a Content-Type to a server on a loopback address, never without
