@@ -91,7 +91,7 @@ class Api:
         if not peer.is_admin and self._group not in peer.groups:
             raise NotAllowed(
                 f"User {peer.user} is not allowed to use the agent.",
-                hint=f"Join the group {self._site.group}.",
+                hint=f"Join the group {self._site.group} and log in again: sudo usermod -aG {self._site.group} {peer.user}",
             )
 
     def gpus(self, request: "Request") -> Response:

@@ -26,6 +26,10 @@ _HINTS = {
         "Does SSL_CERT_FILE name a file with the certificate of the authority that signed the server's?"
     ),
     "WRONG_VERSION_NUMBER": "The server speaks HTTP there, not HTTPS: write its address with http://.",
+    "Permission denied": (
+        "The agent's socket is for the members of its group, rheostat unless the site file names another: "
+        "sudo usermod -aG rheostat $USER, and log in again."
+    ),
     "Server disconnected": "Does another program listen there, or a server that wants https://?",
 }
 _ROUTE_HINT = (
