@@ -100,6 +100,7 @@ class NvmlDevice:
             name=self._ask(pynvml.nvmlDeviceGetName) or _UNNAMED,
             power_range=power_range,
             partitioned=mig is not None and mig[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
+            virtual=self._ask(pynvml.nvmlDeviceGetVirtualizationMode) == pynvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU,
             minor=self._ask(pynvml.nvmlDeviceGetMinorNumber),
             most_watts=None if power_range is None else _MOST_TIMES_LIMIT * power_range.max_milliwatts / 1000,
         )
@@ -223,6 +224,14 @@ class NvmlDriver:
             self._is_open = False
             with suppress(pynvml.NVMLError):
                 pynvml.nvmlShutdown()
+
+    def version(self) -> str:
+        """Return the version of the open driver.
+
+        Raises:
+            AgentError: As `Device` does.
+        """
+        return str(_call(pynvml.nvmlSystemGetDriverVersion))
 
     def may_set_limits(self) -> bool:
         """Return whether this process has CAP_SYS_ADMIN; the driver decides in the end."""

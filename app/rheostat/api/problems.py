@@ -47,7 +47,7 @@ _STATUS: dict[type[RheostatError], HTTPStatus] = {
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
-_HTTP_CODES = {
+HTTP_CODES = {
     HTTPStatus.NOT_FOUND: ("no_such_route", "The routes are listed at {root_path}/docs."),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "The header Allow lists the methods of this route."),
     HTTPStatus.REQUEST_TIMEOUT: ("body_too_slow", "Send the whole body without pauses."),
@@ -115,9 +115,14 @@ def zeus_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {**entry, "model": ZeusMessage} for status, entry in responses(*statuses).items()}
 
 
+def status_of(kind: type[RheostatError]) -> HTTPStatus:
+    """Return the status that an error of ours is answered with."""
+    return next((_STATUS[base] for base in kind.__mro__ if base in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
 def answer(scope: Scope, error: RheostatError) -> Response:
     """Return the problem for an error of ours, and log it if it is the server's fault."""
-    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+    status = status_of(type(error))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         # An expected state that affects many requests at once: tracebacks would bury what an operator looks for.
         _log.error("%s: %s%s", error.code, error, error.cause_text())
@@ -141,7 +146,7 @@ def answer(scope: Scope, error: RheostatError) -> Response:
 def http_problem(scope: Scope, error: HTTPException) -> Response:
     """Return the problem for an error of the HTTP framework."""
     status = HTTPStatus(error.status_code)
-    code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
+    code, hint = HTTP_CODES.get(status, (status.name.lower(), ""))
     if status == HTTPStatus.NOT_FOUND and b"%2f" in scope.get("raw_path", b"").lower():
         hint = f"A job's name has no slash: {JOB_ID_RULE}."
     hint = hint.format(root_path=root_path_of(scope))

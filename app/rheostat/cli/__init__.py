@@ -10,7 +10,9 @@ import typer
 from rheostat.cli import admin, job_settings, orders
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
+from rheostat.cli.doctor import doctor
 from rheostat.cli.export import export
+from rheostat.cli.help import CommandsByUse, Version, help_text, teach
 from rheostat.cli.history import import_runs
 from rheostat.cli.progress import ProgressLine
 from rheostat.cli.savings import savings
@@ -23,9 +25,9 @@ from rheostat.printable import printable
 from rheostat.replay.command import replay
 
 app = typer.Typer(
-    help="Train recurring jobs to the same accuracy with less energy and time.",
+    cls=CommandsByUse,
+    help=help_text("", "Train recurring jobs to the same accuracy with less energy and time."),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 jobs = typer.Typer(help="List, show, change and steer the jobs in the database.", no_args_is_help=True)
@@ -51,6 +53,7 @@ database.command("prune")(admin.prune_database)
 jobs.command("import")(import_runs)
 app.command()(replay)
 app.command()(demo)
+app.command()(doctor)
 # Options after the name of the user's command belong to that command.
 app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command(context_settings={"allow_interspersed_args": False})(measure)
@@ -67,6 +70,11 @@ _EXTRAS = {
     "demo": "demo",
     "agent": "agent",
 }
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    """Take the options that stand before a command."""
 
 
 def main() -> None:
@@ -191,3 +199,6 @@ def database_status(database_url: DatabaseUrl = None) -> None:
         typer.echo(f"schema: {status.current or 'empty'}; this version needs {status.head}")
         if not status.at_head:
             raise typer.Exit(1)
+
+
+teach(app)

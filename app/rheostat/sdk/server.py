@@ -4,6 +4,7 @@ import os
 import re
 from datetime import date
 from functools import partial
+from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,7 @@ from uuid import uuid4
 
 import httpx
 
-from rheostat.errors import ConfigurationError
+from rheostat.errors import ConfigurationError, RheostatError
 from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.fields import JOB_ID_PATTERN, JOB_ID_RULE, Body, TrialState
@@ -40,7 +41,7 @@ from rheostat.schemas.trials import (
     TrialPage,
 )
 from rheostat.sdk.environment import warn_of_misspelt_variables
-from rheostat.sdk.exchange import AnswerT, HttpExchange, HttpRequest
+from rheostat.sdk.exchange import AnswerT, HttpExchange, HttpRequest, Reply
 from rheostat.sdk.transport import Transport, as_json
 
 DEFAULT_URL = "http://127.0.0.1:8420"
@@ -95,7 +96,7 @@ class ServerClient:
                 timeout=timeout_seconds,
                 headers={"Authorization": f"Bearer {token}"} if token else None,
                 # No proxy can reach this machine's own loopback.
-                trust_env=not _is_loopback(url.host),
+                trust_env=not is_loopback(url.host),
                 # SSL_CERT_FILE counts there, too.
                 verify=httpx.create_ssl_context() if url.scheme == "https" else True,
             )
@@ -136,6 +137,16 @@ class ServerClient:
             within_seconds: How long all tries together may take; None: as the client's settings say.
         """
         return self._transport.send(request, retry=retry, within_seconds=within_seconds)
+
+    def look(self, path: str) -> tuple[Reply, RheostatError | None]:
+        """Return what is answered to a GET, with its headers, and the error that it stands for; for a diagnosis.
+
+        Raises:
+            ServerUnreachable: There is no answer; it is tried once.
+        """
+        reply = self._transport.look(path)
+        is_error = reply.status >= HTTPStatus.BAD_REQUEST
+        return reply, self._transport.error_of(path, reply) if is_error else None
 
     def register_job(self, job_id: str, settings: JobSettings) -> JobDetail:
         """Register a job; the same settings again change nothing."""
@@ -353,7 +364,8 @@ def _checked(url: str) -> httpx.URL:
     return parsed
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is this machine's own loopback."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

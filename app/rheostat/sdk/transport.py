@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rheostat.errors import FieldError, RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.fields import Body
 from rheostat.schemas.operations import Problem
-from rheostat.sdk.exchange import AnswerT, Exchange, HttpRequest
+from rheostat.sdk.exchange import AnswerT, Exchange, HttpRequest, Reply
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -92,7 +92,7 @@ class Transport:
         for attempt in count():
             try:
                 left = max(give_up_at - monotonic(), 0.0)
-                status, content = self._exchange.send(request, min(self._timeout_seconds, left))
+                status, content, _ = self._exchange.send(request, min(self._timeout_seconds, left))
             except httpx.RequestError as error:
                 failure: RheostatError = self._no_answer(request, error)
                 may_pass = True
@@ -107,6 +107,22 @@ class Transport:
                 break
             sleep(pause)
         raise failure
+
+    def look(self, path: str) -> Reply:
+        """Return what is answered to a GET, whatever it is; tried once.
+
+        Raises:
+            ServerUnreachable: There is no answer.
+        """
+        request = HttpRequest("GET", path, Body)
+        try:
+            return self._exchange.send(request, self._timeout_seconds)
+        except httpx.RequestError as error:
+            raise self._no_answer(request, error) from error
+
+    def error_of(self, path: str, reply: Reply) -> RheostatError:
+        """Return the error that an answer of `look` stands for."""
+        return self._error_answer(HttpRequest("GET", path, Body), reply.status, reply.content)[0]
 
     def _describe(self, request: HttpRequest[Body]) -> str:
         return f"{request.method} {self._exchange.address}{request.path}"
