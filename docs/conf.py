@@ -34,7 +34,7 @@ html_extra_path = ["site"]
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
-pygments_style = "default"
+highlight_language = "none"
 # A host of an example resolves nowhere, and loopback answers only while a server runs.
 linkcheck_ignore = [r"https?://127\.0\.0\.1.*", r"https?://[^/]*example\.(org|com)"]
 
