@@ -1,9 +1,12 @@
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from rheostat import Client
+from tests.agent.agents import Agent
+from tests.nvml.fake import FakeNvml
 from tests.sdk.server_process import ServerProcess
 
 
@@ -22,3 +25,11 @@ def client(server: ServerProcess) -> Iterator[Client]:
 @pytest.fixture
 def job() -> str:
     return f"job-{uuid4().hex}"
+
+
+@pytest.fixture
+def agent(fake: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
+    with Agent(fake, tmp_path) as agent:
+        agent.start()
+        monkeypatch.setenv("RHEOSTAT_AGENT_DIR", str(agent.directory))
+        yield agent
