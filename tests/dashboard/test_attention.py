@@ -78,7 +78,7 @@ def noted(summary: JobSummary, **health: Any) -> list[Attention]:
             {"nodes": [node(agent="not_ready", problems=["It needs root or CAP_SYS_ADMIN."])]},
             "warning",
             "The agent on n1 is not ready: It needs root or CAP_SYS_ADMIN.",
-            "rheostat agent status",
+            "rheostat doctor",
         ),
         (
             {"nodes": [node(gpus=[cut(), cut(applied_watts=200.0, limited_by="site")])]},
@@ -96,7 +96,7 @@ def noted(summary: JobSummary, **health: Any) -> list[Attention]:
             {"nodes": [node(problems=["Another process has set 180 W."], gpus=[cut(applied_watts=180.0)])]},
             "warning",
             "The power limit was refused on n1: Another process has set 180 W.",
-            "rheostat agent status",
+            "rheostat doctor",
         ),
     ],
     ids=[

@@ -76,6 +76,7 @@ class _Gpu(ctypes.Structure):
         ("forgets", ctypes.c_int32),
         ("broken", ctypes.c_int32),
         ("mig", ctypes.c_int32),
+        ("is_virtual", ctypes.c_int32),
         ("has_module", ctypes.c_int32),
         ("forced_reasons", ctypes.c_uint32),
         ("set_count", ctypes.c_uint32),

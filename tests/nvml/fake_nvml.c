@@ -337,3 +337,8 @@ int nvmlDeviceGetMigMode(struct gpu *gpu, unsigned int *current, unsigned int *p
     leave();
     return supported ? SUCCESS : NOT_SUPPORTED;
 }
+
+int nvmlDeviceGetVirtualizationMode(struct gpu *gpu, unsigned int *mode) {
+    *mode = gpu->is_virtual ? VIRTUALIZATION_MODE_VGPU : 0;
+    return SUCCESS;
+}

@@ -24,6 +24,7 @@ enum { IDLE = 0x1, SW_POWER_CAP = 0x4, SW_THERMAL = 0x20 };
 enum { TOTAL_POWER_SAMPLES = 0, VALUE_UNSIGNED_INT = 1, VALUE_UNSIGNED_LONG_LONG = 3 };
 enum { FIELD_ENERGY = 83, FIELD_AVERAGE = 185, FIELD_INSTANT = 186, FIELD_LIMIT = 190 };
 enum { SCOPE_GPU = 0, SCOPE_MODULE = 1 };
+enum { VIRTUALIZATION_MODE_VGPU = 2 };
 
 /* fake.py has the same names in the same order. A field is a call of its own, with faults of its own. */
 enum call {
@@ -66,7 +67,7 @@ struct gpu {
     uint32_t rounding_mw; /* a limit is rounded down to a multiple of this; 0: not at all */
     int32_t forgets;      /* a limit is accepted and not set */
     int32_t broken; /* code that every call returns, such as GPU_IS_LOST; 0: none */
-    int32_t mig, has_module;
+    int32_t mig, is_virtual, has_module;
     uint32_t forced_reasons;
     uint32_t set_count, sets_mw[MAX_SETS];
     int64_t tick_cells, tick_phase, tick_jitter_cells;

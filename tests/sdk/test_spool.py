@@ -132,7 +132,7 @@ def test_the_oldest_runs_are_dropped_when_there_is_no_room(
     (oldest,) = spool.iterdir()
     oldest.rename(spool / "20200101T000000-0.jsonl")
     left_behind(spool, 2)
-    monkeypatch.setattr(spool_module, "_MOST_BYTES", 450)  # room for two
+    monkeypatch.setattr(spool_module, "MOST_BYTES", 450)  # room for two
     left_behind(spool, 3)
     assert [left.requests for left in spool_files(spool)] == [[request(2)], [request(3)]]
     assert "20200101T000000-0" in caplog.text
@@ -199,7 +199,7 @@ def test_an_unreadable_request_is_set_aside_and_holds_up_no_other(
 def test_the_file_of_a_living_run_is_not_dropped_for_room(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     living = RequestQueue(URL, spool)
     living.append(request(1))
-    monkeypatch.setattr(spool_module, "_MOST_BYTES", 300)
+    monkeypatch.setattr(spool_module, "MOST_BYTES", 300)
     other = RequestQueue(URL, spool)
     other.append(request(2))
     assert [left.requests for left in spool_files(spool)] == [[request(1)]]
@@ -210,7 +210,7 @@ def test_the_file_of_a_living_run_is_not_dropped_for_room(spool: Path, monkeypat
 def test_a_run_that_writes_on_drops_its_oldest_requests(
     spool: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(spool_module, "_MOST_BYTES", 2000)
+    monkeypatch.setattr(spool_module, "MOST_BYTES", 2000)
     queue = RequestQueue(URL, spool)
     dropped = 0
     for number in range(100):
@@ -231,7 +231,7 @@ def test_a_run_without_room_for_even_one_more_keeps_all_its_requests_in_memory(
     queue = RequestQueue(URL, spool)
     for number in range(4):
         queue.append(request(number))
-    monkeypatch.setattr(spool_module, "_MOST_BYTES", 100)
+    monkeypatch.setattr(spool_module, "MOST_BYTES", 100)
     assert queue.append(request(4)) == 0
     assert [queue.first, len(queue)] == [request(0), 5]
     queue.close()
@@ -240,7 +240,7 @@ def test_a_run_without_room_for_even_one_more_keeps_all_its_requests_in_memory(
 def test_requests_that_were_dropped_are_told_even_if_the_disk_then_fails(
     spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_module, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(spool_module, "MOST_BYTES", 1000)
     queue = RequestQueue(URL, spool)
     queue.append(request(0))
 
@@ -316,7 +316,7 @@ def test_a_lock_ends_with_its_file(spool: Path) -> None:
 def test_the_spool_is_where_the_user_says_or_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RHEOSTAT_SPOOL_DIR", "/some/where")
     assert spool_directory() == Path("/some/where")
-    monkeypatch.delenv("RHEOSTAT_SPOOL_DIR")
+    monkeypatch.setenv("RHEOSTAT_SPOOL_DIR", "")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert spool_directory() == Path("/state/rheostat/spool")
     monkeypatch.delenv("XDG_STATE_HOME")

@@ -40,6 +40,7 @@ class GpuDescription:
         most_watts: More than it can draw; None: unknown, or unlimited as on a simulated GPU, whose time jumps.
         partitioned: Whether it is split by MIG; it is then not leased, because power is per whole GPU.
         simulated: Whether it draws no power.
+        virtual: Whether it is a share of a GPU that a hypervisor gives to this machine (vGPU).
     """
 
     uuid: str
@@ -50,6 +51,7 @@ class GpuDescription:
     minor: int | None = None
     most_watts: float | None = None
     simulated: bool = False
+    virtual: bool = False
 
 
 class Device(Protocol):

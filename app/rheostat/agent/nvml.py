@@ -51,6 +51,9 @@ _REASONS: dict[int, ThrottleReason] = {
 _HINTS = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "Install NVIDIA's driver, which has libnvidia-ml.so.1 (Debian, Ubuntu: "
     "libnvidia-compute-VERSION; containers: NVIDIA_DRIVER_CAPABILITIES with utility), or try --simulate 1.",
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "NVIDIA's driver was upgraded, and the kernel still has the old module: "
+    "reboot the node, or stop what uses its GPUs and load the module again: rmmod nvidia; modprobe nvidia.",
+    pynvml.NVML_ERROR_NO_PERMISSION: "Run the agent as root, or with CAP_SYS_ADMIN.",
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "Load the kernel module of NVIDIA's driver: modprobe nvidia.",
 }
 _SCOPES: dict[int, PowerScope] = {pynvml.NVML_POWER_SCOPE_MODULE: "module", pynvml.NVML_POWER_SCOPE_GPU: "gpu"}
@@ -100,6 +103,7 @@ class NvmlDevice:
             name=self._ask(pynvml.nvmlDeviceGetName) or _UNNAMED,
             power_range=power_range,
             partitioned=mig is not None and mig[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
+            virtual=self._ask(pynvml.nvmlDeviceGetVirtualizationMode) == pynvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU,
             minor=self._ask(pynvml.nvmlDeviceGetMinorNumber),
             most_watts=None if power_range is None else _MOST_TIMES_LIMIT * power_range.max_milliwatts / 1000,
         )
@@ -223,6 +227,14 @@ class NvmlDriver:
             self._is_open = False
             with suppress(pynvml.NVMLError):
                 pynvml.nvmlShutdown()
+
+    def version(self) -> str:
+        """Return the version of the open driver.
+
+        Raises:
+            AgentError: As `Device` does.
+        """
+        return str(_call(pynvml.nvmlSystemGetDriverVersion))
 
     def may_set_limits(self) -> bool:
         """Return whether this process has CAP_SYS_ADMIN; the driver decides in the end."""

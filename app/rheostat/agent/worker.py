@@ -100,7 +100,7 @@ class Worker:
             if drop:
                 future.cancel()
             raise GpuUnavailable(
-                f"GPU {self._name} does not respond.", hint="The driver may hang; see `rheostat agent status`."
+                f"GPU {self._name} does not respond.", hint="The driver may hang; see `rheostat doctor`."
             ) from None
 
     def stop(self) -> None:

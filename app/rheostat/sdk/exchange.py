@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 from time import monotonic
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -54,6 +54,20 @@ class HttpRequest(Generic[AnswerT_co]):
         return {name: value for name, value in self.parameters.items() if value is not None}
 
 
+class Reply(NamedTuple):
+    """What a server answered, whatever it is.
+
+    Attributes:
+        status: HTTP status.
+        content: Body.
+        headers: Headers, their names in lower case; none over a Unix socket.
+    """
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str] = {}
+
+
 class Exchange(Protocol):
     """Sends requests to one server; safe to share between threads.
 
@@ -63,8 +77,8 @@ class Exchange(Protocol):
 
     address: str
 
-    def send(self, request: HttpRequest[Body], within_seconds: float) -> tuple[int, bytes]:
-        """Return status and body of the answer.
+    def send(self, request: HttpRequest[Body], within_seconds: float) -> Reply:
+        """Return the answer.
 
         Raises:
             httpx.RequestError: There is none in time.
@@ -81,7 +95,7 @@ class HttpExchange:
         self._http = http
         self.address = str(http.base_url).rstrip("/")
 
-    def send(self, request: HttpRequest[Body], within_seconds: float) -> tuple[int, bytes]:
+    def send(self, request: HttpRequest[Body], within_seconds: float) -> Reply:
         """See `Exchange`."""
         built = self._http.build_request(
             request.method, request.path, params=request.query, content=request.body, headers=request.headers
@@ -104,11 +118,11 @@ class _Try(Thread):
         self._http = http
         self._request = request
         self._opened: list[Any] = []
-        self._answer: tuple[int, bytes] | None = None
+        self._answer: Reply | None = None
         self._error: Exception | None = None
 
-    def result(self, within_seconds: float) -> tuple[int, bytes]:
-        """Return status and body.
+    def result(self, within_seconds: float) -> Reply:
+        """Return the answer.
 
         Raises:
             httpx.RequestError: There is no answer in time.
@@ -132,14 +146,14 @@ class _Try(Thread):
         except Exception as error:
             self._error = error
 
-    def _fetch(self) -> tuple[int, bytes]:
+    def _fetch(self) -> Reply:
         response = self._http.send(self._request, stream=True)
         try:
             content = bytearray()
             for piece in response.iter_bytes():
                 content += piece
                 _check_size(content)
-            return response.status_code, bytes(content)
+            return Reply(response.status_code, bytes(content), dict(response.headers))
         finally:
             response.close()
 
@@ -165,7 +179,7 @@ class UnixExchange:
         self._path = path
         self.address = address
 
-    def send(self, request: HttpRequest[Body], within_seconds: float) -> tuple[int, bytes]:
+    def send(self, request: HttpRequest[Body], within_seconds: float) -> Reply:
         """See `Exchange`."""
         give_up_at = monotonic() + within_seconds
         connection = http.client.HTTPConnection("agent")
@@ -176,7 +190,7 @@ class UnixExchange:
                 connection.sock.connect(str(self._path))
                 connection.request(request.method, target, request.body, request.headers)
                 with connection.getresponse() as response:
-                    return response.status, _body(response, give_up_at)
+                    return Reply(response.status, _body(response, give_up_at))
         except TimeoutError as error:
             raise httpx.ReadTimeout(f"no answer within {within_seconds:.3g} s") from error
         except (FileNotFoundError, ConnectionRefusedError) as error:

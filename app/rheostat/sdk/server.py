@@ -4,7 +4,7 @@ import os
 import re
 from datetime import date
 from functools import partial
-from ipaddress import ip_address
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-from rheostat.errors import ConfigurationError
+from rheostat.errors import ConfigurationError, RheostatError
 from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.fields import JOB_ID_PATTERN, JOB_ID_RULE, Body, TrialState
@@ -39,8 +39,9 @@ from rheostat.schemas.trials import (
     TrialDetail,
     TrialPage,
 )
+from rheostat.sdk.address import checked_url, is_loopback, unreachable_hint
 from rheostat.sdk.environment import warn_of_misspelt_variables
-from rheostat.sdk.exchange import AnswerT, HttpExchange, HttpRequest
+from rheostat.sdk.exchange import AnswerT, HttpExchange, HttpRequest, Reply
 from rheostat.sdk.transport import Transport, as_json
 
 DEFAULT_URL = "http://127.0.0.1:8420"
@@ -49,7 +50,6 @@ _GARBAGE_HINT = (
     "Does a Rheostat server of this version listen there, or a proxy or another program? "
     "Where a proxy serves it under a path, RHEOSTAT_URL has that path."
 )
-_ADDRESS_HINT = "Write it as http://host:8420."
 
 
 class ServerClient:
@@ -88,26 +88,27 @@ class ServerClient:
         token = (_token_of_environment() if token is None else token).strip()
         if not token.isascii() or not token.isprintable():
             raise ConfigurationError("The token has characters that an HTTP header cannot carry.")
-        url = _checked(self.base_url)
+        url = checked_url(self.base_url)
         try:
             http = httpx.Client(
                 base_url=url,
                 timeout=timeout_seconds,
                 headers={"Authorization": f"Bearer {token}"} if token else None,
                 # No proxy can reach this machine's own loopback.
-                trust_env=not _is_loopback(url.host),
+                trust_env=not is_loopback(url.host),
                 # SSL_CERT_FILE counts there, too.
                 verify=httpx.create_ssl_context() if url.scheme == "https" else True,
             )
-        except (ValueError, ImportError, OSError) as error:
+        except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:
             raise ConfigurationError(
-                f"The proxy or certificate settings of the environment cannot be used: {error}."
+                f"The proxy or certificate settings of the environment cannot be used: {error}.",
+                hint="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE.",
             ) from error
         self._transport = Transport(
             HttpExchange(http),
             timeout_seconds=timeout_seconds,
             retry_for_seconds=retry_for_seconds,
-            unreachable_hint="Is the server running, and is RHEOSTAT_URL its address?",
+            unreachable_hint=unreachable_hint(url),
             garbage_hint=_GARBAGE_HINT,
         )
 
@@ -136,6 +137,16 @@ class ServerClient:
             within_seconds: How long all tries together may take; None: as the client's settings say.
         """
         return self._transport.send(request, retry=retry, within_seconds=within_seconds)
+
+    def look(self, path: str) -> tuple[Reply, RheostatError | None]:
+        """Return what is answered to a GET, with its headers, and the error that it stands for; for a diagnosis.
+
+        Raises:
+            ServerUnreachable: There is no answer; it is tried once.
+        """
+        reply = self._transport.look(path)
+        is_error = reply.status >= HTTPStatus.BAD_REQUEST
+        return reply, self._transport.error_of(path, reply) if is_error else None
 
     def register_job(self, job_id: str, settings: JobSettings) -> JobDetail:
         """Register a job; the same settings again change nothing."""
@@ -341,23 +352,6 @@ def _token_of_environment() -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The token in RHEOSTAT_TOKEN_FILE cannot be read: {error}.") from error
-
-
-def _checked(url: str) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(f"{url!r} is not an HTTP address: {error}.", hint=_ADDRESS_HINT) from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigurationError(f"{url!r} is not an HTTP address.", hint=_ADDRESS_HINT)
-    return parsed
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _given_or_new(idempotency_key: str | None) -> str:

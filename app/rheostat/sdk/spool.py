@@ -10,7 +10,8 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ _log = logging.getLogger("rheostat")
 
 DIRECTORY_VARIABLE = "RHEOSTAT_SPOOL_DIR"
 _VERSION = 1
-_MOST_BYTES = 16 * 2**20
+MOST_BYTES = 16 * 2**20
 """Of all files together; the oldest requests are dropped for new ones."""
 _SENT_PER_REWRITE = 100
 """After so many requests that were sent a file is written without them, so that short runs get a long backlog sent."""
@@ -45,7 +46,7 @@ def spool_directory() -> Path:
 
     A user without a home directory, as in a container, has one for temporary files.
     """
-    if (named := os.environ.get(DIRECTORY_VARIABLE)) is not None:
+    if named := os.environ.get(DIRECTORY_VARIABLE):
         return Path(named)
     try:
         state = Path(os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser())
@@ -236,6 +237,37 @@ def spool_files(directory: Path) -> list[SpoolFile]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class SpoolUse:
+    """What a spool holds.
+
+    Attributes:
+        waiting: Number of requests that wait, by their server's address.
+        size_bytes: Of all its files together.
+        unreadable: Files that cannot be read, and those set aside for it.
+    """
+
+    waiting: Mapping[str, int]
+    size_bytes: int
+    unreadable: Sequence[Path]
+
+
+def spool_use(directory: Path) -> SpoolUse:
+    """Return what a spool holds, and set nothing aside."""
+    waiting: Counter[str] = Counter()
+    size_bytes, unreadable = 0, list(directory.glob(_aside(Path("*")).name))
+    for path in directory.glob("*.jsonl"):
+        try:
+            size_bytes += path.stat().st_size
+            found = _read(path)
+            waiting[found.url] += len(found.requests)
+        except FileNotFoundError:  # sent meanwhile
+            continue
+        except (OSError, ValueError, LookupError, TypeError, _OtherVersion):
+            unreadable.append(path)
+    return SpoolUse(waiting, size_bytes, sorted(unreadable))
+
+
 class _OtherVersion(Exception):
     """A file that another version of Rheostat has written, and may read."""
 
@@ -329,7 +361,7 @@ def _make_room(directory: Path, wanted_bytes: int, own: Path | None) -> int:
         if path != own:
             with suppress(OSError):
                 sizes[path] = path.stat().st_size
-    room = _MOST_BYTES - sum(sizes.values())
+    room = MOST_BYTES - sum(sizes.values())
     for path, size in sizes.items():
         if room >= wanted_bytes:
             break

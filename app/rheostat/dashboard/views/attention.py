@@ -18,8 +18,11 @@ _FEWEST_LOST = 2
 _USUAL_SHARE = 0.2
 """Runs without energy are worth a warning where they are a fifth, or the latest."""
 
-_START_AGENT = "Start one there, `rheostat agent run`, with its socket where the trainer sees it (RHEOSTAT_AGENT_DIR)."
-_STATUS = "On the node `rheostat agent status` says what keeps it from being ready."
+_START_AGENT = (
+    "Start one there, `rheostat agent run`, with its socket where the trainer sees it (RHEOSTAT_AGENT_DIR); "
+    "`rheostat doctor` finds what is in the way."
+)
+_DOCTOR = "On the node `rheostat doctor` says what is wrong and what to do."
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ def _energy(summary: JobSummary) -> Iterator[Attention]:
             text = f"No agent answers on {report.node}: power limits stay as they are, and energy is not measured."
             yield _of_node(job_id, "note", text, _START_AGENT, node)
         elif report.agent == "not_ready":
-            yield _of_node(job_id, "warning", _not_ready(node), _STATUS, node)
+            yield _of_node(job_id, "warning", _not_ready(node), _DOCTOR, node)
 
 
 def _is_latest(summary: JobSummary, runs: Runs) -> bool:
@@ -152,10 +155,10 @@ def _why_unknown(nodes: Sequence[NodeState]) -> str:
         if node.report.agent == "absent":
             return f"No agent answers on {node.report.node}. {_START_AGENT}"
         if node.report.agent == "not_ready":
-            return f"{_not_ready(node)} {_STATUS}"
+            return f"{_not_ready(node)} {_DOCTOR}"
     if any(node.report.agent == "ready" for node in nodes):
         return "The agent answers, but its driver gives no energy, or the trainer reports its own: see its log."
-    return f"Is an agent running on the node? {_STATUS} A trainer may also report `energy_joules` itself."
+    return f"Is an agent running on the node? {_DOCTOR} A trainer may also report `energy_joules` itself."
 
 
 def _not_ready(node: NodeState) -> str:
@@ -169,7 +172,7 @@ def _limits(job_id: str, node: NodeState) -> Iterator[Attention]:
     refused = report.agent == "ready" and bool(report.problems)
     if refused:
         text = f"The power limit was refused on {report.node}: {words.sentence(' '.join(report.problems))}"
-        yield _of_node(job_id, "warning", text, _STATUS, node)
+        yield _of_node(job_id, "warning", text, _DOCTOR, node)
     elif gpus:
         whose = words.counted(len(gpus), "GPU") + (" has " if len(gpus) == 1 else " have ")
         text = f"On {report.node}, {whose}{cut_text(gpus[0])}."

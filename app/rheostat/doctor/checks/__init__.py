@@ -1,0 +1,1 @@
+"""The checks: pure functions from a machine to a finding."""

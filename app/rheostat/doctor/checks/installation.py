@@ -1,0 +1,51 @@
+"""Is Rheostat installed as it should be, on a system that it runs on?"""
+
+from rheostat.doctor.finding import Finding, ok, skipped, warning
+from rheostat.doctor.machine import Machine
+
+
+def versions(machine: Machine) -> Finding:
+    """Say which versions run here."""
+    return ok("versions", f"Rheostat {machine.installation.version} on Python {machine.installation.python}")
+
+
+def extras(machine: Machine) -> Finding:
+    """Say which extras are installed; a trainer needs none."""
+    found = machine.installation.extras
+    if not found:
+        return skipped("extras", "unknown: Rheostat runs from its source, without being installed")
+    installed = [name for name, is_installed in found.items() if is_installed]
+    missing = [f"'rheostat[{name}]'" for name, is_installed in found.items() if not is_installed]
+    text = f"installed: {', '.join(installed) or 'none, which is enough for a trainer'}"
+    return ok("extras", f"{text}; more: pip install {missing[0]}" if missing else text)
+
+
+def settings(machine: Machine) -> Finding:
+    """Look for variables that are probably misspelt."""
+    wrong = machine.installation.misspelt
+    if not wrong:
+        return ok("settings", "no RHEOSTAT_ variable seems misspelt")
+    unknown, meant = next(iter(wrong.items()))
+    found = "; ".join(f"{name} is unknown: {likely} is meant?" for name, likely in wrong.items())
+    return warning("settings", found, "An unknown variable is ignored.", f"Rename {unknown} to {meant}.")
+
+
+def system(machine: Machine) -> Finding:
+    """Look at the operating system."""
+    here = machine.installation
+    if here.system != "Linux":
+        return warning(
+            "system",
+            f"{here.system} {here.release}",
+            "The agent, and so energy and power limits, need Linux. Batch sizes are advised here, too.",
+            "Train on Linux to save energy by power limits.",
+        )
+    if here.is_wsl:
+        return warning(
+            "system",
+            f"Linux {here.release}, under Windows (WSL)",
+            "The driver under WSL sets no power limits, and often gives no energy. Batch sizes are advised here, too.",
+            "Train on Linux itself to save energy by power limits.",
+        )
+    inside = f", in a container ({here.container})" if here.container else ""
+    return ok("system", f"Linux {here.release}{inside}")

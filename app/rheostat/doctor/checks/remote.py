@@ -1,0 +1,123 @@
+"""Can trainers of this machine use the server?"""
+
+import re
+from http import HTTPStatus
+
+from rheostat.doctor.finding import Finding, ok, problem, skipped, warning
+from rheostat.doctor.machine import Machine
+from rheostat.errors import ServerRefused
+
+_MOST_SKEW_SECONDS = 5.0
+_GRAVE_SKEW_SECONDS = 300.0
+_DEFAULT_BATCH_SIZE = "Runs then train with their default batch size, and their reports wait in the spool."
+_NO_SERVER = "no Rheostat server answers"
+
+
+def server(machine: Machine) -> Finding:
+    """Does a Rheostat server answer, and is it ready?"""
+    remote = machine.remote
+    if remote.error is not None:
+        if not remote.is_named:
+            return warning(
+                "server",
+                f"no server answers at {remote.url}, and RHEOSTAT_URL names no other",
+                _DEFAULT_BATCH_SIZE,
+                f"Start one here: {machine.installation.command} serve. Or set RHEOSTAT_URL to the address of yours.",
+            )
+        remedy = remote.error.hint or "Look at the server's log."
+        return problem("server", remote.error.message, _DEFAULT_BATCH_SIZE, remedy)
+    if not remote.is_rheostat:
+        return problem(
+            "server",
+            f"another program than Rheostat answers at {remote.url}",
+            _DEFAULT_BATCH_SIZE,
+            "Set RHEOSTAT_URL to the server's address and, behind a proxy, its path.",
+        )
+    if remote.not_ready is not None:
+        found = f"the server at {remote.url} is not ready: {remote.not_ready.message}"
+        remedy = remote.not_ready.hint or "Look at the server's log."
+        return problem("server", found, _DEFAULT_BATCH_SIZE, remedy)
+    return ok("server", f"a Rheostat server is ready at {remote.url}")
+
+
+def version(machine: Machine) -> Finding:
+    """Is the server of this version?"""
+    theirs, ours = machine.remote.version, machine.installation.version
+    if not machine.remote.is_usable:
+        return skipped("version", _NO_SERVER)
+    if theirs == ours:
+        return ok("version", f"the server is of this version, {ours}")
+    if _numbers(theirs) > _numbers(ours):
+        found = f"the server is newer, {theirs}; this is {ours}"
+        why = "A newer server answers older clients; what is new in it is missing here."
+        return warning("version", found, why, f"Upgrade here: pip install 'rheostat=={theirs}'")
+    return warning(
+        "version",
+        f"the server is older, {theirs}; this is {ours}",
+        "A server refuses fields of a request that it does not know.",
+        f"Upgrade the server to {ours}, or install {theirs} here.",
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def proxy(machine: Machine) -> Finding:
+    """Does a proxy of the environment get in the way?"""
+    remote = machine.remote
+    if remote.is_local:
+        return skipped("proxy", "the server is on this machine, where no proxy is asked")
+    if not remote.proxy:
+        return ok("proxy", "no proxy variable concerns the server")
+    if remote.is_usable:
+        return ok("proxy", f"requests go through the proxy {remote.proxy}, and arrive")
+    host = re.sub(r"^\w+://([^/:]+).*", r"\1", remote.url)
+    return warning(
+        "proxy",
+        f"requests go through the proxy {remote.proxy}, by the variables of the environment",
+        "Many proxies do not reach hosts inside.",
+        f"Run: export NO_PROXY={host}",
+    )
+
+
+def token(machine: Machine) -> Finding:
+    """Does the server accept a trainer's requests?"""
+    remote = machine.remote
+    if not remote.is_usable or remote.not_ready is not None:
+        return skipped("token", _NO_SERVER if not remote.is_usable else "the server is not ready")
+    if remote.refusal is None:
+        return ok("token", "the token may train" if remote.has_token else "the server wants no token")
+    refusal = remote.refusal
+    why = "Every request of a trainer is refused so."
+    status = refusal.status if isinstance(refusal, ServerRefused) else None
+    if status == HTTPStatus.FORBIDDEN:
+        remedy = "Make one that may, on the server: rheostat token create NAME"
+        return warning("token", f"the token is valid, but may not train: {refusal.message}", why, remedy)
+    remedy = "Set RHEOSTAT_TOKEN to a valid token. One is made on the server: rheostat token create NAME"
+    if status != HTTPStatus.UNAUTHORIZED:
+        remedy = refusal.hint or "Look at the server's log."
+    return problem("token", refusal.message, why, remedy)
+
+
+def clock(machine: Machine) -> Finding:
+    """Do this machine's clock and the server's agree?"""
+    remote = machine.remote
+    if remote.behind_seconds is None:
+        return skipped("clock", f"{_NO_SERVER} with its time" if remote.is_usable else _NO_SERVER)
+    behind = remote.behind_seconds
+    if abs(behind) <= _MOST_SKEW_SECONDS + remote.doubt_seconds:
+        return ok("clock", "this machine's clock agrees with the server's")
+    found = f"this machine's clock is {_span(behind)} {'behind' if behind > 0 else 'ahead of'} the server's"
+    why = "Logs and times of runs do not fit together; certificates and tokens may seem expired."
+    remedy = "Set the wrong one: timedatectl shows whether a clock is synchronised, on each machine."
+    say = problem if abs(behind) > _GRAVE_SKEW_SECONDS else warning
+    return say("clock", found, why, remedy)
+
+
+def _span(seconds: float) -> str:
+    whole = round(abs(seconds))
+    minutes, hours = 60, 3600
+    if whole < 2 * minutes:
+        return f"{whole} s"
+    return f"{whole / minutes:.0f} min" if whole < 2 * hours else f"{whole / hours:.1f} h"

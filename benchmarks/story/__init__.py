@@ -1,0 +1,1 @@
+"""The figures of the documentation, drawn from replays: ``make figures TRACES=folder``."""

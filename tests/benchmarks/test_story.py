@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.decisions.synthetic import synthetic_world
+from benchmarks.story.savings import JobSavings, Shares, Spread, as_json, play, sentence
+from rheostat.replay.run import Plan
+
+ROOT = Path(__file__).parents[2]
+FIGURES = ROOT / "docs" / "figures"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PLAN = Plan("rheostat", 0.5, 2.0, 50, (1, 2))
+
+
+def _of(page: Path) -> str:
+    """The text of a page without its line breaks."""
+    return " ".join(page.read_text().split())
+
+
+@pytest.fixture(scope="module")
+def job() -> JobSavings:
+    (job,) = play([synthetic_world(20_001)], PLAN)
+    return job
+
+
+def test_a_page_that_shows_the_savings_says_the_figures_that_were_drawn() -> None:
+    drawn = json.loads((FIGURES / "savings.json").read_text())
+    showing = [page for page in PAGES if "figures/savings.svg" in page.read_text()]
+    assert showing
+    for page in showing:
+        assert drawn["sentence"] in _of(page), f"{page.name} must say: {drawn['sentence']}"
+
+
+def test_no_choice_is_cheaper_than_the_best_fixed_one_and_learning_is_paid_for(job: JobSavings) -> None:
+    def cost(shares: Shares) -> float:
+        return shares.energy.mean + shares.time.mean
+
+    early, late = (job.rheostat[n] for n in (10, 50))
+    assert cost(job.of_best_fixed) < cost(early)
+    assert early.energy.low <= early.energy.mean <= early.energy.high
+    assert cost(job.of_power_alone) <= 2.0
+    assert cost(late) < cost(early)
+
+
+def test_the_default_is_compared_at_the_highest_limit(job: JobSavings) -> None:
+    world = synthetic_world(20_001)
+    assert job.default == (world.default_batch_size, world.power_limits_watts[0])
+
+
+def test_the_sentence_says_what_became_more_and_what_less(job: JobSavings) -> None:
+    def one(energy: float, time: float) -> JobSavings:
+        shares = Shares(Spread(energy, energy, energy), Spread(time, time, time))
+        return JobSavings("a, b", (64, 300), (32, 200), {10: shares, 50: shares}, shares, shares)
+
+    said = sentence([one(0.5, 0.9), one(0.9, 1.2)], PLAN)
+    assert "10 to 50 % less energy than always the default (mean 30 %)" in said
+    assert "from 10 % less to 20 % more time (mean 5 % more)" in said
+    assert as_json([job], PLAN, "make figures")["seeds"] == [1, 2]
+
+
+def test_the_same_figures_draw_the_same_small_file(job: JobSavings, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from benchmarks.story import drawing
+
+    for name in ("one.svg", "two.svg"):
+        drawing.savings(tmp_path / name, [job, job], seeds=2, eta_knob=0.5)
+    drawn = (tmp_path / "one.svg").read_bytes()
+    assert drawn == (tmp_path / "two.svg").read_bytes()
+    assert len(drawn) < 60_000
