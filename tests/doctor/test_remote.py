@@ -8,6 +8,7 @@ import trustme
 import rheostat
 from rheostat.doctor.facts.installation import Installation
 from rheostat.doctor.facts.remote import Remote, look_at_server
+from rheostat.doctor.facts.store import Store
 from tests.doctor.machines import OURS, answering, found
 from tests.proxies import proxied
 from tests.serving import Serving, make_token
@@ -53,7 +54,9 @@ def test_no_server_is_a_problem_where_one_was_named() -> None:
     named = found("server", remote=look_at_server(url))
     assert (named.state, url in named.found) == ("problem", True)
     usual = found("server", remote=replace(look_at_server(url), is_named=False))
-    assert (usual.state, usual.remedy.partition(".")[0]) == ("warning", "Start one here: rheostat serve")
+    assert (usual.state, usual.remedy.partition(".")[0]) == ("warning", "Set RHEOSTAT_URL to your server's address")
+    here = found("server", remote=replace(look_at_server(url), is_named=False), store=Store(has_extra=True))
+    assert here.remedy.startswith("Start one here: rheostat serve.")
     for name in ("version", "token", "clock"):
         assert found(name, remote=look_at_server(url)).state == "skipped"
 

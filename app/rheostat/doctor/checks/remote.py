@@ -10,6 +10,7 @@ from rheostat.errors import ServerRefused
 _MOST_SKEW_SECONDS = 5.0
 _GRAVE_SKEW_SECONDS = 300.0
 _DEFAULT_BATCH_SIZE = "Runs then train with their default batch size, and their reports wait in the spool."
+_NEW_PORT = "Then in the trainer's environment: RHEOSTAT_URL=http://127.0.0.1:8421"
 _NO_SERVER = "no Rheostat server answers"
 
 
@@ -22,22 +23,27 @@ def server(machine: Machine) -> Finding:
                 "server",
                 f"no server answers at {remote.url}, and RHEOSTAT_URL names no other",
                 _DEFAULT_BATCH_SIZE,
-                f"Start one here: {machine.installation.command} serve. Or set RHEOSTAT_URL to the address of yours.",
+                _start(machine),
             )
         remedy = remote.error.hint or "Look at the server's log."
         return problem("server", remote.error.message, _DEFAULT_BATCH_SIZE, remedy)
     if not remote.is_rheostat:
-        return problem(
-            "server",
-            f"another program than Rheostat answers at {remote.url}",
-            _DEFAULT_BATCH_SIZE,
-            "Set RHEOSTAT_URL to the server's address and, behind a proxy, its path.",
-        )
+        remedy = "Set RHEOSTAT_URL to the server's address and, behind a proxy, its path."
+        if not remote.is_named and machine.store.has_extra:
+            remedy = f"Serve on another port: {machine.installation.command} serve --port 8421. {_NEW_PORT}"
+        return problem("server", f"another program than Rheostat answers at {remote.url}", _DEFAULT_BATCH_SIZE, remedy)
     if remote.not_ready is not None:
         found = f"the server at {remote.url} is not ready: {remote.not_ready.message}"
         remedy = remote.not_ready.hint or "Look at the server's log."
         return problem("server", found, _DEFAULT_BATCH_SIZE, remedy)
     return ok("server", f"a Rheostat server is ready at {remote.url}")
+
+
+def _start(machine: Machine) -> str:
+    start = f"{machine.installation.command} serve"
+    if machine.store.has_extra:
+        return f"Start one here: {start}. Or set RHEOSTAT_URL to the address of yours."
+    return f"Set RHEOSTAT_URL to your server's address. Or run one here: pip install 'rheostat[server]' && {start}"
 
 
 def version(machine: Machine) -> Finding:
