@@ -86,7 +86,6 @@ class Rheostat:
     def _observe(self, body: Any) -> Reply:
         state: TrialState = body.get("outcome") or self.state
         action: Action = "continue" if state == "running" else "stop"
-        action = "continue" if state == "running" else "stop"
         return Reply(200, ObserveAnswer(state=state, action=action, reason="as the test says", power_limit_watts=None))
 
     def _measure(self, body: Any) -> Reply:
@@ -284,6 +283,25 @@ class TestTheEnd:
         with bench.trial() as trial:
             trial.report(0.95)
         assert len(bench.reports()) == 1
+
+    def test_a_run_that_is_stopped_short_of_its_target_warns_of_its_model_once(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bench.rheostat.state = "stopped"
+        with bench.trial() as trial:
+            assert [trial.report(0.4), trial.report(0.5)] == ["stop", "stop"]
+        assert (trial.converged, trial.end_reason) == (False, "as the test says")
+        (warning,) = warnings_in(caplog)
+        assert "before its target: as the test says. Do not use its model" in warning
+
+    def test_a_run_that_reaches_its_target_has_converged_and_warns_of_nothing(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with bench.trial() as trial:
+            assert (trial.report(0.5), trial.converged, trial.end_reason) == ("continue", False, None)
+            bench.rheostat.state = "converged"
+            assert (trial.report(0.95), trial.converged) == ("stop", True)
+        assert warnings_in(caplog) == []
 
     def test_an_end_before_the_target_is_a_failure(self, bench: Bench) -> None:
         with bench.trial() as trial:

@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from rheostat.api.paths import PROBES, ZEUS_PREFIX, header, is_zeus, path_of, root_path_of
 from rheostat.api.request_record import record_of
+from rheostat.api.routing import NO_JSON
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.visit import problem_page
 from rheostat.errors import (
@@ -30,7 +31,7 @@ from rheostat.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rheostat.schemas.fields import JOB_ID_RULE
+from rheostat.schemas.fields import JOB_ID_RULE, sentence
 from rheostat.schemas.operations import FieldProblem, Problem
 from rheostat.schemas.zeus import ZeusMessage
 
@@ -47,7 +48,7 @@ _STATUS: dict[type[RheostatError], HTTPStatus] = {
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
-_HTTP_CODES = {
+HTTP_CODES = {
     HTTPStatus.NOT_FOUND: ("no_such_route", "The routes are listed at {root_path}/docs."),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "The header Allow lists the methods of this route."),
     HTTPStatus.REQUEST_TIMEOUT: ("body_too_slow", "Send the whole body without pauses."),
@@ -60,6 +61,8 @@ _HTTP_CODES = {
         "If it is a name of this server, add it to RHEOSTAT_ALLOWED_HOSTS, a comma-separated list.",
     ),
 }
+
+_ROUTING = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 _MAX_FIELDS = 20
 _MAX_FIELDS_NAMED = 5
@@ -115,9 +118,14 @@ def zeus_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {**entry, "model": ZeusMessage} for status, entry in responses(*statuses).items()}
 
 
+def status_of(kind: type[RheostatError]) -> HTTPStatus:
+    """Return the status that an error of ours is answered with."""
+    return next((_STATUS[base] for base in kind.__mro__ if base in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
 def answer(scope: Scope, error: RheostatError) -> Response:
     """Return the problem for an error of ours, and log it if it is the server's fault."""
-    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+    status = status_of(type(error))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         # An expected state that affects many requests at once: tracebacks would bury what an operator looks for.
         _log.error("%s: %s%s", error.code, error, error.cause_text())
@@ -141,17 +149,23 @@ def answer(scope: Scope, error: RheostatError) -> Response:
 def http_problem(scope: Scope, error: HTTPException) -> Response:
     """Return the problem for an error of the HTTP framework."""
     status = HTTPStatus(error.status_code)
-    code, hint = _HTTP_CODES.get(status, (status.name.lower(), ""))
+    code, hint = HTTP_CODES.get(status, (status.name.lower(), ""))
     if status == HTTPStatus.NOT_FOUND and b"%2f" in scope.get("raw_path", b"").lower():
         hint = f"A job's name has no slash: {JOB_ID_RULE}."
-    hint = hint.format(root_path=root_path_of(scope))
-    response = _problem(scope, status, code, str(error.detail).rstrip(".") + ".", hint)
-    response.headers.update(error.headers or {})
+    if status == HTTPStatus.NOT_FOUND and "//" in path_of(scope):
+        hint = "A name in it is empty: is a variable unset?"
+    detail = str(error.detail)
+    headers = dict(error.headers or {})
+    if status in _ROUTING and detail == status.phrase:
+        detail = f"There is no route {scope['method']} {_shortened(path_of(scope))}"
     if status == HTTPStatus.METHOD_NOT_ALLOWED and "route" in scope:
         # The router lists the methods of the first route of that path only.
         route = scope["route"]
         methods = scope["app"].openapi()["paths"].get(route.path, route.methods)
-        response.headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+        headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+        hint = f"This path has: {headers['Allow']}."
+    response = _problem(scope, status, code, sentence(detail), hint.format(root_path=root_path_of(scope)))
+    response.headers.update(headers)
     return response
 
 
@@ -180,8 +194,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = error.errors()
     fields = [_field(dict(problem)) for problem in errors[:_MAX_FIELDS]]
-    hint = "Correct these fields."
-    if fields[0].field == "body" and not _is_json(request.scope):
+    hint = f"Correct these fields; {root_path_of(request.scope)}/docs lists all."
+    if errors[0]["type"] == NO_JSON:
         hint = "Send the header Content-Type: application/json."
     what = "; ".join(f"{field.field}: {field.message}" for field in fields[:_MAX_FIELDS_NAMED])
     if len(errors) > _MAX_FIELDS_NAMED:
@@ -189,7 +203,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     if len(errors) > _MAX_FIELDS:
         fields.append(FieldError("...", f"and {len(errors) - _MAX_FIELDS:,} more"))
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return _problem(request.scope, status, InvalidInput.code, f"{what.rstrip('.')}.", hint, fields=fields)
+    return _problem(request.scope, status, InvalidInput.code, sentence(what), hint, fields=fields)
 
 
 def _problem(
@@ -233,8 +247,3 @@ def _field(problem: dict[str, Any]) -> FieldError:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _MAX_FIELD_LENGTH else f"{text[:_MAX_FIELD_LENGTH]}..."
-
-
-def _is_json(scope: Scope) -> bool:
-    media_type = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")

@@ -12,6 +12,7 @@ from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.agent import agent
 from rheostat.cli.doctor import doctor
 from rheostat.cli.export import export
+from rheostat.cli.help import CommandsByUse, Version, help_text, teach
 from rheostat.cli.history import import_runs
 from rheostat.cli.progress import ProgressLine
 from rheostat.cli.savings import savings
@@ -24,9 +25,9 @@ from rheostat.printable import printable
 from rheostat.replay.command import replay
 
 app = typer.Typer(
-    help="Train recurring jobs to the same accuracy with less energy and time.",
+    cls=CommandsByUse,
+    help=help_text("", "Train recurring jobs to the same accuracy with less energy and time."),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 jobs = typer.Typer(help="List, show, change and steer the jobs in the database.", no_args_is_help=True)
@@ -71,6 +72,11 @@ _EXTRAS = {
 }
 
 
+@app.callback()
+def options(version: Version = False) -> None:
+    """Take the options that stand before a command."""
+
+
 def main() -> None:
     """Run the command line; a `RheostatError` is printed as a message and exits with 1."""
     try:
@@ -83,7 +89,8 @@ def main() -> None:
         extra = _EXTRAS.get(next(iter(sys.argv[1:]), ""))
         if extra is None or (error.name or "").startswith("rheostat"):
             raise
-        typer.secho(f"rheostat: this command needs: pip install 'rheostat[{extra}]'", fg="red", err=True)
+        needs = f"This command needs {error.name}, which the extra {extra} installs: {sys.executable} -m pip install"
+        typer.secho(f"rheostat: {needs} 'rheostat[{extra}]'", fg="red", err=True)
         raise SystemExit(1) from None
 
 
@@ -95,11 +102,14 @@ def serve(
         typer.Option(help="Address to bind; without tokens loopback only. (Default: 127.0.0.1.)", show_default=False),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to bind; 0: any free one. (Default: 8420.)", show_default=False)
+        int | None,
+        typer.Option(min=0, max=65_535, help="Port to bind; 0: any free one. (Default: 8420.)", show_default=False),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Worker processes; use several with PostgreSQL only. (Default: 1.)", show_default=False),
+        typer.Option(
+            min=1, max=256, help="Worker processes; use several with PostgreSQL only. (Default: 1.)", show_default=False
+        ),
     ] = None,
     root_path: Annotated[
         str | None,
@@ -193,3 +203,6 @@ def database_status(database_url: DatabaseUrl = None) -> None:
         typer.echo(f"schema: {status.current or 'empty'}; this version needs {status.head}")
         if not status.at_head:
             raise typer.Exit(1)
+
+
+teach(app)

@@ -12,7 +12,7 @@ from typing import Any, SupportsFloat
 from pydantic import ValidationError
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.schemas.fields import Action, Body, on_one_line
+from rheostat.schemas.fields import Body, on_one_line
 from rheostat.schemas.nodes import HeartbeatRequest, NodeReport
 from rheostat.schemas.power import ObservePowerLimitRequest, PowerLimitAnswer, PowerLimitMeasurement
 from rheostat.schemas.server import Gpu, JobSettings
@@ -30,6 +30,7 @@ from rheostat.sdk.gpu_energy import Energy
 from rheostat.sdk.outbox import Outbox, WarnOnce
 from rheostat.sdk.outcome import came_to_its_end, detail_of, outcome_of, was_interrupted
 from rheostat.sdk.progress import Before
+from rheostat.sdk.run_status import RunStatus
 from rheostat.sdk.seen_metrics import SeenMetrics
 from rheostat.sdk.server import (
     ServerClient,
@@ -42,6 +43,8 @@ from rheostat.sdk.server import (
 from rheostat.sdk.threads import in_background
 
 _log = logging.getLogger("rheostat")
+
+_AGAIN = "Do not use its model; start another run, which may get another batch size."
 
 # The server's clock may differ from ours, so the time that a lease seems to have left is bounded.
 _SHORTEST_HEARTBEAT_SECONDS = 1.0
@@ -84,7 +87,7 @@ class Reporter:
         self._completed: ObserveRequest | None = None
         self._answer: ObserveAnswer | None = None
         self._most_joules = 0.0
-        self._reached = False
+        self._reached = self._has_warned_of_end = False
         self._seen = SeenMetrics(settings)
         self._warned: set[str] = set()
         self._own_clock = False
@@ -176,8 +179,8 @@ class Reporter:
         epoch: float | None,
         energy: SupportsFloat | Callable[[], Energy | None] | None,
         time_seconds: SupportsFloat | None,
-    ) -> tuple[Action, int | None]:
-        """Report an evaluation; return whether to go on, and the best power limit that is known.
+    ) -> RunStatus:
+        """Report an evaluation; return whether to go on.
 
         Without an answer in time the target and the number of epochs decide, and what earlier reports were answered.
 
@@ -190,34 +193,47 @@ class Reporter:
         last_epoch = self._before.epoch if self._latest is None else self._latest.epoch
         epoch = last_epoch + 1 if epoch is None else float(epoch)
         figure = self._seen.add(metric)
-        self._reached = self._is_over(figure, epoch)
-        decision: Action = "stop" if self._reached else "continue"
+        status = self._own_status(figure, epoch)
+        self._reached = status.action == "stop"
         self._own_clock = time_seconds is not None
         report = self._observation(epoch, figure, None if callable(energy) else energy, time_seconds)
-        if report is None:
-            return decision, None
-        self._latest = report
-        measure = energy if callable(energy) else None
+        if report is not None:
+            self._latest = report
+            status = self._send(report, energy if callable(energy) else None, status)
+        if status.is_short_of_target and not (self._has_warned_of_end or self._seen.has_diverged):
+            self._has_warned_of_end = True
+            reason = status.reason.rstrip(".")
+            _log.warning("The run ends before its target: %s. %s", reason, _AGAIN)
+        return status
+
+    def _send(self, report: ObserveRequest, measure: Callable[[], Energy | None] | None, own: RunStatus) -> RunStatus:
+        """Send a report; return what was answered, or, without an answer in time, what follows from earlier ones."""
         if self._trial is None:
             self._outbox.put(lambda: self._complete(report, measure))
-            return decision, None
+            return own
         answer = self._outbox.answer(lambda: self._complete(report, measure))
         latest = answer or self._answer
+        status = own
         if answer is not None:
-            decision = answer.action
-        elif latest is not None and latest.action == "stop":
-            decision = "stop"
-        if decision == "stop":
+            status = RunStatus.of(answer)
+        elif latest is not None:
+            earlier = RunStatus.of(latest)
+            status = earlier if earlier.action == "stop" else own._replace(power_limit_watts=earlier.power_limit_watts)
+        if status.action == "stop":
             self._over.set()
-        return decision, None if latest is None else latest.power_limit_watts
+        return status
 
-    def _is_over(self, figure: float | None, epoch: float) -> bool:
-        """Return whether the run ends here, as far as can be told without the server."""
+    def _own_status(self, figure: float | None, epoch: float) -> RunStatus:
+        """Return whether the run ends here, as far as can be said without the server."""
         if self._seen.has_diverged:
             if not self._over.is_set():
                 _log.warning("The run has diverged: %s.", self._seen.divergence)
-            return True
-        return self.settings.has_converged(figure, epoch) or epoch >= self.settings.max_epochs
+            return RunStatus("stop", reason=f"it diverged: {self._seen.divergence}")
+        if self.settings.has_converged(figure, epoch):
+            return RunStatus("stop", has_converged=True, reason="it reached its target")
+        if epoch >= self.settings.max_epochs:
+            return RunStatus("stop", reason=f"it used its {self.settings.max_epochs} epochs up")
+        return RunStatus()
 
     def _observation(
         self, epoch: float, figure: float | None, energy: SupportsFloat | None, time_seconds: SupportsFloat | None
@@ -263,6 +279,12 @@ class Reporter:
         self._over.set()
         if came_to_its_end(error) and (silence := self._seen.silence) and not self._seen.has_diverged:
             _log.warning("The run ends without a usable metric: %s.", silence)
+        if outcome_of(error, has_reported=self._latest is not None) == "oom":
+            _log.warning(
+                "The run ran out of memory: batch size %d counts as too large for these GPUs, and later runs get a "
+                "smaller one if the job has one.",
+                self._batch_size,
+            )
         give_up_at = monotonic() + self._answer_seconds
         self._outbox.drain(self._answer_seconds)
         if self._trial is None:

@@ -23,6 +23,7 @@ from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone, Ranks, ranks_of_this_run
 from rheostat.sdk.reporter import Reporter
 from rheostat.sdk.run_gpus import RunGpus, find_run_gpus
+from rheostat.sdk.run_status import RunStatus
 from rheostat.sdk.seen_metrics import number_of
 from rheostat.sdk.server import ServerClient
 from rheostat.sdk.step_clock import StepClock
@@ -56,6 +57,8 @@ class RunningTrial:
         trial_id: The server's id of the trial; None without a server.
         progress: What was reported before, where the trial goes on from another process; None: nothing was. It is
             added to what this process reports.
+        converged: Whether the target is reached. A run that ends without it has no model to use.
+        end_reason: Why the latest report was answered "stop"; None: none was.
 
     Raises:
         ServerRefused: On entry, when a setting is wrong.
@@ -74,6 +77,8 @@ class RunningTrial:
         self.reason = "the default: no server was asked yet"
         self.trial_id: str | None = None
         self.progress: TrialProgress | None = None
+        self.converged = False
+        self.end_reason: str | None = None
         self._client = client
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
         self._agent = options.node_agent or NodeAgent()
@@ -309,15 +314,18 @@ class RunningTrial:
         self._clock.interrupt()
         self._own_meter = energy_joules is not None
         energy = self._gpus.energy_at(monotonic_ns(), self._ranks) if energy_joules is None else energy_joules
-        answer: tuple[Action, int | None] = ("continue", None)
-        if self._ranks.rank == 0:
-            answer = self._reporter.report(metric, epoch, energy, time_seconds)
-        action, limit_watts = self._ranks.broadcast(answer)
-        if limit_watts is not None:
-            self._take_limit(limit_watts)
+        is_first = self._ranks.rank == 0
+        status = self._ranks.broadcast(
+            self._reporter.report(metric, epoch, energy, time_seconds) if is_first else RunStatus()
+        )
+        self.converged = status.has_converged
+        if status.action == "stop":
+            self.end_reason = status.reason
+        if status.power_limit_watts is not None:
+            self._take_limit(status.power_limit_watts)
         if self._ranks.rank == 0:
             self._reporter.nodes(self._gpus.nodes())
-        return action
+        return status.action
 
     def _take_limit(self, power_limit_watts: int) -> None:
         is_new = power_limit_watts != self.power_limit_watts
