@@ -93,11 +93,7 @@ build: $(DEV) ## Build the wheel into dist/
 	@$(IN_VENV) -m hatchling build --target wheel
 
 clean: ## Remove the virtual environment and all that was built or cached
-<<<<<<< HEAD
-	@for venv in $(VENV) $(LINT) .venv-frameworks; do [ ! -e $$venv/pyvenv.cfg ] || rm -rf $$venv; done
-=======
-	@for venv in $(VENV) .venv-docs .venv-frameworks; do [ ! -e $$venv/pyvenv.cfg ] || rm -rf $$venv; done
->>>>>>> 27a77c14fffa0ba3d35df3fe363d11244a7e1c2f
+	@for venv in $(VENV) $(LINT) .venv-docs .venv-frameworks; do [ ! -e $$venv/pyvenv.cfg ] || rm -rf $$venv; done
 	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	@find app migrations tests -name __pycache__ -type d -exec rm -rf {} +
 

@@ -19,7 +19,7 @@ from tests.launch.runs import Run, gone
 from tests.nvml.fake import FakeNvml
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = as_privileged
 
@@ -105,7 +105,7 @@ def test_the_limit_found_is_restored_when_the_command_ends_although_the_server_d
     def passed_on(seen: Seen) -> Reply | Trouble:
         if seen.path.endswith("/observe"):
             return Trouble.HANG
-        with httpx.Client(base_url=server.url, trust_env=False) as http:
+        with httpx.Client(base_url=server.url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
             answer = http.request(seen.method, seen.path, json=seen.body)
         return Reply(answer.status_code, answer.text, {"Content-Type": answer.headers["Content-Type"]})
 

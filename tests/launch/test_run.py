@@ -12,7 +12,7 @@ from rheostat.sdk.outbox import deliver_spool
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 # Runs until it is ended, as a trainer that would go on.
 TRAINS_ON = "for acc in 0.5 0.95; do echo acc=$acc; done; sleep 60 & wait"
@@ -293,7 +293,7 @@ class TestASlowServer:
                     return Trouble.HANG
                 sleep(0.1)
             headers = {name: value for name, value in seen.headers.items() if name == "Idempotency-Key"}
-            with httpx.Client(base_url=server.url, trust_env=False) as http:
+            with httpx.Client(base_url=server.url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
                 response = http.request(seen.method, seen.path, json=seen.body, headers=headers)
             return Reply(response.status_code, response.text, {"Content-Type": response.headers["Content-Type"]})
 
