@@ -21,7 +21,7 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-	@for venv in $(VENV) $(LINT) .venv-docs .venv-frameworks; do [ ! -e $$venv/pyvenv.cfg ] || rm -rf $$venv; done
+.PHONY: help demo serve test test-frameworks test-browser bench-decisions bench-report figures bench-server bench-attack check-gpu docs docs-api docs-links lint build clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

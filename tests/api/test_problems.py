@@ -57,6 +57,22 @@ def test_a_bad_field_is_named(http: httpx.Client, change: dict[str, Any], field:
     assert problem(http.get(JOB), 404)["code"] == "job_not_found"
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"batchsizes": [32]}, "batchsizes: unknown field; did you mean batch_sizes?"),
+        ({"target": SETTINGS["target"] | {"metrics": "x"}}, "target.metrics: unknown field; did you mean metric?"),
+        ({"colour": "red"}, "colour: unknown field."),
+    ],
+)
+def test_an_unknown_field_is_said_to_be_one_with_the_name_that_is_meant(
+    http: httpx.Client, change: dict[str, Any], said: str
+) -> None:
+    body = problem(http.put(JOB, json=SETTINGS | change), 422)
+    assert body["detail"] == said
+    assert "/docs" in body["hint"]
+
+
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e400", "1e308"])
 def test_numbers_that_are_not_finite_or_not_sane_are_refused(http: httpx.Client, literal: str) -> None:
     trial = http.post("/v1/jobs/nightly/predict", json={"gpu": V100}).json()

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from rheostat.demo.page import command_line
+from rheostat.invocation import command_line
 from tests.demo.leftovers import processes_naming
 from tests.waiting import PATIENCE_SECONDS, eventually
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from rheostat import Client
+from rheostat.errors import ServerRefused
 from rheostat.schemas.trials import TrialDetail
 from rheostat.sdk.outbox import deliver_spool
 from tests.launch.runs import GPU, OPTIONS, SETTINGS, TARGET, Run, ended
@@ -62,17 +63,37 @@ class TestTheCommand:
             assert run.code == 0
             assert run.raw == b"half\r\x1b[1mwhole\x00\xff\nend"
 
-    @pytest.mark.parametrize(
-        ("command", "code"),
-        [(("no-such-command",), 127), (("/etc/passwd",), 126)],
-    )
-    def test_one_that_cannot_be_run_cancels_the_trial(
-        self, server: ServerProcess, client: Client, job: str, command: tuple[str, ...], code: int
+    def test_one_that_cannot_be_run_makes_no_trial_and_says_what_to_do(
+        self, server: ServerProcess, client: Client, job: str, tmp_path: Path
     ) -> None:
-        with Run(server.url, job, "", *OPTIONS, command=command) as run:
-            assert run.code == code
-            assert command[0] in run.err
-        assert trial_of(client, job).state == "cancelled"
+        script = tmp_path / "train.py"
+        script.touch(mode=0o600)
+        for program, code, remedy in (
+            ("no-such-command", 127, "installed"),
+            ("64", 127, "lists have commas"),
+            (f"{tmp_path}/gone.sh", 127, "no such file"),
+            (str(script), 126, f"python {script}"),
+            (str(tmp_path), 126, "is a directory"),
+        ):
+            with Run(server.url, job, "", *OPTIONS, command=(program,)) as run:
+                assert (run.code, program in run.err, remedy in run.err) == (code, True, True), run.err
+        with pytest.raises(ServerRefused, match="job"):
+            client.get_job(job)
+
+    def test_one_without_the_batch_size_is_warned_of(self, server: ServerProcess, job: str, tmp_path: Path) -> None:
+        script = tmp_path / "train.sh"
+        script.write_text("echo acc=0.95 $RHEOSTAT_BATCH_SIZE")
+        for command, warning in (
+            (("echo", "acc=0.95"), "no {batch_size}"),
+            (("echo", "acc=0.95", "{batchsize}"), "did you mean {batch_size}?"),
+            (("echo", "acc=0.95", "{batch_size}"), ""),
+            (("sh", "-c", "echo acc=0.95 $RHEOSTAT_BATCH_SIZE"), ""),
+            (("sh", str(script)), ""),
+        ):
+            with Run(server.url, job, "", *OPTIONS, command=command) as run:
+                assert run.code == 0
+                assert warning in run.err
+                assert ("The command has" in run.err) == bool(warning), run.err
 
 
 class TestTheEnd:

@@ -14,9 +14,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS
 from rheostat.demo.digits import DEFAULT_BATCH_SIZE, TARGET_ACCURACY
-from rheostat.demo.page import command_line, serve_page
+from rheostat.demo.page import serve_page
 from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.demo.recurrence import OnEpoch, Recurrence, RecurringJob
+from rheostat.invocation import command_line
 from rheostat.sdk import Client
 
 Pair = tuple[Recurrence, Recurrence]

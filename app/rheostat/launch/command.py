@@ -189,6 +189,7 @@ def run(
     """
     from rheostat.errors import RheostatError
     from rheostat.launch import settings as reading
+    from rheostat.launch.executables import why_not_run
     from rheostat.launch.plan import LaunchPlan, check
     from rheostat.launch.run import run_trial
     from rheostat.launch.signals import signal_number
@@ -196,6 +197,8 @@ def run(
     from rheostat.sdk.tags import read_tags
 
     _log_to_stderr(quiet=quiet)
+    if (problem := why_not_run(command[0])) is not None:
+        raise _refused(*problem)
     try:
         options = {
             "batch_sizes": reading.whole_numbers("--batch-sizes", batch_sizes),
@@ -268,11 +271,14 @@ def measure(
     The energy comes from the node's agent; without one it is unknown, and the reason is told.
     """
     from rheostat.errors import RheostatError
-    from rheostat.launch.endings import NOT_EXECUTABLE, NOT_FOUND
+    from rheostat.launch.endings import NOT_EXECUTABLE
+    from rheostat.launch.executables import why_not_run
     from rheostat.launch.measure import as_json, summary
     from rheostat.launch.measure import measure as measure_command
     from rheostat.sdk.node_agent import NodeAgent
 
+    if (problem := why_not_run(command[0])) is not None:
+        raise _refused(*problem)
     try:
         # Opened first: what cannot be written must not be found out after hours.
         file = None if output is None else output.open("w")
@@ -284,8 +290,7 @@ def measure(
     except RheostatError as error:
         raise _refused(str(error), REFUSED) from None
     except OSError as error:
-        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-        raise _refused(f"{command[0]} cannot be run: {error.strerror}.", code) from None
+        raise _refused(f"{command[0]} cannot be run: {error.strerror}.", NOT_EXECUTABLE) from None
     text = as_json(result) if json else "\n".join(f"rheostat: {line}" for line in summary(result))
     typer.echo(text, file, err=not json)
     raise typer.Exit(result.exit_code)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
+from rheostat.schemas.fields import sentence, unknown_field
 from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.sdk.client import Client
 from rheostat.sdk.spool import spool_directory
@@ -142,8 +143,10 @@ def _cache_file(url: str, job_id: str) -> Path:
 def _read(config: Path) -> dict[str, object]:
     try:
         return tomllib.loads(config.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"--config {config} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ConfigurationError(f"--config {config} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ConfigurationError(f"--config {config} is not TOML: {error}.") from error
 
 
 def _explained(error: ValidationError, config: Path | None) -> str:
@@ -151,9 +154,12 @@ def _explained(error: ValidationError, config: Path | None) -> str:
     problems = []
     for one in error.errors(include_url=False):
         path = ".".join(str(part) for part in one["loc"] if isinstance(part, str))
+        if one["type"] == "extra_forbidden":
+            problems.append(f"{path}: {unknown_field(JobSettings, one['loc'])}")
+            continue
         outer = path.partition(".")[0]
         option = _OPTIONS.get(path) or _OPTIONS.get(outer) or f"--{outer.replace('_', '-')}"
-        named = f"{path} ({option})" if one["type"] != "extra_forbidden" else path
-        problems.append(f"{named}: {'is missing' if one['type'] == 'missing' else one['msg']}")
+        what = "is missing" if one["type"] == "missing" else one["msg"].removeprefix("Value error, ")
+        problems.append(f"{path} ({option}): {what}")
     where = "" if config is None else f" (options and {config})"
-    return f"The job's settings are invalid{where}: {'; '.join(problems)}."
+    return sentence(f"The job's settings are invalid{where}: {'; '.join(problems)}")

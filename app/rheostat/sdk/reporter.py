@@ -279,6 +279,12 @@ class Reporter:
         self._over.set()
         if came_to_its_end(error) and (silence := self._seen.silence) and not self._seen.has_diverged:
             _log.warning("The run ends without a usable metric: %s.", silence)
+        if outcome_of(error, has_reported=self._latest is not None) == "oom":
+            _log.warning(
+                "The run ran out of memory: batch size %d counts as too large for these GPUs, and later runs get a "
+                "smaller one if the job has one.",
+                self._batch_size,
+            )
         give_up_at = monotonic() + self._answer_seconds
         self._outbox.drain(self._answer_seconds)
         if self._trial is None:

@@ -8,9 +8,9 @@ from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.views import arms as arm_views
 from rheostat.dashboard.views.attention import Attention, troubles
-from rheostat.dashboard.views.home import Tile, tiles
 from rheostat.dashboard.views.log import Entry, TrialRow, decision_log, trial_row
 from rheostat.dashboard.views.report import INTERVAL_COVERS
+from rheostat.dashboard.views.savings import Tile, against_estimate, tiles
 from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.insight import PlacementEstimates
 from rheostat.schemas.report import JobReport, PlacementReport
@@ -63,6 +63,7 @@ class JobView:
     facts: list[tuple[str, str]]
     placements: list[PlacementView]
     tiles: list[Tile]
+    against_estimate: str
     method: str
     recommended: arm_views.Recommendation | None
     latest: TrialRow | None
@@ -106,12 +107,14 @@ def job_view(
     settings = summary.job.settings
     believed = None if summary.estimates is None or at is None else summary.estimates.placements[at]
     report = None if at is None else summary.report.placements[at]
+    reports = [] if report is None else [JobReport(job_id=summary.job.job_id, placements=[report])]
     here = [] if at is None else [trial for trial in trials if trial.gpu.is_placed_with(gpus[at])]
     return JobView(
         job_id=summary.job.job_id,
         facts=facts(settings),
         placements=[PlacementView(i, _name(gpu), i == at) for i, gpu in enumerate(gpus)],
-        tiles=[] if report is None else tiles([JobReport(job_id=summary.job.job_id, placements=[report])], site),
+        tiles=tiles(reports, site),
+        against_estimate=against_estimate(reports, summary.job.job_id, str(settings.default_batch_size)),
         method=_method(report),
         recommended=arm_views.recommendation(believed),
         latest=trial_row(here[0], now) if here else None,

@@ -22,7 +22,7 @@ def server(machine: Machine) -> Finding:
                 "server",
                 f"no server answers at {remote.url}, and RHEOSTAT_URL names no other",
                 _DEFAULT_BATCH_SIZE,
-                "Start one here: rheostat serve. Or set RHEOSTAT_URL to the address of yours.",
+                f"Start one here: {machine.installation.command} serve. Or set RHEOSTAT_URL to the address of yours.",
             )
         remedy = remote.error.hint or "Look at the server's log."
         return problem("server", remote.error.message, _DEFAULT_BATCH_SIZE, remedy)
@@ -94,7 +94,7 @@ def token(machine: Machine) -> Finding:
     if status == HTTPStatus.FORBIDDEN:
         remedy = "Make one that may, on the server: rheostat token create NAME"
         return warning("token", f"the token is valid, but may not train: {refusal.message}", why, remedy)
-    remedy = "Set RHEOSTAT_TOKEN to a token of this server. On the server: rheostat token create NAME"
+    remedy = "Set RHEOSTAT_TOKEN to a valid token. One is made on the server: rheostat token create NAME"
     if status != HTTPStatus.UNAUTHORIZED:
         remedy = refusal.hint or "Look at the server's log."
     return problem("token", refusal.message, why, remedy)

@@ -11,7 +11,8 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 from rheostat.errors import RheostatError, ServerRefused
 from rheostat.sdk.exchange import Reply
-from rheostat.sdk.server import DEFAULT_URL, ServerClient, is_loopback
+from rheostat.sdk.address import is_loopback
+from rheostat.sdk.server import DEFAULT_URL, ServerClient
 
 _TITLE = "Rheostat"
 _TIMEOUT_SECONDS = 5.0
