@@ -12,12 +12,12 @@ PATIENCE_SECONDS = 600.0
 
 
 def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> float:
-    """Wait until a condition holds; return how long that took."""
-    begin = monotonic()
+    """Wait until a condition holds; return how long that took, as a `Stopwatch` measures it."""
+    watch, give_up_at = Stopwatch(), monotonic() + seconds
     while not condition():
-        assert monotonic() < begin + seconds, "timed out waiting for a condition"
+        assert monotonic() < give_up_at, "timed out waiting for a condition"
         sleep(0.005)
-    return monotonic() - begin
+    return watch.seconds()
 
 
 class Stopwatch:

@@ -12,6 +12,7 @@ import pytest
 
 from rheostat import Client, JobSettings, PowerLimitMeasurement, Target
 from rheostat.launch.limits import EpochLimits
+from rheostat.sdk.client import ANSWER_VARIABLE
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.slices import BY_COUNTER
 from tests.agent.agents import Agent, as_privileged
@@ -100,8 +101,10 @@ def test_when_it_is_killed_the_limit_found_is_restored(server: ServerProcess, kn
 
 
 def test_the_limit_found_is_restored_when_the_command_ends_although_the_server_does_not_answer(
-    server: ServerProcess, known: str, agent: Agent
+    server: ServerProcess, known: str, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(ANSWER_VARIABLE, "2")
+
     def passed_on(seen: Seen) -> Reply | Trouble:
         if seen.path.endswith("/observe"):
             return Trouble.HANG

@@ -62,12 +62,6 @@ class Node:
         return sorted(set(job) - set(left), reverse=True)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
 @pytest.fixture
 def node(fake: FakeNvml, tmp_path: Path, server: ServerProcess) -> Iterator[Node]:
     with ExitStack() as stack:

@@ -34,12 +34,6 @@ SETTINGS = JobSettings(
 GPU = Gpu(model="Test GPU", min_power_limit_watts=100, max_power_limit_watts=250)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices of a third of a second: what they show does not matter."""
