@@ -21,9 +21,10 @@ def best_known(belief: Belief, best: int, *, may_explore: bool, held_back_by: Ac
         held_back_by: The account against the default that keeps one from running that is worth trying.
     """
     if held_back_by is not None:
+        runs = "run" if held_back_by.budget_runs == 1.0 else "runs"
         why = (
-            f"no exploration, since it might cost more than is left of the budget of {held_back_by.budget_runs:g} runs "
-            "of the default"
+            "no exploration, since it might cost more than is left of the budget of "
+            f"{held_back_by.budget_runs:.3g} {runs} of the default"
         )
     elif may_explore:
         why = "exploring another would cost more than it is expected to save"
