@@ -15,7 +15,8 @@ REPLAY, POLICIES = ((DOCS / name).read_text() for name in ("replay.md", "policie
 
 
 def _blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    return [text for its_language, text in blocks if its_language == language]
 
 
 def test_the_example_makes_the_table_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
