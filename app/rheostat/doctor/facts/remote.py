@@ -7,10 +7,9 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from time import time
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.sdk.address import is_loopback
+from rheostat.sdk.address import is_loopback, proxy_of
 from rheostat.sdk.exchange import Reply
 from rheostat.sdk.server import DEFAULT_URL, ServerClient
 
@@ -68,7 +67,7 @@ def look_at_server(url: str | None) -> Remote:
         "is_named": bool(named),
         "is_local": is_local,
         "has_token": any(os.environ.get(name) for name in ("RHEOSTAT_TOKEN", "RHEOSTAT_TOKEN_FILE")),
-        "proxy": "" if is_local else _proxy(where.scheme, where.hostname or ""),
+        "proxy": proxy_of(where.scheme, where.hostname or ""),
     }
     try:
         with ServerClient(address, timeout_seconds=_TIMEOUT_SECONDS, retry_for_seconds=0.0) as client:
@@ -122,11 +121,3 @@ def _refusal(client: ServerClient) -> RheostatError | None:
     except RheostatError as error:
         return error
     return None
-
-
-def _proxy(scheme: str, host: str) -> str:
-    proxies = getproxies_environment()
-    proxy = proxies.get(scheme) or proxies.get("all") or ""
-    if not proxy or proxy_bypass(host):
-        return ""
-    return proxy.rpartition("@")[2]  # without user and password
