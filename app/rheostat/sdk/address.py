@@ -1,7 +1,7 @@
 """The server's address, and what to check where no server answers."""
 
 from ipaddress import ip_address
-from urllib.request import getproxies_environment, proxy_bypass
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -33,17 +33,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def proxy_of(scheme: str, host: str) -> str:
-    """Return the proxy that the environment has for a host, without user and password; "": requests go without."""
-    proxies = getproxies_environment()
-    proxy = proxies.get(scheme) or proxies.get("all") or ""
-    if not proxy or is_loopback(host) or proxy_bypass(host):
-        return ""
-    return proxy.rpartition("@")[2]
+def proxy_of(url: httpx.URL) -> str | None:
+    """Return the proxy that requests go through, if any; httpx takes proxies from the same variables."""
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return None if is_loopback(url.host) or proxy_bypass(url.host) else proxy
 
 
 def unreachable_hint(url: httpx.URL) -> str:
     """Return what to check when there is no answer."""
-    if proxy := proxy_of(url.scheme, url.host):
-        return f"The request went to the proxy {proxy}: if the server is reached without, set NO_PROXY={url.host}."
-    return "Is the server running, and is RHEOSTAT_URL its address? `rheostat serve` starts one."
+    if proxy_of(url) is None:
+        return "Is the server running, and is RHEOSTAT_URL its address? `rheostat serve` starts one."
+    variable = f"{url.scheme.upper()}_PROXY"
+    return f"It went through the proxy of {variable}: if the server is reached without, set NO_PROXY={url.host}."

@@ -16,6 +16,7 @@ from rheostat.schemas.trials import Trial, TrialProgress
 from rheostat.sdk.entry import Start, start_together
 from rheostat.sdk.epoch_units import EpochLength
 from rheostat.sdk.gpu_energy import Energy
+from rheostat.sdk.gpu_lease import TotalUsage
 from rheostat.sdk.hints import check_loader, check_profiled
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
@@ -346,6 +347,14 @@ class RunningTrial:
             return None
         energy = self._gpus.energy_at(monotonic_ns(), self._ranks)()
         return None if energy is None else energy.joules
+
+    def usage(self, since_ns: int, until_ns: int) -> TotalUsage:
+        """Return what this node's GPUs used between two moments of :func:`time.monotonic_ns`.
+
+        Raises:
+            RheostatError: The agent does not answer.
+        """
+        return TotalUsage(None, None) if self._gpus.lease is None else self._gpus.lease.usage(since_ns, until_ns)
 
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Report power limits that you measured; return the best limit, or None while it is unknown.
