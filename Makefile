@@ -9,6 +9,7 @@ TEST_WORKERS ?= 4
 IN_VENV := $(VENV)/bin/python
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
+LINT := .venv-lint
 
 # Nothing is installed where the environment's Python is gone, as after an upgrade of the system's.
 $(shell [ -x $(IN_VENV) ] || rm -f $(DEMO) $(DEV))
@@ -67,9 +68,10 @@ check-gpu: $(DEV) ## Check Rheostat on this machine's GPU, six minutes; PARTS="f
 
 # The documentation has an environment of its own, too. -W: a warning is an error, as of a link that leads nowhere.
 SITE := $(MAKE) --silent VENV=.venv-docs .venv-docs/.installed-docs && \
-    .venv-docs/bin/python -m sphinx -W --keep-going --quiet -c docs -d build/doctrees
+    .venv-docs/bin/python -m sphinx -E -W --keep-going --quiet -c docs -d build/doctrees
 
 docs: ## Build docs/ into a site, build/site, and check its links
+	@rm -rf build/site
 	@$(SITE) -b html . build/site
 	@.venv-docs/bin/python docs/check_site.py build/site
 
@@ -80,10 +82,12 @@ docs-links: ## Check that the pages' links to other sites answer; needs the netw
 	@$(SITE) -b linkcheck . build/links
 
 lint: $(DEV) ## Check style, types and who imports whom
-	@$(IN_VENV) -m ruff check
-	@$(IN_VENV) -m ruff format --check
-	@$(IN_VENV) -m mypy
-	@$(VENV)/bin/lint-imports --no-logo
+	@$(MAKE) --no-print-directory VENV=$(LINT) $(LINT)/.installed-lint
+	@$(LINT)/bin/ruff check
+	@$(LINT)/bin/ruff format --check
+	@$(LINT)/bin/mypy --python-executable $(IN_VENV)
+	@$(LINT)/bin/lint-imports --no-logo
+	@$(LINT)/bin/shellcheck deploy/slurm/*.sh .ci/run .ci/check_wheel .ci/install_browser
 
 build: $(DEV) ## Build the wheel into dist/
 	@rm -rf dist
@@ -93,14 +97,12 @@ sbom: ## List every package in the server's image in build/sbom.json, as Cyclone
 	@$(PYTHON) .ci/make_sbom build/sbom.json
 
 clean: ## Remove the virtual environment and all that was built or cached
-	@for venv in $(VENV) .venv-docs .venv-frameworks; do [ ! -e $$venv/pyvenv.cfg ] || rm -rf $$venv; done
+	@for venv in $(VENV) $(LINT) .venv-docs .venv-frameworks; do [ ! -e $$venv/pyvenv.cfg ] || rm -rf $$venv; done
 	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	@find app migrations tests -name __pycache__ -type d -exec rm -rf {} +
 
 $(VENV)/.installed-%: pyproject.toml | $(IN_VENV)
-	@echo "Installing rheostat[$*] into $(VENV); the first time this takes a minute or two ..."
-	@# Python compiles what is imported: all that is installed would be a third more to store, and longer to install.
-	@$(IN_VENV) -m pip --disable-pip-version-check install -qq --no-compile --editable '.[$*]'
+	@$(IN_VENV) .ci/install $(VENV) $*
 	@touch $@
 
 $(IN_VENV):

@@ -91,6 +91,23 @@ def test_runs_of_before_are_imported_once(url: str, tmp_path: Path) -> None:
     assert (refused.returncode, "line 2, column energy_joules" in refused.stderr) == (1, True)
 
 
+def test_a_plain_table_of_past_runs_is_imported_into_a_job_that_a_file_registers(tmp_path: Path) -> None:
+    url, table, job = f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "past.csv", tmp_path / "job.toml"
+    table.write_text("batch_size,epochs,metric,energy_joules,time_seconds\n32,10,0.95,800,4\n64,12,0.5,900,3\n")
+    command = ("jobs", "import", str(table), "--job", "nightly", "--gpu-model", "V100", "--database-url", url)
+    unknown = run_command(*command)
+    assert (unknown.returncode, "--config job.toml" in unknown.stderr) == (1, True)
+    job.write_text(
+        "batch_sizes = [32, 64]\ndefault_batch_size = 32\nmax_epochs = 20\n"
+        "[target]\nmetric = 'accuracy'\nvalue = 0.9\ndirection = 'maximize'\n"
+    )
+    for _ in range(2):
+        done = run_command(*command, "--config", str(job))
+        assert done.stdout == "nightly: 2 runs are recorded\n", done.stderr
+    (placement,) = json.loads(operate(url, "jobs", "show", "nightly"))["savings"]["placements"]
+    assert (placement["gpu"]["model"], placement["converged_runs"]) == ("V100", 1)
+
+
 def test_jobs_of_another_namespace_are_reached_by_its_name(url: str) -> None:
     assert operate(url, "jobs", "list", "--namespace", "vision") == ""
     with pytest.raises(AssertionError, match="no job 'nightly'"):

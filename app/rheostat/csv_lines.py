@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class Line:
 
     path: Path
     number: int
-    values: Mapping[str, str]
+    values: dict[str, str]
 
     def error(self, column: str, fault: str) -> InvalidInput:
         """Return the error that a value has a fault."""

@@ -93,3 +93,15 @@ def test_an_empty_database_has_an_empty_report(tmp_path: Path) -> None:
     (columns,) = operate(empty, "savings", "--format", "csv").splitlines()
     assert {"job_id", "energy_joules_saved_low", "cost_method"} <= set(columns.split(","))
     assert json.loads(operate(empty, "savings", "--format", "json"))["jobs"] == []
+
+
+def test_the_table_fits_a_terminal_of_eighty_columns_without_breaking_a_word(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table = operate(url, "savings")
+    assert max(map(len, table.splitlines())) <= 80
+    assert f"{JOB} " in table
+    assert "\N{MINUS SIGN}" not in table
+    rows = [line for line in table.splitlines() if line.startswith(("┃", "│"))]
+    assert all(cell.strip() for cell in rows[0].strip("┃").split("┃")), "every column has a heading"

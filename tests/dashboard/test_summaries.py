@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, update
 
 from rheostat.dashboard.summaries import AT_ONCE, Summaries
-from rheostat.dashboard.views.home import total
+from rheostat.dashboard.views.savings import total
 from rheostat.errors import DatabaseBusy
 from rheostat.service import Service, review
 from rheostat.storage.tables import jobs, placements, policy_states

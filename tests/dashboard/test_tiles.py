@@ -1,32 +1,42 @@
 """The large figures: each with its uncertainty, and how it was got."""
 
 from rheostat.dashboard.site import Site
-from rheostat.dashboard.views.home import tiles
+from rheostat.dashboard.views.report import basis, report_rows
+from rheostat.dashboard.views.savings import against_estimate, tiles
 from rheostat.schemas.report import JobReport, Origin, PlacementReport, SavedFigure
+from tests.dashboard.test_words import plain
 from tests.domain.examples import V100
 
 SITE = Site("Lab", price_per_kwh=0.5, currency="EUR", carbon_grams_per_kwh=400.0)
 
 
+def saved(joules: float, origin: Origin = "measured", *, low: float = 0.5, is_estimate: bool = False) -> JobReport:
+    """Return the report of a job that saved half of twice an energy, or as little as a share of that."""
+    figure = SavedFigure(
+        actual=joules,
+        baseline=2 * joules,
+        saved=joules,
+        saved_low=low * joules,
+        saved_high=2 * joules,
+        saved_percent=50.0,
+        origin=origin,
+        method="",
+    )
+    placement = PlacementReport(
+        gpu=V100,
+        converged_runs=1,
+        baseline_is_estimated=is_estimate,
+        energy_joules=figure,
+        time_seconds=figure,
+        cost=figure,
+    )
+    return JobReport(job_id="nightly", placements=[placement])
+
+
 def details(joules: float, *origins: Origin) -> dict[str, str]:
     """Return the detail of each tile of jobs that saved half of twice the energy, with how that is known."""
-
-    def report(origin: Origin) -> JobReport:
-        figure = SavedFigure(
-            actual=joules,
-            baseline=2 * joules,
-            saved=joules,
-            saved_low=joules / 2,
-            saved_high=2 * joules,
-            saved_percent=50.0,
-            origin=origin,
-            method="",
-        )
-        placement = PlacementReport(gpu=V100, converged_runs=1, energy_joules=figure, time_seconds=figure, cost=figure)
-        return JobReport(job_id="nightly", placements=[placement])
-
-    found = tiles([report(origin) for origin in origins], SITE)
-    return {tile.label: tile.detail.replace("\N{NO-BREAK SPACE}", " ") for tile in found}
+    found = tiles([saved(joules, origin) for origin in origins], SITE)
+    return {tile.label: plain(tile.detail) for tile in found}
 
 
 def test_every_tile_has_an_interval() -> None:
@@ -47,3 +57,31 @@ def test_an_interval_too_small_to_read_is_left_out() -> None:
 
 def test_a_sum_says_how_all_of_its_parts_are_known() -> None:
     assert details(36e6, "simulated", "measured")["energy"].endswith(", measured and simulated")
+
+
+def test_what_may_as_well_be_a_loss_is_not_shown_as_saved() -> None:
+    found = {tile.label: tile for tile in tiles([saved(1000.0, low=-0.5)], SITE)}
+    assert {tile.kind for tile in found.values()} == {"open"}
+    energy = found["energy"]
+    assert (energy.heading, energy.value) == ("energy saved", "not known yet")
+    assert plain(energy.detail).startswith("95 % between 500 J more and 2.00 kJ less, expected 50 % less")
+    row = report_rows([saved(1000.0, low=-0.5)])[0]
+    assert (row.energy_percent, plain(row.interval)) == ("not known yet", "500 J more to 2.00 kJ less")
+
+
+def test_what_is_known_says_less_or_more_instead_of_a_sign() -> None:
+    row = report_rows([saved(36e6)])[0]
+    shown = [plain(text) for text in (row.energy, row.interval, row.time_percent)]
+    assert shown == ["10.0 kWh less", "5.0 to 20.0 kWh less", "50 % less"]
+
+
+def test_a_default_that_has_never_run_is_said_to_be_an_estimate_with_how_to_know() -> None:
+    guessed = [saved(1000.0, is_estimate=True)]
+    assert all("against an estimate" in tile.detail for tile in tiles(guessed, Site("")))
+    assert "`rheostat jobs force nightly 32`" in against_estimate(guessed, "nightly", "32")
+    assert "Of 1 of 2 jobs: Against an estimate" in basis([*guessed, saved(1000.0)])
+    assert "estimate" not in basis([saved(1000.0)])
+
+
+def test_simulated_time_is_called_so() -> None:
+    assert "simulated training time" in details(1000.0, "simulated")

@@ -30,7 +30,7 @@ def test_recorded_runs_are_priced_at_another_knob_and_the_job_stays(job: Pages) 
     before = use_cases.get_job(job.service, JOB)
     page = job.get(f"{PATH}?placement=0&eta_knob=0")
     assert "The best known would be 64; today it is 16." in page.text
-    assert "That is +144 % in energy and \N{MINUS SIGN}75 % in time." in page.text
+    assert "That is 144 % more energy and 75 % less time." in page.text
     arms = use_cases.estimates(job.service, JOB, eta_knob=0.0).placements[0].arms
     assert all(arm.status in page.text for arm in arms)
     assert f"rheostat jobs set {JOB} eta_knob=0 would" in page.text

@@ -117,7 +117,7 @@ def test_an_interval_fits_into_a_sentence() -> None:
 
 def test_percentages_have_a_digit_after_the_point_where_they_are_small() -> None:
     assert [plain(words.percent(share)) for share in (12.34, 1.234, -3.0)] == ["12 %", "1.2 %", "-3.0 %"]
-    assert plain(words.percent(3.0, signed=True)) == "+3.0 %"
+    assert [plain(words.saved_percent(share)) for share in (12.34, -3.0)] == ["12 % less", "3.0 % more"]
 
 
 def test_no_figure_is_parted_from_its_unit() -> None:

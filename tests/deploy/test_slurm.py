@@ -145,11 +145,3 @@ def test_the_epilog_logs_which_gpu_is_not_restored(agent: Agent, trainers: list[
     said = script("epilog.sh", gpus="0,1", RHEOSTAT_PATIENCE_SECONDS="1")
     assert "not every limit is restored: GPU 0 is restore_failed at 200 W (found: 300 W)." in said
     assert "GPU 1" not in said
-
-
-def test_shellcheck_finds_nothing_in_the_scripts() -> None:
-    shellcheck = Path(sys.executable).parent / "shellcheck"
-    done = subprocess.run(
-        [shellcheck, *SLURM.glob("*.sh")], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stdout

@@ -126,7 +126,7 @@ def share(gpu: FakeGpu) -> None:
             "energy",
             "warning",
             "the energy counter of GPU 1 did not advance",
-            "rheostat doctor",
+            "under load",
         ),
         (
             lambda gpu: setattr(gpu, "limit_watts", 200),

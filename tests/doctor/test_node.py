@@ -33,7 +33,7 @@ def test_no_agent_matters_where_there_is_a_gpu(directory: Path) -> None:
     missing = found("agent", gpus=Gpus(on_bus=1), node=replace(look_at_node(directory), is_named=False))
     assert missing.state == "problem"
     assert missing.found == f"no agent runs here: there is no socket {directory / 'agent.sock'}"
-    assert missing.remedy.startswith("Start one as root: sudo rheostat agent")
+    assert missing.remedy.startswith("Run the agent as root: sudo rheostat agent.")
     assert found("agent", node=look_at_node(directory)).state == "problem"
     assert found("agent", node=NodeFacts()).state == "skipped"
 

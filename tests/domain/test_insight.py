@@ -42,7 +42,7 @@ def test_the_baseline_is_the_mean_epochs_of_the_default_times_an_epoch_at_the_to
     assert second.batch_size == 16
     job.report(second, 3, metric=0.95, energy_joules=250.0, time_seconds=6.0)
     saved = job.savings()
-    assert saved.converged_runs == 2
+    assert (saved.converged_runs, saved.baseline_is_estimated) == (2, False)
     assert saved.energy_joules.actual == 700.0
     assert saved.energy_joules.baseline == 2 * 4 * 200.0
     assert saved.energy_joules.saved_percent == pytest.approx(100 * (1 - 700 / 1600))
@@ -204,3 +204,4 @@ def test_where_the_default_never_ran_the_baseline_is_what_is_expected_of_it() ->
     assert epochs is not None
     assert saved.baseline == pytest.approx(epochs * 240.0)
     assert "an estimate, since no run has converged, at batch size 32" in saved.method
+    assert job.savings().baseline_is_estimated

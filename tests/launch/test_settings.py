@@ -62,6 +62,9 @@ class TestGiven:
             ({"batch_sizes": [32]}, "--default-batch-size.*is missing.*--max-epochs.*is missing"),
             ({"learning_rate.default": 0.1}, "--lr-scaling.*is missing"),
             ({"eta_knob": 2.0}, "--eta-knob"),
+            ({"batch_sizes": [32], "default_batch_size": 48}, r"\(--default-batch-size\): must be one of"),
+            ({"batchsizes": [32]}, r"batchsizes: unknown field; did you mean batch_sizes\?"),
+            ({"learning_rate.defualt": 0.1}, r"learning_rate\.defualt: unknown field; did you mean default\?"),
         ],
     )
     def test_mistakes_name_the_option(self, options: dict[str, object], message: str) -> None:

@@ -1,8 +1,6 @@
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -30,23 +28,6 @@ MEASUREMENTS = [
     PowerLimitMeasurement(power_limit_watts=250, time_seconds=5.0, energy_joules=1200.0, steps=50.0),
     PowerLimitMeasurement(power_limit_watts=200, time_seconds=5.1, energy_joules=900.0, steps=50.0),
 ]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: ServerProcess) -> Iterator[Client]:
-    with Client(server.url) as client:
-        yield client
-
-
-@pytest.fixture
-def job_id() -> str:
-    return f"job-{uuid4().hex}"
 
 
 class TestOperations:

@@ -8,6 +8,7 @@ from rheostat import Client
 from rheostat.api.settings import Settings
 from rheostat.sdk import environment
 from rheostat.sdk.environment import VARIABLES, misspelt
+from rheostat.sdk.node_agent import NodeAgent
 
 
 def test_a_misspelt_variable_is_told_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -36,3 +37,9 @@ def test_the_variables_of_client_and_server_are_none() -> None:
     names = {*VARIABLES, *(f"RHEOSTAT_{name.upper()}" for name in Settings.model_fields), "RHEOSTAT_CONFIG"}
     names |= {"RHEOSTAT_DATABASE_URL_FILE", "RHEOSTAT_DATABASE_PASSWORD_FILE", "RHEOSTATS_URL", "PATH"}
     assert misspelt(dict.fromkeys(names, "x")) == {}
+
+
+def test_an_empty_directory_of_the_agent_is_none_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RHEOSTAT_AGENT_DIR", "")
+    with NodeAgent() as agent:
+        assert (agent.is_named, str(agent.socket)) == (False, "/run/rheostat/agent.sock")

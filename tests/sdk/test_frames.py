@@ -17,20 +17,6 @@ def test_the_items_of_all_pages_come_in_order() -> None:
     assert list(all_pages(pages.__getitem__, "gpus")) == [V100, A40]
 
 
-def test_a_frame_has_a_row_for_each_model_and_numbers_in_columns_of_numbers() -> None:
-    frame = frame_of(Gpu, [V100, A40, Gpu(model="unknown")])
-    assert list(frame["model"]) == ["V100", "A40", "unknown"]
-    assert list(frame.columns[:2]) == ["model", "count"]
-    assert frame["max_power_limit_watts"].sum() == 550
-    assert frame["max_power_limit_watts"].isna().sum() == 1
-
-
-def test_a_frame_of_nothing_has_the_columns_all_the_same() -> None:
-    frame = frame_of(Gpu, [])
-    assert len(frame) == 0
-    assert "max_power_limit_watts" in frame.columns
-
-
 def test_pandas_is_not_imported_before_a_frame_is_wanted() -> None:
     program = "import sys, rheostat.sdk.frames, rheostat; rheostat.Client; print('pandas' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -18,7 +18,7 @@ from tests.agent.agents import Agent, as_privileged
 from tests.nvml.fake import HW_SLOWDOWN, UNKNOWN, Call, FakeNvml
 from tests.sdk.server_process import ServerProcess
 from tests.sdk.training import FakeTraining
-from tests.waiting import PATIENCE_SECONDS, eventually
+from tests.waiting import PATIENCE_SECONDS, Stopwatch, eventually
 
 pytestmark = as_privileged
 
@@ -60,12 +60,6 @@ class Node:
         left = self.client.predict_power_limit(self.job_id, question).profile_power_limits_watts
         job = self.client.get_job(self.job_id).settings.power_limits_watts or []
         return sorted(set(job) - set(left), reverse=True)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -180,8 +174,8 @@ def test_the_end_of_a_trial_ends_its_measuring_and_restores_at_once(node: Node) 
             training.step()
             if node.gpu.limit_watts == 200:
                 break
-        begin = monotonic()
-    assert monotonic() - begin < 5
+        watch = Stopwatch()
+    assert watch.seconds() < 5
     assert node.gpu.limit_watts == 300
     sleep(0.2)
     assert node.gpu.limit_watts == 300

@@ -316,7 +316,7 @@ def test_a_lock_ends_with_its_file(spool: Path) -> None:
 def test_the_spool_is_where_the_user_says_or_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RHEOSTAT_SPOOL_DIR", "/some/where")
     assert spool_directory() == Path("/some/where")
-    monkeypatch.delenv("RHEOSTAT_SPOOL_DIR")
+    monkeypatch.setenv("RHEOSTAT_SPOOL_DIR", "")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert spool_directory() == Path("/state/rheostat/spool")
     monkeypatch.delenv("XDG_STATE_HOME")

@@ -12,6 +12,7 @@ from tests.domain.examples import JOB
 from tests.service.examples import register
 
 HEADER = "run,batch_size,gpu_model,gpu_count,energy_joules,time_seconds,converged,epochs,curve,power_limit_watts"
+PLAIN = "batch_size,epochs,metric,energy_joules,time_seconds"
 RUNS = [
     "2026-03-01,32,V100,1,80000,400,true,10,1:0.2;5:0.6;10:0.95,250",
     "2026-03-02,64,V100,1,90000,380,,12,1:0.1;12:0.91,",
@@ -98,3 +99,37 @@ def test_a_column_that_is_not_known_is_refused(service: Service, tmp_path: Path)
 def test_the_job_must_be_there(service: Service, tmp_path: Path) -> None:
     with pytest.raises(JobNotFound):
         import_history(service, write(tmp_path / "history.csv", RUNS[0]), "unknown")
+
+
+def test_what_a_file_leaves_out_is_given_once_for_all_its_lines(service: Service, tmp_path: Path) -> None:
+    register(service, policy="rheostat", max_epochs=20)
+    file = write(tmp_path / "history.csv", "32,10,0.95,80000,400", "64,12,0.5,90000,380", header=PLAIN)
+    for _ in range(2):
+        assert import_history(service, file, JOB, {"gpu_model": "V100", "gpu_count": "4"}) == {JOB: 2}
+    (placement,) = use_cases.estimates(service, JOB).placements
+    assert (placement.gpu.model, placement.gpu.count) == ("V100", 4)
+    assert {arm.batch_size: arm.runs for arm in placement.arms if arm.runs} == {32: 1, 64: 1}
+
+
+def test_the_metric_at_the_end_says_whether_a_run_reached_the_target(service: Service, tmp_path: Path) -> None:
+    register(service, policy="rheostat", max_epochs=20)
+    file = write(tmp_path / "history.csv", "32,10,0.95,80000,400", "64,12,0.5,90000,380", header=PLAIN)
+    import_history(service, file, JOB, {"gpu_model": "V100"})
+    (placement,) = use_cases.savings(service, JOB).placements
+    assert placement.converged_runs == 1
+
+
+def test_a_file_imported_before_is_known_again_when_defaults_are_given(service: Service, tmp_path: Path) -> None:
+    register(service, policy="rheostat")
+    file = write(tmp_path / "history.csv", "32,V100,100", header="batch_size,gpu_model,cost")
+    import_history(service, file, JOB)
+    import_history(service, file, JOB, {"gpu_count": "1"})
+    (arm,) = [arm for arm in use_cases.estimates(service, JOB).placements[0].arms if arm.runs]
+    assert arm.runs == 1
+
+
+def test_a_metric_needs_its_epoch(service: Service, tmp_path: Path) -> None:
+    register(service, policy="rheostat")
+    file = write(tmp_path / "history.csv", "32,V100,100,0.9", header="batch_size,gpu_model,cost,metric")
+    with pytest.raises(InvalidInput, match=r"line 2, column metric: '0\.9' needs the epochs"):
+        import_history(service, file, JOB)

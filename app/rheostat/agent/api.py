@@ -89,9 +89,10 @@ class Api:
             NotAllowed: When it is neither.
         """
         if not peer.is_admin and self._group not in peer.groups:
+            group = self._site.group
             raise NotAllowed(
                 f"User {peer.user} is not allowed to use the agent.",
-                hint=f"Join the group {self._site.group}.",
+                hint=f"Join the group {group}, and log in again: sudo usermod -aG {group} {peer.user}",
             )
 
     def gpus(self, request: "Request") -> Response:

@@ -71,7 +71,8 @@ def run(driver: Driver, settings: AgentSettings) -> int:
         name = settings.site.group
         raise ConfigurationError(
             f"There is no group {name!r}; its members may use the agent.",
-            hint=f"Create it (groupadd --system {name}), or set another group in the site file.",
+            hint=f"Create it (groupadd --system {name}) and let users in (usermod -aG {name} USER), or set another "
+            "group in the site file.",
         )
     ledger = ledger_in(settings.runtime_directory)
     with ledger.locked(), claimed(driver, settings.runtime_directory) as ours:

@@ -67,11 +67,15 @@ class Ledger:
         try:
             self._acquire()
         except BlockingIOError:
-            raise ConfigurationError("Another agent is running with this ledger.") from None
+            raise ConfigurationError(
+                f"Another agent is running in {self.directory.parent}.",
+                hint="`rheostat agent status` shows what it does. One agent serves all runs of a node; stop it first.",
+            ) from None
         except OSError as error:
             raise ConfigurationError(
-                f"The ledger directory {self.directory} cannot be used: {error}.",
-                hint="Run the agent as root, or with --runtime-dir elsewhere." if os.geteuid() else "",
+                f"The ledger directory {self.directory} cannot be used: {error.strerror}.",
+                hint=("Run the agent as root, or with" if os.geteuid() else "Give another directory with")
+                + " --runtime-dir or RHEOSTAT_AGENT_DIR.",
             ) from None
         try:
             yield

@@ -78,7 +78,10 @@ class MetricsServer(ThreadingHTTPServer):
         try:
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:
-            raise ConfigurationError(f"Port {port} cannot be used for metrics: {error.strerror}.") from None
+            raise ConfigurationError(
+                f"Port {port} cannot be used for metrics: {error.strerror}.",
+                hint="Choose another with --metrics-port; 0 takes any free one.",
+            ) from None
 
     def server_bind(self) -> None:
         """Bind without the base class's name service lookup, which may hang."""

@@ -51,6 +51,9 @@ _REASONS: dict[int, ThrottleReason] = {
 _HINTS = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "Install NVIDIA's driver, which has libnvidia-ml.so.1 (Debian, Ubuntu: "
     "libnvidia-compute-VERSION; containers: NVIDIA_DRIVER_CAPABILITIES with utility), or try --simulate 1.",
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "NVIDIA's driver was upgraded, and the kernel still has the old module: "
+    "reboot the node, or stop what uses its GPUs and load the module again: rmmod nvidia; modprobe nvidia.",
+    pynvml.NVML_ERROR_NO_PERMISSION: "Run the agent as root, or with CAP_SYS_ADMIN.",
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "Load the kernel module of NVIDIA's driver: modprobe nvidia.",
 }
 _SCOPES: dict[int, PowerScope] = {pynvml.NVML_POWER_SCOPE_MODULE: "module", pynvml.NVML_POWER_SCOPE_GPU: "gpu"}

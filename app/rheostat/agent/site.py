@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from rheostat.agent.devices import PowerRange
 from rheostat.agent.states import Bounds, effective_limit
 from rheostat.errors import ConfigurationError, FieldError
+from rheostat.schemas.fields import unknown_field
 
 DEFAULT_PATH = Path("/etc/rheostat/agent.toml")
 
@@ -135,11 +136,14 @@ def load_site(path: Path | None) -> Site:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The site file {path} is not TOML: {error}.") from None
     except ValidationError as error:
-        fields = [
-            FieldError(".".join(map(str, problem["loc"])) or "gpus", problem["msg"]) for problem in error.errors()
-        ]
+        fields = [_field(problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]
         listed = "\n".join(f"  {field.field}: {field.message}" for field in fields)
         raise ConfigurationError(f"The site file {path} is invalid:\n{listed}", fields=fields) from None
+
+
+def _field(path: tuple[str | int, ...], kind: str, message: str) -> FieldError:
+    said = unknown_field(Site, path) if kind == "extra_forbidden" else message.removeprefix("Value error, ")
+    return FieldError(".".join(map(str, path)) or "gpus", said)
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:

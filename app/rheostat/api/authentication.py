@@ -121,7 +121,8 @@ class TokenAuthenticator:
                 return LOCAL
         raise TokenRequired(
             "Authentication required.",
-            hint="Send Authorization: Bearer TOKEN; an operator creates one with: rheostat token create NAME.",
+            hint="Send Authorization: Bearer TOKEN, as clients do that have RHEOSTAT_TOKEN; an operator creates one "
+            "with: rheostat token create NAME.",
         )
 
     async def _owner_of(self, token: str, address: str) -> Identity:

@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from rheostat.api.paths import PROBES, ZEUS_PREFIX, header, is_zeus, path_of, root_path_of
 from rheostat.api.request_record import record_of
+from rheostat.api.routing import NO_JSON
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.visit import problem_page
 from rheostat.errors import (
@@ -30,7 +31,7 @@ from rheostat.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rheostat.schemas.fields import JOB_ID_RULE
+from rheostat.schemas.fields import JOB_ID_RULE, sentence
 from rheostat.schemas.operations import FieldProblem, Problem
 from rheostat.schemas.zeus import ZeusMessage
 
@@ -60,6 +61,8 @@ HTTP_CODES = {
         "If it is a name of this server, add it to RHEOSTAT_ALLOWED_HOSTS, a comma-separated list.",
     ),
 }
+
+_ROUTING = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 _MAX_FIELDS = 20
 _MAX_FIELDS_NAMED = 5
@@ -149,14 +152,20 @@ def http_problem(scope: Scope, error: HTTPException) -> Response:
     code, hint = HTTP_CODES.get(status, (status.name.lower(), ""))
     if status == HTTPStatus.NOT_FOUND and b"%2f" in scope.get("raw_path", b"").lower():
         hint = f"A job's name has no slash: {JOB_ID_RULE}."
-    hint = hint.format(root_path=root_path_of(scope))
-    response = _problem(scope, status, code, str(error.detail).rstrip(".") + ".", hint)
-    response.headers.update(error.headers or {})
+    if status == HTTPStatus.NOT_FOUND and "//" in path_of(scope):
+        hint = "A name in it is empty: is a variable unset?"
+    detail = str(error.detail)
+    headers = dict(error.headers or {})
+    if status in _ROUTING and detail == status.phrase:
+        detail = f"There is no route {scope['method']} {_shortened(path_of(scope))}"
     if status == HTTPStatus.METHOD_NOT_ALLOWED and "route" in scope:
         # The router lists the methods of the first route of that path only.
         route = scope["route"]
         methods = scope["app"].openapi()["paths"].get(route.path, route.methods)
-        response.headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+        headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+        hint = f"This path has: {headers['Allow']}."
+    response = _problem(scope, status, code, sentence(detail), hint.format(root_path=root_path_of(scope)))
+    response.headers.update(headers)
     return response
 
 
@@ -185,8 +194,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = error.errors()
     fields = [_field(dict(problem)) for problem in errors[:_MAX_FIELDS]]
-    hint = "Correct these fields."
-    if fields[0].field == "body" and not _is_json(request.scope):
+    hint = f"Correct these fields; {root_path_of(request.scope)}/docs lists all."
+    if errors[0]["type"] == NO_JSON:
         hint = "Send the header Content-Type: application/json."
     what = "; ".join(f"{field.field}: {field.message}" for field in fields[:_MAX_FIELDS_NAMED])
     if len(errors) > _MAX_FIELDS_NAMED:
@@ -194,7 +203,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     if len(errors) > _MAX_FIELDS:
         fields.append(FieldError("...", f"and {len(errors) - _MAX_FIELDS:,} more"))
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return _problem(request.scope, status, InvalidInput.code, f"{what.rstrip('.')}.", hint, fields=fields)
+    return _problem(request.scope, status, InvalidInput.code, sentence(what), hint, fields=fields)
 
 
 def _problem(
@@ -238,8 +247,3 @@ def _field(problem: dict[str, Any]) -> FieldError:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _MAX_FIELD_LENGTH else f"{text[:_MAX_FIELD_LENGTH]}..."
-
-
-def _is_json(scope: Scope) -> bool:
-    media_type = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")

@@ -22,10 +22,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rheostat.api.waiting import read_within
+from rheostat.schemas.fields import unknown_field
 
 MAX_FIELDS = 3000
 """Most fields in a body, with those of objects in it: each may be wrong, and to say so of 100,000 holds up all other
 requests for seconds. The largest body that a route takes, 256 measurements, has 1,300."""
+
+NO_JSON = "content_type"
+"""The type of the error of a body that does not say that it is JSON."""
 
 _Errors = list[dict[str, Any]]
 
@@ -96,11 +100,23 @@ class _Body:
                 {"type": "too_long", "loc": ("body",), "msg": f"Must have at most {MAX_FIELDS} fields (colons)"}
             )
             return None
-        try:
-            return self.type.model_validate_json(body if self._is_json(request) else b"null")
-        except ValidationError as error:
-            errors += _located(error, "body")
+        if not self._is_json(request):
+            given = request.headers.get("content-type")
+            why = "has none" if given is None else f"is {given}"
+            errors.append(
+                {"type": NO_JSON, "loc": ("body",), "msg": f"Must have the Content-Type application/json, and {why}"}
+            )
             return None
+        try:
+            return self.type.model_validate_json(body)
+        except ValidationError as error:
+            errors += [self._named(entry) for entry in _located(error, "body")]
+            return None
+
+    def _named(self, entry: dict[str, Any]) -> dict[str, Any]:
+        if entry["type"] == "extra_forbidden":
+            return entry | {"msg": unknown_field(self.type, entry["loc"][1:])}
+        return _missing(*entry["loc"]) if entry["type"] == "missing" else entry
 
     def _is_json(self, request: Request) -> bool:
         # A page in a browser may send a body without a Content-Type to a server on a loopback address, never without
@@ -229,7 +245,7 @@ def _is_json(request: Request) -> bool:
 
 
 def _missing(*place: str) -> dict[str, Any]:
-    return {"type": "missing", "loc": place, "msg": "Field required", "input": None}
+    return {"type": "missing", "loc": place, "msg": "Is missing", "input": None}
 
 
 def _located(error: ValidationError, *place: str) -> _Errors:

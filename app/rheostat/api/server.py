@@ -1,14 +1,17 @@
 """The server process: one uvicorn, or several workers that share a socket."""
 
+import errno
 import gc
 import logging
 import os
+import shlex
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from http.client import HTTPConnection, HTTPException
 from multiprocessing import connection, parent_process
 from threading import Thread
 
@@ -22,8 +25,9 @@ from rheostat.api.connections import Connections
 from rheostat.api.file_limit import room_for
 from rheostat.api.settings import Settings, unknown_variables
 from rheostat.errors import ConfigurationError, Unavailable
+from rheostat.schemas.operations import Health
 from rheostat.service import Service
-from rheostat.service.operations import begin_serving, database_place
+from rheostat.service.operations import begin_serving, check_ready, database_place
 from rheostat.service.tokens import has_valid_tokens
 
 GRACEFUL_SHUTDOWN_SECONDS = 30
@@ -34,6 +38,9 @@ WORKER_HEALTHCHECK_SECONDS = 60
 
 BACKLOG = 2048
 """Longest queue of connections that no worker has accepted yet."""
+
+_PEER_SECONDS = 2.0
+_HEALTH_BYTES = 100
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +86,7 @@ def serve(settings: Settings) -> None:
 
 @contextmanager
 def _told_database(service: Service) -> Iterator[None]:
-    """Say which database is served, and whether another server serves it as well, for the length of a block."""
+    """Say which database is served, whether it can be, and whether another server does as well, within a block."""
     place = database_place(service)
     _log.info("the database is %s", place)
     with ExitStack() as stack:
@@ -90,6 +97,10 @@ def _told_database(service: Service) -> Iterator[None]:
                     "another server of this machine serves %s as well: that is safe, but their writes take turns",
                     place,
                 )
+        try:
+            check_ready(service)
+        except Unavailable as error:
+            _log.error("requests are answered with 503 until this is mended: %s%s", error, error.cause_text())
         yield
 
 
@@ -186,9 +197,12 @@ def _require_tokens(settings: Settings) -> None:
     finally:
         service.close()
     if not has_token:
+        # The environment names the same database to that command.
+        is_named = settings.database_url is not None and "RHEOSTAT_DATABASE_URL" not in os.environ
+        where = f" --database-url {shlex.quote(str(service.database))}" if is_named else ""
         raise ConfigurationError(
             f"Without tokens the server listens on loopback only, not on {settings.host}.",
-            hint="Create a token first: rheostat token create NAME --scope admin. Or use --host 127.0.0.1.",
+            hint=f"Create a token first: rheostat token create admin --scope admin{where}. Or use --host 127.0.0.1.",
         )
 
 
@@ -202,8 +216,31 @@ def _listen(settings: Settings) -> socket.socket:
         listener.bind((host, settings.port))
     except OSError as error:
         listener.close()
-        raise ConfigurationError(
-            f"Cannot listen on {host}:{settings.port}: {error.strerror}.",
-            hint="Choose another port with --port or RHEOSTAT_PORT; 0 takes any free one.",
-        ) from error
+        raise _cannot_listen(host, settings.port, error) from error
     return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
+    why, hint = error.strerror, "Choose another port with --port or RHEOSTAT_PORT; 0 takes any free one."
+    if error.errno == errno.EADDRINUSE and _is_rheostat(host, port):
+        why = f"{why}: a Rheostat server uses it"
+        hint = f"Use that one, or stop it first. {hint}"
+    elif error.errno == errno.EADDRINUSE:
+        why = f"{why}: another program uses it"
+    elif error.errno == errno.EACCES:
+        hint = "Ports below 1024 are for root: choose a higher one with --port or RHEOSTAT_PORT."
+    elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        hint = "--host and RHEOSTAT_HOST take an address of this machine, or 0.0.0.0 for all that it has."
+    return ConfigurationError(f"Cannot listen on {host}:{port}: {why}.", hint=hint)
+
+
+def _is_rheostat(host: str, port: int) -> bool:
+    """Return whether what listens there answers as a Rheostat server does."""
+    connection = HTTPConnection(host, port, timeout=_PEER_SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().read(_HEALTH_BYTES) == Health(status="ok").model_dump_json().encode()
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from rheostat.api.behind_proxy import PREFIX
 from rheostat.errors import ConfigurationError
+from rheostat.schemas.fields import sentence
 
 _PREFIX = "RHEOSTAT_"
 _CONFIG = "RHEOSTAT_CONFIG"
@@ -176,7 +177,7 @@ def load_settings(**options: object) -> Settings:
     except ValidationError as error:
         mistakes = [_mistake(dict(problem), given) for problem in error.errors()]
     count = "A setting is" if len(mistakes) == 1 else f"{len(mistakes)} settings are"
-    raise ConfigurationError(f"{count} wrong: {'; '.join(mistakes)}.")
+    raise ConfigurationError(sentence(f"{count} wrong: {'; '.join(mistakes)}"))
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

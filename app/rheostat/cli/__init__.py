@@ -89,7 +89,8 @@ def main() -> None:
         extra = _EXTRAS.get(next(iter(sys.argv[1:]), ""))
         if extra is None or (error.name or "").startswith("rheostat"):
             raise
-        typer.secho(f"rheostat: this command needs: pip install 'rheostat[{extra}]'", fg="red", err=True)
+        needs = f"This command needs {error.name}, which the extra {extra} installs: {sys.executable} -m pip install"
+        typer.secho(f"rheostat: {needs} 'rheostat[{extra}]'", fg="red", err=True)
         raise SystemExit(1) from None
 
 
@@ -101,11 +102,14 @@ def serve(
         typer.Option(help="Address to bind; without tokens loopback only. (Default: 127.0.0.1.)", show_default=False),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to bind; 0: any free one. (Default: 8420.)", show_default=False)
+        int | None,
+        typer.Option(min=0, max=65_535, help="Port to bind; 0: any free one. (Default: 8420.)", show_default=False),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Worker processes; use several with PostgreSQL only. (Default: 1.)", show_default=False),
+        typer.Option(
+            min=1, max=256, help="Worker processes; use several with PostgreSQL only. (Default: 1.)", show_default=False
+        ),
     ] = None,
     root_path: Annotated[
         str | None,

@@ -1,5 +1,6 @@
 """The commands `rheostat agent`. They import lazily, so that the command line starts fast."""
 
+from os import W_OK, access
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,6 +108,8 @@ def restore(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY, site: SiteFile = 
         try:
             gpus = node.gpus()
         except ServerUnreachable:
+            if node.has_socket and not access(node.socket, W_OK):
+                raise  # an agent may run, which alone may restore
             _recover(runtime_dir, site, keep_alive=False)
             return
         for lease_id in {gpu.holder.lease_id for gpu in gpus if gpu.holder is not None}:

@@ -124,23 +124,29 @@ def _write_table(reports: "Sequence[JobReport]", site: "Site", since: date | Non
     from rich.markup import escape
     from rich.table import Table
 
-    from rheostat.dashboard.views.home import tiles
     from rheostat.dashboard.views.report import basis, report_rows
+    from rheostat.dashboard.views.savings import tiles
 
     if not reports:
         return
     table = Table(title=None if since is None else f"Since {since}")
-    for number, heading in enumerate(
-        ("job", "GPU", "runs", "energy saved", "95 % interval", "", "time", "cost", "origin")
-    ):
-        table.add_column(heading, justify="left" if number in (0, 1, 8) else "right", overflow="fold")
+    for heading in ("job and GPU", "runs", "energy", "time", "cost"):
+        table.add_column(heading, justify="left" if heading == "job and GPU" else "right", overflow="fold")
     for row in report_rows(reports):
-        table.add_row(row.job_id, escape(row.gpu), str(row.runs), row.energy, row.interval, row.energy_percent,
-                      row.time_percent, row.cost_percent, row.origin)  # fmt: skip
+        interval = f"95 %: {row.interval}".replace(" to ", "\nto ")
+        energy = dict.fromkeys([row.energy_percent, row.energy, interval, row.origin])
+        table.add_row(
+            f"{row.job_id}\n{escape(row.gpu)}",
+            str(row.runs),
+            "\n".join(energy),
+            row.time_percent,
+            row.cost_percent,
+            end_section=True,
+        )
     console = Console(highlight=False)
     console.print(table)
     for tile in tiles(reports, site):
-        console.print(f"{tile.label} {'lost' if tile.is_loss else 'saved'}: {tile.value} ({tile.detail})", markup=False)
+        console.print(f"{tile.heading}: {tile.value} ({tile.detail})", markup=False)
     console.print(basis(reports), markup=False)
 
 

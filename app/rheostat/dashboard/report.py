@@ -5,8 +5,8 @@ from datetime import date, datetime
 
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.static import FOLDER
-from rheostat.dashboard.views.home import tiles
 from rheostat.dashboard.views.report import basis, report_rows
+from rheostat.dashboard.views.savings import tiles
 from rheostat.dashboard.visit import TEMPLATES
 from rheostat.schemas.report import JobReport
 

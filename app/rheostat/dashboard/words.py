@@ -47,6 +47,10 @@ class Quantity:
         decimals = _decimals(largest / size)
         return f"{_fixed(low / size, decimals)} {word} {beside(_fixed(high / size, decimals), unit)}"
 
+    def saved(self, figure: float | None) -> str:
+        """Return what was saved as so much less, or so much more."""
+        return UNKNOWN if figure is None else f"{self(abs(figure))} {less(figure)}"
+
     def _unit(self, figure: float) -> tuple[str, float]:
         rounded = abs(_rounded(figure))
         *larger, (name, size, _) = self.units
@@ -71,12 +75,22 @@ def watts(limit: float | None) -> str:
     return UNKNOWN if limit is None else beside(f"{limit:.6g}", "W")
 
 
-def percent(share: float | None, *, signed: bool = False) -> str:
+def percent(share: float | None) -> str:
     """Return a percentage, which is given in percent."""
     if share is None:
         return UNKNOWN
     digits = 0 if abs(share) >= 10 else 1  # noqa: PLR2004
-    return beside(f"{share:{'+' if signed else ''}.{digits}f}".replace("-", _MINUS), "%")
+    return beside(f"{share:.{digits}f}".replace("-", _MINUS), "%")
+
+
+def less(saved: float) -> str:
+    """Return the word for what was saved: less was used, or more."""
+    return "less" if saved >= 0.0 else "more"
+
+
+def saved_percent(share: float | None) -> str:
+    """Return the share that was saved, in percent, in words instead of a sign: 29 % less, 38 % more."""
+    return UNKNOWN if share is None else f"{percent(abs(share))} {less(share)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,14 @@
 """The page of the demo's job: served until Ctrl-C, and opened in a browser where that is wanted."""
 
-import os
 import shlex
-import shutil
-import sys
 import webbrowser
 from contextlib import suppress
-from pathlib import Path
 
 from rich.console import Console
 
 from rheostat.demo.processes import DemoServer
 from rheostat.demo.recurrence import JOB_ID
+from rheostat.invocation import command_line
 
 _DIFFERENCE = """\
 The page compares with an estimate of what the default needs, and gives its 95 % interval: the server saw no run of it.
@@ -39,20 +36,6 @@ def serve_page(console: Console, server: DemoServer, *, open_page: bool, keep: b
         if open_page and not _opened(page):
             _print(console, "There is no browser to open here: go to that address with one.")
         server.wait()
-
-
-def command_line() -> str:
-    """Return the command `rheostat` as it has to be typed in this directory."""
-    script = Path(sys.executable).with_name("rheostat")
-    found = shutil.which("rheostat")
-    if found is not None and script.exists() and script.samefile(found):
-        return "rheostat"
-    here = Path.cwd()
-    # Kept in its environment's directory: a resolved link would be another Python's.
-    typed = script.relative_to(here) if script.is_relative_to(here) else script
-    if script.exists():
-        return shlex.quote(os.fspath(typed))
-    return f"{shlex.quote(sys.executable)} -m rheostat"
 
 
 def _opened(page: str) -> bool:

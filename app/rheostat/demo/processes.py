@@ -16,8 +16,9 @@ from time import monotonic, sleep
 from rheostat.errors import RheostatError, ServerUnreachable
 from rheostat.sdk.node_agent import NodeAgent
 
-_START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
+# Both only end what would otherwise hang: a busy machine is slow, and a process that has ended is not waited for.
+_START_SECONDS = 300.0
+_STOP_SECONDS = 60.0
 _LONGEST_PARENT = 70
 
 

@@ -1,6 +1,7 @@
 """Findings as text for a terminal, and as JSON."""
 
 import json
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from rheostat.printable import printable
 WIDTH = 80
 _INDENT = 21
 """Width of the columns of state and name."""
+_SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
 _COLOURS = {"ok": "32", "warning": "33", "problem": "31;1", "skipped": "2"}
 
 
@@ -31,9 +33,14 @@ def summary(findings: Sequence[Finding]) -> str:
         for state in ("problem", "warning")
         if (count := sum(finding.state == state for finding in wrong))
     ]
-    begin = f"{', '.join(counts)}. First ({wrong[0].name}): "
-    first = wrong[0].remedy.partition(". ")[0]
-    return begin + textwrap.shorten(printable(first), WIDTH - len(begin), placeholder=" ...")
+    sentence = printable(_SENTENCES.split(wrong[0].remedy)[0])
+    first = f"First ({wrong[0].name}): "
+    command = sentence.rpartition(": ")[2]
+    lines = [f"{', '.join(counts)}. {first}{sentence}", f"{first}{sentence}", f"{first}{command}"]
+    if command == sentence:  # it holds nothing to copy, and may be cut
+        lines[-1] = textwrap.shorten(sentence, WIDTH - len(first), placeholder=" ...", break_on_hyphens=False)
+        lines[-1] = f"{first}{lines[-1]}"
+    return next((line for line in lines if len(line) <= WIDTH), lines[-1])
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -53,11 +60,23 @@ def _lines(finding: Finding, *, coloured: bool) -> list[str]:
     if coloured:
         state = f"\x1b[{_COLOURS[finding.state]}m{state}\x1b[0m"
     lines = [f"{state} {finding.name:<{_INDENT - 9}}{found}", *rest]
-    for label, text in (("why", finding.why), ("do", finding.remedy)):
-        if text:
-            first, *others = _wrapped(text)
+    for label, parts in (("why", [finding.why]), ("do", _steps(finding.remedy))):
+        if parts != [""]:
+            first, *others = [line for part in parts for line in _wrapped(part)]
             lines += [f"{'':9}{label:<{_INDENT - 9}}{first}", *others]
     return [lines[0], *(line if line.startswith(" ") else f"{'':{_INDENT}}{line}" for line in lines[1:])]
+
+
+def _steps(remedy: str) -> list[str]:
+    """Return what to do in parts that each begin a line: a command stays on one line where it fits."""
+    steps = []
+    for sentence in _SENTENCES.split(remedy):
+        begin, colon, command = sentence.partition(": ")
+        if len(sentence) > WIDTH - _INDENT and colon:
+            steps += [f"{begin}:", command]
+        else:
+            steps.append(sentence)
+    return steps
 
 
 def _wrapped(text: str) -> list[str]:

@@ -134,6 +134,7 @@ class _Default:
     time_seconds: float | None
     cost: float | None
     method: str
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,7 @@ def _placement_savings(
         converged_runs=_runs(past.converged),
         energy_is_estimated=any(total.estimated_runs for total in past.paid),
         energy_known_share=metered.seconds / seconds if seconds else None,
+        baseline_is_estimated=default.is_estimated,
         energy_joules=past.saving(figures.energy_joules, default.energy_joules, method, has_energy=True),
         time_seconds=past.saving(figures.time_seconds, default.time_seconds, method, has_energy=False),
         cost=past.saving(figures.cost, default.cost, method, has_energy=True),
@@ -253,7 +255,8 @@ def _default(
             _plus(_times(epoch.time_seconds, epochs), beside.time_seconds),
             epoch.cost * epochs + beside.cost,
             f"baseline: {epochs:.4g} epochs, {source} at batch size {size}, each as the epoch measured at {limit} W, "
-            f"and {beside.time_seconds:.4g} s of start-up and evaluations",
+            f"and {beside.time_seconds:.3g} s of start-up and evaluations",
+            is_estimated=not both,
         )
     if not both:
         return _Default(None, None, None, f"no baseline: no run at batch size {size} has converged here")

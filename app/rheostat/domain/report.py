@@ -70,6 +70,7 @@ def _placement(savings: PlacementSavings, spread: tuple[float, float] | None) ->
     return PlacementReport(
         gpu=savings.gpu,
         converged_runs=savings.converged_runs,
+        baseline_is_estimated=savings.baseline_is_estimated,
         energy_joules=_figure(savings.energy_joules, energy, spread),
         time_seconds=_figure(savings.time_seconds, origin, spread),
         cost=_figure(savings.cost, energy, spread),
@@ -85,6 +86,7 @@ def _since(whole: PlacementReport, days: Sequence[DayUse], view: PolicyJob) -> P
     return PlacementReport(
         gpu=whole.gpu,
         converged_runs=converged,
+        baseline_is_estimated=whole.baseline_is_estimated,
         energy_joules=_part(whole.energy_joules, energy, runs and with_energy / runs),
         time_seconds=_part(whole.time_seconds, seconds, runs and converged / runs),
         cost=_part(whole.cost, view.cost(energy, seconds) if is_known else None, runs and converged / runs),

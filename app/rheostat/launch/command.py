@@ -65,6 +65,10 @@ def run(
     job: Annotated[
         str, typer.Option(help="Name of the job, the same in every run.", show_default=False, callback=_job_name)
     ],
+    power_only: Annotated[
+        bool,
+        _setting("--power-only", help="Leave the batch size as it is, and choose the power limit; needs no setting."),
+    ] = False,
     config: Annotated[Path | None, _setting(help="TOML file with these settings.")] = None,
     batch_sizes: Annotated[str | None, _setting(help="Batch sizes that may be tried: 32,64,128.")] = None,
     default_batch_size: Annotated[int | None, _setting(help="The batch size that you would use otherwise.")] = None,
@@ -189,13 +193,16 @@ def run(
     """
     from rheostat.errors import RheostatError
     from rheostat.launch import settings as reading
-    from rheostat.launch.plan import LaunchPlan, check
+    from rheostat.launch.executables import why_not_run
+    from rheostat.launch.plan import LaunchPlan, check, check_without_batch_size
     from rheostat.launch.run import run_trial
     from rheostat.launch.signals import signal_number
     from rheostat.sdk.client import Client
     from rheostat.sdk.tags import read_tags
 
     _log_to_stderr(quiet=quiet)
+    if (problem := why_not_run(command[0])) is not None:
+        raise _refused(*problem)
     try:
         options = {
             "batch_sizes": reading.whole_numbers("--batch-sizes", batch_sizes),
@@ -217,7 +224,7 @@ def run(
             "survey_seconds": survey_seconds,
             "seed": seed,
         }
-        given = reading.given_settings(options, config)
+        given = reading.given_settings(options, config, power_only=power_only)
         plan = LaunchPlan(
             command,
             metrics_file,
@@ -229,6 +236,8 @@ def run(
             oom_patterns=oom_pattern or (),
             examples_per_epoch=examples_per_epoch,
         )
+        if power_only and not (batch_sizes or default_batch_size or config):
+            check_without_batch_size(plan)
         described = reading.gpu(gpu, gpu_count)
         with Client(server, retry_for_seconds=server_patience) as client:
             settings = given or reading.registered_settings(client, job)
@@ -268,11 +277,14 @@ def measure(
     The energy comes from the node's agent; without one it is unknown, and the reason is told.
     """
     from rheostat.errors import RheostatError
-    from rheostat.launch.endings import NOT_EXECUTABLE, NOT_FOUND
+    from rheostat.launch.endings import NOT_EXECUTABLE
+    from rheostat.launch.executables import why_not_run
     from rheostat.launch.measure import as_json, summary
     from rheostat.launch.measure import measure as measure_command
     from rheostat.sdk.node_agent import NodeAgent
 
+    if (problem := why_not_run(command[0])) is not None:
+        raise _refused(*problem)
     try:
         # Opened first: what cannot be written must not be found out after hours.
         file = None if output is None else output.open("w")
@@ -284,8 +296,7 @@ def measure(
     except RheostatError as error:
         raise _refused(str(error), REFUSED) from None
     except OSError as error:
-        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-        raise _refused(f"{command[0]} cannot be run: {error.strerror}.", code) from None
+        raise _refused(f"{command[0]} cannot be run: {error.strerror}.", NOT_EXECUTABLE) from None
     text = as_json(result) if json else "\n".join(f"rheostat: {line}" for line in summary(result))
     typer.echo(text, file, err=not json)
     raise typer.Exit(result.exit_code)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from rheostat.errors import ConfigurationError
 from rheostat.launch.endings import CommandEnded
-from rheostat.launch.plan import OUTPUT, LaunchPlan, check, placeholders
+from rheostat.launch.plan import OUTPUT, LaunchPlan, check, placeholders, unused_batch_size
 from rheostat.launch.supervisor import Supervisor
 from rheostat.launch.survey import CommandSteps
 from rheostat.launch.templates import NAMES, fill
@@ -26,7 +26,8 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Lau
     Raises:
         RheostatError: The run cannot begin.
     """
-    if plan.step_pattern is not None:
+    # Of a single batch size limits are measured in the run itself, which costs no start of the command.
+    if plan.step_pattern is not None and len(settings.batch_sizes) > 1:
         trial.survey_by(partial(CommandSteps, partial(_survey_command, trial, job_id, plan), plan))
     try:
         with trial:
@@ -34,6 +35,8 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Lau
             if trial.settings != settings:
                 settings = trial.settings
                 check(settings, plan)
+            if (warning := unused_batch_size(settings, plan)) is not None:
+                _log.warning("%s", warning)
             name = trial.trial_id or f"local-{uuid4().hex}"
             what = _What(trial.batch_size, trial.learning_rate, trial.gpu_count, name)
             values = _values(what, settings, plan)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
+from rheostat.schemas.fields import sentence, unknown_field
 from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.sdk.client import Client
 from rheostat.sdk.spool import spool_directory
@@ -77,12 +78,15 @@ def gpu(text: str | None, count: int) -> Gpu | None:
     )
 
 
-def given_settings(options: Mapping[str, object], config: Path | None) -> JobSettings | None:
+def given_settings(
+    options: Mapping[str, object], config: Path | None, *, power_only: bool = False
+) -> JobSettings | None:
     """Return the settings from options and a file, options first; None when neither has any.
 
     Args:
         options: By the names of the settings, ``learning_rate.default`` for a nested one; None: not given.
         config: A TOML file with the fields of `JobSettings`.
+        power_only: Whether the batch size stays as it is, so that no setting is needed.
 
     Raises:
         ConfigurationError: The file cannot be read, or a setting is invalid.
@@ -96,6 +100,8 @@ def given_settings(options: Mapping[str, object], config: Path | None) -> JobSet
                 settings[outer] = {**(whole if isinstance(whole, dict) else {}), inner: value}
             else:
                 settings[outer] = value
+    if power_only:
+        settings = _of_power_only(settings)
     if not settings:
         return None
     for name in ("beta_knob", "diverged_after_reports"):
@@ -114,7 +120,7 @@ def registered_settings(client: Client, job_id: str) -> JobSettings:
         ConfigurationError: The job is not registered, or its settings are unknown.
     """
     cached = _cache_file(client.base_url, job_id)
-    hint = "Give --batch-sizes, --default-batch-size and --max-epochs, or --config FILE."
+    hint = "Give --batch-sizes, --default-batch-size and --max-epochs, or --config FILE; or --power-only."
     try:
         settings = client.get_job(job_id).settings
     except RheostatError as error:
@@ -134,6 +140,18 @@ def registered_settings(client: Client, job_id: str) -> JobSettings:
     return settings
 
 
+def _of_power_only(settings: Mapping[str, object]) -> dict[str, object]:
+    sizes = settings.get("batch_sizes") or [settings.get("default_batch_size") or 1]
+    if not isinstance(sizes, list) or len(sizes) != 1:
+        raise ConfigurationError(
+            f"--power-only leaves the batch size as it is, but {sizes} are given.",
+            hint="Give the one that the command trains with, or none; or leave --power-only out.",
+        )
+    run = JobSettings.power_only(max_epochs=1, batch_size=sizes[0]) if isinstance(sizes[0], int) else None
+    defaults = {} if run is None else run.model_dump(exclude_unset=True)
+    return {**defaults, **settings, "batch_sizes": sizes, "default_batch_size": sizes[0]}
+
+
 def _cache_file(url: str, job_id: str) -> Path:
     name = sha256(f"{url}\n{job_id}".encode()).hexdigest()
     return spool_directory() / "jobs" / f"{name}.json"
@@ -142,8 +160,10 @@ def _cache_file(url: str, job_id: str) -> Path:
 def _read(config: Path) -> dict[str, object]:
     try:
         return tomllib.loads(config.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"--config {config} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ConfigurationError(f"--config {config} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ConfigurationError(f"--config {config} is not TOML: {error}.") from error
 
 
 def _explained(error: ValidationError, config: Path | None) -> str:
@@ -151,9 +171,12 @@ def _explained(error: ValidationError, config: Path | None) -> str:
     problems = []
     for one in error.errors(include_url=False):
         path = ".".join(str(part) for part in one["loc"] if isinstance(part, str))
+        if one["type"] == "extra_forbidden":
+            problems.append(f"{path}: {unknown_field(JobSettings, one['loc'])}")
+            continue
         outer = path.partition(".")[0]
         option = _OPTIONS.get(path) or _OPTIONS.get(outer) or f"--{outer.replace('_', '-')}"
-        named = f"{path} ({option})" if one["type"] != "extra_forbidden" else path
-        problems.append(f"{named}: {'is missing' if one['type'] == 'missing' else one['msg']}")
+        what = "is missing" if one["type"] == "missing" else one["msg"].removeprefix("Value error, ")
+        problems.append(f"{path} ({option}): {what}")
     where = "" if config is None else f" (options and {config})"
-    return f"The job's settings are invalid{where}: {'; '.join(problems)}."
+    return sentence(f"The job's settings are invalid{where}: {'; '.join(problems)}")

@@ -1,8 +1,10 @@
 """The fields of the wire models: types with their bounds, shared by the bodies of server and agent."""
 
 import re
+from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Literal
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
@@ -120,3 +122,27 @@ class Body(BaseModel):
     """Base of all bodies: strict, closed, and frozen once read."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+UNKNOWN_FIELD = "unknown field"
+
+
+def unknown_field(model: type[BaseModel], path: Sequence[str | int]) -> str:
+    """Return what to say of a field that a model does not have: with the name that is meant, if one is alike."""
+    for step in path[:-1]:
+        if isinstance(step, str) and step in model.model_fields:
+            model = _model_in(model.model_fields[step].annotation) or model
+    meant = get_close_matches(str(path[-1]), model.model_fields, n=1)
+    return f"{UNKNOWN_FIELD}; did you mean {meant[0]}?" if meant else UNKNOWN_FIELD
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model in a type, as in a list of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)
+
+
+def sentence(text: str) -> str:
+    """Return a text with a full stop, unless it ends as a question."""
+    return text if text.endswith("?") else f"{text.rstrip('.')}."

@@ -95,6 +95,11 @@ class PlacementSavings(Body):
     energy_known_share: float | None = Field(
         description="Share of the training time whose energy was reported; null: no time was reported."
     )
+    baseline_is_estimated: bool = Field(
+        False,
+        description="Whether no run of the default has reached the target here: then what it needs is the policy's "
+        "estimate.",
+    )
     energy_joules: Saving
     time_seconds: Saving
     cost: Saving

@@ -32,6 +32,11 @@ class PlacementReport(Body):
 
     gpu: Gpu
     converged_runs: int
+    baseline_is_estimated: bool = Field(
+        False,
+        description="Whether no run of the default has reached the target here: then what it needs is the policy's "
+        "estimate.",
+    )
     energy_joules: SavedFigure
     time_seconds: SavedFigure
     cost: SavedFigure = Field(description="In joule equivalents, at the job's current eta_knob.")

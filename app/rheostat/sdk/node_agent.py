@@ -43,7 +43,7 @@ class NodeAgent:
     def __init__(self, socket: Path | None = None) -> None:
         self._arguments = (socket,)
         directory = os.environ.get(DIRECTORY_VARIABLE)
-        self.is_named = socket is not None or directory is not None
+        self.is_named = socket is not None or bool(directory)
         self.socket = Path(directory or DEFAULT_DIRECTORY) / SOCKET_NAME if socket is None else socket
         self._hint = f"Is `rheostat agent` running, and is {self.socket} its socket?"
         self._transport = Transport(

@@ -5,7 +5,6 @@ import re
 from datetime import date
 from functools import partial
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -41,6 +40,7 @@ from rheostat.schemas.trials import (
     TrialDetail,
     TrialPage,
 )
+from rheostat.sdk.address import checked_url, is_loopback, unreachable_hint
 from rheostat.sdk.environment import warn_of_misspelt_variables
 from rheostat.sdk.exchange import AnswerT, HttpExchange, HttpRequest, Reply
 from rheostat.sdk.transport import Transport, as_json
@@ -51,7 +51,6 @@ _GARBAGE_HINT = (
     "Does a Rheostat server of this version listen there, or a proxy or another program? "
     "Where a proxy serves it under a path, RHEOSTAT_URL has that path."
 )
-_ADDRESS_HINT = "Write it as http://host:8420."
 
 
 class ServerClient:
@@ -90,7 +89,7 @@ class ServerClient:
         token = (_token_of_environment() if token is None else token).strip()
         if not token.isascii() or not token.isprintable():
             raise ConfigurationError("The token has characters that an HTTP header cannot carry.")
-        url = _checked(self.base_url)
+        url = checked_url(self.base_url)
         try:
             http = httpx.Client(
                 base_url=url,
@@ -104,15 +103,16 @@ class ServerClient:
                 # SSL_CERT_FILE counts there, too.
                 verify=httpx.create_ssl_context() if url.scheme == "https" else True,
             )
-        except (ValueError, ImportError, OSError) as error:
+        except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:
             raise ConfigurationError(
-                f"The proxy or certificate settings of the environment cannot be used: {error}."
+                f"The proxy or certificate settings of the environment cannot be used: {error}.",
+                hint="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE.",
             ) from error
         self._transport = Transport(
             HttpExchange(http),
             timeout_seconds=timeout_seconds,
             retry_for_seconds=retry_for_seconds,
-            unreachable_hint="Is the server running, and is RHEOSTAT_URL its address?",
+            unreachable_hint=unreachable_hint(url),
             garbage_hint=_GARBAGE_HINT,
         )
 
@@ -356,24 +356,6 @@ def _token_of_environment() -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The token in RHEOSTAT_TOKEN_FILE cannot be read: {error}.") from error
-
-
-def _checked(url: str) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(f"{url!r} is not an HTTP address: {error}.", hint=_ADDRESS_HINT) from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigurationError(f"{url!r} is not an HTTP address.", hint=_ADDRESS_HINT)
-    return parsed
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is this machine's own loopback."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _given_or_new(idempotency_key: str | None) -> str:

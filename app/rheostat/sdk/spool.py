@@ -46,7 +46,7 @@ def spool_directory() -> Path:
 
     A user without a home directory, as in a container, has one for temporary files.
     """
-    if (named := os.environ.get(DIRECTORY_VARIABLE)) is not None:
+    if named := os.environ.get(DIRECTORY_VARIABLE):
         return Path(named)
     try:
         state = Path(os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser())

@@ -10,7 +10,7 @@ import httpx
 from pydantic import ValidationError
 
 from rheostat.errors import FieldError, RheostatError, ServerRefused, ServerUnreachable
-from rheostat.schemas.fields import Body
+from rheostat.schemas.fields import UNKNOWN_FIELD, Body
 from rheostat.schemas.operations import Problem
 from rheostat.sdk.exchange import AnswerT, Exchange, HttpRequest, Reply
 
@@ -21,7 +21,24 @@ _SUCCESS = range(200, 300)
 _REFUSED_FRACTION = 0.3
 # What a gateway answers while the server behind it restarts.
 _GATEWAY_STATUSES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-_CERTIFICATE_HINT = "Does SSL_CERT_FILE name a file with the certificate of the authority that signed the server's?"
+_HINTS = {
+    "CERTIFICATE_VERIFY_FAILED": (
+        "Does SSL_CERT_FILE name a file with the certificate of the authority that signed the server's?"
+    ),
+    "WRONG_VERSION_NUMBER": "The server speaks HTTP there, not HTTPS: write its address with http://.",
+    "Permission denied": (
+        "The agent's socket is for the members of its group, rheostat unless the site file names another: "
+        "sudo usermod -aG rheostat $USER, and log in again."
+    ),
+    "Server disconnected": "Does another program listen there, or a server that wants https://?",
+}
+_ROUTE_HINT = (
+    "The server's address has no route in it, as http://host:8420; with the right address, the server is older than "
+    "this client: upgrade the server."
+)
+_UNKNOWN_FIELD = (UNKNOWN_FIELD, "extra inputs are not permitted")
+"""What a server says of a field that it does not know, and what one of before this version said."""
+_OLD_SERVER_HINT = "The server is older than this client: upgrade it, or install its version of rheostat here."
 
 _random = SystemRandom()
 
@@ -129,7 +146,7 @@ class Transport:
 
     def _no_answer(self, request: HttpRequest[Body], error: httpx.RequestError) -> ServerUnreachable:
         why = str(error) or type(error).__name__
-        hint = _CERTIFICATE_HINT if "CERTIFICATE_VERIFY_FAILED" in why else self._unreachable_hint
+        hint = next((hint for sign, hint in _HINTS.items() if sign in why), self._unreachable_hint)
         return ServerUnreachable(f"No answer to {self._describe(request)}: {why}.", hint=hint)
 
     def _error_answer(self, request: HttpRequest[Body], status: int, content: bytes) -> tuple[RheostatError, bool]:
@@ -142,12 +159,17 @@ class Transport:
         fields = [FieldError(problem.field, problem.message) for problem in problem.fields]
         if problem.retryable and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return ServerUnreachable(problem.detail, hint=problem.hint, fields=fields), True
+        detail, hint = problem.detail, problem.hint
+        if problem.code == "no_such_route":
+            detail, hint = f"The server does not know {self._describe(request)}.", _ROUTE_HINT
+        elif any(field.message.startswith(_UNKNOWN_FIELD) for field in fields):
+            hint = _OLD_SERVER_HINT  # what our own models made has no field that its server does not know
         refused = ServerRefused(
-            problem.detail,
+            detail,
             status=status,
             server_code=problem.code,
             server_retryable=problem.retryable,
-            hint=problem.hint,
+            hint=hint,
             fields=fields,
         )
         return refused, problem.retryable

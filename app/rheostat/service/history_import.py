@@ -1,11 +1,12 @@
 """Runs of before in a CSV file: read, checked as a whole, and recorded line by line."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -41,7 +42,9 @@ class Imported:
     key: str
 
 
-def import_history(service: Service, path: Path, job_id: str | None) -> dict[str, int]:
+def import_history(
+    service: Service, path: Path, job_id: str | None, defaults: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, int]:
     """Record the runs of a file; what was recorded before is not recorded again.
 
     Nothing is recorded unless all of its lines can be.
@@ -50,6 +53,7 @@ def import_history(service: Service, path: Path, job_id: str | None) -> dict[str
         service: The service.
         path: The file; see docs/history.md for its columns.
         job_id: The job of all lines; None: the column ``job`` names it.
+        defaults: What a line has in columns that are missing or empty.
 
     Returns:
         How many runs there are of each job.
@@ -60,14 +64,14 @@ def import_history(service: Service, path: Path, job_id: str | None) -> dict[str
     """
     sizes: dict[str, list[int]] = {}
     counts: dict[str, int] = {}
-    for one in read_history(path, job_id):
+    for one in read_history(path, job_id, defaults):
         if one.job_id not in sizes:
             sizes[one.job_id] = get_job(service, one.job_id).settings.batch_sizes
         if one.run.batch_size not in sizes[one.job_id]:
             raise one.line.error("batch_size", f"is not among those of {one.job_id}, {sizes[one.job_id]}")
         counts[one.job_id] = counts.get(one.job_id, 0) + 1
     waiting: deque[tuple[Line, Future[Decision[ObserveRunAnswer]]]] = deque()
-    for one in read_history(path, job_id):
+    for one in read_history(path, job_id, defaults):
         waiting.append((one.line, observe_run(service, one.job_id, one.run, one.key)))
         if len(waiting) == _AT_ONCE:
             _await(*waiting.popleft())
@@ -83,21 +87,29 @@ def _await(line: Line, recorded: Future[Decision[ObserveRunAnswer]]) -> None:
         raise InvalidInput(f"{line.path}, line {line.number}: {error.message}", hint=error.hint) from error
 
 
-def read_history(path: Path, job_id: str | None) -> Iterator[Imported]:
+def read_history(path: Path, job_id: str | None, defaults: Mapping[str, str]) -> Iterator[Imported]:
     """Yield the runs of a file, one at a time.
 
     Raises:
         InvalidInput: A line is wrong; the message names line and column.
     """
-    needed = ("batch_size", "gpu_model") if job_id is not None else ("job", "batch_size", "gpu_model")
-    for line in read_lines(path, needed, ("run", *_COLUMNS)):
+    needed = [column for column in ("job", "batch_size", "gpu_model") if column not in defaults]
+    if job_id is not None:
+        needed.remove("job")
+    for given in read_lines(path, needed, ("run", *defaults, *_COLUMNS)):
+        line = replace(given, values=given.values | {at: of for at, of in defaults.items() if not given.values.get(at)})
         of_job = job_id or line.text("job")
-        yield Imported(line, of_job, _run(line), _key(of_job, line))
+        yield Imported(line, of_job, _run(line), _key(of_job, given))
 
 
 def _run(line: Line) -> ObserveRunRequest:
     given = {column: read(line, column) for column, read in _COLUMNS.items() if line.values.get(column)}
     gpu = {column.removeprefix("gpu_"): given.pop(column) for column in [*given] if column.startswith("gpu_")}
+    metric = given.pop("metric", None)
+    if metric is not None and "curve" not in given:
+        if "epochs" not in given:
+            raise line.error("metric", "needs the epochs after which it was reached, in the column epochs")
+        given["curve"] = [[given["epochs"], metric]]
     body: dict[str, Any] = {**given, "batch_size": line.whole("batch_size")}
     body["gpu"] = {"model": line.text("gpu_model"), **gpu}
     try:
@@ -144,5 +156,6 @@ _COLUMNS: dict[str, Callable[[Line, str], object]] = {
     "converged": _truth,
     "epochs": Line.positive,
     "curve": _curve,
+    "metric": Line.finite,
     "power_limit_watts": Line.whole,
 }

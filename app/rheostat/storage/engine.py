@@ -1,4 +1,4 @@
-"""The database: engines, transactions, and the translation of its errors.
+"""The database: engines and transactions.
 
 On SQLite, writes begin with ``BEGIN IMMEDIATE``, so that a transaction that reads and then writes cannot fail halfway;
 reads have connections of their own (WAL). PostgreSQL has one pool; rows are locked with ``SELECT ... FOR UPDATE``. A
@@ -10,35 +10,21 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, PendingRollbackError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError, DBAPIError, PendingRollbackError
 
-from rheostat.errors import (
-    ConfigurationError,
-    DatabaseBusy,
-    DatabaseUnavailable,
-    RheostatError,
-    SchemaOutdated,
-)
-from rheostat.storage.sqlite_file import SqliteFile, check_path, is_damaged, use_write_ahead_log
+from rheostat.errors import ConfigurationError, DatabaseUnavailable
+from rheostat.storage.failures import FAILURES, read_only, translated, worth_another_try
+from rheostat.storage.sqlite_file import SqliteFile, check_path, use_write_ahead_log
 from rheostat.storage.watchdog import Watchdog
 
 LOCK_TIMEOUT_SECONDS = 10
 """How long a transaction waits for a lock: longer than a transaction takes, shorter than a client's timeout."""
 
-_RACES = {"40001", "40P01", "23505"}  # serialization failure, deadlock, unique violation
-_LOCK_NOT_AVAILABLE = "55P03"
-_QUERY_CANCELED = "57014"
-_READ_ONLY = "25006"
 _IS_READ_ONLY = "SELECT current_setting('default_transaction_read_only')::boolean OR pg_is_in_recovery()"
-_NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703"}
-
-_Failure: TypeAlias = DBAPIError | PendingRollbackError | PoolTimeout
-_FAILURES = (DBAPIError, PendingRollbackError, PoolTimeout)
 
 T = TypeVar("T")
 
@@ -152,7 +138,7 @@ class Database:
         if self.is_sqlite:
             self.file.require_space()
         elif self.read(lambda connection: connection.scalar(text(_IS_READ_ONLY))):
-            raise _read_only()
+            raise read_only()
 
     def disconnect(self) -> None:
         """Close all connections; the next transaction opens new ones."""
@@ -217,13 +203,13 @@ class Session:
 def _run(begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:
     try:
         return _once(begin, work)
-    except _FAILURES as error:
-        if not _worth_another_try(error):
-            raise _translated(error) from error
+    except FAILURES as error:
+        if not worth_another_try(error):
+            raise translated(error) from error
     try:
         return _once(begin, work)
-    except _FAILURES as error:
-        raise _translated(error) from error
+    except FAILURES as error:
+        raise translated(error) from error
 
 
 def _once(begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:
@@ -339,58 +325,3 @@ def _postgresql_engine(url: URL, statement_timeout: timedelta | None) -> Engine:
             connection.read_only = None
 
     return engine
-
-
-def _sqlstate(error: _Failure) -> str | None:
-    return getattr(_origin(error), "sqlstate", None)
-
-
-def _origin(error: _Failure) -> BaseException | None:
-    return error.orig if isinstance(error, DBAPIError) else None
-
-
-def _worth_another_try(error: _Failure) -> bool:
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, PendingRollbackError)
-    return isinstance(error, IntegrityError) or error.connection_invalidated or _sqlstate(error) in _RACES
-
-
-def _translated(error: _Failure) -> RheostatError:
-    """Translate a database error; the driver's message, which quotes SQL, stays in the cause and out of answers."""
-    busy = _why_busy(error)
-    if busy is not None:
-        return DatabaseBusy(busy, hint="Try again.")
-    if _sqlstate(error) == _READ_ONLY:
-        return _read_only()
-    if _sqlstate(error) in _NO_SUCH_TABLE_OR_COLUMN or "no such" in str(_origin(error)):
-        return SchemaOutdated(
-            "The database's schema is not the one that this version needs.",
-            hint="Run `rheostat db upgrade`.",
-        )
-    if is_damaged(_origin(error)):
-        return DatabaseUnavailable(
-            "The database file is damaged.", hint="Stop the server and restore a backup: rheostat db restore FILE."
-        )
-    return DatabaseUnavailable(
-        "The database cannot be reached or written.",
-        hint="Try again; if the error persists, check /readyz and the server's log.",
-    )
-
-
-def _why_busy(error: _Failure) -> str | None:
-    if isinstance(error, PoolTimeout):
-        return "Timed out waiting for a free connection to the database."
-    if isinstance(error, IntegrityError) or _sqlstate(error) in _RACES:
-        return "Another request changed the same rows at the same time, twice."
-    if _sqlstate(error) == _QUERY_CANCELED:
-        return "A database statement exceeded its time limit."
-    if _sqlstate(error) == _LOCK_NOT_AVAILABLE or "database is locked" in str(_origin(error)):
-        return "Timed out waiting for a database lock."
-    return None
-
-
-def _read_only() -> DatabaseUnavailable:
-    return DatabaseUnavailable(
-        "The database is read-only: default_transaction_read_only is on, or it is a standby.",
-        hint="Turn it off again, or give the address of the primary.",
-    )

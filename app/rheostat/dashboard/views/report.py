@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rheostat.dashboard import words
+from rheostat.dashboard.views.savings import against_estimate, total
 from rheostat.schemas.report import JobReport, SavedFigure
 
 INTERVAL_COVERS = (
@@ -34,11 +35,11 @@ def report_rows(reports: Sequence[JobReport]) -> list[ReportRow]:
             job_id=report.job_id,
             gpu=words.gpu(placement.gpu.model, placement.gpu.count),
             runs=placement.converged_runs,
-            energy=words.energy(placement.energy_joules.saved),
+            energy=_saved(placement.energy_joules),
             interval=_interval(placement.energy_joules),
-            energy_percent=words.percent(placement.energy_joules.saved_percent),
-            time_percent=words.percent(placement.time_seconds.saved_percent),
-            cost_percent=words.percent(placement.cost.saved_percent),
+            energy_percent=_share(placement.energy_joules),
+            time_percent=_share(placement.time_seconds),
+            cost_percent=_share(placement.cost),
             origin=placement.energy_joules.origin,
             method=words.sentence(placement.energy_joules.method),
         )
@@ -66,8 +67,24 @@ def basis(reports: Sequence[JobReport]) -> str:
         text += " Some of the energy is estimated."
     if any(placement.energy_joules.saved_low is not None for placement in placements):
         text += f" {INTERVAL_COVERS}"
-    return text
+    return " ".join(filter(None, (text, against_estimate(reports))))
+
+
+def _saved(figure: SavedFigure) -> str:
+    found = total([figure])
+    return words.UNKNOWN if found is None else found.text(words.energy.saved(found.saved))
+
+
+def _share(figure: SavedFigure) -> str:
+    found = total([figure])
+    return words.UNKNOWN if found is None else found.text(words.saved_percent(found.percent))
 
 
 def _interval(figure: SavedFigure) -> str:
-    return words.energy.interval(figure.saved_low, figure.saved_high)
+    low, high = figure.saved_low, figure.saved_high
+    if low is None or high is None:
+        return words.UNKNOWN
+    if low < 0.0 < high:
+        return f"{words.energy.saved(low)} to {words.energy.saved(high)}"
+    low, high = sorted((abs(low), abs(high)))
+    return f"{words.energy.interval(low, high)} {words.less(figure.saved or 0.0)}"

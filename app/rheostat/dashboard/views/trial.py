@@ -6,8 +6,8 @@ from datetime import datetime
 
 from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
-from rheostat.dashboard.views.home import Tile
 from rheostat.dashboard.views.log import TrialRow, trial_row
+from rheostat.dashboard.views.savings import Tile
 from rheostat.schemas.review import Observation
 from rheostat.schemas.server import JobDetail
 from rheostat.schemas.trials import TrialDetail
@@ -141,7 +141,7 @@ def _tiles(trial: TrialDetail, comparison: Comparison | None, site: Site) -> lis
         figure, others = getattr(trial, name), None if other is None else getattr(other, name)
         if figure is None or not others or other is None:
             return ""
-        return f"{words.percent(100 * (figure / others - 1), signed=True)} against run {other.number}"
+        return f"{words.saved_percent(100 * (1 - figure / others))} than run {other.number}"
 
     price = site.price(trial.energy_joules)
     money = "" if price is None else words.Money(site.currency)(price)

@@ -79,11 +79,9 @@ def _differences(now: Recommendation | None, other: Recommendation | None, trial
     found = [_taken(text, mean) for text, mean in means.items()]
     new, old = means[other.text], means[now.text]
     if now.text != other.text and new is not None and old is not None and old.energy_joules and old.time_seconds:
-        energy = 100.0 * (new.energy_joules / old.energy_joules - 1.0)
-        time = 100.0 * (new.time_seconds / old.time_seconds - 1.0)
-        found.append(
-            f"That is {words.percent(energy, signed=True)} in energy and {words.percent(time, signed=True)} in time."
-        )
+        energy = words.saved_percent(100.0 * (1.0 - new.energy_joules / old.energy_joules))
+        time = words.saved_percent(100.0 * (1.0 - new.time_seconds / old.time_seconds))
+        found.append(f"That is {energy} energy and {time} time.")
     return found
 
 

@@ -37,8 +37,8 @@ def _waiting(spool: Spool) -> str:
 
 
 def _send(machine: Machine) -> str:
-    urls = machine.spool.waiting
+    urls, command = machine.spool.waiting, f"{machine.installation.command} spool send"
     if machine.remote.url in urls or not urls:
-        return "Send them: rheostat spool send"
+        return f"Send them: {command}"
     url = min(urls)
-    return f"Send them: rheostat spool send --server {url}. If it has moved: --from {url} --to ADDRESS"
+    return f"Send them: {command} --server {url}. If it has moved: --from {url} --to ADDRESS"

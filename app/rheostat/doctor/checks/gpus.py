@@ -97,7 +97,7 @@ def energy(machine: Machine) -> Finding:
             "energy",
             f"the energy counter of {', '.join(still)} did not advance within a second",
             "The agent then adds up power instead, so short windows are less precise.",
-            "Look again under load: rheostat doctor. Where it still stands, update the driver.",
+            "Look again under load. Where it still stands, update the driver.",
         )
     if coarse := [gpu for gpu in found if gpu.counter == "missing"]:
         return warning(
@@ -183,7 +183,7 @@ def privilege(machine: Machine) -> Finding:
         "privilege",
         "this user may not set power limits: neither root nor CAP_SYS_ADMIN",
         "Only the agent needs that. One that this user starts measures energy and sets no limit.",
-        "Run the agent as root: sudo rheostat agent",
+        f"Run the agent as root: {machine.installation.root_command} agent",
     )
 
 

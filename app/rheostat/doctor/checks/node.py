@@ -5,7 +5,6 @@ from rheostat.doctor.machine import Machine
 from rheostat.schemas.agent import NodeGpu
 
 _WHY_AGENT = "Without it no energy is measured and no power limit is set; batch sizes are advised all the same."
-_START = "Start one as root: sudo rheostat agent (systemd, Kubernetes, Slurm: see deploy/)"
 
 
 def agent(machine: Machine) -> Finding:
@@ -19,18 +18,19 @@ def agent(machine: Machine) -> Finding:
             found = f"the agent does not answer: {node.error.message}"
             return problem("agent", found, _WHY_AGENT, "Start it again: sudo systemctl restart rheostat-agent")
         if machine.gpus.is_expected or node.is_named:
-            return problem("agent", f"no agent runs here: there is no socket {node.socket}", _WHY_AGENT, _START)
+            found = f"no agent runs here: there is no socket {node.socket}"
+            return problem("agent", found, _WHY_AGENT, _start(machine))
         return skipped("agent", "no agent runs here, and without an NVIDIA GPU none is needed")
     if node.answer.problems:
         found = f"the agent is not ready: {' '.join(node.answer.problems)}"
         needs_root = any("CAP_SYS_ADMIN" in text for text in node.answer.problems)
-        remedy = (
-            "Run the agent as root: sudo rheostat agent"
-            if needs_root
-            else "Mend that, then look again: rheostat agent status"
-        )
+        remedy = "Mend that, then look again." if not needs_root else _start(machine)
         return problem("agent", found, "What it lacks is left out of every run on this node.", remedy)
     return _versions(machine) or _visible(machine)
+
+
+def _start(machine: Machine) -> str:
+    return f"Run the agent as root: {machine.installation.root_command} agent. Or as a service: see docs/agent.md."
 
 
 def _closed(machine: Machine) -> Finding:
@@ -88,7 +88,7 @@ def leases(machine: Machine) -> Finding:
             "leases",
             f"{entry.uuid} still has the limit of an agent that ended; it had {entry.found_milliwatts / 1000:g} W",
             "Whatever runs on that GPU is slower than it should be.",
-            "Restore it: sudo rheostat agent recover. Or start the agent.",
+            f"Restore it: {machine.installation.root_command} agent recover. Or start the agent.",
         )
     if node.answer is None:
         return skipped("leases", "no agent answers, and none has left a limit behind")

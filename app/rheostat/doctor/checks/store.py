@@ -23,7 +23,7 @@ def database(machine: Machine) -> Finding:
         return problem("database", f"{where}{store.error.message}{cause}", _WHY, remedy)
     if not store.exists and not store.is_named and machine.remote.is_named and not machine.remote.is_local:
         return skipped("database", "the server is on another machine")
-    return _state(store)
+    return _state(store, machine.installation.command)
 
 
 def _unwritable(store: Store) -> Finding:
@@ -34,7 +34,7 @@ def _unwritable(store: Store) -> Finding:
     return problem("database", found, _WHY, remedy)
 
 
-def _state(store: Store) -> Finding:
+def _state(store: Store, command: str) -> Finding:
     if store.free_bytes is not None and store.free_bytes < _LEAST_FREE_BYTES:
         found = f"{store.free_bytes / 1e6:.0f} MB are left on the disk of {store.place}"
         return warning("database", found, "On a full disk the server refuses to write.", "Make room on that disk.")
@@ -45,7 +45,7 @@ def _state(store: Store) -> Finding:
             "database",
             f"the schema of {store.place} is older: {store.revision or 'empty'}",
             "rheostat serve upgrades it at its start, after a backup; an older server then no longer opens it.",
-            "Keep a backup of your own if you may go back: rheostat db backup FILE",
+            f"Keep a backup of your own if you may go back: {command} db backup FILE",
         )
     room = "" if store.free_bytes is None else f", {store.free_bytes / 1e9:.1f} GB free"
     return ok("database", f"{store.place}, schema {store.revision}{room}")

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import rheostat
+from rheostat.invocation import command_line, root_command_line
 from rheostat.sdk.environment import misspelt
 
 EXTRAS = ("server", "agent", "demo")
@@ -30,6 +31,8 @@ class Installation:
         system: The operating system.
         release: The kernel's release.
         container: The kind of container that this is; empty: none that is known.
+        command: The command `rheostat`, as it has to be typed here.
+        root_command: The same for what only root may do.
     """
 
     version: str = rheostat.__version__
@@ -39,6 +42,8 @@ class Installation:
     system: str = "Linux"
     release: str = ""
     container: str = ""
+    command: str = "rheostat"
+    root_command: str = "sudo rheostat"
 
     @property
     def is_wsl(self) -> bool:
@@ -54,6 +59,8 @@ def look_at_installation() -> Installation:
         system=platform.system(),
         release=platform.release(),
         container=_container(),
+        command=command_line(),
+        root_command=root_command_line(),
     )
 
 
