@@ -68,9 +68,10 @@ check-gpu: $(DEV) ## Check Rheostat on this machine's GPU, six minutes; PARTS="f
 
 # The documentation has an environment of its own, too. -W: a warning is an error, as of a link that leads nowhere.
 SITE := $(MAKE) --silent VENV=.venv-docs .venv-docs/.installed-docs && \
-    .venv-docs/bin/python -m sphinx -W --keep-going --quiet -c docs -d build/doctrees
+    .venv-docs/bin/python -m sphinx -E -W --keep-going --quiet -c docs -d build/doctrees
 
 docs: ## Build docs/ into a site, build/site, and check its links
+	@rm -rf build/site
 	@$(SITE) -b html . build/site
 	@.venv-docs/bin/python docs/check_site.py build/site
 

@@ -63,7 +63,7 @@ def test_administrators_and_members_of_the_group_are_authorised(bench: Bench) ->
     api.authorise(Peer(1, 0, frozenset()))
     api.authorise(Peer(1, os.geteuid(), frozenset()))
     api.authorise(Peer(1, NOBODY.pw_uid, frozenset({64321})))
-    with pytest.raises(NotAllowed, match="User nobody is not allowed"):
+    with pytest.raises(NotAllowed, match=r"User nobody is not allowed.*sudo usermod -aG rheostat nobody"):
         api.authorise(Peer(1, NOBODY.pw_uid, frozenset({64320})))
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -17,7 +16,6 @@ from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.slices import BY_COUNTER
 from tests.agent.agents import Agent, as_privileged
 from tests.launch.runs import Run, gone
-from tests.nvml.fake import FakeNvml
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
 from tests.waiting import PATIENCE_SECONDS, eventually
@@ -39,14 +37,6 @@ SETTINGS = JobSettings(
     target=Target(metric="accuracy", value=0.9, direction="maximize"),
     power_limits_watts=[150, 250],
 )
-
-
-@pytest.fixture
-def agent(fake: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
-    with Agent(fake, tmp_path) as agent:
-        agent.start()
-        monkeypatch.setenv("RHEOSTAT_AGENT_DIR", str(agent.directory))
-        yield agent
 
 
 @pytest.fixture
