@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.sdk.exchange import Reply
 from rheostat.sdk.address import is_loopback
+from rheostat.sdk.exchange import Reply
 from rheostat.sdk.server import DEFAULT_URL, ServerClient
 
 _TITLE = "Rheostat"
