@@ -1,30 +1,21 @@
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from rheostat import Client
+from rheostat.sdk.client import ANSWER_VARIABLE
 from tests.agent.agents import Agent
 from tests.nvml.fake import FakeNvml
-from tests.sdk.server_process import ServerProcess
+from tests.sdk.fixtures import client, job, server
+from tests.waiting import PATIENCE_SECONDS
+
+__all__ = ["client", "job", "server"]
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: ServerProcess) -> Iterator[Client]:
-    with Client(server.url) as client:
-        yield client
-
-
-@pytest.fixture
-def job() -> str:
-    return f"job-{uuid4().hex}"
+@pytest.fixture(autouse=True)
+def patient_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reports wait for a server that a busy machine makes slow."""
+    monkeypatch.setenv(ANSWER_VARIABLE, str(PATIENCE_SECONDS))
 
 
 @pytest.fixture
