@@ -7,7 +7,7 @@ The data are scikit-learn's 1,797 real images; the target is 96 % accuracy on th
 batches need fewer epochs, large ones have faster epochs: Rheostat finds out where the cheapest run to the target lies.
 Every run prints its batch size, why it was chosen, and what it took; the last line says what was saved.
 
-Needs: pip install rheostat torch scikit-learn. Without a GPU it trains on the CPU. Without a node agent energy is
+Needs: pip install . torch scikit-learn. Without a GPU it trains on the CPU. Without a node agent energy is
 unknown, and time alone counts. Without a server a warning says so, and it trains with the default batch size.
 """
 
