@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 HOME = "docs/index"
 _VERSION = re.compile(r'^__version__ = "(.+)"', re.MULTILINE)
 _SECTION = re.compile(r"^## (.+)\n((?:(?!## ).*\n?)*)", re.MULTILINE)
-_ENTRY = re.compile(r"^(?:- |\| )\[.+?\]\(([^)#]+)\.md\)", re.MULTILINE)
+_ENTRY = re.compile(r"^- \[(.+?)\]\(([^)#]+)\.md\)", re.MULTILINE)
 
 project = "Rheostat"
 author = "The Rheostat authors"
@@ -31,17 +31,19 @@ html_show_sourcelink = False
 html_show_copyright = False
 html_copy_source = False
 html_extra_path = ["site"]
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
-pygments_style = "default"
+highlight_language = "none"
 # A host of an example resolves nowhere, and loopback answers only while a server runs.
 linkcheck_ignore = [r"https?://127\.0\.0\.1.*", r"https?://[^/]*example\.(org|com)"]
 
 
-def _add_navigation(_: Sphinx, page: str, source: list[str]) -> None:
+def _add_navigation(_: Sphinx, document: str, source: list[str]) -> None:
     """Make the home page's sections the site's navigation: written once, as plain lists."""
-    if page == HOME:
+    if document == HOME:
         for title, entries in _SECTION.findall(source[0]):
-            pages = "\n".join(_ENTRY.findall(entries))
+            pages = "\n".join(f"{name} <{page}>" for name, page in _ENTRY.findall(entries))
             source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{pages}\n```\n"
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,49 @@ def test_an_unfit_python_is_refused_with_what_to_do(
     assert remedy in result.stderr
     assert f"make {target} PYTHON=" in result.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def install(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Install the extra demo as the Makefile does, from a directory."""
+    return subprocess.run(
+        [sys.executable, ROOT / ".ci" / "install", "my-venv", "demo"],
+        cwd=directory,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+PIP_THAT_WAITS = """
+import sys, time
+from pathlib import Path
+print("Collecting numpy>=1.26 (from rheostat)", flush=True)
+print("  Downloading numpy-2.3.4-cp311-cp311-linux_x86_64.whl (16.9 MB)", flush=True)
+time.sleep(6)
+print(" ".join(sys.argv[1:]), file=sys.stderr)
+sys.exit(int(Path("exit-code").read_text()))
+"""
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_installing_shows_its_progress_and_what_went_wrong(tmp_path: Path, exit_code: int) -> None:
+    (tmp_path / "pip.py").write_text(PIP_THAT_WAITS)
+    (tmp_path / "exit-code").write_text(f"{exit_code}")
+    result = install(tmp_path)
+    assert result.returncode == exit_code
+    assert re.search(r"^ +\d+ s, 1 packages: downloading numpy \(16.9 MB\)$", result.stdout, re.MULTILINE)
+    if exit_code:
+        assert "--editable .[demo]" in result.stderr
+        assert "into my-venv failed; pip says why above" in result.stderr
+    else:
+        assert re.search(r"^Installed in \d+ s\.$", result.stdout, re.MULTILINE)
+        assert result.stderr == ""
+
+
+def test_without_an_index_it_says_where_packages_come_from() -> None:
+    result = install(ROOT, PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="")
+    assert result.returncode != 0
+    assert "hatchling" in result.stderr
+    assert "PIP_INDEX_URL or PIP_FIND_LINKS" in result.stderr

@@ -1,6 +1,9 @@
 """The commands of `rheostat agent`, in this process."""
 
+import os
+import socket
 from collections.abc import Iterator
+from errno import EACCES
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +17,8 @@ from rheostat.agent.nvml import NvmlDriver
 from rheostat.agent.simulated import SimulatedDriver
 from rheostat.agent.site import Site
 from rheostat.cli.agent import agent
-from rheostat.errors import ConfigurationError, GpuReadOnly, GpuUnavailable
+from rheostat.errors import ConfigurationError, GpuReadOnly, GpuUnavailable, ServerUnreachable
+from rheostat.schemas.agent import SOCKET_NAME
 from tests.agent.agents import as_privileged
 from tests.agent.bench import Bench, Served
 from tests.nvml.fake import NO_PERMISSION, UNKNOWN, Call, FakeNvml
@@ -130,6 +134,21 @@ def test_restore_ends_the_leases_of_a_running_agent(served: Served, bench: Bench
 def test_restore_without_an_agent_restores_the_limits_of_living_processes_too(killed: Bench, directory: Path) -> None:
     restored = run(directory, "restore")
     assert (restored.exit_code, killed.limits(), killed.ledger.read()) == (0, [300, 300], {})
+
+
+def test_restore_by_a_user_who_may_not_use_the_socket_is_no_success(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory / SOCKET_NAME).touch()
+
+    def forbid(*_: object) -> None:
+        raise PermissionError(EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", forbid)
+    monkeypatch.setattr(os, "access", lambda path, _: path != directory / SOCKET_NAME)
+    refused = run(directory, "restore")
+    assert isinstance(refused.exception, ServerUnreachable)
+    assert "sudo usermod -aG rheostat" in refused.exception.hint
 
 
 @pytest.mark.parametrize(

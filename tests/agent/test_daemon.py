@@ -126,6 +126,7 @@ def test_a_second_agent_is_refused(agent: Agent) -> None:
     second = agent.run("run")
     assert second.returncode == 1
     assert "Another agent is running" in second.stderr
+    assert "rheostat agent status" in second.stderr
     assert agent.answers()
 
 
@@ -194,6 +195,7 @@ def test_a_port_in_use_is_an_error(fake: FakeNvml, directory: Path) -> None:
         assert agent.process is not None
         assert agent.process.wait(PATIENCE_SECONDS) == 1
         assert "cannot be used for metrics" in agent.log()
+        assert "--metrics-port" in agent.log()
         assert "Traceback" not in agent.log()
 
 

@@ -91,8 +91,9 @@ def test_a_missing_counter_is_unsupported_not_zero(driver: NvmlDriver, fake: Fak
 
 def test_a_reloaded_driver_is_reported_at_once(driver: NvmlDriver, fake: FakeNvml) -> None:
     fake.reload_driver()
-    with pytest.raises(DriverReloaded):
+    with pytest.raises(DriverReloaded) as caught:
         driver.open()
+    assert "modprobe nvidia" in caught.value.hint
     fake.world.driver_reloaded = 0
 
 

@@ -57,6 +57,8 @@ power_limits = false
         ("[limits]\nmin_watts = 300\nmax_watts = 200", "min_watts = 300 is above max_watts = 200"),
         ("[limits]\nmax_watts = 200\n[gpus.GPU-1]\nmin_watts = 250", "GPU-1 would have a minimum"),
         ("[gpus.gpu0]\nmax_watts = 200", "gpus.gpu0"),
+        ("[limit]\nchange = false", "limit: unknown field; did you mean limits?"),
+        ("[limits]\nmax_wats = 200", "limits.max_wats: unknown field; did you mean max_watts?"),
         ("group = ", "is not TOML"),
     ],
 )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 
@@ -16,6 +16,7 @@ from rheostat.agent.peer import Peer
 from rheostat.agent.unix_server import _Turns
 from tests.agent.agents import answers
 from tests.agent.bench import Served
+from tests.waiting import PATIENCE_SECONDS, Stopwatch, eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: agent\r\n\r\n"
@@ -29,35 +30,36 @@ def connections(served: Served) -> Iterator[ExitStack]:
 
 def connect(served: Served, connections: ExitStack) -> socket.socket:
     connection = connections.enter_context(socket.socket(socket.AF_UNIX))
-    connection.settimeout(10)
+    connection.settimeout(PATIENCE_SECONDS)
     connection.connect(str(served.socket))
     return connection
 
 
-def send_until_closed(connection: socket.socket, content: bytes) -> float:
-    """Send without reading until the server closes the connection; return how long that took."""
-    begin = monotonic()
+def send_until_closed(connection: socket.socket, content: bytes) -> None:
+    """Send without reading until the server closes the connection."""
     connection.setblocking(False)
-    while monotonic() < begin + 30:
+
+    def is_closed() -> bool:
         try:
             connection.send(content)
         except BlockingIOError:
-            pass
+            return False
         except OSError:
-            break
+            return True
         sleep(0.01)
-    return monotonic() - begin
+        return False
+
+    eventually(is_closed)
 
 
 # As another user: open connections, send a part of a request, or a whole one, and tell how many were answered.
 CLIENT = """
-import os, socket, sys, time
+import os, socket, sys
 path, gid, uid, count, part = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5].encode()
 os.setgroups([gid]); os.setgid(gid); os.setuid(uid)
 connections = [socket.socket(socket.AF_UNIX) for _ in range(count)]
-begin = time.monotonic()
 for connection in connections:
-    connection.settimeout(30)
+    connection.settimeout(600)
     try:
         connection.connect(path)
         connection.sendall(part.replace(b"|", b"\\r\\n"))
@@ -71,7 +73,7 @@ for connection in connections:
         connection.close()
     except OSError:
         pass
-print(answered, time.monotonic() - begin, flush=True)
+print(answered, flush=True)
 """
 
 
@@ -84,11 +86,10 @@ def client(served: Served, uid: int, count: int, part: str) -> subprocess.Popen[
     return process
 
 
-def outcome(process: subprocess.Popen[str]) -> tuple[int, float]:
+def outcome(process: subprocess.Popen[str]) -> int:
     assert process.stdout is not None
     with process:
-        answered, seconds = process.stdout.readline().split()
-    return int(answered), float(seconds)
+        return int(process.stdout.readline())
 
 
 WHOLE = "GET /healthz HTTP/1.1|Connection: close||"
@@ -97,17 +98,17 @@ WHOLE = "GET /healthz HTTP/1.1|Connection: close||"
 @as_root
 def test_slow_connections_of_one_user_delay_no_other(served: Served) -> None:
     with client(served, 12345, 200, "GET /heal") as slow:
-        answered, seconds = outcome(client(served, 12346, 20, WHOLE))
-        assert answered == 20
-        assert seconds < 2  # a request has 5 s to arrive, for which the first 16 hold their places
+        fast = client(served, 12346, 20, WHOLE)
+        watch = Stopwatch()
+        assert outcome(fast) == 20
+        assert watch.seconds() < 2  # a request has 5 s to arrive, for which the first 16 hold their places
         assert answers(served.socket)
         slow.kill()
 
 
 @as_root
 def test_more_connections_of_a_user_than_are_served_at_once_wait_for_their_turn(served: Served) -> None:
-    answered, _ = outcome(client(served, 12345, 60, WHOLE))
-    assert answered == 60
+    assert outcome(client(served, 12345, 60, WHOLE)) == 60
 
 
 def test_a_request_must_arrive_in_time_however_it_drips(
@@ -115,7 +116,7 @@ def test_a_request_must_arrive_in_time_however_it_drips(
 ) -> None:
     monkeypatch.setattr(unix_server, "_REQUEST_SECONDS", 0.5)
     connection = connect(served, connections)
-    assert send_until_closed(connection, b"G") < 3  # 0.5, on a busy machine
+    send_until_closed(connection, b"G")
 
 
 def test_a_body_must_arrive_in_time(served: Served, connections: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +142,7 @@ def test_a_client_that_reads_no_answer_keeps_no_place(
 ) -> None:
     monkeypatch.setattr(unix_server, "_REQUEST_SECONDS", 0.2)
     connection = connect(served, connections)
-    assert send_until_closed(connection, REQUEST * 100) < 20
+    send_until_closed(connection, REQUEST * 100)
 
 
 def peers(uid: int, count: int) -> list[tuple[socket.socket, Peer]]:

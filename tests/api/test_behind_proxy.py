@@ -17,13 +17,14 @@ from rheostat.schemas.server import JobSettings
 from tests.api.asgi import ask
 from tests.proxies import proxied
 from tests.serving import SETTINGS, Serving, serving
+from tests.waiting import PATIENCE_SECONDS
 
 PREFIX = {"X-Forwarded-Prefix": "/rheostat"}
 
 
 def every_page_works(address: str) -> None:
     """Check the documentation as a browser reads it, and a route that it names."""
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=PATIENCE_SECONDS) as browser:
         page = browser.get(f"{address}/docs")
         linked = re.findall(r'(?:src|href)="([^"]+)"', page.text) + re.findall(r"url: '([^']+)'", page.text)
         assert len(linked) >= 4

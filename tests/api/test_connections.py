@@ -15,11 +15,10 @@ from starlette.types import Receive, Scope, Send
 
 from rheostat.api import connections
 from rheostat.api.connections import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, Connections
+from tests.waiting import PATIENCE_SECONDS
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
-LATEST_SECONDS = 20.0
-"""For a busy machine; what a test waits for takes a fraction of a second."""
 
 
 class Site:
@@ -46,7 +45,7 @@ class Site:
         await send({"type": "http.response.body", "body": content})
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=LATEST_SECONDS)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
 
     def ask(self, request: bytes) -> bytes:
         """Send a request and return all that is answered until the server closes the connection."""
@@ -203,7 +202,7 @@ def test_a_slow_drip_is_no_progress() -> None:
         began = monotonic()
         with pytest.raises(OSError, match=r"Broken pipe|reset"):  # noqa: PT012
             client.sendall(HEAD)
-            while monotonic() - began < LATEST_SECONDS:
+            while monotonic() - began < PATIENCE_SECONDS:
                 client.sendall(b"x")
                 Event().wait(0.01)
 
@@ -215,7 +214,7 @@ def test_the_rest_of_a_body_is_not_awaited_for_long_after_the_answer() -> None:
         assert status(client.recv(65536)) == 200
         began = monotonic()
         with pytest.raises(OSError, match=r"Broken pipe|reset"):  # noqa: PT012
-            while monotonic() - began < LATEST_SECONDS:
+            while monotonic() - began < PATIENCE_SECONDS:
                 client.sendall(b"x")
                 Event().wait(0.01)
 
@@ -269,7 +268,7 @@ def test_a_connection_is_refused_only_while_all_others_are_busy() -> None:
         for _ in range(3):
             busy = stack.enter_context(site.connect())
             busy.sendall(b"GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        give_up_at = monotonic() + LATEST_SECONDS
+        give_up_at = monotonic() + PATIENCE_SECONDS
         while (answer := site.ask(HEAD + b"Connection: close\r\n\r\n")) and status(answer) == 200:
             assert monotonic() < give_up_at  # until the server has read all three
         for _ in range(3):

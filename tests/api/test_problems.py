@@ -108,14 +108,28 @@ def test_a_malformed_body_is_a_problem(http: httpx.Client, content: bytes, statu
 def test_a_missing_content_type_is_named_in_the_hint(http: httpx.Client) -> None:
     answer = http.post("/v1/jobs/nightly/predict", content=json.dumps({"gpu": V100}))
     assert "Content-Type: application/json" in problem(answer, 422)["hint"]
+    assert "and has none" in problem(answer, 422)["detail"]
+    curls = {"content-type": "application/x-www-form-urlencoded"}
+    answer = http.post("/v1/jobs/nightly/predict", content=json.dumps({"gpu": V100}), headers=curls)
+    assert "Content-Type: application/json" in problem(answer, 422)["hint"]
+    assert "and is application/x-www-form-urlencoded" in problem(answer, 422)["detail"]
+
+
+def test_what_is_left_out_is_missing(http: httpx.Client) -> None:
+    assert "max_epochs: is missing" in problem(http.put(JOB, json={"batch_sizes": [1]}), 422)["detail"]
+    empty = http.put(JOB, headers={"content-type": "application/json"})
+    assert problem(empty, 422)["detail"] == "body: is missing."
 
 
 def test_an_unknown_route_and_a_wrong_method_are_problems(http: httpx.Client) -> None:
-    assert problem(http.get("/v2/jobs"), 404)["code"] == "no_such_route"
+    body = problem(http.get("/v2/jobs"), 404)
+    assert (body["code"], body["detail"]) == ("no_such_route", "There is no route GET /v2/jobs.")
+    assert "is a variable unset?" in problem(http.post("/v1/trials//observe", json={}), 404)["hint"]
     assert "A job's name has no slash" in problem(http.get("/v1/jobs/team%2Fnightly"), 404)["hint"]
     answer = http.post("/v1/jobs/nightly")
     assert problem(answer, 405)["code"] == "method_not_allowed"
     assert answer.headers["allow"] == "DELETE, GET, PATCH, PUT"
+    assert "DELETE, GET, PATCH, PUT" in answer.json()["hint"]
 
 
 @pytest.mark.parametrize("job_id", ["x" * 129, "-x", "a%00b", "a%20b", "%ED%A0%80"])

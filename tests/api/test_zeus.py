@@ -11,6 +11,7 @@ import pytest
 
 from tests.api.test_authentication import PEER_SCOPES
 from tests.serving import ZEUS_JOB, Serving, make_token, migrate, serving
+from tests.waiting import PATIENCE_SECONDS
 
 CONFIGURATION: dict[str, Any] = {
     "seed": 1,
@@ -35,20 +36,20 @@ class Peer:
 
     def register(self, job_id: str | None, query: str = "", **changes: Any) -> httpx.Response:
         job = ZEUS_JOB | CONFIGURATION | {"job_id": job_id, **changes}
-        return httpx.post(f"{self.url}/jobs{query}", content=json.dumps(job), timeout=60)
+        return httpx.post(f"{self.url}/jobs{query}", content=json.dumps(job), timeout=PATIENCE_SECONDS)
 
     def predict(self, job_id: str) -> httpx.Response:
-        return httpx.get(f"{self.url}/jobs/batch_size", params={"job_id": job_id}, timeout=60)
+        return httpx.get(f"{self.url}/jobs/batch_size", params={"job_id": job_id}, timeout=PATIENCE_SECONDS)
 
     def report(self, trial: dict[str, Any], joules: float = 100.0, **changes: Any) -> httpx.Response:
         figures = {"time": joules / 1000, "energy": joules, "metric": 0.6, "current_epoch": 1}
-        return httpx.post(f"{self.url}/report", content=json.dumps(trial | figures | changes), timeout=60)
+        return httpx.post(f"{self.url}/report", content=json.dumps(trial | figures | changes), timeout=PATIENCE_SECONDS)
 
     def end(self, trial: dict[str, Any]) -> httpx.Response:
-        return httpx.patch(f"{self.url}/trials", content=json.dumps(trial), timeout=60)
+        return httpx.patch(f"{self.url}/trials", content=json.dumps(trial), timeout=PATIENCE_SECONDS)
 
     def delete(self, job_id: str) -> httpx.Response:
-        return httpx.delete(f"{self.url}/jobs", params={"job_id": job_id}, timeout=60)
+        return httpx.delete(f"{self.url}/jobs", params={"job_id": job_id}, timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -75,7 +76,9 @@ def test_a_job_is_new_once_and_answered_whole(peer: Peer) -> None:
 
 
 def test_defaults_are_those_of_the_peer(peer: Peer) -> None:
-    left_out = httpx.post(f"{peer.url}/jobs", json=ZEUS_JOB | {"job_id": "brief", "max_epochs": 100})
+    left_out = httpx.post(
+        f"{peer.url}/jobs", json=ZEUS_JOB | {"job_id": "brief", "max_epochs": 100}, timeout=PATIENCE_SECONDS
+    )
     named = peer.register("brief", max_epochs=100)
     assert (left_out.status_code, named.status_code) == (201, 200)
 
@@ -203,9 +206,9 @@ def test_a_body_may_lack_its_type_unless_a_page_in_a_browser_sends_it(
     peer: Peer, headers: dict[str, str], is_taken: bool
 ) -> None:
     job = json.dumps(ZEUS_JOB | {"job_id": "typed"})
-    answer = httpx.post(f"{peer.url}/jobs", content=job, headers=headers)
+    answer = httpx.post(f"{peer.url}/jobs", content=job, headers=headers, timeout=PATIENCE_SECONDS)
     assert answer.is_success == is_taken
-    ours = httpx.put(f"{peer.url.removesuffix('/zeus')}/v1/jobs/typed", content=job)
+    ours = httpx.put(f"{peer.url.removesuffix('/zeus')}/v1/jobs/typed", content=job, timeout=PATIENCE_SECONDS)
     assert ours.status_code == 422
 
 
@@ -264,13 +267,17 @@ def test_without_a_fitting_token_nothing_is_done(guarded: Guarded, who: str | No
 
 @pytest.mark.parametrize("credentials", ["Basic", "Basic !", "Basic eA==", "Basic gDqA"])
 def test_what_is_no_password_is_no_token(guarded: Guarded, credentials: str) -> None:
-    answer = httpx.get(f"http://{guarded.address}/zeus/jobs/batch_size", headers={"Authorization": credentials})
+    answer = httpx.get(
+        f"http://{guarded.address}/zeus/jobs/batch_size",
+        headers={"Authorization": credentials},
+        timeout=PATIENCE_SECONDS,
+    )
     message(answer, 401)
 
 
 def test_a_password_is_taken_by_no_other_route(guarded: Guarded) -> None:
     url = guarded.peer("admin").url.removesuffix("/zeus")
-    assert httpx.get(f"{url}/v1/jobs").status_code == 401
+    assert httpx.get(f"{url}/v1/jobs", timeout=PATIENCE_SECONDS).status_code == 401
 
 
 def test_two_workers_answer_trainers_of_one_job_without_an_error(database_url: str, tmp_path: Path) -> None:

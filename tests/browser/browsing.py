@@ -14,13 +14,14 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.waiting import PATIENCE_SECONDS
+
 PHONE = (390, 844)
 DESKTOP = (1280, 900)
 PAPER = (717, 1046)
 """A4 less Chromium's margins, in CSS's pixels."""
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
-_PATIENCE_SECONDS = 60.0
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _AXE = "const done = arguments[0]; axe.run().then(({ violations }) => done(violations));"
 
@@ -42,7 +43,7 @@ class Browser:
         self.wait_until(lambda: self.count("figure.chart") == self.count("figure.chart .main-svg:first-child"))
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
-        WebDriverWait(self.driver, _PATIENCE_SECONDS, 0.1).until(lambda _: is_so())
+        WebDriverWait(self.driver, PATIENCE_SECONDS, 0.1).until(lambda _: is_so())
 
     def count(self, selector: str) -> int:
         return len(self.driver.find_elements(By.CSS_SELECTOR, selector))
@@ -96,7 +97,7 @@ def browsing(profile: Path) -> Iterator[Browser]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options, Service(shutil.which("chromedriver")))
-    driver.set_script_timeout(_PATIENCE_SECONDS)
+    driver.set_script_timeout(PATIENCE_SECONDS)
     try:
         yield Browser(driver)
     finally:

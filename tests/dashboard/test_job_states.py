@@ -30,7 +30,7 @@ def test_runs_that_were_imported_are_shown_without_a_run_of_the_servers_own(empt
     done(use_cases.observe_run(empty.service, JOB, run, None))
     page = empty.get(PATH)
     assert "No run was started here yet" in page.text
-    assert ("32 default" in page.text, "arms" in page.figures, "Why this batch size now" in page.text) == (
+    assert ("32 default" in page.text, "arms" in page.figures, "Latest run" in page.text) == (
         True,
         True,
         False,

@@ -49,7 +49,7 @@ def test_home_shows_the_savings_of_the_api_first(pages: Pages) -> None:
     money = saved(placement.energy_joules) / 3.6e6 * 0.25
     assert f'<data value="{money}">' in page.html
     assert re.search(r"less, 95.% between [^,]*, measured", page.text)
-    assert page.text.index("Energy saved") < page.text.index("Wants attention") < page.text.index("Running now")
+    assert page.text.index("Energy saved") < page.text.index("Needs attention") < page.text.index("Running now")
     assert "emissions, set RHEOSTAT_CARBON_GRAMS_PER_KWH" in page.text
     assert "12 runs" not in page.text  # one was cancelled
     assert "11 runs of 1 job" in page.text
@@ -235,7 +235,7 @@ def test_runs_of_a_job_are_found_by_their_tags(empty: Pages) -> None:
 def test_a_browser_is_shown_a_page_where_there_is_none(pages: Pages, path: str) -> None:
     page = pages.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert (page.answer.status_code, page.answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
-    assert ("Not Found" in page.text, "/" in page.links) == (True, True)
+    assert (f"There is no route GET {path}." in page.text, "/" in page.links) == (True, True)
     assert pages.get(path).answer.json()["code"] == "no_such_route"
     assert pages.get(f"/v1{path}", headers={"accept": "text/html"}).answer.json()["code"] == "no_such_route"
 

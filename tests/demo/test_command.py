@@ -1,11 +1,11 @@
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -42,11 +42,41 @@ def test_it_runs_without_a_terminal_and_leaves_nothing_behind(tmp_path: Path) ->
     assert "no joule was measured" in " ".join(output.split())
     assert len(re.findall(r"^│ +\d+ │", output, re.MULTILINE)) == 2
     assert re.search(r"All 2, with all .* energy, .* time, .* cost\.", " ".join(output.split()))
-    assert re.search(r"rheostat serve$", output, re.MULTILINE)
+    explained = " ".join(output.split())
+    assert all(f"{column}:" in explained for column in ("Runs", "Cost"))
+    assert "-40 % is cheaper" in explained
     assert output.endswith(f"\n  {command_line()} demo --recurrences 2 --seed 5 --open\n")
     assert "\x1b" not in output
     assert not processes_naming(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def typed(line: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a line in a shell, which it replaces, for the length of a block."""
+    with subprocess.Popen(
+        f"exec {line}", shell=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def test_its_last_lines_work_as_they_stand(tmp_path: Path) -> None:
+    with running_demo(tmp_path, recurrences=1) as process:
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    serve, agent, again = re.findall(rf"^  ({re.escape(command_line())} .+)$", output, re.MULTILINE)
+    with typed(serve, RHEOSTAT_PORT="0", RHEOSTAT_DATABASE_URL=f"sqlite:///{tmp_path / 'r.db'}") as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().removeprefix("Rheostat listens on ").strip()
+        assert httpx.get(f"{url}/healthz", trust_env=False, timeout=PATIENCE_SECONDS).status_code == 200
+    # On a node it would set limits; here that its packages are installed is what can be tried.
+    subprocess.run(f"{agent} --help", shell=True, stdout=subprocess.DEVNULL, check=True)
+    assert find_spec("pynvml") is not None
+    with typed(again, TMPDIR=os.fspath(tmp_path), BROWSER="true") as once_more:
+        page, _ = page_of(once_more)
+        assert httpx.get(page, trust_env=False, timeout=PATIENCE_SECONDS).status_code == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
@@ -105,6 +135,8 @@ def test_the_database_is_kept_and_can_be_served_again_as_it_says(tmp_path: Path)
         r"^Its database is kept. To serve it again: (.+) serve (--database-url \S+)$", before, re.MULTILINE
     )
     assert again is not None
-    listing = [*shlex.split(again[1]), "jobs", "list", *shlex.split(again[2])]
-    listed = subprocess.run(listing, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
-    assert listed.stdout.startswith("demo\t")
+    with typed(f"{again[1]} serve {again[2]}", RHEOSTAT_PORT="0") as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().removeprefix("Rheostat listens on ").strip()
+        shown = httpx.get(f"{url}/v1/jobs/demo", trust_env=False, timeout=PATIENCE_SECONDS)
+    assert shown.json()["job_id"] == "demo"

@@ -1,7 +1,6 @@
 import os
 import sys
 from pathlib import Path
-from time import monotonic
 
 import httpx
 import pytest
@@ -10,7 +9,7 @@ from rheostat.demo import processes
 from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.errors import RheostatError
 from tests.demo.leftovers import processes_naming
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 def pretend_server(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +30,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_serves_an_empty_database_and_leaves_nothing_behind(temporary: Path) -> None:
     with demo_server() as server:
-        assert httpx.get(f"{server.url}/v1/jobs", trust_env=False).json()["jobs"] == []
+        assert httpx.get(f"{server.url}/v1/jobs", trust_env=False, timeout=PATIENCE_SECONDS).json()["jobs"] == []
         assert processes_naming(temporary)
     assert not processes_naming(temporary)
     assert list(temporary.iterdir()) == []
@@ -41,7 +40,7 @@ def test_settings_of_another_server_do_not_reach_it(temporary: Path, monkeypatch
     monkeypatch.setenv("RHEOSTAT_DATABASE_URL", "sqlite:////nowhere/at/all.db")
     monkeypatch.setenv("RHEOSTAT_PORT", "1")
     with demo_server() as server:
-        assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{server.url}/healthz", trust_env=False, timeout=PATIENCE_SECONDS).status_code == 200
 
 
 def test_the_error_has_the_output_of_a_server_that_does_not_start(
@@ -57,11 +56,9 @@ def test_a_server_that_does_not_answer_times_out(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_START_SECONDS", 0.3)
-    pretend_server(tmp_path, "exec sleep 60", monkeypatch)
-    began = monotonic()
+    pretend_server(tmp_path, "exec sleep 3600", monkeypatch)
     with pytest.raises(RheostatError, match="did not start"), demo_server():
         pytest.fail("there is no server")
-    assert monotonic() - began < 10
 
 
 def test_a_server_that_ignores_its_termination_is_killed(

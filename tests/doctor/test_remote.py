@@ -1,5 +1,6 @@
 """Checks of the server, over real ones and over programs that are none."""
 
+import socket
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import trustme
 import rheostat
 from rheostat.doctor.facts.installation import Installation
 from rheostat.doctor.facts.remote import Remote, look_at_server
+from rheostat.doctor.facts.store import Store
 from tests.doctor.machines import OURS, answering, found
 from tests.proxies import proxied
 from tests.serving import Serving, make_token
@@ -52,8 +54,13 @@ def test_no_server_is_a_problem_where_one_was_named() -> None:
         pass
     named = found("server", remote=look_at_server(url))
     assert (named.state, url in named.found) == ("problem", True)
+    assert named.remedy == "Start the server: rheostat serve"
+    away = found("server", remote=replace(look_at_server(url), is_local=False, host="gpu-server"))
+    assert away.remedy.startswith("Start the server on gpu-server. If it runs, it may listen on loopback alone")
     usual = found("server", remote=replace(look_at_server(url), is_named=False))
-    assert (usual.state, usual.remedy.partition(".")[0]) == ("warning", "Start one here: rheostat serve")
+    assert (usual.state, usual.remedy.partition(".")[0]) == ("warning", "Set RHEOSTAT_URL to your server's address")
+    here = found("server", remote=replace(look_at_server(url), is_named=False), store=Store(has_extra=True))
+    assert here.remedy.startswith("Start one here: rheostat serve.")
     for name in ("version", "token", "clock"):
         assert found(name, remote=look_at_server(url)).state == "skipped"
 
@@ -62,6 +69,23 @@ def test_no_server_is_a_problem_where_one_was_named() -> None:
 def test_an_address_that_is_none(url: str) -> None:
     finding = found("server", remote=look_at_server(url))
     assert (finding.state, "not an HTTP address" in finding.found) == ("problem", True)
+
+
+def test_a_host_that_the_name_service_does_not_know() -> None:
+    finding = found("server", remote=look_at_server("http://rheostat.invalid:8420"))
+    assert (finding.state, "does not know rheostat.invalid" in finding.remedy) == ("problem", True)
+
+
+def test_a_server_that_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rheostat.doctor.facts.remote._TIMEOUT_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        finding = found("server", remote=look_at_server(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+    assert (finding.state, "a firewall on the way" in finding.remedy) == ("problem", True)
+
+
+def test_https_where_the_server_speaks_http(server: Serving) -> None:
+    finding = found("server", remote=look_at_server(url_of(server).replace("http", "https")))
+    assert (finding.state, "with http://" in finding.remedy) == ("problem", True)
 
 
 @pytest.mark.parametrize("answers", [{}, {"/healthz": (200, {"status": "ok"})}, {"/healthz": (500, "<html>")}])
@@ -116,6 +140,17 @@ def test_a_clock_that_is_wrong(ahead_seconds: float, state: str, text: str) -> N
         remote = look_at_server(url)
     finding = found("clock", remote=remote)
     assert (finding.state, text in finding.found) == (state, True), finding
+
+
+def test_a_clock_that_is_not_the_databases() -> None:
+    finding = found("clock", store=Store(behind_seconds=-7200.0))
+    assert (finding.state, finding.found) == ("problem", "this machine's clock is 2.0 h ahead of the database's")
+
+
+def test_a_token_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RHEOSTAT_TOKEN_FILE", "/no/token")
+    finding = found("server", remote=look_at_server(None))
+    assert (finding.state, "RHEOSTAT_TOKEN_FILE" in finding.found) == ("problem", True)
 
 
 def test_a_proxy_of_the_environment_that_does_not_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ class Trainers:
             sleep(0.01)
 
     def _train(self, number: int) -> None:
-        with httpx.Client(timeout=60, trust_env=False) as http:
+        with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False) as http:
             while not self._stop.is_set():
                 self._recur(http, number)
 

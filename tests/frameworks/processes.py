@@ -15,10 +15,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from rheostat.sdk.node_agent import NodeAgent
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 _TRAINERS = "tests.frameworks.trainers"
-_PATIENCE_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def run(name: str, url: str, environments: Sequence[Mapping[str, str]], *argumen
             for process in ranks:
                 process.start()
             for process in ranks:
-                process.join(_PATIENCE_SECONDS)
+                process.join(PATIENCE_SECONDS)
         finally:
             for process in ranks:
                 process.kill()

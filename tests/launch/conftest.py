@@ -1,24 +1,26 @@
 from collections.abc import Iterator
-from uuid import uuid4
+from pathlib import Path
 
 import pytest
 
-from rheostat import Client
-from tests.sdk.server_process import ServerProcess
+from rheostat.sdk.client import ANSWER_VARIABLE
+from tests.agent.agents import Agent
+from tests.nvml.fake import FakeNvml
+from tests.sdk.fixtures import client, job, server
+from tests.waiting import PATIENCE_SECONDS
+
+__all__ = ["client", "job", "server"]
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
-        yield server
+@pytest.fixture(autouse=True)
+def patient_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reports wait for a server that a busy machine makes slow."""
+    monkeypatch.setenv(ANSWER_VARIABLE, str(PATIENCE_SECONDS))
 
 
 @pytest.fixture
-def client(server: ServerProcess) -> Iterator[Client]:
-    with Client(server.url) as client:
-        yield client
-
-
-@pytest.fixture
-def job() -> str:
-    return f"job-{uuid4().hex}"
+def agent(fake: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
+    with Agent(fake, tmp_path) as agent:
+        agent.start()
+        monkeypatch.setenv("RHEOSTAT_AGENT_DIR", str(agent.directory))
+        yield agent

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -12,14 +11,14 @@ import pytest
 
 from rheostat import Client, JobSettings, PowerLimitMeasurement, Target
 from rheostat.launch.limits import EpochLimits
+from rheostat.sdk.client import ANSWER_VARIABLE
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.slices import BY_COUNTER
 from tests.agent.agents import Agent, as_privileged
 from tests.launch.runs import Run, gone
-from tests.nvml.fake import FakeNvml
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
 from tests.sdk.server_process import ServerProcess
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = as_privileged
 
@@ -38,14 +37,6 @@ SETTINGS = JobSettings(
     target=Target(metric="accuracy", value=0.9, direction="maximize"),
     power_limits_watts=[150, 250],
 )
-
-
-@pytest.fixture
-def agent(fake: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
-    with Agent(fake, tmp_path) as agent:
-        agent.start()
-        monkeypatch.setenv("RHEOSTAT_AGENT_DIR", str(agent.directory))
-        yield agent
 
 
 @pytest.fixture
@@ -100,12 +91,14 @@ def test_when_it_is_killed_the_limit_found_is_restored(server: ServerProcess, kn
 
 
 def test_the_limit_found_is_restored_when_the_command_ends_although_the_server_does_not_answer(
-    server: ServerProcess, known: str, agent: Agent
+    server: ServerProcess, known: str, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(ANSWER_VARIABLE, "2")
+
     def passed_on(seen: Seen) -> Reply | Trouble:
         if seen.path.endswith("/observe"):
             return Trouble.HANG
-        with httpx.Client(base_url=server.url, trust_env=False) as http:
+        with httpx.Client(base_url=server.url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
             answer = http.request(seen.method, seen.path, json=seen.body)
         return Reply(answer.status_code, answer.text, {"Content-Type": answer.headers["Content-Type"]})
 

@@ -1,6 +1,5 @@
 """In this process and through a server, the same seed makes the same decisions."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -127,12 +126,6 @@ def test_a_trial_fails_at_its_last_epoch() -> None:
     assert states == ["running", "running", "failed"]
     assert isinstance(result := seen[-1][1], Result)
     assert result.converged is False
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
-        yield server
 
 
 def replayed(world: World, plan: Plan) -> tuple[Outcome, ...]:

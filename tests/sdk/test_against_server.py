@@ -1,8 +1,6 @@
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -14,7 +12,7 @@ from rheostat.schemas.server import JobUpdate
 from rheostat.schemas.trials import ObserveRequest, ObserveRunRequest, PredictRequest
 from rheostat.sdk import reporter
 from tests.sdk.server_process import ServerProcess
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 SETTINGS = JobSettings(
     batch_sizes=[32, 64, 128],
@@ -30,23 +28,6 @@ MEASUREMENTS = [
     PowerLimitMeasurement(power_limit_watts=250, time_seconds=5.0, energy_joules=1200.0, steps=50.0),
     PowerLimitMeasurement(power_limit_watts=200, time_seconds=5.1, energy_joules=900.0, steps=50.0),
 ]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: ServerProcess) -> Iterator[Client]:
-    with Client(server.url) as client:
-        yield client
-
-
-@pytest.fixture
-def job_id() -> str:
-    return f"job-{uuid4().hex}"
 
 
 class TestOperations:
@@ -255,7 +236,7 @@ class TestTrial:
 
 
 def test_a_server_that_was_restarted_gets_the_end_of_the_run(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, lease_seconds=6) as server, Client(server.url, retry_for_seconds=0.1) as client:
+    with ServerProcess(tmp_path) as server, Client(server.url, retry_for_seconds=0.1) as client:
         with client.trial("nightly", SETTINGS, GPU) as trial:
             trial.report(0.1, energy_joules=100.0)
             server.kill()
@@ -269,8 +250,9 @@ def test_a_server_that_was_restarted_gets_the_end_of_the_run(tmp_path: Path) -> 
 
 def test_a_long_epoch_does_not_cost_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporter, "_SHORTEST_HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(reporter, "_LONGEST_HEARTBEAT_SECONDS", 0.1)
     with (
-        ServerProcess(tmp_path, lease_seconds=1) as server,
+        ServerProcess(tmp_path, lease_seconds=PATIENCE_SECONDS) as server,
         Client(server.url) as client,
         client.trial("nightly", SETTINGS, GPU),
     ):

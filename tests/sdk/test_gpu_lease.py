@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import quantiles
 from threading import Thread
-from time import monotonic, monotonic_ns, sleep
+from time import monotonic_ns, sleep
 
 import pytest
 
@@ -24,7 +24,7 @@ from tests.agent.agents import Agent, as_privileged
 from tests.nvml.fake import NOT_SUPPORTED, Call, FakeNvml
 from tests.sdk.examples import GOES_ON, JOB, TRIAL
 from tests.sdk.scripted_server import Reply, ScriptedServer, in_turn
-from tests.waiting import eventually
+from tests.waiting import Stopwatch, eventually
 
 pytestmark = as_privileged
 
@@ -311,19 +311,19 @@ def test_a_stopped_agent_holds_up_one_report_and_the_end_for_a_bounded_time(
         with Client(server.url) as client, client.trial("nightly", SETTINGS, node_agent=node) as trial:
             trial.report(0.1)
             agent.process.send_signal(signal.SIGSTOP)
-            began = monotonic()
+            watch = Stopwatch()
             trial.report(0.2)
-            assert monotonic() - began < 2.5  # the agent's second, and some for a busy machine
-            began = monotonic()
+            assert watch.seconds() < 2.5  # the agent's second, and some for a busy machine
+            watch = Stopwatch()
             for metric in (0.3, 0.4, 0.5):
                 assert trial.report(metric) == "continue"
-            assert monotonic() - began < 1.5
+            assert watch.seconds() < 1.5
             agent.process.send_signal(signal.SIGCONT)
             eventually(lambda: trial.energy_joules() is not None)
             trial.report(0.6)
             agent.process.send_signal(signal.SIGSTOP)
-            began = monotonic()
-        assert monotonic() - began < 6  # one second for the energy, two for the lease, two for the server
+            watch = Stopwatch()
+        assert watch.seconds() < 6  # one second for the energy, two for the lease, two for the server
         agent.process.send_signal(signal.SIGCONT)
         energies = [seen.body["energy_joules"] for seen in server.seen if seen.path.endswith("/observe")]
         assert [energy is None for energy in energies] == [False, True, True, True, True, False, True]
@@ -353,9 +353,9 @@ def test_entry_does_not_wait_long_for_a_stopped_agent(agent: Agent, node: NodeAg
     assert agent.process is not None
     agent.process.send_signal(signal.SIGSTOP)
     try:
-        began = monotonic()
+        watch = Stopwatch()
         with Client(NOWHERE, retry_for_seconds=0) as client, client.trial("nightly", SETTINGS, node_agent=node):
-            assert monotonic() - began < 6
+            assert watch.seconds() < 6
     finally:
         agent.process.send_signal(signal.SIGCONT)
 
@@ -368,13 +368,13 @@ def test_a_report_waits_for_the_servers_answer_and_for_no_energy(fake: FakeNvml,
         with client.trial("nightly", SETTINGS, node_agent=node) as trial:
             for number in range(1, 21):
                 sleep(0.25)
-                began = monotonic()
+                watch = Stopwatch()
                 client.observe(TRIAL.trial_id, ObserveRequest(epoch=0.0))
-                alone.append(monotonic() - began)
+                alone.append(watch.seconds())
                 sleep(0.25)
-                began = monotonic()
+                watch = Stopwatch()
                 trial.report(0.1, epoch=number / 10)
-                with_energy.append(monotonic() - began)
+                with_energy.append(watch.seconds())
         energies = [seen.body["energy_joules"] for seen in server.seen if seen.body and seen.body.get("metric")]
     assert None not in energies
     assert energies == sorted(set(energies))
@@ -418,9 +418,9 @@ with Client("{NOWHERE}", retry_for_seconds=0) as client, client.trial("nightly",
         child = int(trainer.stdout.readline())
         assert fake.gpus[0].limit_watts == 150
         trainer.send_signal(number)
-        killed = monotonic()
+        watch = Stopwatch()
         try:
             eventually(lambda: fake.gpus[0].limit_watts == 250)
-            assert monotonic() - killed < 1
+            assert watch.seconds() < 1
         finally:
             os.kill(child, signal.SIGKILL)

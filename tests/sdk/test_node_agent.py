@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
 
 import pytest
 
 from rheostat.errors import ServerUnreachable
 from rheostat.sdk import node_agent
 from rheostat.sdk.node_agent import NodeAgent
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, Stopwatch
 
 BODY = b'{"status": "ok", "problems": ["a GPU is lost"]}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -73,14 +72,14 @@ def test_a_connection_is_closed_after_each_request(tmp_path: Path) -> None:
 @pytest.mark.parametrize("serve", [hang, dribble])
 def test_an_agent_that_never_finishes_times_out(tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_agent, "_TIMEOUT_SECONDS", 0.3)
-    began = monotonic()
+    watch = Stopwatch()
     with (
         listening(tmp_path / "agent.sock", serve),
         NodeAgent(tmp_path / "agent.sock") as agent,
         pytest.raises(ServerUnreachable, match=r"agent\.sock"),
     ):
         agent.problems()
-    assert monotonic() - began < 3
+    assert watch.seconds() < 3
 
 
 def test_without_a_socket_the_error_says_where_it_was_expected(tmp_path: Path) -> None:

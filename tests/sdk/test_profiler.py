@@ -16,7 +16,7 @@ from rheostat.sdk.profiling import Profiler
 from rheostat.sdk.ranks import Alone
 from rheostat.sdk.slices import SliceRules
 from rheostat.sdk.step_clock import StepClock
-from tests.waiting import eventually
+from tests.waiting import Stopwatch, eventually
 
 AWAY = ServerUnreachable("There is no agent socket.")
 READ_ONLY = ServerRefused("The site forbids it.", status=403, server_code="gpu_read_only")
@@ -232,8 +232,8 @@ def test_while_the_agent_is_away_the_limit_found_is_tried_until_the_trial_ends(
     eventually(lambda: run.lease.limits_watts != [])
     run.lease.problem = AWAY
     eventually(lambda: "is interrupted" in caplog.text)
-    begin = monotonic()
+    watch = Stopwatch()
     run.profiler.close()
-    assert monotonic() - begin < 1
+    assert watch.seconds() < 1
     assert not run.profiler.is_running
     assert ends(caplog) == []

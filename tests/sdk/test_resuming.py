@@ -1,9 +1,7 @@
 """Runs that go on from a checkpoint, against a real server: with the same key, or as another trial."""
 
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
-from uuid import uuid4
 
 import pytest
 
@@ -12,7 +10,6 @@ from rheostat.errors import ServerRefused
 from rheostat.schemas.trials import TrialDetail
 from rheostat.sdk.spool import spool_directory, spool_files
 from tests.sdk.examples import GPU
-from tests.sdk.server_process import ServerProcess
 
 SETTINGS = JobSettings(
     batch_sizes=[32, 64],
@@ -21,23 +18,6 @@ SETTINGS = JobSettings(
     max_epochs=30,
     seed=1,
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: ServerProcess) -> Iterator[Client]:
-    with Client(server.url) as client:
-        yield client
-
-
-@pytest.fixture
-def job() -> str:
-    return f"job-{uuid4().hex}"
 
 
 def epochs(trial: RunningTrial, first: int, last: int, *, numbered: bool = True) -> None:

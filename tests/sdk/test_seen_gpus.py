@@ -1,6 +1,5 @@
 import sys
 from pathlib import Path
-from time import monotonic
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +8,7 @@ from rheostat.schemas.server import Gpu
 from rheostat.sdk import seen_gpus
 from rheostat.sdk.seen_gpus import UNKNOWN_GPU, described_gpus
 from tests.sdk.driver_tool import install, printing
+from tests.waiting import Stopwatch
 
 TWO = """0, GPU-0aaa, NVIDIA H200, 700.00, Disabled
 1, GPU-1aaa, NVIDIA A100-SXM4-40GB, 399.5, Disabled"""
@@ -115,6 +115,6 @@ def test_gpus_that_nobody_sees_are_counted_as_they_are_named(monkeypatch: pytest
 def test_a_driver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, tmp_path, "exec sleep 30")
     monkeypatch.setattr(seen_gpus, "_PATIENCE_SECONDS", 0.1)
-    begin = monotonic()
+    watch = Stopwatch()
     assert described() == UNKNOWN_GPU
-    assert monotonic() - begin < 15  # it would be 30
+    assert watch.seconds() < 15  # it would be 30

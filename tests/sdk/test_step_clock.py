@@ -3,7 +3,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
-from time import monotonic_ns, perf_counter
+from time import monotonic_ns, thread_time
 
 import pytest
 
@@ -83,10 +83,10 @@ def test_a_step_costs_the_trainer_less_than_five_microseconds() -> None:
     steps = 20_000
 
     def seconds() -> float:
-        begin = perf_counter()
+        begin = thread_time()
         for _ in clock.steps_of(range(steps)):
             pass
-        return perf_counter() - begin
+        return thread_time() - begin
 
     assert min(seconds() for _ in range(5)) / steps < 5e-6
 

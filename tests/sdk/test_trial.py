@@ -187,6 +187,32 @@ class TestWithAServer:
         report = bench.reports()[0]
         assert 0.05 <= report["setup_seconds"] < report["time_seconds"] - 0.09
 
+    def test_a_loader_of_another_batch_size_is_warned_of_once(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Loader(list[int]):
+            def __init__(self, batch_size: int) -> None:
+                super().__init__([1, 2])
+                self.batch_size = batch_size
+
+        for batch_size, warned in ((128, 0), (64, 1)):
+            caplog.clear()
+            with bench.trial() as trial:
+                for _ in range(2):
+                    assert list(trial.steps(Loader(batch_size))) == [1, 2]
+                trial.report(0.1)
+            warnings = [
+                text for text in warnings_in(caplog) if "batches of 64, and this run is to train with 128" in text
+            ]
+            assert len(warnings) == warned
+
+    def test_a_run_that_was_out_of_memory_says_what_becomes_of_its_batch_size(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with pytest.raises(MemoryError), bench.trial():
+            raise MemoryError
+        assert [text for text in warnings_in(caplog) if "batch size 128 counts as too large" in text]
+
     def test_measured_limits_are_answered_with_the_best(self, bench: Bench) -> None:
         with bench.trial() as trial:
             measurement = PowerLimitMeasurement(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 
@@ -16,7 +16,7 @@ from rheostat.sdk.outbox import deliver_spool
 from rheostat.sdk.spool import spool_files
 from tests.sdk.examples import GPU, JOB, SETTINGS, TRIAL
 from tests.sdk.scripted_server import Reply, ScriptedServer, Seen, Trouble
-from tests.waiting import eventually
+from tests.waiting import Stopwatch, eventually
 
 ANSWER_SECONDS = 1.0
 # What does not wait takes a millisecond; this much is for a machine that is busy with something else.
@@ -75,33 +75,29 @@ def bench() -> Iterator[Bench]:
         script.may_answer.set()
 
 
-def seconds_since(began: float) -> float:
-    return monotonic() - began
-
-
 @pytest.mark.parametrize("trouble", [Trouble.HANG, Trouble.DRIBBLE, Trouble.DRIBBLE_HEADERS, Trouble.RESET])
 def test_a_report_waits_once_and_later_ones_and_the_end_are_bounded(bench: Bench, trouble: Trouble) -> None:
     with bench.client.trial("nightly", SETTINGS, GPU) as trial:
         bench.script.observing = trouble
-        began = monotonic()
+        watch = Stopwatch()
         assert trial.report(0.1) == "continue"
-        assert seconds_since(began) < ANSWER_SECONDS + AT_ONCE_SECONDS
-        began = monotonic()
+        assert watch.seconds() < ANSWER_SECONDS + AT_ONCE_SECONDS
+        watch = Stopwatch()
         for metric in (0.2, 0.3, 0.4, 0.5):
             assert trial.report(metric) == "continue"
         assert trial.measured([PowerLimitMeasurement(power_limit_watts=250, cost=1.0)]) is None
-        assert seconds_since(began) < AT_ONCE_SECONDS
-        began = monotonic()
-    assert seconds_since(began) < ANSWER_SECONDS + AT_ONCE_SECONDS
+        assert watch.seconds() < AT_ONCE_SECONDS
+        watch = Stopwatch()
+    assert watch.seconds() < ANSWER_SECONDS + AT_ONCE_SECONDS
 
 
 def test_a_report_that_was_not_answered_in_time_is_on_disk(bench: Bench, spool: Path) -> None:
     with bench.client.trial("nightly", SETTINGS, GPU) as trial:
         bench.script.observing = Trouble.HANG
-        began = monotonic()
+        watch = Stopwatch()
         trial.report(0.1)
         eventually(lambda: [len(left.requests) for left in spool_files(spool)] == [1])
-        assert seconds_since(began) < ANSWER_SECONDS + AT_ONCE_SECONDS  # a kill now loses nothing
+        assert watch.seconds() < ANSWER_SECONDS + AT_ONCE_SECONDS  # a kill now loses nothing
 
 
 def test_what_was_not_sent_in_time_waits_for_a_later_run(bench: Bench, spool: Path) -> None:
@@ -122,10 +118,10 @@ def test_what_was_not_sent_in_time_waits_for_a_later_run(bench: Bench, spool: Pa
 @pytest.mark.parametrize("trouble", [Trouble.HANG, Trouble.DRIBBLE_HEADERS])
 def test_entry_is_bounded_as_a_whole(bench: Bench, trouble: Trouble) -> None:
     bench.script.entering = trouble
-    began = monotonic()
+    watch = Stopwatch()
     with bench.client.trial("nightly", SETTINGS, GPU) as trial:
         assert trial.trial_id is None
-        assert seconds_since(began) < 3.0 + AT_ONCE_SECONDS
+        assert watch.seconds() < 3.0 + AT_ONCE_SECONDS
 
 
 def test_a_late_decision_to_stop_holds_at_the_next_report(bench: Bench) -> None:
@@ -155,9 +151,9 @@ def test_a_server_that_is_always_late_holds_up_one_report(bench: Bench) -> None:
     with bench.client.trial("nightly", SETTINGS, GPU) as trial:
         trial.report(0.1)
         eventually(lambda: not trial._reporter._outbox.waits)
-        began = monotonic()
+        watch = Stopwatch()
         trial.report(0.2)
-        assert seconds_since(began) < AT_ONCE_SECONDS
+        assert watch.seconds() < AT_ONCE_SECONDS
 
 
 def test_no_report_pays_for_a_backlog_which_goes_out_in_order(bench: Bench, spool: Path) -> None:
@@ -172,11 +168,11 @@ def test_no_report_pays_for_a_backlog_which_goes_out_in_order(bench: Bench, spoo
         bench.script.delay_seconds = 0.02
         trial._reporter._outbox.retry_now()
         eventually(lambda: len(bench.metrics()) > tried + 1)
-        began = monotonic()
+        watch = Stopwatch()
         assert trial.report(0.5, epoch=4) == "continue"
-        assert seconds_since(began) < AT_ONCE_SECONDS
-        began = monotonic()
-    assert seconds_since(began) < ANSWER_SECONDS + 2 * AT_ONCE_SECONDS
+        assert watch.seconds() < AT_ONCE_SECONDS
+        watch = Stopwatch()
+    assert watch.seconds() < ANSWER_SECONDS + 2 * AT_ONCE_SECONDS
     deliver_spool(bench.client, spool)
     sent = list(dict.fromkeys(bench.metrics()))
     assert sent == [*metrics, 0.5, None]

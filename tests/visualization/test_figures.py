@@ -12,7 +12,7 @@ from rheostat.visualization.calibration import calibration
 from rheostat.visualization.costs import account, costs
 from rheostat.visualization.power import energy_against_time, power_curves
 from rheostat.visualization.savings import saved_by_day
-from rheostat.visualization.style import Figure, counting_axis, plain, size_colours
+from rheostat.visualization.style import ACCENT, WARNING, Figure, counting_axis, plain, size_colours
 from rheostat.visualization.trials import learning_curve, power_by_epoch
 from tests.visualization.conftest import Explored
 
@@ -46,16 +46,29 @@ def test_the_lowest_so_far_never_rises_and_ends_at_the_cheapest_run(explored: Ex
     assert best[-1] == min(trial.cost for trial in explored.trials if trial.state == "converged" and trial.cost)
 
 
-def test_the_account_ends_at_what_all_runs_saved(explored: Explored) -> None:
-    figure = account(explored.trials, explored.estimates)
+def test_the_account_ends_where_it_stands_and_a_run_of_the_default_costs_nothing(explored: Explored) -> None:
+    figure = account(explored.trials, explored.estimates, 32)
     assert explored.estimates.account is not None
-    converged = sum(trial.state == "converged" for trial in explored.trials)
-    ended = [trial for trial in explored.trials if trial.state != "running"]
-    paid = sum(trial.cost or 0.0 for trial in ended) / explored.estimates.account.default_cost
-    assert trace(figure, "saved so far")["y"][-1] == pytest.approx(converged - paid, abs=1e-3)
+    line = trace(figure, "account")
+    assert line["y"][-1] == pytest.approx(explored.estimates.account.balance_runs, abs=1e-3)
+    of_default = {trial.number for trial in explored.trials if trial.batch_size == 32 and trial.state == "converged"}
+    steps = {number: after - before for number, before, after in zip(line["x"][1:], line["y"], line["y"][1:])}  # noqa: B905
+    assert {steps[number] for number in of_default & steps.keys()} <= {0.0}
+    assert line["y"][0] == pytest.approx(0.0, abs=0.05), "the first run was one of the default"
     assert trace(figure, "how far exploring may take it")["y"][0] == -1.0
-    assert account(explored.trials, None) is None
-    assert account([], explored.estimates) is None
+    assert account(explored.trials, None, 32) is None
+    assert account([], explored.estimates, 32) is None
+
+
+def test_the_account_has_the_colour_of_a_loss_below_zero(explored: Explored) -> None:
+    assert explored.estimates.account is not None
+    sides = {}
+    for balance in (50.0, -50.0):
+        stands = explored.estimates.account.model_copy(update={"balance_runs": balance})
+        figure = account(explored.trials, explored.estimates.model_copy(update={"account": stands}), 32)
+        assert figure is not None
+        sides[balance] = {side["name"]: side["line"]["color"] for side in figure["data"] if "fill" in side}
+    assert sides == {50.0: {"ahead": ACCENT}, -50.0: {"behind": WARNING}}
 
 
 def test_arms_show_the_intervals_of_the_estimates(explored: Explored) -> None:

@@ -34,7 +34,7 @@ def doctor(
     """Check this machine: what is wrong, why it matters, and what to do; changes nothing.
 
     Looks at GPUs, driver, agent, server, token, clock, spool and database, as far as they are here; what is not is
-    skipped, with the reason. Exits with 1 if there is a problem, with 0 if there are warnings at most.
+    skipped, with the reason.
     """
     import logging
 

@@ -1,5 +1,6 @@
 """Shows the demo: progress, one table, and what to do next."""
 
+import logging
 import shlex
 import signal
 import sys
@@ -24,9 +25,10 @@ Pair = tuple[Recurrence, Recurrence]
 """A recurrence with Rheostat, and its baseline."""
 
 _LEGEND = f"""\
-Each line is a recurrence, beside a run of the default from the same random numbers. Runs: tries until one reached the
-target; batch and watts are that one's, joules and seconds those of all tries. Cost: half the joules, plus half the
-seconds at {MAX_POWER_LIMIT_WATTS} W, against the default: -40 % is cheaper, +40 % dearer, mostly while exploring."""
+Runs: tries until one reached the target. Batch and watts are that one's, joules and seconds those of all, beside the \
+default's.
+Cost: half the joules plus half the seconds at {MAX_POWER_LIMIT_WATTS} W, against the default: -40 % is cheaper, +40 % \
+dearer, as exploring is at first."""
 
 _PAGE = """
 See the page of its job in a browser; runs the demo again:
@@ -70,6 +72,8 @@ def show(recurrences: int, seed: int, *, open_page: bool = False, keep: bool = F
         "drawn here. Before the first, a survey measures some steps of each batch size; it is counted there.\n"
         "[bold]The GPU is simulated[/bold], after published measurements of a V100: no joule was measured.\n"
     )
+    # The client warns of a run that is stopped: here it is started again, and a server that is lost is an error.
+    logging.getLogger("rheostat").setLevel(logging.ERROR)
     console.print("Starting the server and the node agent ...")
     with _terminated_by_exception(), demo_server(keep=keep) as server:
         # One thread multiplies matrices this small faster than several.

@@ -41,16 +41,16 @@ CHECKS: Sequence[tuple[str, Callable[[Machine], Finding]]] = (
     ("gpus", gpus.privilege),
     ("node", node.agent),
     ("node", node.leases),
+    ("store", store.database),
+    ("store", store.port),
     ("remote", remote.server),
     ("remote", remote.version),
     ("remote", remote.proxy),
     ("remote", remote.token),
     ("remote", remote.clock),
     ("spool", disk.spool),
-    ("store", store.database),
-    ("store", store.port),
 )
-"""Each check, in the order in which it is shown, and the facts that it is mainly about."""
+"""Each check and the facts that it is mainly about, in the order in which they are shown: causes before effects."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,14 @@ def summary(findings: Sequence[Finding]) -> str:
         for state in ("problem", "warning")
         if (count := sum(finding.state == state for finding in wrong))
     ]
-    begin = f"{', '.join(counts)}. First ({wrong[0].name}): "
-    first = wrong[0].remedy.partition(". ")[0]
-    return begin + textwrap.shorten(printable(first), WIDTH - len(begin), placeholder=" ...")
+    sentence = printable(_SENTENCES.split(wrong[0].remedy)[0]).rstrip(".")
+    first = f"First ({wrong[0].name}): "
+    command = sentence.rpartition(": ")[2]
+    lines = [f"{', '.join(counts)}. {first}{sentence}", f"{first}{sentence}", f"{first}{command}"]
+    if command == sentence:  # it holds nothing to copy, and may be cut
+        lines[-1] = textwrap.shorten(sentence, WIDTH - len(first), placeholder=" ...", break_on_hyphens=False)
+        lines[-1] = f"{first}{lines[-1]}"
+    return next((line for line in lines if len(line) <= WIDTH), lines[-1])
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -63,9 +68,9 @@ def _lines(finding: Finding, *, coloured: bool) -> list[str]:
 
 
 def _steps(remedy: str) -> list[str]:
-    """Return what to do in parts that each begin a line: a command stays on one line where it fits."""
+    """Return what to do in parts that each begin a line: a command can be copied from one line where it fits."""
     steps = []
-    for sentence in _SENTENCES.split(remedy):
+    for sentence in (sentence.rstrip(".") for sentence in _SENTENCES.split(remedy)):
         begin, colon, command = sentence.partition(": ")
         if len(sentence) > WIDTH - _INDENT and colon:
             steps += [f"{begin}:", command]

@@ -65,6 +65,10 @@ def run(
     job: Annotated[
         str, typer.Option(help="Name of the job, the same in every run.", show_default=False, callback=_job_name)
     ],
+    power_only: Annotated[
+        bool,
+        _setting("--power-only", help="Leave the batch size as it is, and choose the power limit; needs no setting."),
+    ] = False,
     config: Annotated[Path | None, _setting(help="TOML file with these settings.")] = None,
     batch_sizes: Annotated[str | None, _setting(help="Batch sizes that may be tried: 32,64,128.")] = None,
     default_batch_size: Annotated[int | None, _setting(help="The batch size that you would use otherwise.")] = None,
@@ -190,7 +194,7 @@ def run(
     from rheostat.errors import RheostatError
     from rheostat.launch import settings as reading
     from rheostat.launch.executables import why_not_run
-    from rheostat.launch.plan import LaunchPlan, check
+    from rheostat.launch.plan import LaunchPlan, check, check_without_batch_size
     from rheostat.launch.run import run_trial
     from rheostat.launch.signals import signal_number
     from rheostat.sdk.client import Client
@@ -220,7 +224,7 @@ def run(
             "survey_seconds": survey_seconds,
             "seed": seed,
         }
-        given = reading.given_settings(options, config)
+        given = reading.given_settings(options, config, power_only=power_only)
         plan = LaunchPlan(
             command,
             metrics_file,
@@ -232,6 +236,8 @@ def run(
             oom_patterns=oom_pattern or (),
             examples_per_epoch=examples_per_epoch,
         )
+        if power_only and not (batch_sizes or default_batch_size or config):
+            check_without_batch_size(plan)
         described = reading.gpu(gpu, gpu_count)
         with Client(server, retry_for_seconds=server_patience) as client:
             settings = given or reading.registered_settings(client, job)

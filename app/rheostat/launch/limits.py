@@ -1,4 +1,4 @@
-"""Measures power limits over whole epochs, because the steps of a command are not visible."""
+"""Measures power limits over whole epochs, or a whole run, because the steps of a command are not visible."""
 
 import logging
 from dataclasses import dataclass
@@ -79,30 +79,50 @@ class EpochLimits:
             self._measure(self._watts, self._begun, mark)
             self._begun = self.mark(mark.epoch, mark.ended_at)
 
+    def begin_run(self) -> None:
+        """Measure the limit that is in force over the whole run: the command shows neither steps nor epochs."""
+        now = monotonic()
+        self._begun = self.mark(0.0, now)
+
+    def end_run(self, epochs: float) -> PowerLimitMeasurement | None:
+        """Return what the limit came to over a run of so many epochs that ends now; None: it was not measured."""
+        ended = self.mark(epochs, monotonic())
+        if self._watts is None or self._begun is None or ended is None:
+            return None
+        if ended.at_seconds - self._begun.at_seconds < self._shortest_seconds:
+            return None
+        return self._measurement(self._watts, self._begun, ended)
+
     def _measure(self, watts: int, begun: Mark, ended: Mark) -> None:
+        measurement = self._measurement(watts, begun, ended)
+        if measurement is None:
+            return
+        self._measured.append(measurement)
+        self._trial.measured([measurement])
+        self._wanted = [limit for limit in self._trial.profile_power_limits_watts if limit not in self._given_up]
+        self._try_next()
+
+    def _measurement(self, watts: int, begun: Mark, ended: Mark) -> PowerLimitMeasurement | None:
+        """Return what a limit came to from one mark to another; break off where that is unknown."""
         if begun.energy_joules is None or ended.energy_joules is None or ended.energy_joules <= begun.energy_joules:
             self._break_off("the energy is unknown.", may_go_on=True)
-            return
+            return None
         try:
             # Setting it again checks that it was in force to the end.
             stayed = self._trial.try_power_limit(watts)
         except RheostatError as error:
             self._break_off(str(error), may_go_on=may_pass(error))
-            return
+            return None
         if not stayed:
             self._break_off(f"{watts} W did not stay in force.", may_go_on=False)
-            return
-        measurement = PowerLimitMeasurement(
+            return None
+        return PowerLimitMeasurement(
             power_limit_watts=watts,
             time_seconds=ended.at_seconds - begun.at_seconds,
             energy_joules=ended.energy_joules - begun.energy_joules,
             steps=ended.epoch - begun.epoch,
             steps_per_epoch=1.0,
         )
-        self._measured.append(measurement)
-        self._trial.measured([measurement])
-        self._wanted = [limit for limit in self._trial.profile_power_limits_watts if limit not in self._given_up]
-        self._try_next()
 
     def _try_next(self) -> None:
         """Set the next limit that can be set, or the best one when none is left."""

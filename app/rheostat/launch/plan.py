@@ -32,7 +32,8 @@ class LaunchPlan:
         first_epoch: The number that it gives its first epoch; None: 0 or 1.
         stop_signal: The signal that asks it to end.
         stop_grace_seconds: Time from then to SIGKILL.
-        step_pattern: Regular expression of the lines of output that tell of a training step; None: there is no survey.
+        step_pattern: Regular expression of the lines of output that tell of a training step; None: there is no survey,
+            and none of the steps is measured.
         oom_patterns: Regular expressions of lines of output that say that memory ran out, besides the known ones.
         examples_per_epoch: Size of the data set; None: unknown.
     """
@@ -51,6 +52,11 @@ class LaunchPlan:
         """Return how many of what `metric_pattern` counts make an epoch; None: it counts epochs."""
         has_steps = "{step}" in (self.metric_pattern or "")
         return self.examples_per_epoch / batch_size if has_steps and self.examples_per_epoch else None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing of the command's progress can be seen."""
+        return self.metrics_file is None and self.metric_pattern is None and self.step_pattern is None
 
 
 def check(settings: JobSettings, plan: LaunchPlan) -> None:
@@ -90,6 +96,19 @@ def check(settings: JobSettings, plan: LaunchPlan) -> None:
         StepReader(plan.step_pattern)
     for pattern in plan.oom_patterns:
         compiled("--oom-pattern", pattern)
+
+
+def check_without_batch_size(plan: LaunchPlan) -> None:
+    """Check that a command needs no batch size, where none was given.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    if {"batch_size", "per_device_batch_size"} & placeholders(plan):
+        raise ConfigurationError(
+            "The command asks for a batch size, and --power-only leaves it as it is.",
+            hint="Give --default-batch-size, or write the number into the command.",
+        )
 
 
 def placeholders(plan: LaunchPlan) -> set[str]:

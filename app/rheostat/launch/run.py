@@ -26,7 +26,8 @@ def run_trial(trial: RunningTrial, job_id: str, settings: JobSettings, plan: Lau
     Raises:
         RheostatError: The run cannot begin.
     """
-    if plan.step_pattern is not None:
+    # Of a single batch size limits are measured in the run itself, which costs no start of the command.
+    if plan.step_pattern is not None and len(settings.batch_sizes) > 1:
         trial.survey_by(partial(CommandSteps, partial(_survey_command, trial, job_id, plan), plan))
     try:
         with trial:

@@ -78,12 +78,15 @@ def gpu(text: str | None, count: int) -> Gpu | None:
     )
 
 
-def given_settings(options: Mapping[str, object], config: Path | None) -> JobSettings | None:
+def given_settings(
+    options: Mapping[str, object], config: Path | None, *, power_only: bool = False
+) -> JobSettings | None:
     """Return the settings from options and a file, options first; None when neither has any.
 
     Args:
         options: By the names of the settings, ``learning_rate.default`` for a nested one; None: not given.
         config: A TOML file with the fields of `JobSettings`.
+        power_only: Whether the batch size stays as it is, so that no setting is needed.
 
     Raises:
         ConfigurationError: The file cannot be read, or a setting is invalid.
@@ -97,6 +100,8 @@ def given_settings(options: Mapping[str, object], config: Path | None) -> JobSet
                 settings[outer] = {**(whole if isinstance(whole, dict) else {}), inner: value}
             else:
                 settings[outer] = value
+    if power_only:
+        settings = _of_power_only(settings)
     if not settings:
         return None
     for name in ("beta_knob", "diverged_after_reports"):
@@ -115,7 +120,7 @@ def registered_settings(client: Client, job_id: str) -> JobSettings:
         ConfigurationError: The job is not registered, or its settings are unknown.
     """
     cached = _cache_file(client.base_url, job_id)
-    hint = "Give --batch-sizes, --default-batch-size and --max-epochs, or --config FILE."
+    hint = "Give --batch-sizes, --default-batch-size and --max-epochs, or --config FILE; or --power-only."
     try:
         settings = client.get_job(job_id).settings
     except RheostatError as error:
@@ -133,6 +138,18 @@ def registered_settings(client: Client, job_id: str) -> JobSettings:
     except OSError as error:
         _log.info("The job's settings cannot be cached for runs without a server: %s", error)
     return settings
+
+
+def _of_power_only(settings: Mapping[str, object]) -> dict[str, object]:
+    sizes = settings.get("batch_sizes") or [settings.get("default_batch_size") or 1]
+    if not isinstance(sizes, list) or len(sizes) != 1:
+        raise ConfigurationError(
+            f"--power-only leaves the batch size as it is, but {sizes} are given.",
+            hint="Give the one that the command trains with, or none; or leave --power-only out.",
+        )
+    run = JobSettings.power_only(max_epochs=1, batch_size=sizes[0]) if isinstance(sizes[0], int) else None
+    defaults = {} if run is None else run.model_dump(exclude_unset=True)
+    return {**defaults, **settings, "batch_sizes": sizes, "default_batch_size": sizes[0]}
 
 
 def _cache_file(url: str, job_id: str) -> Path:

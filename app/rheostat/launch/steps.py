@@ -1,6 +1,7 @@
-"""Reads the numbers of training steps from lines that a command writes. Pure."""
+"""Reads and counts training steps in the lines that a command writes. Pure."""
 
 from rheostat.launch.patterns import compiled
+from rheostat.sdk.slice_meter import Mark
 
 
 class StepReader:
@@ -28,3 +29,27 @@ class StepReader:
             return self._lines if groups is None else int(groups)
         except ValueError:
             return None
+
+
+class StepCount:
+    """Counts steps by the numbers that are read.
+
+    Attributes:
+        steps: How many there were at least.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._last: int | None = None
+
+    def begin_anew(self) -> None:
+        """Expect the first step of another run of the command."""
+        self._last = None
+
+    def mark(self, step: int, at_ns: int) -> Mark:
+        """Count up to a step that ended at a moment."""
+        last, self._last = self._last, step
+        # A number that falls begins again with each epoch: it is not known how many steps lie between the two.
+        is_first = last is None or step <= last
+        self.steps += 1 if last is None or is_first else step - last
+        return Mark(self.steps, at_ns, is_first)

@@ -18,8 +18,10 @@ from rheostat.launch.plan import OUTPUT, LaunchPlan
 from rheostat.launch.process import Command
 from rheostat.launch.readings import FileReader, LineSplitter, Reader, Reading
 from rheostat.launch.signals import SignalForwarder, signal_name
+from rheostat.launch.step_limits import OutputSteps, StepLimits
 from rheostat.launch.templates import fill
 from rheostat.launch.watch import OutputWatch
+from rheostat.schemas.power import PowerLimitMeasurement
 from rheostat.schemas.server import JobSettings
 from rheostat.sdk.seen_metrics import UNREAD
 from rheostat.sdk.trial import RunningTrial
@@ -78,7 +80,9 @@ class Supervisor:
         self._outputs = [OutputRelay(fd, partial(self._read, fd)) for fd in (1, 2)]
         self._file: MetricsFile | None = None
         self._ended = Event()
-        self._limits = EpochLimits(trial)
+        self._steps, self._step_limits = _step_limits(trial, settings, plan)
+        self._limits = EpochLimits(trial) if self._step_limits is None else None
+        self._of_whole_run: PowerLimitMeasurement | None = None
         self._is_decided = self._is_reached = self._is_ended_by_us = False
         self._due: list[tuple[float, int]] = []
 
@@ -89,6 +93,7 @@ class Supervisor:
                 self._file = MetricsFile(self._filled_file, self._records)
             command = self._start(environment)
             signals.begin(command)
+            self._begin_profiling()
             Thread(target=self._await_end, args=(command,), name="rheostat-run-end", daemon=True).start()
             follower = Thread(target=self._follow, name="rheostat-run-metrics", daemon=True)
             follower.start()
@@ -108,6 +113,8 @@ class Supervisor:
 
     def _read(self, output: int, data: bytes) -> None:
         self._watch.feed(output, data)
+        if self._steps is not None:
+            self._steps.feed(output, data)
         self._metrics[output - 1].feed(data)
 
     def _take(self, reading: Reading) -> None:
@@ -148,9 +155,27 @@ class Supervisor:
     def _await_end(self, command: Command) -> None:
         command.wait()
         try:
+            self._end_profiling()
             self._trial.release_gpus()  # here, so that no report delays it
         finally:
             self._evaluations.end()
+
+    def _begin_profiling(self) -> None:
+        if self._step_limits is not None:
+            self._step_limits.begin()
+        elif self._limits is not None and self._measures_whole_run:
+            self._limits.begin_run()
+
+    def _end_profiling(self) -> None:
+        if self._step_limits is not None:
+            self._step_limits.end()
+        elif self._limits is not None and self._measures_whole_run:
+            self._of_whole_run = self._limits.end_run(self._settings.max_epochs)
+
+    @property
+    def _measures_whole_run(self) -> bool:
+        """Whether the run itself is all that a power limit can be measured by."""
+        return self._settings.target is None and self._plan.is_silent and self._trial.progress is None
 
     def _attend(self, command: Command) -> None:
         """Report the command's metric until it has ended, and end it when its time has come."""
@@ -174,10 +199,11 @@ class Supervisor:
         if self._is_decided:
             return
         epoch = evaluation.epoch
-        mark = None if self._evaluations.has_ended else self._limits.mark(epoch, evaluation.read_at)
+        limits = None if self._evaluations.has_ended else self._limits
+        mark = None if limits is None else limits.mark(epoch, evaluation.read_at)
         if self._trial.report(evaluation.metric, epoch=epoch) == "continue":
-            if not self._evaluations.has_ended:
-                self._limits.take(mark)
+            if limits is not None and not self._evaluations.has_ended:
+                limits.take(mark)
             return
         self._is_decided = True
         epoch += self._evaluations.counts_from_0
@@ -209,6 +235,8 @@ class Supervisor:
         """Count a successful run of a job without a target as all its epochs; of others nothing is known."""
         if self._settings.target is not None:
             raise CommandEnded(f"No evaluation was found: {self._what_was_there()}", 0)
+        if self._of_whole_run is not None:
+            self._trial.measured([self._of_whole_run])
         self._trial.report(UNREAD, epoch=self._settings.max_epochs)
 
     def _what_was_there(self) -> str:
@@ -228,6 +256,17 @@ class Supervisor:
     @property
     def _filled_file(self) -> str:
         return fill(self._plan.metrics_file or "", self._values)
+
+
+def _step_limits(
+    trial: RunningTrial, settings: JobSettings, plan: LaunchPlan
+) -> tuple[OutputSteps | None, StepLimits | None]:
+    """Return what reads the command's steps and measures limits by them: of one batch size, whose steps are alike."""
+    if plan.step_pattern is None or len(settings.batch_sizes) > 1:
+        return None, None
+    steps = OutputSteps(plan.step_pattern)
+    examples = plan.examples_per_epoch
+    return steps, StepLimits(trial, steps, None if examples is None else examples / trial.batch_size)
 
 
 def _quoted_lines(lines: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from rheostat.launch.plan import LaunchPlan
 from rheostat.launch.process import Command
 from rheostat.launch.readings import LineSplitter
 from rheostat.launch.signals import SignalForwarder
-from rheostat.launch.steps import StepReader
+from rheostat.launch.steps import StepCount, StepReader
 from rheostat.launch.watch import OutputWatch
 from rheostat.sdk.slice_meter import Mark
 
@@ -55,8 +55,7 @@ class CommandSteps:
             self._arguments, self._environment = command_at(batch_size)
         except RheostatError as error:  # of this batch size alone, as one that cannot be split over the GPUs
             raise CommandFailed(str(error)) from error
-        self._steps = 0
-        self._last_step: int | None = None
+        self._count = StepCount()
         self._signals = SignalForwarder(lambda: None)
         self._signals.__enter__()
         self._run: _Run | None = None
@@ -71,15 +70,16 @@ class CommandSteps:
         """
         while (left := give_up_at - monotonic()) > 0:
             if self._run is None:
-                self._run, self._last_step = self._start(), None
+                self._run = self._start()
+                self._count.begin_anew()
             ended = self._run.has_ended
             read = self._run.next_step(min(left, _LOOK_SECONDS))
             self._check_signal()
             if read is not None:
-                return self._mark(*read)
+                return self._count.mark(*read)
             if ended:
                 self._take_end(self._run)
-        if self._steps == 0:
+        if self._count.steps == 0:
             raise CommandFailed(self._nothing_matched())
         return None
 
@@ -105,13 +105,6 @@ class CommandSteps:
         self._signals.begin(run.command)
         return run
 
-    def _mark(self, step: int, at_ns: int) -> Mark:
-        last, self._last_step = self._last_step, step
-        # A number that falls begins again with each epoch: it is not known how many steps lie between the two.
-        is_first = last is None or step <= last
-        self._steps += 1 if last is None or is_first else step - last
-        return Mark(self._steps, at_ns, is_first)
-
     def _check_signal(self) -> None:
         if (number := self._signals.ended_by) is not None:
             raise SystemExit(BY_SIGNAL + number)
@@ -125,7 +118,7 @@ class CommandSteps:
                 raise failed
             last = run.watch.last_lines(_LAST_LINES)
             raise CommandFailed(f"the command ended with exit code {own_code(code)}; its last lines were {last!r}")
-        if self._steps == 0:
+        if self._count.steps == 0:
             raise CommandFailed(self._nothing_matched(run))
 
     def _nothing_matched(self, run: "_Run | None" = None) -> str:

@@ -7,7 +7,7 @@ methods here.
 
 from datetime import datetime
 from math import sqrt
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     ConfigDict,
@@ -117,6 +117,21 @@ class JobSettings(Body):
     seed: Seed | None = Field(None, description="Random seed; null: the server chooses one.")
     learning_rate: LearningRate | None = Field(None, description="Learning rate that `predict` returns; null: none.")
 
+    @classmethod
+    def power_only(cls, *, max_epochs: int, batch_size: int = 1, **settings: Any) -> Self:
+        """Return the settings of a job whose batch size stays as it is: only its power limit is chosen.
+
+        It has no target, and no run of it is stopped. A run that has trained and reports nothing counts as all its
+        epochs when its block ends without an error.
+
+        Args:
+            max_epochs: How many epochs a run has.
+            batch_size: What it trains with, if that is to be shown.
+            **settings: Other settings.
+        """
+        alone = {"batch_sizes": [batch_size], "default_batch_size": batch_size, "max_epochs": max_epochs}
+        return cls.model_validate({**alone, "beta_knob": None, "survey_seconds": 0.0, **settings})
+
     @field_validator("beta_knob")
     @classmethod
     def _is_at_least_1(cls, beta_knob: float | None, info: ValidationInfo) -> float | None:
@@ -177,6 +192,10 @@ class JobUpdate(Body):
         if "batch_sizes" in self.model_fields_set and self.batch_sizes is None:
             raise ValueError("batch_sizes must be a list")
         return self
+
+
+UNKNOWN_MODEL = "unknown"
+"""The model of a run's GPU where nothing names one, as on a machine that has none."""
 
 
 class Gpu(Body):

@@ -33,10 +33,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def proxy_of(url: httpx.URL) -> str | None:
+    """Return the proxy that requests go through, if any; httpx takes proxies from the same variables."""
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return None if is_loopback(url.host) or proxy_bypass(url.host) else proxy
+
+
 def unreachable_hint(url: httpx.URL) -> str:
-    """Return what to check when there is no answer; httpx takes proxies from the same variables."""
-    proxy = getproxies().get(url.scheme)
-    if proxy is None or is_loopback(url.host) or proxy_bypass(url.host):
+    """Return what to check when there is no answer."""
+    if proxy_of(url) is None:
         return "Is the server running, and is RHEOSTAT_URL its address? `rheostat serve` starts one."
     variable = f"{url.scheme.upper()}_PROXY"
     return f"It went through the proxy of {variable}: if the server is reached without, set NO_PROXY={url.host}."

@@ -31,7 +31,7 @@ from rheostat.sdk.outbox import Outbox, WarnOnce
 from rheostat.sdk.outcome import came_to_its_end, detail_of, outcome_of, was_interrupted
 from rheostat.sdk.progress import Before
 from rheostat.sdk.run_status import RunStatus
-from rheostat.sdk.seen_metrics import SeenMetrics
+from rheostat.sdk.seen_metrics import UNREAD, SeenMetrics
 from rheostat.sdk.server import (
     ServerClient,
     observe_power_limit_request,
@@ -276,6 +276,10 @@ class Reporter:
             error: The exception that ended it; None: its block came to an end.
             energy: Energy since the run began; None: unknown.
         """
+        has_trained = self._setup_seconds is not None
+        if has_trained and self._latest is None and self.settings.target is None and came_to_its_end(error):
+            # Nothing was to be reached and nothing was reported: it has run its epochs.
+            self.report(UNREAD, self.settings.max_epochs, lambda: energy, None)
         self._over.set()
         if came_to_its_end(error) and (silence := self._seen.silence) and not self._seen.has_diverged:
             _log.warning("The run ends without a usable metric: %s.", silence)

@@ -16,6 +16,8 @@ from rheostat.schemas.trials import Trial, TrialProgress
 from rheostat.sdk.entry import Start, start_together
 from rheostat.sdk.epoch_units import EpochLength
 from rheostat.sdk.gpu_energy import Energy
+from rheostat.sdk.gpu_lease import TotalUsage
+from rheostat.sdk.hints import check_loader, check_profiled
 from rheostat.sdk.node_agent import NodeAgent
 from rheostat.sdk.options import TrialOptions
 from rheostat.sdk.outside import report_outside
@@ -83,7 +85,7 @@ class RunningTrial:
         self._reporter = Reporter(client, job_id, settings, self.batch_size, options.answer_seconds)
         self._agent = options.node_agent or NodeAgent()
         self._clock = StepClock(self._first_step)
-        self._own_meter = self._is_released = False
+        self._own_meter = self._is_released = self._has_loader = self._has_measured = False
         self._profiler: Profiler | None = None
         self._steps_per_epoch: int | None = None
         self._process: int | None = None
@@ -206,6 +208,9 @@ class RunningTrial:
 
         An evaluation in between is detected and left out.
         """
+        if self._is_ours and self._ranks.rank == 0 and not self._has_loader:
+            check_loader(loader, self.batch_size, self.per_device_batch_size)
+        self._has_loader = True
         self.begin_profiling(len(loader) if isinstance(loader, Sized) else None)
         return self._clock.steps_of(loader)
 
@@ -259,6 +264,7 @@ class RunningTrial:
         Raises:
             RheostatError: It cannot be set.
         """
+        self._has_measured = True
         return self._gpus.lease is not None and self._gpus.lease.try_limit(power_limit_watts)
 
     def settle_power_limit(self, best_watts: int | None) -> None:
@@ -342,6 +348,14 @@ class RunningTrial:
         energy = self._gpus.energy_at(monotonic_ns(), self._ranks)()
         return None if energy is None else energy.joules
 
+    def usage(self, since_ns: int, until_ns: int) -> TotalUsage:
+        """Return what this node's GPUs used between two moments of :func:`time.monotonic_ns`.
+
+        Raises:
+            RheostatError: The agent does not answer.
+        """
+        return TotalUsage(None, None) if self._gpus.lease is None else self._gpus.lease.usage(since_ns, until_ns)
+
     def measured(self, measurements: Sequence[PowerLimitMeasurement]) -> int | None:
         """Report power limits that you measured; return the best limit, or None while it is unknown.
 
@@ -350,7 +364,7 @@ class RunningTrial:
         """
         if not self._is_ours:
             return None
-        self.profile_power_limits_watts = ()
+        self._has_measured, self.profile_power_limits_watts = True, ()
         answer = self._ranks.broadcast(self._send_measurements(measurements) if self._ranks.rank == 0 else None)
         if answer is None:
             return None
@@ -391,6 +405,8 @@ class RunningTrial:
             self._quietly(self.release_gpus)  # first, so that the GPUs are free while the server is called
         finally:
             if self._ranks.rank == 0:
+                if error is None and self._gpus.are_leased and not self._has_measured:
+                    check_profiled(self.profile_power_limits_watts)
                 self._quietly(lambda: self._reporter.close(error, self._final_energy()))
             if self._options.node_agent is None:
                 self._agent.close()

@@ -9,12 +9,12 @@ from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 from rheostat.domain import calibration as predictions
-from rheostat.domain import registration, report, review, trial_views
+from rheostat.domain import registration, report, review, trial_views, trials
 from rheostat.domain.health import RecentTrial, health
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementKey, TrialRecord
-from rheostat.errors import JobNotFound, RheostatError, Unavailable
+from rheostat.errors import JobNotFound, NoBatchSizeLeft, NoPowerLimitFits, PolicyFailed, RheostatError, Unavailable
 from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.nodes import NodeReport
 from rheostat.schemas.report import JobReport, ReportPage
@@ -22,7 +22,7 @@ from rheostat.schemas.review import DayUse, Node, Observation, ObservationPage, 
 from rheostat.schemas.rows import columns_of, csv_lines, row_of
 from rheostat.schemas.server import Gpu
 from rheostat.schemas.summary import JobSummary, UnreadableJob
-from rheostat.schemas.trials import TrialDetail
+from rheostat.schemas.trials import PredictRequest, Trial, TrialDetail
 from rheostat.service.context import Service
 from rheostat.service.jobs import list_jobs
 from rheostat.service.trials import list_trials
@@ -52,6 +52,26 @@ def power_curves(service: Service, job_id: str) -> PowerCurves:
             job, {key: stored.latest_measurements(history, key) for key in job.placements}
         ),
     )
+
+
+def next_run(service: Service, job_id: str, gpu: Gpu) -> Trial | None:
+    """Return what a run would be answered that begins now on some GPUs: the decision, without its changes.
+
+    Returns:
+        The answer; None: there is none, as where the policy fails or no batch size fits.
+
+    Raises:
+        JobNotFound: There is no such job.
+    """
+    clock, request = service.clock(), PredictRequest(gpu=gpu)
+    with suppress(PolicyFailed, NoBatchSizeLeft, NoPowerLimitFits):
+        return service.jobs.read(
+            service.job(job_id),
+            lambda job, history: (
+                trials.predict(job, history, request, trial_id="", idempotency_key=None, clock=clock).answer
+            ),
+        )
+    return None
 
 
 def calibration(service: Service, job_id: str) -> Calibration:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
-from rheostat.schemas.insight import PlacementEstimates
+from rheostat.schemas.insight import DefaultAccount, PlacementEstimates
 from rheostat.schemas.trials import TrialDetail
 from rheostat.visualization.style import (
     ACCENT,
@@ -75,39 +75,85 @@ def costs(
     }
 
 
-def account(trials: Sequence[TrialDetail], estimates: PlacementEstimates | None) -> Figure | None:
-    """Return what ended trials saved in all against always running the default, recurrence by recurrence.
+def account(
+    trials: Sequence[TrialDetail], estimates: PlacementEstimates | None, default_batch_size: int
+) -> Figure | None:
+    """Return the account against always running the default, run by run, up to where it stands.
+
+    A run that converged counts by what its batch size is expected to cost, so that one of the default counts nothing;
+    one that did not is paid for, unless it was of the default or of a batch size that had converged before.
 
     Args:
         trials: All trials of one placement.
         estimates: The estimates of that placement.
+        default_batch_size: The job's default.
 
     Returns:
         The figure; None: no trial has ended, or nothing is known of the default.
     """
     if estimates is None or estimates.account is None:
         return None
-    one_default = estimates.account.default_cost
     # A running trial has cost something, but may still reach its target.
-    ended = (trial for trial in trials if trial.cost is not None and trial.state != "running")
-    shown = sorted(ended, key=lambda trial: trial.number)
+    shown = sorted((trial for trial in trials if trial.state != "running"), key=lambda trial: trial.number)
     if not shown:
         return None
-    saved = accumulate((trial.state == "converged") - (trial.cost or 0.0) / one_default for trial in shown)
+    gains = _gains(shown, estimates, estimates.account, default_batch_size)
+    # From its end, which is known: the past before evidence was found out of date is not in it any more.
+    later = [*accumulate(reversed(gains), initial=0.0)][-2::-1]
+    balance = [round(estimates.account.balance_runs - runs, 4) for runs in later]
+    numbers = [trial.number for trial in shown]
+    sides = [
+        _side("ahead", ACCENT, numbers, [max(runs, 0.0) for runs in balance]),
+        _side("behind", WARNING, numbers, [min(runs, 0.0) for runs in balance]),
+    ]
     line = {
         "type": "scatter",
         "mode": "lines",
-        "name": "saved so far",
-        "x": [trial.number for trial in shown],
-        "y": [round(runs, 4) for runs in saved],
-        "fill": "tozeroy",
-        "line": {"color": ACCENT, "width": 2, "shape": "hv"},
+        "name": "account",
+        "x": numbers,
+        "y": balance,
+        "line": {"color": MUTED, "width": 2, "shape": "hv"},
         "hovertemplate": "after run %{x}: %{y:.2f} runs of the default<extra></extra>",
     }
     budget = estimates.account.budget_runs
-    levels = [] if budget is None else [_level(shown, -budget, "how far exploring may take it", WARNING)]
-    axis = counting_axis(trial.number for trial in shown)
-    return {"data": [line, *levels], "layout": layout("recurrence", "saved so far (runs of the default)", xaxis=axis)}
+    levels = [] if budget is None else [_level(shown, -budget, "how far exploring may take it")]
+    axis = counting_axis(numbers)
+    return {
+        "data": [*(side for side in sides if any(side["y"])), line, *levels],
+        "layout": layout("run", "ahead of the default (runs of the default)", xaxis=axis),
+    }
+
+
+def _gains(
+    trials: Sequence[TrialDetail], estimates: PlacementEstimates, account: DefaultAccount, default_batch_size: int
+) -> list[float]:
+    """Return what each run adds to the account, in runs of the default."""
+    expected = {arm.batch_size: arm.cost for arm in estimates.arms}
+    one_default = expected.get(default_batch_size) or account.default_cost
+    has_converged = {default_batch_size}
+    gains = []
+    for trial in trials:
+        if trial.state == "converged":
+            gains.append(1.0 - (expected.get(trial.batch_size) or one_default) / one_default)
+            has_converged.add(trial.batch_size)
+        else:
+            is_lost = trial.batch_size not in has_converged
+            gains.append(-(trial.cost or 0.0) / account.default_cost if is_lost else 0.0)
+    return gains
+
+
+def _side(name: str, colour: str, x: Sequence[int], y: Sequence[float]) -> Figure:
+    """Return the area between the account and 0, of one side."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "fill": "tozeroy",
+        "line": {"color": colour, "width": 0, "shape": "hv"},
+        "hoverinfo": "skip",
+    }
 
 
 def _of_size(trials: Sequence[TrialDetail], size: int, colour: str, *, is_default: bool) -> Figure:

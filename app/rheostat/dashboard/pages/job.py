@@ -7,7 +7,7 @@ from rheostat import service as use_cases
 from rheostat.dashboard.pages.control import DONE_COOKIE, without_done
 from rheostat.dashboard.sharing import PROOF_HERE
 from rheostat.dashboard.views.control import DONE, active_orders
-from rheostat.dashboard.views.job import job_view
+from rheostat.dashboard.views.job import job_view, shown_gpu
 from rheostat.dashboard.views.log import Entry, decision_log
 from rheostat.dashboard.visit import Visit
 from rheostat.schemas.tags import TagQuery
@@ -28,7 +28,17 @@ def job(visit: Visit) -> Response:
     trials = use_cases.list_trials(service, job_id, state=None, cursor=None, limit=MOST_TRIALS).trials
     curves, predicted = review.power_curves(service, job_id), review.calibration(service, job_id)
     at = visit.number("placement")
-    view = job_view(summary, trials, curves, visit.site, service.now(), predicted=predicted, placement=at)
+    gpu = shown_gpu(summary, trials, at)
+    view = job_view(
+        summary,
+        trials,
+        curves,
+        visit.site,
+        service.now(),
+        predicted=predicted,
+        placement=at,
+        upcoming=None if gpu is None else review.next_run(service, job_id, gpu),
+    )
     tag = visit.text("tag").strip()
     found = _runs_with_tag(service, job_id, tag) if tag else view.log[:ENTRIES_IN_LOG]
     page = visit.show(

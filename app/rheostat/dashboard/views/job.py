@@ -9,6 +9,7 @@ from rheostat.dashboard.site import Site
 from rheostat.dashboard.views import arms as arm_views
 from rheostat.dashboard.views.attention import Attention, troubles
 from rheostat.dashboard.views.log import Entry, TrialRow, decision_log, trial_row
+from rheostat.dashboard.views.next_run import NextRun, next_run
 from rheostat.dashboard.views.report import INTERVAL_COVERS
 from rheostat.dashboard.views.savings import Tile, against_estimate, tiles
 from rheostat.schemas.calibration import Calibration
@@ -17,7 +18,7 @@ from rheostat.schemas.report import JobReport, PlacementReport
 from rheostat.schemas.review import PowerCurves
 from rheostat.schemas.server import Gpu, JobSettings
 from rheostat.schemas.summary import JobSummary
-from rheostat.schemas.trials import TrialDetail
+from rheostat.schemas.trials import Trial, TrialDetail
 from rheostat.visualization.arms import arms
 from rheostat.visualization.calibration import calibration
 from rheostat.visualization.costs import account, costs
@@ -66,6 +67,7 @@ class JobView:
     against_estimate: str
     method: str
     recommended: arm_views.Recommendation | None
+    upcoming: NextRun | None
     latest: TrialRow | None
     attention: list[Attention]
     arms: list[ArmRow]
@@ -90,6 +92,7 @@ def job_view(
     *,
     predicted: Calibration,
     placement: int | None = None,
+    upcoming: Trial | None = None,
 ) -> JobView:
     """Return the page of a job.
 
@@ -101,6 +104,7 @@ def job_view(
         now: The time.
         predicted: How well its costs were predicted.
         placement: Which of its placements to show; None: the one of its latest trial.
+        upcoming: What its next run there trains with; None: nothing can be said of it.
     """
     gpus = [one.gpu for one in summary.job.placements]
     at = _index(gpus, trials, placement)
@@ -117,13 +121,14 @@ def job_view(
         against_estimate=against_estimate(reports, summary.job.job_id, str(settings.default_batch_size)),
         method=_method(report),
         recommended=arm_views.recommendation(believed),
+        upcoming=next_run(upcoming, believed),
         latest=trial_row(here[0], now) if here else None,
         attention=troubles(summary),
         arms=arm_rows(believed, settings.default_batch_size),
         costs=costs(here, believed, settings.default_batch_size, settings.batch_sizes)
         if any(trial.cost is not None for trial in here)
         else None,
-        account=account(here, believed) if len(trials) == summary.job.trials else None,
+        account=account(here, believed, settings.default_batch_size) if len(trials) == summary.job.trials else None,
         believed=None
         if believed is None or all(arm.cost is None for arm in believed.arms)
         else arms(believed, here, settings.default_batch_size),
@@ -135,6 +140,13 @@ def job_view(
         log=decision_log(here, now),
         running=sum(trial.state == "running" for trial in trials),
     )
+
+
+def shown_gpu(summary: JobSummary, trials: Sequence[TrialDetail], placement: int | None) -> Gpu | None:
+    """Return the GPUs of the placement that is shown; None: the job has run on none yet."""
+    gpus = [one.gpu for one in summary.job.placements]
+    at = _index(gpus, trials, placement)
+    return None if at is None else gpus[at]
 
 
 def facts(settings: JobSettings) -> list[tuple[str, str]]:

@@ -5,11 +5,14 @@ from http import HTTPStatus
 
 from rheostat.doctor.finding import Finding, ok, problem, skipped, warning
 from rheostat.doctor.machine import Machine
-from rheostat.errors import ServerRefused
+from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
 
 _MOST_SKEW_SECONDS = 5.0
 _GRAVE_SKEW_SECONDS = 300.0
 _DEFAULT_BATCH_SIZE = "Runs then train with their default batch size, and their reports wait in the spool."
+_NEW_PORT = "Then in the trainer's environment: RHEOSTAT_URL=http://127.0.0.1:8421"
+_SLOW = ("no answer within", "timed out")
+_UNKNOWN_NAME = ("not known", "No address", "name resolution")
 _NO_SERVER = "no Rheostat server answers"
 
 
@@ -17,27 +20,47 @@ def server(machine: Machine) -> Finding:
     """Does a Rheostat server answer, and is it ready?"""
     remote = machine.remote
     if remote.error is not None:
-        if not remote.is_named:
+        if not remote.is_named and not isinstance(remote.error, ConfigurationError):
             return warning(
                 "server",
                 f"no server answers at {remote.url}, and RHEOSTAT_URL names no other",
                 _DEFAULT_BATCH_SIZE,
-                f"Start one here: {machine.installation.command} serve. Or set RHEOSTAT_URL to the address of yours.",
+                _start(machine),
             )
-        remedy = remote.error.hint or "Look at the server's log."
-        return problem("server", remote.error.message, _DEFAULT_BATCH_SIZE, remedy)
+        return problem("server", remote.error.message, _DEFAULT_BATCH_SIZE, _reach(machine, remote.error))
     if not remote.is_rheostat:
-        return problem(
-            "server",
-            f"another program than Rheostat answers at {remote.url}",
-            _DEFAULT_BATCH_SIZE,
-            "Set RHEOSTAT_URL to the server's address and, behind a proxy, its path.",
-        )
+        remedy = "Set RHEOSTAT_URL to the server's address and, behind a proxy, its path."
+        if not remote.is_named and machine.store.has_extra:
+            remedy = f"Serve on another port: {machine.installation.command} serve --port 8421. {_NEW_PORT}"
+        return problem("server", f"another program than Rheostat answers at {remote.url}", _DEFAULT_BATCH_SIZE, remedy)
     if remote.not_ready is not None:
         found = f"the server at {remote.url} is not ready: {remote.not_ready.message}"
         remedy = remote.not_ready.hint or "Look at the server's log."
         return problem("server", found, _DEFAULT_BATCH_SIZE, remedy)
     return ok("server", f"a Rheostat server is ready at {remote.url}")
+
+
+def _reach(machine: Machine, error: RheostatError) -> str:
+    """Return what to do about an error of the connection; the client's own hint where nothing more is known."""
+    remote = machine.remote
+    if remote.proxy:
+        return error.hint
+    if "refused" in error.message:
+        if remote.is_local:
+            return f"Start the server: {machine.installation.command} serve"
+        return f"Start the server on {remote.host}. If it runs, it may listen on loopback alone: RHEOSTAT_HOST."
+    if any(sign in error.message for sign in _SLOW):
+        return f"Look for a firewall on the way: curl -v {remote.url}/healthz"
+    if any(sign in error.message for sign in _UNKNOWN_NAME):
+        return f"Correct the host in RHEOSTAT_URL. This machine's name service does not know {remote.host}."
+    return error.hint or "Look at the server's log."
+
+
+def _start(machine: Machine) -> str:
+    start = f"{machine.installation.command} serve"
+    if machine.store.has_extra:
+        return f"Start one here: {start}. Or set RHEOSTAT_URL to the address of yours."
+    return f"Set RHEOSTAT_URL to your server's address. Or run one here: pip install 'rheostat[server]' && {start}"
 
 
 def version(machine: Machine) -> Finding:
@@ -72,12 +95,11 @@ def proxy(machine: Machine) -> Finding:
         return ok("proxy", "no proxy variable concerns the server")
     if remote.is_usable:
         return ok("proxy", f"requests go through the proxy {remote.proxy}, and arrive")
-    host = re.sub(r"^\w+://([^/:]+).*", r"\1", remote.url)
     return warning(
         "proxy",
         f"requests go through the proxy {remote.proxy}, by the variables of the environment",
         "Many proxies do not reach hosts inside.",
-        f"Run: export NO_PROXY={host}",
+        f"Run: export NO_PROXY={remote.host}",
     )
 
 
@@ -101,14 +123,16 @@ def token(machine: Machine) -> Finding:
 
 
 def clock(machine: Machine) -> Finding:
-    """Do this machine's clock and the server's agree?"""
+    """Do this machine's clock and the server's agree, or, on the server's machine, PostgreSQL's?"""
     remote = machine.remote
-    if remote.behind_seconds is None:
+    behind, whose = remote.behind_seconds, "the server's"
+    if machine.store.behind_seconds is not None:
+        behind, whose = machine.store.behind_seconds, "the database's"
+    if behind is None:
         return skipped("clock", f"{_NO_SERVER} with its time" if remote.is_usable else _NO_SERVER)
-    behind = remote.behind_seconds
     if abs(behind) <= _MOST_SKEW_SECONDS + remote.doubt_seconds:
-        return ok("clock", "this machine's clock agrees with the server's")
-    found = f"this machine's clock is {_span(behind)} {'behind' if behind > 0 else 'ahead of'} the server's"
+        return ok("clock", f"this machine's clock agrees with {whose}")
+    found = f"this machine's clock is {_span(behind)} {'behind' if behind > 0 else 'ahead of'} {whose}"
     why = "Logs and times of runs do not fit together; certificates and tokens may seem expired."
     remedy = "Set the wrong one: timedatectl shows whether a clock is synchronised, on each machine."
     say = problem if abs(behind) > _GRAVE_SKEW_SECONDS else warning

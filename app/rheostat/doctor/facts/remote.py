@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from time import time
-from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from rheostat.errors import RheostatError, ServerRefused
+from rheostat.sdk.address import checked_url, is_loopback, proxy_of
 from rheostat.sdk.exchange import Reply
-from rheostat.sdk.address import is_loopback
 from rheostat.sdk.server import DEFAULT_URL, ServerClient
 
 _TITLE = "Rheostat"
@@ -26,7 +24,8 @@ class Remote:
     Attributes:
         url: Its address.
         is_named: Whether that was named, by a variable or an option.
-        is_local: Whether it is on this machine.
+        host: Its host in that.
+        is_local: Whether that is this machine.
         error: Why it cannot be used; None: it answers.
         is_rheostat: Whether it is a Rheostat server.
         version: Its version; empty: unknown.
@@ -40,6 +39,7 @@ class Remote:
 
     url: str = DEFAULT_URL
     is_named: bool = False
+    host: str = "127.0.0.1"
     is_local: bool = True
     error: RheostatError | None = None
     is_rheostat: bool = False
@@ -61,16 +61,12 @@ def look_at_server(url: str | None) -> Remote:
     """Return the server at an address; None: at the usual one. What is asked of it changes nothing."""
     named = url or os.environ.get("RHEOSTAT_URL")
     address = (named or DEFAULT_URL).rstrip("/")
-    where = urlsplit(address) if "://" in address else urlsplit(DEFAULT_URL)
-    is_local = is_loopback(where.hostname or "")
-    seen = {
-        "url": address,
-        "is_named": bool(named),
-        "is_local": is_local,
-        "has_token": any(os.environ.get(name) for name in ("RHEOSTAT_TOKEN", "RHEOSTAT_TOKEN_FILE")),
-        "proxy": "" if is_local else _proxy(where.scheme, where.hostname or ""),
-    }
+    has_token = any(os.environ.get(name) for name in ("RHEOSTAT_TOKEN", "RHEOSTAT_TOKEN_FILE"))
+    seen = {"url": address, "is_named": bool(named), "has_token": has_token}
     try:
+        parsed = checked_url(address)
+        proxy = (proxy_of(parsed) or "").rpartition("@")[2]  # without user and password
+        seen |= {"host": parsed.host, "is_local": is_loopback(parsed.host), "proxy": proxy}
         with ServerClient(address, timeout_seconds=_TIMEOUT_SECONDS, retry_for_seconds=0.0) as client:
             return Remote(**seen, **_ask(client))  # type: ignore[arg-type]
     except RheostatError as error:
@@ -122,11 +118,3 @@ def _refusal(client: ServerClient) -> RheostatError | None:
     except RheostatError as error:
         return error
     return None
-
-
-def _proxy(scheme: str, host: str) -> str:
-    proxies = getproxies_environment()
-    proxy = proxies.get(scheme) or proxies.get("all") or ""
-    if not proxy or proxy_bypass(host):
-        return ""
-    return proxy.rpartition("@")[2]  # without user and password

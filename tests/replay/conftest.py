@@ -1,0 +1,3 @@
+from tests.sdk.fixtures import server
+
+__all__ = ["server"]
