@@ -26,7 +26,7 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
 def test_it_makes_a_job_and_shows_tables_and_figures_of_it(tmp_path: Path) -> None:
     notebook = tmp_path / NOTEBOOK.name
     shutil.copy(NOTEBOOK, notebook)
-    command = [Path(sys.executable).with_name("jupyter-execute"), "--inplace", str(notebook)]
+    command = [str(Path(sys.executable).with_name("jupyter-execute")), "--inplace", str(notebook)]
     done = subprocess.run(
         [*command, f"--timeout={PATIENCE_SECONDS:.0f}", f"--startup_timeout={PATIENCE_SECONDS:.0f}"],
         env={**os.environ, "HOME": str(tmp_path)},
