@@ -116,7 +116,7 @@ def test_a_server_of_another_version(server: Serving, ours: str, text: str, reme
     assert (finding.state, text in finding.found, remedy in finding.remedy) == ("warning", True, True)
 
 
-def test_a_certificate_that_nobody_here_trusts(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_that_is_not_trusted(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     with proxied(url_of(server), authority=authority) as url:
         finding = found("server", remote=look_at_server(url))
