@@ -21,7 +21,7 @@ unexport PIP_DRY_RUN PIP_NO_BUILD_ISOLATION PIP_NO_DEPS PIP_PREFIX PIP_PYTHON PI
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test test-frameworks test-browser bench-decisions bench-report figures bench-server bench-attack check-gpu docs docs-api docs-links lint build clean
+.PHONY: help demo serve test test-frameworks test-browser bench-decisions bench-report figures bench-server bench-attack check-gpu docs docs-api docs-links lint build sbom clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -92,6 +92,9 @@ lint: $(DEV) ## Check style, types and who imports whom
 build: $(DEV) ## Build the wheel into dist/
 	@rm -rf dist
 	@$(IN_VENV) -m hatchling build --target wheel
+
+sbom: ## List every package in the server's image in build/sbom.json, as CycloneDX
+	@$(PYTHON) .ci/make_sbom build/sbom.json
 
 clean: ## Remove the virtual environment and all that was built or cached
 	@for venv in $(VENV) $(LINT) .venv-docs .venv-frameworks; do [ ! -e $$venv/pyvenv.cfg ] || rm -rf $$venv; done

@@ -83,6 +83,6 @@ def test_a_laptop_has_no_problem(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert "skipped  driver      no NVIDIA GPU here; batch sizes are advised without one" in lines
-    assert lines[-1].startswith("1 warning. First (server): Start one here: ")
+    assert "First (server): " in lines[-1]
     assert lines[-1].endswith("rheostat serve")
     assert list(tmp_path.iterdir()) == []

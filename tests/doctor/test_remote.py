@@ -142,6 +142,17 @@ def test_a_clock_that_is_wrong(ahead_seconds: float, state: str, text: str) -> N
     assert (finding.state, text in finding.found) == (state, True), finding
 
 
+def test_a_clock_that_is_not_the_databases() -> None:
+    finding = found("clock", store=Store(behind_seconds=-7200.0))
+    assert (finding.state, finding.found) == ("problem", "this machine's clock is 2.0 h ahead of the database's")
+
+
+def test_a_token_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RHEOSTAT_TOKEN_FILE", "/no/token")
+    finding = found("server", remote=look_at_server(None))
+    assert (finding.state, "RHEOSTAT_TOKEN_FILE" in finding.found) == ("problem", True)
+
+
 def test_a_proxy_of_the_environment_that_does_not_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering({}) as gone:
         pass

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import floor, log10
 
+from rheostat.schemas.server import UNKNOWN_MODEL
+
 JOULES_PER_KWH = 3.6e6
 UNKNOWN = "\N{EN DASH}"
 
@@ -182,4 +184,5 @@ def counted(count: int, thing: str) -> str:
 
 def gpu(model: str, count: int) -> str:
     """Return a GPU and how many of it."""
+    model = "unknown GPU" if model == UNKNOWN_MODEL else model
     return model if count == 1 else f"{count} \N{MULTIPLICATION SIGN} {model}"

@@ -168,7 +168,8 @@ def _range(gpu: ReadGpu) -> str:
     power_range, default = gpu.description.power_range, _default_watts(gpu)
     assert power_range is not None
     text = f"{power_range.min_milliwatts / 1000:g} to {power_range.max_milliwatts / 1000:g} W"
-    return f"{text}, default {'unknown' if default is None else f'{default:g} W'}, now {gpu.limit_watts:g} W"
+    shared = "; a limit of the whole module bounds it, too" if gpu.is_of_module else ""
+    return f"{text}, default {'unknown' if default is None else f'{default:g} W'}, now {gpu.limit_watts:g} W{shared}"
 
 
 def privilege(machine: Machine) -> Finding:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from rheostat.doctor.finding import Finding, ok, problem, skipped, warning
 from rheostat.doctor.machine import Machine
-from rheostat.errors import RheostatError, ServerRefused
+from rheostat.errors import ConfigurationError, RheostatError, ServerRefused
 
 _MOST_SKEW_SECONDS = 5.0
 _GRAVE_SKEW_SECONDS = 300.0
@@ -20,7 +20,7 @@ def server(machine: Machine) -> Finding:
     """Does a Rheostat server answer, and is it ready?"""
     remote = machine.remote
     if remote.error is not None:
-        if not remote.is_named:
+        if not remote.is_named and not isinstance(remote.error, ConfigurationError):
             return warning(
                 "server",
                 f"no server answers at {remote.url}, and RHEOSTAT_URL names no other",
@@ -123,14 +123,16 @@ def token(machine: Machine) -> Finding:
 
 
 def clock(machine: Machine) -> Finding:
-    """Do this machine's clock and the server's agree?"""
+    """Do this machine's clock and the server's agree, or, on the server's machine, PostgreSQL's?"""
     remote = machine.remote
-    if remote.behind_seconds is None:
+    behind, whose = remote.behind_seconds, "the server's"
+    if machine.store.behind_seconds is not None:
+        behind, whose = machine.store.behind_seconds, "the database's"
+    if behind is None:
         return skipped("clock", f"{_NO_SERVER} with its time" if remote.is_usable else _NO_SERVER)
-    behind = remote.behind_seconds
     if abs(behind) <= _MOST_SKEW_SECONDS + remote.doubt_seconds:
-        return ok("clock", "this machine's clock agrees with the server's")
-    found = f"this machine's clock is {_span(behind)} {'behind' if behind > 0 else 'ahead of'} the server's"
+        return ok("clock", f"this machine's clock agrees with {whose}")
+    found = f"this machine's clock is {_span(behind)} {'behind' if behind > 0 else 'ahead of'} {whose}"
     why = "Logs and times of runs do not fit together; certificates and tokens may seem expired."
     remedy = "Set the wrong one: timedatectl shows whether a clock is synchronised, on each machine."
     say = problem if abs(behind) > _GRAVE_SKEW_SECONDS else warning
