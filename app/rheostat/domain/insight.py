@@ -187,11 +187,11 @@ class _Past:
         runs = _runs(self.paid)
         estimated = sum(total.estimated_runs for total in counted)
         if has_energy and estimated:
-            notes.append(f"of {estimated} of {runs} runs the energy is estimated, in whole or in part")
+            notes.append(f"of {estimated} of {_counted(runs)} the energy is estimated, in whole or in part")
         if self.survey:
             notes.append("the survey before them too" if surveyed is not None else "the survey is left out")
         if left_out := runs - _runs(counted):
-            notes.append(f"{left_out} of {runs} runs are left out: they did not report this figure")
+            notes.append(f"{left_out} of {_counted(runs)} are left out: they did not report this figure")
         return Saving(
             actual=actual,
             surveyed=surveyed,
@@ -254,7 +254,7 @@ def _default(
             _plus(_times(epoch.energy_joules, epochs), beside.energy_joules),
             _plus(_times(epoch.time_seconds, epochs), beside.time_seconds),
             epoch.cost * epochs + beside.cost,
-            f"baseline: {epochs:.4g} epochs, {source} at batch size {size}, each as the epoch measured at {limit} W, "
+            f"baseline: {epochs:.3g} epochs, {source} at batch size {size}, each as the epoch measured at {limit} W, "
             f"and {beside.time_seconds:.3g} s of start-up and evaluations",
             is_estimated=not both,
         )
@@ -272,7 +272,8 @@ def _default(
         _mean(figures.energy_joules, both),
         _mean(figures.time_seconds, both),
         _mean(figures.cost, both),
-        f"baseline: the mean of {_runs(both)} converged runs at batch size {size}, at the power limits that they had: "
+        f"baseline: the mean of {_counted(_runs(both), 'converged run')} at batch size {size}, "
+        "at the power limits that they had: "
         + ("no limit can be set here" if limit is None else f"no epoch was measured at {limit} W"),
     )
 
@@ -311,7 +312,7 @@ def _over(figure: float | None, other: float | None) -> float | None:
 def _mean_epochs(trials: list[Totals]) -> tuple[float | None, str]:
     count = _runs(trials)
     mean = sum(total.epochs or 0.0 for total in trials) / count if count else None
-    return mean, f"the mean of {count} converged runs"
+    return mean, f"the mean of {_counted(count, 'converged run')}"
 
 
 def _expected_epochs(
@@ -324,6 +325,10 @@ def _expected_epochs(
         return None, "unknown"
     expected = [arm.epochs for arm in arms if arm.batch_size == draft.job.settings.default_batch_size]
     return next(iter(expected), None), "an estimate, since no run has converged,"
+
+
+def _counted(count: int, thing: str = "run") -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _runs(totals: list[Totals]) -> int:
