@@ -1,5 +1,6 @@
 """The commands of `rheostat agent`, in this process."""
 
+import os
 import socket
 from collections.abc import Iterator
 from errno import EACCES
@@ -144,7 +145,7 @@ def test_restore_by_a_user_who_may_not_use_the_socket_is_no_success(
         raise PermissionError(EACCES, "Permission denied")
 
     monkeypatch.setattr(socket.socket, "connect", forbid)
-    monkeypatch.setattr("rheostat.cli.agent.access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda path, _: path != directory / SOCKET_NAME)
     refused = run(directory, "restore")
     assert isinstance(refused.exception, ServerUnreachable)
     assert "sudo usermod -aG rheostat" in refused.exception.hint

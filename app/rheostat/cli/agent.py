@@ -1,6 +1,6 @@
 """The commands `rheostat agent`. They import lazily, so that the command line starts fast."""
 
-from os import W_OK, access
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,7 +108,7 @@ def restore(runtime_dir: RuntimeDirectory = DEFAULT_DIRECTORY, site: SiteFile = 
         try:
             gpus = node.gpus()
         except ServerUnreachable:
-            if node.has_socket and not access(node.socket, W_OK):
+            if node.has_socket and not os.access(node.socket, os.W_OK):
                 raise  # an agent may run, which alone may restore
             _recover(runtime_dir, site, keep_alive=False)
             return
