@@ -54,7 +54,10 @@ def test_no_server_is_a_problem_where_one_was_named() -> None:
         pass
     named = found("server", remote=look_at_server(url))
     assert (named.state, url in named.found) == ("problem", True)
-    assert named.remedy == "Start the server: rheostat serve"
+    port = url.rpartition(":")[2]
+    assert named.remedy.startswith(f"Start the server: rheostat serve --port {port}. Or correct the port")
+    usual_port = found("server", remote=replace(look_at_server(url), port=8420))
+    assert usual_port.remedy == "Start the server: rheostat serve"
     away = found("server", remote=replace(look_at_server(url), is_local=False, host="gpu-server"))
     assert away.remedy.startswith("Start the server on gpu-server. If it runs, it may listen on loopback alone")
     usual = found("server", remote=replace(look_at_server(url), is_named=False))

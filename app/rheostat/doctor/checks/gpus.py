@@ -175,7 +175,7 @@ def _range(gpu: ReadGpu) -> str:
 def privilege(machine: Machine) -> Finding:
     """Check that the agent, or one that this user starts, may set power limits; none is set for that."""
     if machine.node.answer is not None:
-        return ok("privilege", "the agent sets limits; who trains needs no privilege")
+        return ok("privilege", "an agent runs; who trains needs no privilege")
     if not machine.gpus.gpus:
         return skipped("privilege", "no GPU to limit")
     if machine.gpus.may_set_limits:

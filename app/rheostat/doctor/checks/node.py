@@ -30,7 +30,10 @@ def agent(machine: Machine) -> Finding:
 
 
 def _start(machine: Machine) -> str:
-    return f"Run the agent as root: {machine.installation.root_command} agent. Or as a service: see docs/agent.md."
+    start = f"Run the agent as root: {machine.installation.root_command} agent. Or as a service: see docs/agent.md."
+    if machine.installation.container and machine.node.answer is None:
+        return f"Mount the node's {machine.node.socket.parent} into this container. If no agent runs there: {start}"
+    return start
 
 
 def _closed(machine: Machine) -> Finding:

@@ -13,6 +13,7 @@ _DEFAULT_BATCH_SIZE = "Runs then train with their default batch size, and their 
 _NEW_PORT = "Then in the trainer's environment: RHEOSTAT_URL=http://127.0.0.1:8421"
 _SLOW = ("no answer within", "timed out")
 _UNKNOWN_NAME = ("not known", "No address", "name resolution")
+_OR_PORT = "Or correct the port in RHEOSTAT_URL; the usual one is 8420."
 _NO_SERVER = "no Rheostat server answers"
 
 
@@ -47,7 +48,8 @@ def _reach(machine: Machine, error: RheostatError) -> str:
         return error.hint
     if "refused" in error.message:
         if remote.is_local:
-            return f"Start the server: {machine.installation.command} serve"
+            start = f"Start the server: {machine.installation.command} serve"
+            return start if remote.port == machine.store.port else f"{start} --port {remote.port}. {_OR_PORT}"
         return f"Start the server on {remote.host}. If it runs, it may listen on loopback alone: RHEOSTAT_HOST."
     if any(sign in error.message for sign in _SLOW):
         return f"Look for a firewall on the way: curl -v {remote.url}/healthz"
