@@ -61,7 +61,7 @@ def test_why_what_is_likelier_the_cheapest_does_not_train_next_is_said_with_what
     assert "128 is likelier the cheapest" in held.why_not
     assert "0 of 1 (in runs of the default)" in held.why_not
     assert f"`rheostat jobs force {JOB} 128`" in held.why_not
-    assert f"`rheostat jobs set {JOB} exploration_budget_runs=2`" in held.why_not
+    assert f"`rheostat jobs set {JOB} exploration_budget_runs=3`" in held.why_not
     dearer = next_run(upcoming, believed(0.0, s32=0.4, s64=0.6))
     assert dearer is not None
     assert "its expected cost is higher" in dearer.why_not
@@ -85,4 +85,4 @@ def test_a_job_that_is_behind_says_whether_anything_pays_that_back(empty: Pages)
         (hints[name],) = [one.hint for one in found_now if "more than exploring may cost" in one.text]
     assert "32, is the default itself, whose runs pay nothing back" in hints["default"]
     assert "What its runs save pays that back." in hints["other"]
-    assert all("exploration_budget_runs=2" in hint for hint in hints.values())
+    assert all("exploration_budget_runs=3`" in hint for hint in hints.values())

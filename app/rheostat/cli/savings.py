@@ -133,7 +133,7 @@ def _write_table(reports: "Sequence[JobReport]", site: "Site", since: date | Non
     for heading in ("job and GPU", "runs", "energy", "time", "cost"):
         table.add_column(heading, justify="left" if heading == "job and GPU" else "right", overflow="fold")
     for row in report_rows(reports):
-        interval = f"95 %: {row.interval}".replace(" to ", "\nto ")
+        interval = f"95 %: {row.interval}".replace(" more to ", " more\nto ")
         energy = dict.fromkeys([row.energy_percent, row.energy, interval, row.origin])
         table.add_row(
             f"{row.job_id}\n{escape(row.gpu)}",

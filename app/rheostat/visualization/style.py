@@ -15,7 +15,7 @@ ACCENT = "#0f9d76"
 MUTED = "#8a94a3"
 WARNING = "#d9822b"
 
-_COLOURS = ("#b04f4f", "#3f57fc", "#0f9a7b", "#d15dfc", "#fb170d", "#7664a0", "#2ea53c", "#fd1bc7")
+_COLOURS = ("#0f9a7b", "#3f57fc", "#b04f4f", "#d15dfc", "#2ea53c", "#7664a0", "#fb170d", "#fd1bc7")
 """Chosen by a search, so that all differ for the colour-blind, too, and neighbours differ most.
 
 All of medium lightness: readable on white and on black.

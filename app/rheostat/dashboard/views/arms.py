@@ -1,9 +1,10 @@
 """The batch sizes of a job: which is recommended, and what to note about the others."""
 
 from dataclasses import dataclass
+from math import ceil
 
 from rheostat.dashboard import words
-from rheostat.schemas.insight import Estimate, PlacementEstimates
+from rheostat.schemas.insight import DefaultAccount, Estimate, PlacementEstimates
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,12 @@ def recommendation(estimates: PlacementEstimates | None) -> Recommendation | Non
         if arm.status == "best known":
             return Recommendation(arm.batch_size, arm.power_limit_watts, arm.probability_best)
     return None
+
+
+def wider_budget(account: DefaultAccount) -> int:
+    """Return an `exploration_budget_runs` that allows a job to explore more than it may now."""
+    budget = account.budget_runs or 0.0
+    return ceil(budget + max(-account.balance_runs, budget, 1.0))
 
 
 def left_out(estimates: PlacementEstimates | None) -> list[Estimate]:

@@ -9,7 +9,7 @@ from rheostat.dashboard import words
 from rheostat.dashboard.views import arms
 from rheostat.dashboard.views.nodes import cut_text, is_cut
 from rheostat.schemas.health import CrashLoop, NodeState, Runs
-from rheostat.schemas.insight import Estimate, PlacementEstimates
+from rheostat.schemas.insight import DefaultAccount, Estimate, PlacementEstimates
 from rheostat.schemas.server import JobDetail
 from rheostat.schemas.summary import JobSummary
 
@@ -143,7 +143,7 @@ def _energy(summary: JobSummary) -> Iterator[Attention]:
         text = (
             f"Energy is not measured on {nodes[0].report.node}: no GPU is known there. Costs are estimated from time."
         )
-        hint = f"A trainer may report `energy_joules` itself. If there is a GPU: {_START_AGENT}"
+        hint = f"A trainer may report `energy_joules` itself. Where there is a GPU, an agent is missing. {_START_AGENT}"
         yield _of_node(job_id, "note", text, hint, nodes[0])
         return
     text = f"The energy of {_some(unknown, lower=True)} is unknown; their cost is estimated."
@@ -196,19 +196,19 @@ def _behind(summary: JobSummary) -> Iterator[Attention]:
         if account is not None and account.budget_runs is not None and account.balance_runs < -account.budget_runs:
             where = words.gpu(placement.gpu.model, placement.gpu.count)
             text = f"{account.standing[0].upper()}{account.standing[1:]} on {where}: more than exploring may cost."
-            yield Attention(summary.job.job_id, "warning", text, _until_paid(summary, placement))
+            yield Attention(summary.job.job_id, "warning", text, _until_paid(summary, placement, account))
 
 
-def _until_paid(summary: JobSummary, placement: PlacementEstimates) -> str:
+def _until_paid(summary: JobSummary, placement: PlacementEstimates, account: DefaultAccount) -> str:
     """Return what is tried while a job is behind, and what pays that back, if anything does."""
     job_id, default, best = summary.job.job_id, summary.job.settings.default_batch_size, arms.recommendation(placement)
     pays = "What its runs save pays that back."
     if best is not None and best.batch_size == default:
         pays = f"The best known, {default}, is the default itself, whose runs pay nothing back."
-    wider = max(2.0 * (placement.account.budget_runs or 0.0), 1.0) if placement.account is not None else 1.0
     return (
         f"Until it is made up for, only what is expected to lose next to nothing is tried. {pays} To try more: "
-        f"`rheostat jobs set {job_id} exploration_budget_runs={wider:g}`, or `rheostat jobs force {job_id} BATCH_SIZE`."
+        f"`rheostat jobs set {job_id} exploration_budget_runs={arms.wider_budget(account)}`, or "
+        f"`rheostat jobs force {job_id} BATCH_SIZE`."
     )
 
 

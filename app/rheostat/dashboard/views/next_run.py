@@ -71,8 +71,7 @@ def _why_not(job_id: str, arm: Estimate, believed: PlacementEstimates) -> str:
             f", nor may it cost more than is left of the budget for exploring: {left:.2g} of {account.budget_runs:.3g} "
             "(in runs of the default)"
         )
-        more = max(2.0 * account.budget_runs, 1.0)
-        wider = f"; `rheostat jobs set {job_id} exploration_budget_runs={more:g}` allows for more"
+        wider = f"; `rheostat jobs set {job_id} exploration_budget_runs={arms.wider_budget(account)}` allows for more"
     return (
         f"{likelier}, but no run of it has reached the target here. It is not tried while that is not expected to pay"
         f"{allows}. To try it all the same: `rheostat jobs force {job_id} {size}`{wider}."
