@@ -9,6 +9,10 @@ RUN /opt/rheostat/bin/pip install --no-cache-dir --disable-pip-version-check '.[
     && /opt/rheostat/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim
+LABEL org.opencontainers.image.title="Rheostat" \
+    org.opencontainers.image.version="0.1.0" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.description="The server, its command line and the node agent"
 # The agent's group is of the same number on the host: members of it may use the agent's socket.
 RUN useradd --uid 10001 --user-group --no-log-init --home-dir /var/lib/rheostat --create-home rheostat
 COPY --from=build /opt/rheostat /opt/rheostat

@@ -48,7 +48,8 @@ class Serving:
     def __init__(self, database_url: str, log: Path, *options: str, **environment: str) -> None:
         self._options = ("--database-url", database_url, *options)
         self._log = log
-        self._environment = {**os.environ, **environment}
+        patient = {"RHEOSTAT_REQUEST_TIMEOUT_SECONDS": str(PATIENCE_SECONDS)}
+        self._environment = os.environ | patient | environment
         self._process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client()
 

@@ -37,6 +37,10 @@ class Stopwatch:
         before = self._withheld
         return elapsed - sum(seconds - before.get(thread, 0.0) for thread, seconds in withheld_seconds().items())
 
+    def is_disturbed(self) -> bool:
+        """Whether the machine was so busy that what takes as long every time took unequally long."""
+        return self.seconds() < 0.95 * (monotonic() - self._began)
+
 
 def withheld_seconds() -> dict[str, float]:
     """Return for each thread of this process and of its descendants how long it was ready to run but did not."""

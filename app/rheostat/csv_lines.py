@@ -96,7 +96,7 @@ def read_lines(path: Path, columns: Sequence[str], optional: Sequence[str] | Non
             if unknown := sorted(set(reader.fieldnames) - {*names}) if optional is not None else []:
                 raise InvalidInput(
                     f"{path}, line 1 has unknown columns: {', '.join(unknown)}.",
-                    hint=f"There may be: {', '.join([*columns, *(optional or ())])}.",
+                    hint=f"There may be: {', '.join(dict.fromkeys([*columns, *(optional or ())]))}.",
                 )
             empty = True
             for row in reader:

@@ -43,7 +43,7 @@ def runs(path: Path, example: Example) -> None:
 
 def beliefs(path: Path, example: Example) -> None:
     """Draw the expected cost of each batch size with its interval, after some recurrences."""
-    figure = new_figure(720, 320)
+    figure = new_figure(720, 300)
     panels = figure.subplots(1, len(BELIEFS_AFTER), sharey=True)
     sizes = example.world.batch_sizes
     for axes, number in zip(panels, BELIEFS_AFTER, strict=True):
@@ -83,8 +83,8 @@ def curves(path: Path, world: World) -> None:
 
 
 def power(path: Path, example: Example) -> None:
-    """Draw what each power limit costs at the best batch size, for three values of ``eta_knob``."""
-    size = example.world.oracle(example.eta_knob).batch_size
+    """Draw what each power limit costs at the default batch size, for three values of ``eta_knob``."""
+    size = example.world.default_batch_size
     figure = new_figure(720, 300)
     axes = figure.subplots()
     for (eta, row), colour in zip(power_rows(example, size, (0.0, 0.5, 1.0)).items(), (GREY, BLUE, GREEN), strict=True):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import rheostat
 from rheostat.agent.api import Api
 from rheostat.agent.peer import Peer
 from rheostat.agent.site import Site
@@ -229,3 +230,7 @@ def test_an_admin_can_reset_a_gpu_while_the_agent_is_quiesced(served: Served) ->
     served.ask("POST", "/v1/resume")
     assert served.ask("GET", "/readyz")["status"] == "ok"
     assert served.ask("GET", "/v1/gpus")["gpus"][0]["state"] == "held"
+
+
+def test_it_answers_with_the_version_of_the_package(served: Served) -> None:
+    assert served.ask("GET", "/v1/gpus")["version"] == rheostat.__version__

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+import rheostat
 from rheostat.api.app import create_app
 from rheostat.api.settings import load_settings
 from rheostat.errors import ConfigurationError
@@ -30,6 +31,10 @@ def test_the_page_finds_its_assets_behind_a_proxy_that_adds_a_prefix(app: FastAP
     assert answer.status == 200
     assert b"/rheostat/docs/assets/swagger-ui.css" in answer.body
     assert b"/rheostat/openapi.json" in answer.body
+
+
+def test_the_description_of_the_routes_has_the_version_of_the_package(app: FastAPI) -> None:
+    assert app.openapi()["info"]["version"] == rheostat.__version__
 
 
 @pytest.mark.parametrize(

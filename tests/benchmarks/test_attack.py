@@ -8,11 +8,11 @@ import pytest
 
 from benchmarks.attack.bystander import Latencies, Seen
 from benchmarks.attack.target import Attack, Row, Verdict
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(300)
 def test_each_kind_prints_what_the_attack_and_the_bystander_saw() -> None:
     small = [
         "--trials",
@@ -33,7 +33,7 @@ def test_each_kind_prints_what_the_attack_and_the_bystander_saw() -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=280,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert not done.stderr

@@ -68,3 +68,28 @@ def test_the_same_figures_draw_the_same_small_file(job: JobSavings, tmp_path: Pa
     drawn = (tmp_path / "one.svg").read_bytes()
     assert drawn == (tmp_path / "two.svg").read_bytes()
     assert len(drawn) < 60_000
+
+
+DRAWN = json.loads((FIGURES / "savings.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("page", "lines"),
+    [
+        ("power-only.md", DRAWN["power_alone"]),
+        ("how-it-decides.md", DRAWN["example"]["trials"]),
+        ("how-it-decides.md", DRAWN["example"]["beliefs"]),
+    ],
+)
+def test_a_table_of_a_page_is_as_it_was_computed(page: str, lines: list[str]) -> None:
+    assert "\n".join(lines) in (ROOT / "docs" / page).read_text()
+
+
+def test_the_caveats_say_what_the_first_recurrences_took() -> None:
+    early = [job["rheostat"]["10"] for job in DRAWN["jobs"]]
+    saved = sorted(round(100 * (1 - of_job["energy"]["mean"])) for of_job in early)
+    longer = sorted(round(100 * (of_job["time"]["mean"] - 1)) for of_job in early if of_job["time"]["mean"] > 1)
+    said = _of(ROOT / "docs" / "caveats.md")
+    assert f"the first ten recurrences took {saved[0]} to {saved[-1]} % less energy" in said
+    assert f"{longer[0]} to {longer[-1]} % *more* time" in said
+    assert len(longer) == 2

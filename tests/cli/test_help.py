@@ -20,7 +20,7 @@ from rheostat.cli.examples import EXAMPLES, EXIT_CODES
 from rheostat.cli.help import PANELS
 from tests.waiting import PATIENCE_SECONDS
 
-ROOT = typer.main.get_command(app)
+ROOT: Any = typer.main.get_command(app)
 PROGRAM = Path(sys.executable).parent / "rheostat"
 
 

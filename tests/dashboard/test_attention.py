@@ -10,7 +10,9 @@ from rheostat.dashboard.views.attention import Attention, attention, ranked
 from rheostat.schemas.control import OrderRequest, PauseRequest
 from rheostat.schemas.health import CrashLoop, Drift, JobHealth, NodeState, Runs
 from rheostat.schemas.nodes import HeartbeatRequest, NodeReport, ReportedGpu
+from rheostat.schemas.server import Target
 from rheostat.schemas.summary import JobSummary
+from rheostat.sdk.seen_gpus import UNKNOWN_GPU
 from rheostat.service import review
 from tests.dashboard.conftest import Pages
 from tests.dashboard.test_words import plain
@@ -58,8 +60,8 @@ def noted(summary: JobSummary, **health: Any) -> list[Attention]:
         (
             {"without_energy": SOME.model_copy(update={"of": 10}), "nodes": [node(agent="absent")]},
             "warning",
-            "The energy of 3 of the last 10 runs is unknown",
-            "No agent answers on n1. Start one there",
+            "No agent answers on n1",
+            "Start one there",
         ),
         (
             {"crashes": [CrashLoop(batch_size=32, runs=SOME)]},
@@ -153,7 +155,6 @@ def test_the_pages_show_what_the_runs_reported(empty: Pages) -> None:
     report(empty.service, trial, 1, metric=0.95, time_seconds=1.0)
     for path in ("/", f"/jobs/{JOB}"):
         page = empty.get(path)
-        assert "The energy of the latest run is unknown" in page.text
         assert "The agent on n1 is not ready: It needs <root>." in page.text
         assert f"/trials/{trial.trial_id}" in page.links
         assert "<root>" not in page.html
@@ -168,3 +169,60 @@ def test_no_more_than_ten_are_shown_at_once(empty: Pages) -> None:
     assert "and 11 more jobs : Registered, but never run." in page.text
     assert "and 3 more" in page.text
     assert page.html.index("<details") < page.html.index("/jobs/job-9")
+
+
+def test_what_a_run_shows_comes_before_an_agent_that_is_missing(empty: Pages) -> None:
+    target = Target(metric="loss", value=0.9, direction="maximize")
+    register(empty.service, target=target)
+    trial = predict(empty.service, node="n1")
+    done(
+        use_cases.heartbeat(
+            empty.service, trial.trial_id, HeartbeatRequest(nodes=[NodeReport(node="n1", agent="absent")])
+        )
+    )
+    report(empty.service, trial, 1, metric=0.95, time_seconds=1.0)
+    failed = predict(empty.service)
+    report(empty.service, failed, 10, metric=0.1, time_seconds=9.0)
+    shown = empty.get("/").text
+    order = ["The latest run failed", "The target's direction is maximize", "No agent answers on n1"]
+    assert sorted(order, key=shown.index) == order
+
+
+def test_one_node_without_an_agent_is_one_item_whatever_its_jobs_know_of_energy(empty: Pages) -> None:
+    silent: dict[str, Any] = {}
+    for name, energy in (("a", silent), ("b", {"energy_joules": 5.0}), ("c", silent)):
+        register(empty.service, name)
+        trial = predict(empty.service, job_id=name, node="n1")
+        reports = [NodeReport(node="n1", agent="absent")]
+        done(use_cases.heartbeat(empty.service, trial.trial_id, HeartbeatRequest(nodes=reports)))
+        for epoch, metric in ((1, 0.3), (2, 0.95)):
+            report(empty.service, trial, epoch, metric=metric, time_seconds=1.0 * epoch, **energy)
+    page = empty.get("/").text
+    assert page.count("No agent answers on n1") == 1
+    assert "and 2 more jobs : No agent answers on n1" in page
+    assert "energy of" not in page
+
+
+def test_a_machine_without_a_gpu_needs_no_agent(empty: Pages) -> None:
+    register(empty.service)
+    trial = predict(empty.service, UNKNOWN_GPU, node="n1")
+    reports = [NodeReport(node="n1", agent="absent")]
+    done(use_cases.heartbeat(empty.service, trial.trial_id, HeartbeatRequest(nodes=reports)))
+    for epoch, metric in ((1, 0.3), (2, 0.95)):
+        report(empty.service, trial, epoch, metric=metric, time_seconds=1.0 * epoch)
+    page = empty.get(f"/jobs/{JOB}").text
+    assert "No agent answers" not in page
+    assert "note Energy is not measured on n1: no GPU is known there." in page
+    assert "no agent" not in empty.get("/nodes").text
+
+
+def test_a_job_says_that_nothing_needs_attention(summary: JobSummary, empty: Pages) -> None:
+    assert attention(summary) == []
+    assert "Nothing needs attention." in empty.get(f"/jobs/{JOB}").text
+    assert "Nothing needs attention." in empty.get("/").text
+
+
+def test_a_target_met_at_once_stays_noted_after_the_first_run(summary: JobSummary) -> None:
+    (one,) = noted(summary, met_at_once="The first evaluation of the job's first run met its target.")
+    assert one.level == "warning"
+    assert "rheostat jobs set" in one.hint

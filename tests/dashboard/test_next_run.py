@@ -1,6 +1,7 @@
 """What trains next, and why: said before anything is decided."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from rheostat.dashboard.views.attention import attention
 from rheostat.dashboard.views.next_run import next_run
@@ -40,15 +41,10 @@ def test_where_nothing_can_be_said_of_the_next_run_the_page_is_shown_without(emp
 def believed(balance: float, **chances: float) -> PlacementEstimates:
     """Return estimates of a job that knows 32 best, with the chance of each batch size to be the cheapest."""
     statuses = {"s32": "best known", "s64": "converged, 3 % above the best known"}
-    arms = [
-        Estimate.model_construct(
-            batch_size=int(name[1:]),
-            probability_best=chance,
-            power_limit_watts=200,
-            status=statuses.get(name, "stopped"),
-        )
-        for name, chance in chances.items()
-    ]
+    arms = []
+    for name, chance in chances.items():
+        known: dict[str, Any] = {"batch_size": int(name[1:]), "probability_best": chance, "power_limit_watts": 200}
+        arms.append(Estimate.model_construct(**known, status=statuses.get(name, "stopped")))
     account = DefaultAccount(
         balance_runs=balance, saved_runs=0.0, spent_runs=-balance, budget_runs=1.0, default_cost=1.0, standing="so far"
     )
@@ -63,7 +59,7 @@ def test_why_what_is_likelier_the_cheapest_does_not_train_next_is_said_with_what
     held = next_run(upcoming, believed(-2.0, s32=0.24, s128=0.74))
     assert held is not None
     assert "128 is likelier the cheapest" in held.why_not
-    assert "0 of 1 runs of the default" in held.why_not
+    assert "0 of 1 (in runs of the default)" in held.why_not
     assert f"`rheostat jobs force {JOB} 128`" in held.why_not
     assert f"`rheostat jobs set {JOB} exploration_budget_runs=2`" in held.why_not
     dearer = next_run(upcoming, believed(0.0, s32=0.4, s64=0.6))

@@ -49,12 +49,12 @@ def test_home_shows_the_savings_of_the_api_first(pages: Pages) -> None:
     money = saved(placement.energy_joules) / 3.6e6 * 0.25
     assert f'<data value="{money}">' in page.html
     assert re.search(r"less, 95.% between [^,]*, measured", page.text)
-    assert page.text.index("Energy saved") < page.text.index("Wants attention") < page.text.index("Running now")
+    assert page.text.index("Energy saved") < page.text.index("Needs attention") < page.text.index("Running now")
     assert "emissions, set RHEOSTAT_CARBON_GRAMS_PER_KWH" in page.text
     assert "12 runs" not in page.text  # one was cancelled
     assert "11 runs of 1 job" in page.text
     (bars,) = json.loads(page.figures["saved-by-day"])["data"]
-    assert sum(bars["y"]) * 3600 == pytest.approx(saved(placement.energy_joules), abs=0.01)
+    assert sum(bars["y"]) * 1000 == pytest.approx(saved(placement.energy_joules), abs=0.01)
 
 
 def test_pages_say_what_the_interval_of_the_savings_covers(pages: Pages) -> None:

@@ -21,7 +21,7 @@ from tests.waiting import PATIENCE_SECONDS
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 HAPROXY = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
-SERVER_FILES = [ROOT / "deploy" / "kubernetes" / name for name in ("server.yaml", "migrate.yaml")]
+SERVER_FILES = [ROOT / "deploy" / "kubernetes" / "base" / name for name in ("server.yaml", "migrate.yaml")]
 
 
 def _compose() -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""The settings of the DaemonSet that the agent depends on."""
+"""The settings of the DaemonSet that the agent depends on, and what the kustomizations are made of."""
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,14 +11,18 @@ from typing import Any
 import pytest
 import yaml
 
+import rheostat
 from rheostat.agent import site
 from rheostat.agent.daemon import socket_path
+from rheostat.api.settings import Settings
 from rheostat.schemas import agent as agent_schemas
 from tests.agent.agents import Agent
 from tests.nvml.fake import FakeNvml
 from tests.waiting import PATIENCE_SECONDS
 
-PATH = Path(__file__).parents[2] / "deploy" / "kubernetes" / "agent-daemonset.yaml"
+KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
+PATH = KUBERNETES / "agent" / "agent-daemonset.yaml"
+KUSTOMIZATIONS = sorted(KUBERNETES.rglob("kustomization.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +98,58 @@ def test_it_is_alive_while_the_agent_answers(container: dict[str, Any], fake: Fa
         assert subprocess.run(probe, timeout=PATIENCE_SECONDS, check=False).returncode == 0
         agent.kill()
         assert subprocess.run(probe, stderr=subprocess.DEVNULL, timeout=PATIENCE_SECONDS, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: path.parent.name)
+def test_a_kustomization_has_every_manifest_of_its_folder(path: Path) -> None:
+    kustomization = yaml.safe_load(path.read_text())
+    folders = [name for name in kustomization["resources"] if not name.endswith(".yaml")]
+    assert all((path.parent / name / "kustomization.yaml").exists() for name in folders)
+    manifests = {name.name for name in path.parent.glob("*.yaml")} - {path.name}
+    assert {*kustomization["resources"]} - {*folders} == manifests
+
+
+def test_the_example_changes_what_is_in_the_base() -> None:
+    example = yaml.safe_load((KUBERNETES / "overlays" / "example" / "kustomization.yaml").read_text())
+    base = [
+        document
+        for name in ("server.yaml", "migrate.yaml")
+        for document in yaml.safe_load_all((KUBERNETES / "base" / name).read_text())
+    ]
+    names = {(document["kind"], document["metadata"]["name"]) for document in base}
+    assert {(patch["target"]["kind"], patch["target"]["name"]) for patch in example["patches"]} <= names
+    assert {("Deployment", replica["name"]) for replica in example["replicas"]} <= names
+    images = {
+        container["image"].partition(":")[0]
+        for document in base
+        for container in document["spec"].get("template", {}).get("spec", {}).get("containers", ())
+    }
+    assert {image["name"] for image in example["images"]} == images
+    literals = [line for generator in example["configMapGenerator"] for line in generator["literals"]]
+    given = {
+        name.removeprefix("RHEOSTAT_").lower(): value for name, _, value in (line.partition("=") for line in literals)
+    }
+    assert set(given) <= set(Settings.model_fields)
+    Settings.model_validate(given)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_the_example_is_built_with_the_sites_image_and_settings() -> None:
+    built = subprocess.run(
+        ["kubectl", "kustomize", KUBERNETES / "overlays" / "example"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+    )
+    documents = {document["kind"]: document for document in yaml.safe_load_all(built.stdout)}
+    spaces = {
+        kind: document["metadata"].get("namespace") for kind, document in documents.items() if kind != "Namespace"
+    }
+    assert set(spaces.values()) == {documents["Namespace"]["metadata"]["name"]}
+    deployment = documents["Deployment"]["spec"]
+    assert deployment["replicas"] == 3
+    (container,) = deployment["template"]["spec"]["containers"]
+    assert container["image"] == f"registry.example.org/ml/rheostat:{rheostat.__version__}"
+    (source,) = container["envFrom"]
+    assert source["configMapRef"]["name"] == documents["ConfigMap"]["metadata"]["name"]

@@ -3,6 +3,7 @@
 import pytest
 
 from rheostat.doctor.facts.installation import Installation, look_at_installation
+from rheostat.doctor.facts.store import Store
 from tests.doctor.machines import found
 
 
@@ -26,7 +27,12 @@ def test_an_installation_for_a_trainer() -> None:
 def test_a_misspelt_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RHEOSTAT_ULR", "http://server:8420")
     finding = found("settings", installation=look_at_installation())
-    assert (finding.state, finding.remedy) == ("warning", "Rename RHEOSTAT_ULR to RHEOSTAT_URL.")
+    assert (finding.state, finding.remedy) == ("warning", "Rename it.")
+
+
+def test_a_misspelt_variable_of_the_server() -> None:
+    finding = found("settings", store=Store(unknown_variables=("unknown setting RHEOSTAT_PROT; did you mean it?",)))
+    assert (finding.state, "RHEOSTAT_PROT" in finding.found) == ("warning", True)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,10 @@ def test_no_server_is_a_problem_where_one_was_named() -> None:
         pass
     named = found("server", remote=look_at_server(url))
     assert (named.state, url in named.found) == ("problem", True)
-    assert named.remedy == "Start the server: rheostat serve"
+    port = url.rpartition(":")[2]
+    assert named.remedy.startswith(f"Start the server: rheostat serve --port {port}. Or correct the port")
+    usual_port = found("server", remote=replace(look_at_server(url), port=8420))
+    assert usual_port.remedy == "Start the server: rheostat serve"
     away = found("server", remote=replace(look_at_server(url), is_local=False, host="gpu-server"))
     assert away.remedy.startswith("Start the server on gpu-server. If it runs, it may listen on loopback alone")
     usual = found("server", remote=replace(look_at_server(url), is_named=False))
@@ -116,7 +119,7 @@ def test_a_server_of_another_version(server: Serving, ours: str, text: str, reme
     assert (finding.state, text in finding.found, remedy in finding.remedy) == ("warning", True, True)
 
 
-def test_a_certificate_that_nobody_here_trusts(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_that_is_not_trusted(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     with proxied(url_of(server), authority=authority) as url:
         finding = found("server", remote=look_at_server(url))
@@ -140,6 +143,17 @@ def test_a_clock_that_is_wrong(ahead_seconds: float, state: str, text: str) -> N
         remote = look_at_server(url)
     finding = found("clock", remote=remote)
     assert (finding.state, text in finding.found) == (state, True), finding
+
+
+def test_a_clock_that_is_not_the_databases() -> None:
+    finding = found("clock", store=Store(behind_seconds=-7200.0))
+    assert (finding.state, finding.found) == ("problem", "this machine's clock is 2.0 h ahead of the database's")
+
+
+def test_a_token_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RHEOSTAT_TOKEN_FILE", "/no/token")
+    finding = found("server", remote=look_at_server(None))
+    assert (finding.state, "RHEOSTAT_TOKEN_FILE" in finding.found) == ("problem", True)
 
 
 def test_a_proxy_of_the_environment_that_does_not_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from rheostat.doctor.facts.remote import Remote
 from rheostat.doctor.facts.store import Store, look_at_store
 from rheostat.storage.tables import VERSION_TABLE
 from tests.doctor.machines import found, unprivileged
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -61,6 +62,20 @@ def test_a_file_that_is_no_database(directory: Path) -> None:
     path.write_text("some text that is longer than a header")
     finding = found("database", store=look(path))
     assert (finding.state, f"{path} is not an SQLite database." in finding.found) == ("problem", True)
+
+
+def test_a_database_on_a_network_file_system(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rheostat.storage.sqlite_file._file_system_of", lambda _: "nfs4")
+    finding = found("database", store=look(directory / "rheostat.db"))
+    assert (finding.state, finding.remedy) == ("problem", "Use a local disk, or PostgreSQL.")
+
+
+def test_the_clock_of_postgresql_is_read(migrated_postgresql: str) -> None:
+    store = look_at_store(migrated_postgresql)
+    assert store.behind_seconds is not None
+    assert abs(store.behind_seconds) < PATIENCE_SECONDS
+    assert found("database", store=store).state == "ok"
+    assert "the database's" in found("clock", store=store).found
 
 
 def test_a_folder_that_may_not_be_written(database: Path, directory: Path) -> None:

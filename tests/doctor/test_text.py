@@ -31,7 +31,7 @@ def test_the_text_fits_a_terminal_and_ends_with_the_first_thing_to_do() -> None:
     assert lines[-1].startswith("First (agent): Start one with a command that is long words words")
     assert lines[-1].endswith(" ...")
     assert as_text(FINDINGS[:1]).endswith("\nNothing to do: all that was checked is as it should be.")
-    assert as_text(FINDINGS[:2]).endswith("\n1 warning. First (gpus): Turn it off.")
+    assert as_text(FINDINGS[:2]).endswith("\n1 warning. First (gpus): Turn it off")
     path = "/a/path/" * 8 + "rheostat agent"
     long = problem("agent", "none", "It matters.", f"Run the agent as root: {path}")
     assert as_text([long]).endswith(f"\nFirst (agent): {path}")
@@ -43,7 +43,7 @@ def test_a_command_stays_on_one_line_where_it_fits_and_no_word_is_broken() -> No
     lines = as_text([problem("spool", "full", "It is.", remedy)]).splitlines()
     assert [line.strip() for line in lines[2:5]] == [
         "do          They wait, and want to be sent:",
-        f"{command}.",
+        command,
         "Or look: rheostat spool list",
     ]
     address = f"https://{'long' * 20}.example"

@@ -8,7 +8,9 @@ import pytest
 
 from rheostat.domain.health import RecentTrial, health
 from rheostat.domain.placements import placement_key
+from rheostat.domain.plausibility import MET_AT_ONCE
 from rheostat.schemas.health import JobHealth
+from rheostat.sdk.seen_gpus import UNKNOWN_GPU
 from tests.domain.examples import V100, ExampleJob
 
 COSTS = [100.0, 103.0, 98.0, 101.0, 99.0]
@@ -33,6 +35,7 @@ def trials_of(job: ExampleJob, runs: Sequence[dict[str, Any]]) -> list[RecentTri
         "energy_estimate": None,
         "time_seconds": 1.0,
         "crashed_at": None,
+        "warning": None,
         "nodes": None,
     }
     began = job.clock()
@@ -127,3 +130,17 @@ def test_a_node_is_as_the_latest_run_on_it_reported_it() -> None:
         ("n2", "not_ready", 1),
     ]
     assert health_of([{"nodes": [absent]}, *([{}] * 10)]).nodes == []
+
+
+def test_a_target_that_the_first_evaluation_met_is_noted_until_a_run_takes_longer() -> None:
+    first = {"epochs": 1.0, "warning": f"Another one.\n{MET_AT_ONCE}, accuracy 0.9, with 0.95."}
+    assert health_of([first, {"epochs": 1.0}]).met_at_once == f"{MET_AT_ONCE}, accuracy 0.9, with 0.95."
+    assert health_of([first, {"epochs": 2.0}]).met_at_once is None
+    assert health_of([{"epochs": 1.0}]).met_at_once is None
+
+
+def test_a_node_where_no_gpu_is_known_says_so() -> None:
+    report = [{"node": "n1", "agent": "absent"}]
+    (without,) = health_of([{"nodes": report, "placement": placement_key(UNKNOWN_GPU), "state": "failed"}]).nodes
+    (with_gpu,) = health_of([{"nodes": report}]).nodes
+    assert (without.has_gpu, with_gpu.has_gpu) == (False, True)

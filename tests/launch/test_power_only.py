@@ -42,10 +42,10 @@ class Measured(FakeTraining):
         return 1 - spent / (work * self.costs([300], 1.0)[300])
 
     def has_saved(self) -> bool:
-        """Whether a tenth of the energy was saved so far, what profiling took included."""
+        """Whether a fifth of the energy was saved so far, what profiling took included."""
         assert monotonic() < self._give_up_at
         self.saved = self.saved_share()
-        return self.saved > 0.1
+        return self.saved > 0.2
 
 
 @contextmanager
@@ -70,6 +70,11 @@ def training_behind(
     thread.join()
 
 
+def best_limit(client: Client, job: str) -> int | None:
+    (arm,) = client.estimates(job).placements[0].arms
+    return arm.power_limit_watts
+
+
 @as_privileged
 def test_a_single_run_of_one_batch_size_uses_less_energy_than_at_the_highest_limit(
     client: Client, job: str, agent: Agent
@@ -79,10 +84,9 @@ def test_a_single_run_of_one_batch_size_uses_less_energy_than_at_the_highest_lim
     with NodeAgent(agent.socket) as node, client.trial(job, once, node_agent=node) as trial:
         for _ in trial.steps(range(100_000)):
             training.step()
-            if training.has_saved():
+            if trial.power_limit_watts == 150 and training.has_saved():
                 break
-        assert trial.power_limit_watts == 150
-    assert training.saved > 0.1
+    assert training.saved > 0.2
     assert agent.fake.gpus[0].limit_watts == 300
     (run,) = client.list_trials(job).trials
     assert run.state == "converged"
@@ -98,7 +102,7 @@ def test_a_single_command_that_shows_its_steps_uses_less_energy_than_at_the_high
         run = ended(server.url, job, command, *ENERGY_ALONE, "--step-pattern", "step {step}")
     assert run.code == 0, run.err
     assert "The command trains on at 150 W, the best power limit." in run.err
-    assert training.saved > 0.1
+    assert training.saved > 0.2
     (trial,) = client.list_trials(job).trials
     assert trial.state == "converged"
 
@@ -117,8 +121,7 @@ def test_each_run_of_a_command_that_shows_nothing_measures_one_limit_until_the_b
             in_force.append(agent.fake.gpus[0].limit_watts)
             assert run.code == 0, run.err
     assert in_force == [300, 150, 150]
-    (arm,) = client.estimates(job).placements[0].arms
-    assert arm.power_limit_watts == 150
+    assert best_limit(client, job) == 150
     assert {trial.state for trial in client.list_trials(job).trials} == {"converged"}
 
 

@@ -36,6 +36,7 @@ class ServerProcess:
                     **os.environ,
                     "RHEOSTAT_DATABASE_URL": f"sqlite:///{self._directory / 'rheostat.db'}",
                     "RHEOSTAT_LEASE_SECONDS": str(self._lease_seconds),
+                    "RHEOSTAT_REQUEST_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
                 },
             )
         give_up_at = monotonic() + PATIENCE_SECONDS

@@ -12,7 +12,7 @@ from rheostat.schemas.server import JobUpdate
 from rheostat.schemas.trials import ObserveRequest, ObserveRunRequest, PredictRequest
 from rheostat.sdk import reporter
 from tests.sdk.server_process import ServerProcess
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 SETTINGS = JobSettings(
     batch_sizes=[32, 64, 128],
@@ -236,7 +236,7 @@ class TestTrial:
 
 
 def test_a_server_that_was_restarted_gets_the_end_of_the_run(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, lease_seconds=6) as server, Client(server.url, retry_for_seconds=0.1) as client:
+    with ServerProcess(tmp_path) as server, Client(server.url, retry_for_seconds=0.1) as client:
         with client.trial("nightly", SETTINGS, GPU) as trial:
             trial.report(0.1, energy_joules=100.0)
             server.kill()
@@ -250,8 +250,9 @@ def test_a_server_that_was_restarted_gets_the_end_of_the_run(tmp_path: Path) -> 
 
 def test_a_long_epoch_does_not_cost_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporter, "_SHORTEST_HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(reporter, "_LONGEST_HEARTBEAT_SECONDS", 0.1)
     with (
-        ServerProcess(tmp_path, lease_seconds=1) as server,
+        ServerProcess(tmp_path, lease_seconds=PATIENCE_SECONDS) as server,
         Client(server.url) as client,
         client.trial("nightly", SETTINGS, GPU),
     ):

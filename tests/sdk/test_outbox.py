@@ -31,7 +31,7 @@ GPU = Gpu(model="Test GPU", min_power_limit_watts=100, max_power_limit_watts=250
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path, lease_seconds=3) as server:
+    with ServerProcess(tmp_path) as server:
         yield server
 
 

@@ -56,8 +56,8 @@ def delete(service: Service) -> None:
     finish_deletion(service)
 
 
-def predict(service: Service, gpu: Gpu = V100, key: str | None = None, **request: Any) -> Trial:
-    return done(use_cases.predict(service, JOB, PredictRequest(gpu=gpu, **request), key))
+def predict(service: Service, gpu: Gpu = V100, key: str | None = None, job_id: str = JOB, **request: Any) -> Trial:
+    return done(use_cases.predict(service, job_id, PredictRequest(gpu=gpu, **request), key))
 
 
 def report(service: Service, trial: Trial, epoch: float, **figures: Any) -> ObserveAnswer:

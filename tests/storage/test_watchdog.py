@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import closing
+from datetime import timedelta
 from threading import current_thread
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_connection_that_is_returned_in_time_stays_open(postgres: PostgresServ
 
 
 def test_a_session_that_is_kept_for_long_keeps_its_connection(postgres: PostgresServer, clock: DrivenClock) -> None:
-    database = Database(postgres.create_database())
+    database = Database(postgres.create_database(), statement_timeout=timedelta(seconds=100))
     backends = set()
     with closing(database), closing(database.session()) as session:
         for _ in range(5):

@@ -5,13 +5,13 @@ import re
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
-from importlib.metadata import version
 from time import monotonic_ns
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from rheostat import __version__
 from rheostat.agent.node import Node
 from rheostat.agent.peer import Peer, open_owner
 from rheostat.agent.simulated import SimulatedDriver
@@ -103,7 +103,7 @@ class Api:
             gpus=self._node.to_wire(),
             visible=numbered,
             visible_by=visible.by,
-            version=version("rheostat"),
+            version=__version__,
             problems=self._node.problems(),
         )
 

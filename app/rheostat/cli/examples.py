@@ -121,6 +121,10 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("All jobs, for a spreadsheet", "rheostat export jobs"),
         Example("The trials of a job as JSON", "rheostat export trials --job nightly --format json"),
     ),
+    "doctor": (
+        Example("Check this machine and its server", "rheostat doctor"),
+        Example("Another server; as JSON, for a script", "rheostat doctor --server http://rheostat:8420 --format json"),
+    ),
     "agent": (
         Example("On a GPU node, as root", "rheostat agent"),
         Example("What it sees and holds", "rheostat agent status"),
@@ -128,7 +132,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "agent run": (
         Example("On a GPU node, as root", "rheostat agent run"),
-        Example("With metrics for Prometheus on loopback", "rheostat agent run --metrics-port 9105"),
+        Example("With metrics for Prometheus on loopback", "rheostat agent run --metrics-port 9421"),
         Example("Without a GPU and without root", "rheostat agent run --simulate 2 --runtime-dir ./agent"),
     ),
     "agent status": (Example("What the agent sees and holds", "rheostat agent status"),),
@@ -183,6 +187,7 @@ EXIT_CODES: Mapping[str, str] = {
     "agent run": "0 stopped by a signal; 1 it could not start; 75 the driver was replaced, start it again.",
     "agent status": "0 an agent is ready; 1 none answers, or it has problems, which are listed.",
     "agent recover": "0 nothing is left to restore; 1 a limit could not be restored, or the ledger not read.",
+    "doctor": "0 no problem, at most warnings; 1 a problem.",
     "db status": "0 the schema is what this version needs; 1 it is not.",
     "db prune": "0 done; 130 interrupted, run it again to go on.",
 }

@@ -33,7 +33,7 @@ def summary(findings: Sequence[Finding]) -> str:
         for state in ("problem", "warning")
         if (count := sum(finding.state == state for finding in wrong))
     ]
-    sentence = printable(_SENTENCES.split(wrong[0].remedy)[0])
+    sentence = printable(_SENTENCES.split(wrong[0].remedy)[0]).rstrip(".")
     first = f"First ({wrong[0].name}): "
     command = sentence.rpartition(": ")[2]
     lines = [f"{', '.join(counts)}. {first}{sentence}", f"{first}{sentence}", f"{first}{command}"]
@@ -68,9 +68,9 @@ def _lines(finding: Finding, *, coloured: bool) -> list[str]:
 
 
 def _steps(remedy: str) -> list[str]:
-    """Return what to do in parts that each begin a line: a command stays on one line where it fits."""
+    """Return what to do in parts that each begin a line: a command can be copied from one line where it fits."""
     steps = []
-    for sentence in _SENTENCES.split(remedy):
+    for sentence in (sentence.rstrip(".") for sentence in _SENTENCES.split(remedy)):
         begin, colon, command = sentence.partition(": ")
         if len(sentence) > WIDTH - _INDENT and colon:
             steps += [f"{begin}:", command]

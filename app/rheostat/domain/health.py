@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 from rheostat.domain.crashes import LEFT_OUT_AFTER
 from rheostat.domain.job import Job
 from rheostat.domain.placements import wire_gpu
+from rheostat.domain.plausibility import MET_AT_ONCE
 from rheostat.domain.records import PlacementKey
 from rheostat.policy.interface import TrialState
 from rheostat.schemas.health import CrashLoop, Drift, JobHealth, NodeState, Runs
 from rheostat.schemas.nodes import NodeReport
+from rheostat.schemas.server import UNKNOWN_MODEL
 
 LOOK_BACK = 40
 """So many of the latest runs are looked at."""
@@ -50,6 +52,7 @@ class RecentTrial(NamedTuple):
     crashed_at: datetime | None
     created_at: datetime
     lease_expires_at: datetime
+    warning: str | None
     nodes: list[dict[str, Any]] | None
 
 
@@ -67,6 +70,7 @@ def health(job: Job, recent: Sequence[RecentTrial], now: datetime) -> JobHealth:
         without_energy=_runs(trained, _is_without_energy),
         crashes=_crashes(recent),
         drifts=_drifts(job, recent),
+        met_at_once=_met_at_once(recent),
         nodes=_nodes(recent[:_RUNS_OF_NODES]),
     )
 
@@ -90,6 +94,14 @@ def _is_without_energy(trial: RecentTrial) -> bool:
     if trial.energy_estimate is not None:
         return trial.metered_joules is None
     return trial.energy_joules is None
+
+
+def _met_at_once(recent: Sequence[RecentTrial]) -> str | None:
+    """Return the warning that the job's first run met its target at once, unless a later one took longer."""
+    first = recent[-1] if recent else None
+    if first is None or first.number != 1 or any((one.epochs or 0.0) > (first.epochs or 0.0) for one in recent):
+        return None
+    return next((line for line in (first.warning or "").splitlines() if line.startswith(MET_AT_ONCE)), None)
 
 
 def _crashes(recent: Sequence[RecentTrial]) -> list[CrashLoop]:
@@ -147,6 +159,12 @@ def _nodes(recent: Sequence[RecentTrial]) -> list[NodeState]:
             report = NodeReport.model_validate(stored)
             found.setdefault(
                 report.node,
-                NodeState(report=report, trial_id=trial.trial_id, number=trial.number, at=trial.created_at),
+                NodeState(
+                    report=report,
+                    trial_id=trial.trial_id,
+                    number=trial.number,
+                    at=trial.created_at,
+                    has_gpu=trial.placement.gpu_model != UNKNOWN_MODEL,
+                ),
             )
     return list(found.values())

@@ -63,6 +63,8 @@ AMD's Instinct MI355X)."""
 _TICK_SECONDS = 1.0
 """A counter that is read after a moment may count what was drawn before it."""
 
+MET_AT_ONCE = "The first evaluation of the job's first run met its target"
+
 _SET_ASIDE = "so that the energy counts as unknown"
 
 
@@ -103,7 +105,7 @@ def of_report(settings: JobSettings, trial: TrialRecord, request: ObserveRequest
         ]
     if trial.number == 1 and trial.curve is None and target.reached(metric):
         return [
-            f"The first evaluation of the job's first run met its target, {target.metric} {target.value:g}, with "
+            f"{MET_AT_ONCE}, {target.metric} {target.value:g}, with "
             f"{metric:g}: if training is to go on from there, the target, its direction ({target.direction}) or the "
             "unit of the metric is wrong."
         ]

@@ -43,6 +43,7 @@ class NodeState(Body):
     trial_id: str
     number: int
     at: datetime = Field(description="When that run began.")
+    has_gpu: bool = Field(True, description="False: neither an agent nor the run itself knows of a GPU there.")
 
 
 class JobHealth(Body):
@@ -52,4 +53,7 @@ class JobHealth(Body):
     without_energy: Runs | None = Field(None, description="Runs that trained, and of which no energy was metered.")
     crashes: list[CrashLoop] = Field(default_factory=list)
     drifts: list[Drift] = Field(default_factory=list)
+    met_at_once: str | None = Field(
+        None, description="That the first evaluation of the first run met its target, while no later run took longer."
+    )
     nodes: list[NodeState] = Field(default_factory=list, description="Of the few latest runs alone.")

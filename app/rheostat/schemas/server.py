@@ -194,6 +194,10 @@ class JobUpdate(Body):
         return self
 
 
+UNKNOWN_MODEL = "unknown"
+"""The model of a run's GPU where nothing names one, as on a machine that has none."""
+
+
 class Gpu(Body):
     """The GPUs of one run."""
 

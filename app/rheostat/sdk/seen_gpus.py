@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from rheostat.errors import ConfigurationError
-from rheostat.schemas.server import Gpu
+from rheostat.schemas.server import UNKNOWN_MODEL, Gpu
 from rheostat.sdk.own_gpus import own_gpus, pytorch_device, slice_in_use, told_count
 
-UNKNOWN_GPU = Gpu(model="unknown")
+UNKNOWN_GPU = Gpu(model=UNKNOWN_MODEL)
 """Describes a process that trains without a GPU, or on one that neither NVIDIA's driver nor PyTorch shows."""
 
 _PATIENCE_SECONDS = 5.0

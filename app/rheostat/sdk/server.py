@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 
+from rheostat import __version__
 from rheostat.errors import ConfigurationError, RheostatError
 from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.control import OrderRequest, PauseRequest
@@ -93,7 +94,10 @@ class ServerClient:
             http = httpx.Client(
                 base_url=url,
                 timeout=timeout_seconds,
-                headers={"Authorization": f"Bearer {token}"} if token else None,
+                headers={
+                    "User-Agent": f"rheostat/{__version__} python-httpx/{httpx.__version__}",
+                    **({"Authorization": f"Bearer {token}"} if token else {}),
+                },
                 # No proxy can reach this machine's own loopback.
                 trust_env=not is_loopback(url.host),
                 # SSL_CERT_FILE counts there, too.

@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -157,6 +157,15 @@ def check_ready(service: Service) -> None:
     raise SchemaOutdated(
         f"The database's schema is {status.current or 'empty'}; this version needs {status.head}.", hint=hint
     )
+
+
+def database_time(service: Service) -> datetime:
+    """Return the time by the clock of PostgreSQL's machine; with an embedded database, by this one's.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    return service.now() if service.database.is_sqlite else service.database.time()
 
 
 def count(service: Service) -> Counts:

@@ -8,7 +8,7 @@ transaction that loses a race, or whose connection is lost, is run once more.
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from rheostat.storage.watchdog import Watchdog
 LOCK_TIMEOUT_SECONDS = 10
 """How long a transaction waits for a lock: longer than a transaction takes, shorter than a client's timeout."""
 
+_CLOCK = "SELECT clock_timestamp()"
 _IS_READ_ONLY = "SELECT current_setting('default_transaction_read_only')::boolean OR pg_is_in_recovery()"
 
 T = TypeVar("T")
@@ -139,6 +140,15 @@ class Database:
             self.file.require_space()
         elif self.read(lambda connection: connection.scalar(text(_IS_READ_ONLY))):
             raise read_only()
+
+    def time(self) -> datetime:
+        """Return the time by PostgreSQL's clock.
+
+        Raises:
+            DatabaseUnavailable: The database cannot be reached.
+        """
+        moment: datetime = self.read(lambda connection: connection.execute(text(_CLOCK)).scalar_one())
+        return moment
 
     def disconnect(self) -> None:
         """Close all connections; the next transaction opens new ones."""

@@ -29,9 +29,9 @@ def test_the_state_of_a_placement_with_ten_arms_stays_below_20_kb_however_often_
     assert size < 20_000
 
 
-def test_a_decision_between_ten_arms_takes_less_than_two_milliseconds() -> None:
+def test_a_decision_between_ten_arms_takes_less_than_two_milliseconds_of_a_recent_processor() -> None:
     trainer = a_job_of_ten_arms(5)
-    times = []
+    times, milliseconds = [], []
     for number in range(40):  # each with new evidence, so that nothing is remembered of the decision before
         trainer.advisor.conclude(
             trainer.job, "converged", batch_size=TEN[number % 3 + 2], cost=2000.0 + number, epochs=20.0 + number % 2
@@ -39,5 +39,8 @@ def test_a_decision_between_ten_arms_takes_less_than_two_milliseconds() -> None:
         began = process_time()
         trainer.advisor.choose(trainer.job, Situation(TEN))
         times.append(process_time() - began)
+        began = process_time()
+        sum(number * number for number in range(20_000))  # 1 ms of a processor of 2023
+        milliseconds.append(process_time() - began)
     # The time of the process, since a loaded machine stops it; and the least, since its neighbours share the caches.
-    assert min(times) < 2e-3
+    assert min(times) < 2 * min(milliseconds)

@@ -71,27 +71,29 @@ def ranked(found: Iterable[Attention]) -> list[Attention]:
     for one in found:
         at = by_text.get(one.text) if one.is_shared else None
         if at is not None:
-            kept[at] = replace(kept[at], more_jobs=kept[at].more_jobs + 1)
+            gravest = min(kept[at].level, one.level, key=_GRAVITY.index)
+            kept[at] = replace(kept[at], more_jobs=kept[at].more_jobs + 1, level=gravest)
             continue
         if one.is_shared:
             by_text[one.text] = len(kept)
         kept.append(one)
-    return sorted(kept, key=lambda one: _GRAVITY.index(one.level))
+    # Of the same gravity what a job's own runs show comes before what its nodes lack.
+    return sorted(kept, key=lambda one: (_GRAVITY.index(one.level), one.is_shared))
 
 
 def _troubles(summary: JobSummary) -> Iterator[Attention]:
     job_id = summary.job.job_id
     if summary.failure is not None:
         yield Attention(job_id, "error", summary.failure, "The default batch size is used meanwhile.")
+    yield from _latest(summary)
     yield from _crashes(summary)
-    yield from _energy(summary)
-    for node in summary.health.nodes:
-        yield from _limits(job_id, node)
     if (lost := summary.health.lost) is not None and lost.count >= _FEWEST_LOST:
         text = f"{_some(lost)} lost their lease: nothing was heard of them in time."
         hint = "See whether the trainer was killed or preempted, or lost the server."
         yield _of_runs(job_id, text, hint, lost)
-    yield from _latest(summary)
+    yield from _energy(summary)
+    for node in summary.health.nodes:
+        yield from _limits(job_id, node)
     yield from _behind(summary)
     for drift in summary.health.drifts:
         where = words.gpu(drift.gpu.model, drift.gpu.count)
@@ -129,18 +131,32 @@ def _crash_text(loop: CrashLoop | None) -> str:
 
 
 def _energy(summary: JobSummary) -> Iterator[Attention]:
-    """Yield that energy is unknown, with the reason, or else which agents are not ready."""
+    """Yield the nodes whose agents are missing or not ready, or else that energy is unknown."""
     job_id, unknown, nodes = summary.job.job_id, summary.health.without_energy, summary.health.nodes
-    if unknown is not None and (unknown.count >= _USUAL_SHARE * unknown.of or _is_latest(summary, unknown)):
-        text = f"The energy of {_some(unknown, lower=True)} is unknown; their cost is estimated."
-        yield _of_runs(job_id, text, _why_unknown(nodes), unknown)
-        if any(node.report.agent != "ready" for node in nodes):
-            return
+    is_worth_it = unknown is not None and (unknown.count >= _USUAL_SHARE * unknown.of or _is_latest(summary, unknown))
+    level: Literal["warning", "note"] = "warning" if is_worth_it else "note"
+    found = [*_agents(job_id, nodes, level)]
+    yield from found
+    if unknown is None or not is_worth_it or found:
+        return
+    if nodes and not any(node.has_gpu for node in nodes):
+        text = (
+            f"Energy is not measured on {nodes[0].report.node}: no GPU is known there. Costs are estimated from time."
+        )
+        hint = f"A trainer may report `energy_joules` itself. If there is a GPU: {_START_AGENT}"
+        yield _of_node(job_id, "note", text, hint, nodes[0])
+        return
+    text = f"The energy of {_some(unknown, lower=True)} is unknown; their cost is estimated."
+    yield _of_runs(job_id, text, _why_unknown(nodes), unknown)
+
+
+def _agents(job_id: str, nodes: Sequence[NodeState], level: Literal["warning", "note"]) -> Iterator[Attention]:
+    """Yield the agents that are missing or not ready: the same for all jobs of a node."""
     for node in nodes:
         report = node.report
-        if report.agent == "absent":
+        if report.agent == "absent" and node.has_gpu:
             text = f"No agent answers on {report.node}: power limits stay as they are, and energy is not measured."
-            yield _of_node(job_id, "note", text, _START_AGENT, node)
+            yield _of_node(job_id, level, text, _START_AGENT, node)
         elif report.agent == "not_ready":
             yield _of_node(job_id, "warning", _not_ready(node), _DOCTOR, node)
 
@@ -151,11 +167,6 @@ def _is_latest(summary: JobSummary, runs: Runs) -> bool:
 
 def _why_unknown(nodes: Sequence[NodeState]) -> str:
     """Return what to do about energy that is unknown."""
-    for node in nodes:
-        if node.report.agent == "absent":
-            return f"No agent answers on {node.report.node}. {_START_AGENT}"
-        if node.report.agent == "not_ready":
-            return f"{_not_ready(node)} {_DOCTOR}"
     if any(node.report.agent == "ready" for node in nodes):
         return "The agent answers, but its driver gives no energy, or the trainer reports its own: see its log."
     return f"Is an agent running on the node? {_DOCTOR} A trainer may also report `energy_joules` itself."
@@ -233,12 +244,19 @@ def _latest(summary: JobSummary) -> Iterator[Attention]:
             text, hint = "Registered, but never run.", "Call predict, or `rheostat run`."
             yield Attention(job_id, "note", text, hint, is_shared=True)
         return
-    text = latest.warnings[0] if latest.warnings else ""
-    if latest.state in _ENDED:
-        text = f"The latest run {_ENDED[latest.state]}: {words.sentence(latest.state_reason)}"
-    if text:
-        at = latest.ended_at or latest.created_at
+    found = (
+        [f"The latest run {_ENDED[latest.state]}: {words.sentence(latest.state_reason)}"]
+        if latest.state in _ENDED
+        else []
+    )
+    found += [warning for warning in latest.warnings if warning != summary.health.met_at_once]
+    at = latest.ended_at or latest.created_at
+    for text in found:
         yield Attention(job_id, "warning", text, since=at, trial_id=latest.trial_id, number=latest.number)
+    if summary.health.met_at_once is not None:
+        yield Attention(
+            job_id, "warning", summary.health.met_at_once, f"`rheostat jobs set {job_id} target=...` mends it."
+        )
 
 
 def _some(runs: Runs, *, lower: bool = False) -> str:

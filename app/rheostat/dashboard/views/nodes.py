@@ -6,9 +6,9 @@ from datetime import datetime
 from itertools import groupby
 
 from rheostat.dashboard import words
-from rheostat.schemas.nodes import NodeReport, ReportedGpu
+from rheostat.schemas.nodes import ReportedGpu
 from rheostat.schemas.review import Node
-from rheostat.schemas.server import Gpu
+from rheostat.schemas.server import UNKNOWN_MODEL, Gpu
 
 NOT_REPORTED = "not reported"
 
@@ -57,8 +57,8 @@ def node_rows(nodes: Sequence[Node], now: datetime) -> list[NodeRow]:
             node=node,
             gpu=words.UNKNOWN if node.gpu is None else words.gpu(node.gpu.model, node.gpu.count),
             limits=_limits(node.gpu),
-            agent=_agent(node.report),
-            is_ready=node.report is None or node.report.agent in ("ready", "not_needed"),
+            agent=_agent(node),
+            is_ready=node.report is None or node.report.agent in ("ready", "not_needed") or not _has_gpu(node),
             problem="" if node.report is None else " ".join(node.report.problems),
             gpus=_lines(node),
             energy=_energy(node),
@@ -91,10 +91,15 @@ def _limits(gpu: Gpu | None) -> str:
     return f"{gpu.min_power_limit_watts} to {words.watts(gpu.max_power_limit_watts)}"
 
 
-def _agent(report: NodeReport | None) -> str:
-    if report is None:
+def _agent(node: Node) -> str:
+    if node.report is None:
         return NOT_REPORTED
-    return _AGENT[report.agent]
+    return "not needed" if node.report.agent == "absent" and not _has_gpu(node) else _AGENT[node.report.agent]
+
+
+def _has_gpu(node: Node) -> bool:
+    """Return whether a GPU is known there; where none is, an agent has nothing to do."""
+    return node.gpu is None or node.gpu.model != UNKNOWN_MODEL
 
 
 def _energy(node: Node) -> str:

@@ -1,16 +1,16 @@
-"""Is Rheostat installed as it should be, on a system that it runs on?"""
+"""Checks of what is installed, and of the system."""
 
 from rheostat.doctor.finding import Finding, ok, skipped, warning
 from rheostat.doctor.machine import Machine
 
 
 def versions(machine: Machine) -> Finding:
-    """Say which versions run here."""
+    """Name the versions."""
     return ok("versions", f"Rheostat {machine.installation.version} on Python {machine.installation.python}")
 
 
 def extras(machine: Machine) -> Finding:
-    """Say which extras are installed; a trainer needs none."""
+    """Name the extras that are installed; a trainer needs none."""
     found = machine.installation.extras
     if not found:
         return skipped("extras", "unknown: Rheostat runs from its source, without being installed")
@@ -22,12 +22,13 @@ def extras(machine: Machine) -> Finding:
 
 def settings(machine: Machine) -> Finding:
     """Look for variables that are probably misspelt."""
-    wrong = machine.installation.misspelt
+    clients = [
+        f"unknown setting {name}; did you mean {meant}?" for name, meant in machine.installation.misspelt.items()
+    ]
+    wrong = clients + [text for text in machine.store.unknown_variables if text not in clients]
     if not wrong:
         return ok("settings", "no RHEOSTAT_ variable seems misspelt")
-    unknown, meant = next(iter(wrong.items()))
-    found = "; ".join(f"{name} is unknown: {likely} is meant?" for name, likely in wrong.items())
-    return warning("settings", found, "An unknown variable is ignored.", f"Rename {unknown} to {meant}.")
+    return warning("settings", " ".join(wrong), "An unknown variable is ignored.", "Rename it.")
 
 
 def system(machine: Machine) -> Finding:

@@ -37,6 +37,7 @@ class ReadGpu:
         counter: Its energy counter.
         samples: Number of the driver's power samples of the last two seconds.
         has_power: Whether its power can be read.
+        is_of_module: Whether a limit of GPU and processor together bounds it, too.
         problem: Why nothing was read; empty: it was.
     """
 
@@ -46,6 +47,7 @@ class ReadGpu:
     counter: Counter = "missing"
     samples: int = 0
     has_power: bool = False
+    is_of_module: bool = False
     problem: str = ""
 
 
@@ -129,6 +131,7 @@ def _read(device: Device) -> ReadGpu:
         counter=_counter(device),
         samples=len(_asked(lambda: device.power_samples(since_us)) or ()),
         has_power=_asked(device.power_milliwatts) is not None,
+        is_of_module=_asked(device.power_scope) == "module",
     )
 
 

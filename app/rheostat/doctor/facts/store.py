@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING
 
 from rheostat.agent.peer import user_name
@@ -39,6 +40,8 @@ class Store:
         host: The address that a server would listen on.
         port: The port.
         port_problem: Why it could not; empty: it could.
+        unknown_variables: What is said of variables that are probably misspelt settings of the server.
+        behind_seconds: How far this machine's clock is behind PostgreSQL's; None: unknown.
     """
 
     has_extra: bool = False
@@ -55,26 +58,30 @@ class Store:
     host: str = "127.0.0.1"
     port: int = 8420
     port_problem: str = ""
+    unknown_variables: tuple[str, ...] = ()
+    behind_seconds: float | None = None
 
 
 def look_at_store(database_url: str | None) -> Store:
     """Return the database that a server here would use, by an option or else by the settings; it is only read."""
     try:
-        from rheostat.api.settings import load_settings  # noqa: PLC0415 -- the server is an extra
+        from rheostat.api.settings import load_settings, unknown_variables  # noqa: PLC0415 -- the server is an extra
     except ModuleNotFoundError:
         return Store()
     try:
         settings = load_settings(database_url=database_url)
     except RheostatError as error:
         return Store(has_extra=True, is_named=True, error=error)
-    address = {"host": settings.host, "port": settings.port, "port_problem": _port_problem(settings)}
-    return Store(**{"has_extra": True} | address | _database(settings))  # type: ignore[arg-type]
+    seen = {"has_extra": True, "unknown_variables": tuple(unknown_variables(os.environ))}
+    seen |= {"host": settings.host, "port": settings.port, "port_problem": _port_problem(settings)}
+    return Store(**seen | _database(settings))  # type: ignore[arg-type]
 
 
 def _database(settings: "Settings") -> dict[str, object]:
     from rheostat.service.operations import (  # noqa: PLC0415
         check_ready,
         database_place,
+        database_time,
         open_service,
         schema_status,
     )
@@ -96,6 +103,10 @@ def _database(settings: "Settings") -> dict[str, object]:
         seen |= {"place": place, "is_file": is_file, "exists": True}
         if is_file:
             seen |= _file(Path(place))
+        else:
+            before = time()
+            moment = database_time(service)
+            seen["behind_seconds"] = moment.timestamp() - (before + time()) / 2
         if not seen["exists"]:
             return seen
         status = schema_status(service)
