@@ -38,7 +38,7 @@ test: $(DEV) ## Run all tests, on SQLite and on a PostgreSQL that they bring alo
 # The frameworks have an environment of their own, of about 1.5 GB. On Linux, PyPI's torch is built for CUDA and brings
 # several GB of its libraries; a machine with no such GPU does better with the build for the CPU, from PyTorch's own
 # package index: make it known to pip first, by PIP_EXTRA_INDEX_URL, or let PIP_FIND_LINKS name a folder with the wheel.
-test-frameworks: ## Train in PyTorch, Transformers and Lightning, on one process and on several
+test-frameworks: ## Train in PyTorch, Transformers and Lightning, on one process and on several; run examples/
 	@$(MAKE) --no-print-directory VENV=.venv-frameworks .venv-frameworks/.installed-frameworks
 	@.venv-frameworks/bin/python -m pytest tests/frameworks
 
@@ -87,7 +87,7 @@ lint: $(DEV) ## Check style, types and who imports whom
 	@$(LINT)/bin/ruff format --check
 	@$(LINT)/bin/mypy --python-executable $(IN_VENV)
 	@$(LINT)/bin/lint-imports --no-logo
-	@$(LINT)/bin/shellcheck deploy/slurm/*.sh .ci/run .ci/check_wheel .ci/install_browser
+	@$(LINT)/bin/shellcheck deploy/slurm/*.sh .ci/run .ci/check_wheel .ci/install_browser examples/curl.sh
 
 build: $(DEV) ## Build the wheel into dist/
 	@rm -rf dist

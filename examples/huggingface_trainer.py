@@ -7,7 +7,7 @@ Two lines join a `Trainer` to Rheostat: `set_arguments` gives it the trial's bat
 `RheostatCallback` reports its evaluations and ends the training at the target. It prints what it trains with and why,
 and how the run ended.
 
-Needs: pip install rheostat accelerate scikit-learn torch transformers. Without a GPU it trains on the CPU. Without a
+Needs: pip install . accelerate scikit-learn torch transformers. Without a GPU it trains on the CPU. Without a
 node agent energy is unknown, and time alone counts. Without a server a warning says so, and it trains with the default.
 """
 

@@ -7,7 +7,7 @@ Each line of the table is sent to the server as a run; a second time changes not
 every night. It prints what is known now of each batch size. The runs of past_runs.csv are made up: put your own table
 in its place, and your columns into `run_of`. The GPU's name must be that of later runs, as `nvidia-smi -L` shows it.
 
-Needs: pip install rheostat. Without a server nothing is sent, and an error says so. On the server's own machine a table
+Needs: pip install .. Without a server nothing is sent, and an error says so. On the server's own machine a table
 with the columns of docs/history.md needs no program: `rheostat jobs import`.
 """
 

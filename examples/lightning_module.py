@@ -7,7 +7,7 @@
 Lightning's tuner does, reports every validation, and ends the training at the target. It prints what it trained with
 and why, and how the run ended.
 
-Needs: pip install rheostat lightning scikit-learn. Without a GPU it trains on the CPU. Without a node agent energy is
+Needs: pip install . lightning scikit-learn. Without a GPU it trains on the CPU. Without a node agent energy is
 unknown, and time alone counts. Without a server a warning says so, and it trains with the default batch size.
 """
 

@@ -1,6 +1,6 @@
 """Turns the logs of MLPerf Training results into a history for `rheostat jobs import`.
 
-    python mlperf_history.py --gpu "NVIDIA A100-SXM4-80GB" --gpu-count 8 result_*.txt > history.csv
+    python examples/mlperf_history.py --gpu "NVIDIA A100-SXM4-80GB" --gpu-count 8 result_*.txt > history.csv
     rheostat jobs import history.csv --job resnet
 
 A log's lines are `:::MLLOG {json}` (https://github.com/mlcommons/logging). They have times and no energy.

@@ -5,9 +5,9 @@
 
 The data are scikit-learn's 1,797 real images; the target is 96 % accuracy on the 360 that are not trained on. Small
 batches need fewer epochs, large ones have faster epochs: Rheostat finds out where the cheapest run to the target lies.
-Every run prints its batch size, why it was chosen, and what it took; the last line says what was saved.
+Every run prints its batch size, why it was chosen, and what it took; the last line names the page with what was saved.
 
-Needs: pip install rheostat torch scikit-learn. Without a GPU it trains on the CPU. Without a node agent energy is
+Needs: pip install . torch scikit-learn. Without a GPU it trains on the CPU. Without a node agent energy is
 unknown, and time alone counts. Without a server a warning says so, and it trains with the default batch size.
 """
 
@@ -48,7 +48,7 @@ def accuracy(model: nn.Module, data: TensorDataset) -> float:
         return (model(inputs).argmax(1) == wanted).float().mean().item()
 
 
-def train(client: Client, training: TensorDataset, validation: TensorDataset) -> None:
+def train(client: Client, training: TensorDataset, validation: TensorDataset) -> str | None:
     """Train a new model until Rheostat says stop: at the target, or when the run is not worth its cost."""
     with client.trial(JOB, SETTINGS) as trial:  # 1. asks what to train with
         print(f"batch size {trial.batch_size}: {trial.reason}", flush=True)
@@ -66,10 +66,11 @@ def train(client: Client, training: TensorDataset, validation: TensorDataset) ->
             if trial.report(reached) == "stop":  # 5. reports every evaluation
                 break
     print(f"  accuracy {reached:.3f} after {epochs} epochs", flush=True)
+    return trial.trial_id  # none without a server
 
 
 def main() -> None:
-    """Run some recurrences, and say what they saved."""
+    """Run some recurrences."""
     parser = ArgumentParser(description="Retrain a classifier of digits with Rheostat.")
     parser.add_argument("--runs", type=int, default=1, help="how many recurrences (1)")
     runs = parser.parse_args().runs
@@ -77,8 +78,9 @@ def main() -> None:
     with Client() as client:
         for run in range(runs):
             print(f"run {run + 1} of {runs}: ", end="", flush=True)
-            train(client, training, validation)
-        print(f"What was learned and saved: {client.base_url}/jobs/{JOB}")
+            trial_id = train(client, training, validation)
+        if trial_id is not None:
+            print(f"What was learned and saved: {client.base_url}/jobs/{JOB}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Every process enters the trial and makes the same calls: rank 0 talks to the ser
 batch size of a trial is that of all processes together; `data_loader` gives each its share. Rank 0 prints what they
 train with and why, and the accuracy at the end.
 
-Needs: pip install rheostat scikit-learn torch. With GPUs each process takes one, and NCCL; without, all use the CPU and
+Needs: pip install . scikit-learn torch. With GPUs each process takes one, and NCCL; without, all use the CPU and
 gloo. Without a node agent energy is unknown, and time alone counts. Without a server a warning says so, and they train
 with the default batch size.
 """

@@ -1,6 +1,5 @@
 """The shell script: a whole run by curl, on a server with tokens, and without a server."""
 
-import sys
 from pathlib import Path
 
 import httpx
@@ -36,9 +35,3 @@ def test_without_a_server_it_trains_with_the_default_and_says_so() -> None:
     assert "rheostat serve" in line
     assert ran.stdout.splitlines()[0] == "batch size 64: the default, since the server gave no other"
     assert ran.returncode == 0
-
-
-def test_every_shell_can_read_it() -> None:
-    shellcheck = Path(sys.executable).with_name("shellcheck")
-    checked = run_example(shellcheck, "--shell=sh", "--enable=all", "--exclude=SC2250,SC2310,SC2312", "curl.sh")
-    assert checked.returncode == 0, checked.stdout
