@@ -52,8 +52,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ),
         Example(
             "One batch size: only the power limit is chosen",
-            "rheostat run --job nightly --batch-sizes 64 --default-batch-size 64 \\\n"
-            "  --max-epochs 60 -- python train.py",
+            "rheostat run --power-only --job finetune --step-pattern 'step {step}' \\\n  -- python train.py",
         ),
     ),
     "spool": (
