@@ -7,6 +7,7 @@ site and for a code host.
 import re
 from pathlib import Path
 
+from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[1]
@@ -49,4 +50,5 @@ def _add_navigation(_: Sphinx, document: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     """Connect what this site adds to Sphinx."""
+    app.add_lexer("csv", TextLexer)  # code hosts know it, Pygments does not
     app.connect("source-read", _add_navigation)

@@ -1,6 +1,7 @@
 """What more than one suite needs."""
 
 import os
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,11 @@ settings.load_profile("house")
 # The settings of a server that runs on this machine are not for the tests.
 for name in [name for name in os.environ if name.startswith("RHEOSTAT_")]:
     del os.environ[name]
+# A job in a shell's background ignores Ctrl-C, and one under nohup a hang-up; so would what it starts, which tests
+# interrupt. A handler is not inherited.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 # All fake GPUs have the same names, in all processes that run tests at the same time.
 _locks = TemporaryDirectory(prefix="rheostat-locks-")
 os.environ["RHEOSTAT_LOCKS_DIR"] = _locks.name

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rheostat.errors import InvalidInput
 
+_MOST_SHOWN = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -85,9 +87,10 @@ def read_lines(path: Path, columns: Sequence[str], optional: Sequence[str] | Non
             reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             missing = [column for column in columns if column not in reader.fieldnames]
             if missing:
+                found = ", ".join(reader.fieldnames)[:_MOST_SHOWN] or "nothing"
                 raise InvalidInput(
                     f"{path}, line 1 lacks the columns {', '.join(missing)}.",
-                    hint=f"The header needs: {','.join(columns)}.",
+                    hint=f"The header needs {','.join(columns)}, and has {found}. Is it the right file?",
                 )
             names = [*columns, *(name for name in optional or () if name in reader.fieldnames)]
             if unknown := sorted(set(reader.fieldnames) - {*names}) if optional is not None else []:

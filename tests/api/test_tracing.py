@@ -81,4 +81,4 @@ def test_a_missing_package_is_reported_only_where_tracing_is_configured(tmp_path
     environment = {"PYTHONPATH": str(tmp_path), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     with serving(url, tmp_path / "log", **environment) as server:
         assert server.client.get("/v1/jobs").status_code == 200
-        assert server.log().count("rheostat[otel]") == 1
+        assert server.log().count("[otel]") == 1

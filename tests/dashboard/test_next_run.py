@@ -59,7 +59,7 @@ def test_why_what_is_likelier_the_cheapest_does_not_train_next_is_said_with_what
     held = next_run(upcoming, believed(-2.0, s32=0.24, s128=0.74))
     assert held is not None
     assert "128 is likelier the cheapest" in held.why_not
-    assert "0 of 1 runs of the default" in held.why_not
+    assert "0 of 1 (in runs of the default)" in held.why_not
     assert f"`rheostat jobs force {JOB} 128`" in held.why_not
     assert f"`rheostat jobs set {JOB} exploration_budget_runs=2`" in held.why_not
     dearer = next_run(upcoming, believed(0.0, s32=0.4, s64=0.6))

@@ -54,7 +54,7 @@ def test_home_shows_the_savings_of_the_api_first(pages: Pages) -> None:
     assert "12 runs" not in page.text  # one was cancelled
     assert "11 runs of 1 job" in page.text
     (bars,) = json.loads(page.figures["saved-by-day"])["data"]
-    assert sum(bars["y"]) * 3600 == pytest.approx(saved(placement.energy_joules), abs=0.01)
+    assert sum(bars["y"]) * 1000 == pytest.approx(saved(placement.energy_joules), abs=0.01)
 
 
 def test_pages_say_what_the_interval_of_the_savings_covers(pages: Pages) -> None:

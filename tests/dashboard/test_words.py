@@ -145,7 +145,11 @@ def test_limits_keep_their_fraction() -> None:
 
 
 def test_reasons_become_sentences_without_exponents() -> None:
-    assert plain(words.sentence("expected cost 5.62e+04 J-eq")) == "Expected cost 56,200 J-eq."
+    assert plain(words.sentence("expected cost 5.62e+04 J-eq")) == "Expected cost 56.2 kJ-eq."
+    assert plain(words.sentence("1282 J-eq (95 % interval 1201 to 1366), 0.0008195 s")) == (
+        "1.28 kJ-eq (95 % interval 1.20 to 1.37 kJ-eq), 0.820 ms."
+    )
+    assert plain(words.sentence("1.597 J-eq in 0.96 of 60 s")) == "1.60 J-eq in 0.96 of 60 s."
     assert words.sentence("1e-05 is small.") == "1e-05 is small."
     assert words.sentence("") == ""
 

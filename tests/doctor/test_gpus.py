@@ -140,7 +140,7 @@ def share(gpu: FakeGpu) -> None:
             lambda gpu: setattr(gpu, "limit_watts", 200),
             "limits",
             "warning",
-            "GPU 1 is limited to 200 W, below its default of 300 W, by somebody else",
+            "GPU 1 is limited to 200 W, below its default of 300 W, not by this agent",
             "sudo nvidia-smi -i 1 -pl 300",
         ),
         (
@@ -196,7 +196,7 @@ def test_an_error_that_no_query_expects_leaves_out_what_depends_on_it(fake: Fake
     assert found("limits", gpus=look_at_gpus()).found == "the driver sets no power limit on GPU 0"
 
 
-def test_the_agents_own_limit_is_nobody_elses(served: Served, directory: Path) -> None:
+def test_the_agents_own_limit_is_not_warned_of(served: Served, directory: Path) -> None:
     served.bench.node.set_power_limit(served.bench.lease(), 200_000)
     assert found("limits", gpus=look_at_gpus(), node=look_at_node(directory)).state == "ok"
     assert found("limits", gpus=look_at_gpus()).state == "warning"

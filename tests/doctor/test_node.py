@@ -22,7 +22,7 @@ def test_an_agent_that_is_ready(served: Served, directory: Path) -> None:
     node = look_at_node(directory)
     assert (found("agent", node=node).state, found("agent", node=node).found) == ("ok", "the agent is ready: 2 GPUs")
     assert found("leases", node=node).found == "no GPU is leased, none is limited"
-    assert found("privilege", node=node).found == "the agent sets limits; who trains needs no privilege"
+    assert found("privilege", node=node).found == "an agent runs; who trains needs no privilege"
     served.bench.node.set_power_limit(served.bench.lease(), 200_000)
     held = found("leases", node=look_at_node(directory))
     process = served.bench.processes[0].pid
@@ -36,6 +36,12 @@ def test_no_agent_matters_where_there_is_a_gpu(directory: Path) -> None:
     assert missing.remedy.startswith("Run the agent as root: sudo rheostat agent.")
     assert found("agent", node=look_at_node(directory)).state == "problem"
     assert found("agent", node=NodeFacts()).state == "skipped"
+
+
+def test_a_container_needs_the_nodes_socket(directory: Path) -> None:
+    inside = Installation(container="Docker")
+    finding = found("agent", gpus=Gpus(on_bus=1), node=look_at_node(directory), installation=inside)
+    assert finding.remedy.startswith(f"Mount the node's {directory} into this container.")
 
 
 def test_an_agent_that_was_killed(bench: Bench, directory: Path) -> None:

@@ -54,7 +54,10 @@ def test_no_server_is_a_problem_where_one_was_named() -> None:
         pass
     named = found("server", remote=look_at_server(url))
     assert (named.state, url in named.found) == ("problem", True)
-    assert named.remedy == "Start the server: rheostat serve"
+    port = url.rpartition(":")[2]
+    assert named.remedy.startswith(f"Start the server: rheostat serve --port {port}. Or correct the port")
+    usual_port = found("server", remote=replace(look_at_server(url), port=8420))
+    assert usual_port.remedy == "Start the server: rheostat serve"
     away = found("server", remote=replace(look_at_server(url), is_local=False, host="gpu-server"))
     assert away.remedy.startswith("Start the server on gpu-server. If it runs, it may listen on loopback alone")
     usual = found("server", remote=replace(look_at_server(url), is_named=False))
@@ -116,7 +119,7 @@ def test_a_server_of_another_version(server: Serving, ours: str, text: str, reme
     assert (finding.state, text in finding.found, remedy in finding.remedy) == ("warning", True, True)
 
 
-def test_a_certificate_that_nobody_here_trusts(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_that_is_not_trusted(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     with proxied(url_of(server), authority=authority) as url:
         finding = found("server", remote=look_at_server(url))

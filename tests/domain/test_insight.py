@@ -50,6 +50,26 @@ def test_the_baseline_is_the_mean_epochs_of_the_default_times_an_epoch_at_the_to
     assert "250 W" in saved.energy_joules.method
 
 
+def test_where_only_steps_were_measured_the_baseline_is_the_runs_times_what_a_step_takes_at_the_top() -> None:
+    alone = {"batch_sizes": [1], "default_batch_size": 1, "target": None, "max_epochs": 1}
+    job = ExampleJob(**alone, policy="rheostat", eta_knob=1.0, power_limits_watts=[100, 250])
+    first = job.predict()
+    for limit, seconds, joules in ((250, 10.0, 2000.0), (100, 12.0, 1000.0)):
+        steps = PowerLimitMeasurement(
+            power_limit_watts=limit, time_seconds=seconds, energy_joules=joules, steps=50, steps_per_epoch=None
+        )
+        job.measured(1, V100, [steps])
+    for trial in (first, job.predict()):
+        answer = job.report(trial, 1, energy_joules=5000.0, time_seconds=60.0)
+        assert answer.reason == "ran its 1 epoch"
+    saved = job.savings()
+    assert saved.energy_joules.saved_percent == pytest.approx(50.0)
+    assert saved.time_seconds.saved_percent == pytest.approx(-20.0)
+    assert not saved.baseline_is_estimated
+    assert "a step took at 250 W against 100 W" in saved.energy_joules.method
+    assert job.predict().reason.startswith("the only batch size: expected cost")
+
+
 @pytest.mark.parametrize("start_up_seconds", [0.0, 8.0])
 def test_where_nothing_is_changed_nothing_is_saved_or_lost(start_up_seconds: float) -> None:
     """Half a second of steps at 200 J a second and a quarter of evaluation an epoch, all at the highest limit."""

@@ -84,3 +84,15 @@ class TestGpu:
     def test_only_scopes_that_are_known_are_taken(self) -> None:
         with pytest.raises(ValidationError, match="power_scope"):
             Gpu.model_validate({"model": "V100", "power_scope": "node"})
+
+
+def test_lists_may_be_any_sequence_of_python() -> None:
+    settings = JobSettings.model_validate(
+        {
+            "batch_sizes": (64, 32),
+            "default_batch_size": 32,
+            "max_epochs": 1,
+            "power_limits_watts": range(100, 250, 50),
+        }
+    )
+    assert (settings.batch_sizes, settings.power_limits_watts) == ([32, 64], [100, 150, 200])

@@ -68,6 +68,18 @@ def node(fake: FakeNvml, tmp_path: Path, server: ServerProcess) -> Iterator[Node
         yield Node(fake, tmp_path, server, stack)
 
 
+def test_steps_that_were_not_shown_are_asked_for(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    with node.trial(settings([300, 200])) as trial:
+        assert trial.profile_power_limits_watts
+        trial.report(0.0)
+    assert "iterate over trial.steps(loader)" in caplog.text
+    caplog.clear()
+    with node.trial(settings([300, 200])) as trial:
+        list(trial.steps([1, 2]))
+        trial.report(0.0)
+    assert "trial.steps(loader)" not in caplog.text
+
+
 def train_until(trial: RunningTrial, training: FakeTraining, condition: Callable[[], bool]) -> None:
     give_up_at = monotonic() + PATIENCE_SECONDS
     for _ in trial.steps(range(100_000)):

@@ -92,7 +92,7 @@ def test_a_column_that_is_not_known_is_refused(service: Service, tmp_path: Path)
     register(service)
     file = write(tmp_path / "history.csv", "32,V100,1", header="batch_size,gpu_model,enrgy_joules")
     with pytest.raises(InvalidInput, match="unknown columns: enrgy_joules") as refused:
-        import_history(service, file, JOB)
+        import_history(service, file, JOB, defaults={"gpu_count": "1"})
     columns = refused.value.hint.removeprefix("There may be: ").rstrip(".").split(", ")
     assert "energy_joules" in columns
     assert len(columns) == len(set(columns))

@@ -12,7 +12,7 @@ from rheostat.visualization.calibration import calibration
 from rheostat.visualization.costs import account, costs
 from rheostat.visualization.power import energy_against_time, power_curves
 from rheostat.visualization.savings import saved_by_day
-from rheostat.visualization.style import ACCENT, WARNING, Figure, counting_axis, plain, size_colours
+from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, counting_axis, plain, size_colours
 from rheostat.visualization.trials import learning_curve, power_by_epoch
 from tests.visualization.conftest import Explored
 
@@ -93,7 +93,7 @@ def test_power_curves_are_relative_to_the_best_limit(explored: Explored) -> None
 
 def test_no_run_beats_those_on_the_front(explored: Explored) -> None:
     figure = energy_against_time(explored.trials, explored.job.settings.batch_sizes)
-    front = trace(figure, "front")
+    front = trace(figure, "the best trade-offs")
     points = {(t.time_seconds, t.energy_joules) for t in explored.trials if t.state == "converged"}
     on_it = set(zip(front["x"], front["y"], strict=True))
     assert on_it <= points
@@ -147,7 +147,34 @@ def test_savings_add_up_over_the_days() -> None:
     assert trace(figure, "in all")["y"] == [2.0, 1.0]
     assert trace(figure, "on the day")["x"] == ["2026-01-01", "2026-01-03"]
     assert saved_by_day({}) is None
-    assert trace(saved_by_day({date(2026, 1, 1): 0.002}), "on the day")["y"] == [2.0]  # Wh
+    kilojoules = saved_by_day({date(2026, 1, 1): 6400.0})
+    assert trace(kilojoules, "on the day")["y"] == [6.4]
+    assert kilojoules is not None
+    assert kilojoules["layout"]["yaxis"]["title"]["text"] == "energy saved (kJ)"
+
+
+def test_what_may_as_well_be_a_loss_is_not_drawn_as_saved() -> None:
+    for is_sure, colour in ((True, ACCENT), (False, MUTED)):
+        assert trace(saved_by_day({date(2026, 1, 1): 1.0}, is_sure=is_sure), "on the day")["marker"]["color"] == [
+            colour
+        ]
+
+
+def test_a_logarithmic_axis_says_so(explored: Explored) -> None:
+    alike = {"cost": 100.0, "cost_low": 90.0, "cost_high": 110.0}
+    near = [arm.model_copy(update=alike) for arm in explored.estimates.arms]
+    far = [near[0].model_copy(update={"cost_high": 5000.0}), *near[1:]]
+    found = [explored.estimates.model_copy(update={"arms": one}) for one in (near, far)]
+    titles = [arms(one, [], 32)["layout"]["yaxis"]["title"]["text"] for one in found]
+    assert titles == ["cost of a run (J-eq)", "cost of a run (J-eq, log scale)"]
+
+
+def test_simulated_time_is_called_so(explored: Explored) -> None:
+    gpu = explored.trials[0].gpu.model_copy(update={"simulated": True})
+    trials = [trial.model_copy(update={"gpu": gpu}) for trial in explored.trials]
+    figure = energy_against_time(trials, explored.job.settings.batch_sizes)
+    assert figure is not None
+    assert figure["layout"]["xaxis"]["title"]["text"].startswith("simulated time")
 
 
 def test_an_axis_has_the_unit_that_suits_it(explored: Explored) -> None:

@@ -21,7 +21,7 @@ EYES = {
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 WHITE = XYZ.sum(axis=1)
 
-PALETTES = [[*size_colours(2**n for n in range(count)).values()] for count in range(2, 7)]
+PALETTES = [[*size_colours(2**n for n in range(count)).values()] for count in range(2, 9)]
 
 
 def linear(colours: list[str]) -> Colours:
@@ -43,6 +43,12 @@ def test_colours_differ_for_all_eyes(colours: list[str], eyes: str) -> None:
     seen = lab(linear(colours) @ np.array(EYES[eyes]).T)
     distances = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
     assert distances[~np.eye(len(colours), dtype=bool)].min() > 17
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_neighbouring_batch_sizes_have_clearly_different_colours(eyes: str) -> None:
+    seen = lab(linear(PALETTES[-1]) @ np.array(EYES[eyes]).T)
+    assert np.linalg.norm(seen[1:] - seen[:-1], axis=-1).min() > 60
 
 
 @pytest.mark.parametrize("page", ["#ffffff", "#19212a"])

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rheostat.api.paths import route_of
 from rheostat.api.request_record import record_of
+from rheostat.extras import install_command
 
 _CONFIGURED_BY = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -29,7 +30,8 @@ def add_tracing(app: FastAPI) -> Callable[[], None]:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        _log.warning("OpenTelemetry is configured but not installed (%s): pip install 'rheostat[otel]'", error.name)
+        how = install_command("otel")
+        _log.warning("OpenTelemetry is configured but not installed (%s): %s", error.name, how)
         return _nothing
     service_name = os.environ.get("OTEL_SERVICE_NAME", "rheostat")
     provider = TracerProvider(resource=Resource.create({"service.name": service_name}))

@@ -20,6 +20,7 @@ from rheostat.cli.spool import spool
 from rheostat.cli.words import counted, say_if_none
 from rheostat.demo.command import demo
 from rheostat.errors import RheostatError, Unavailable
+from rheostat.extras import install_command
 from rheostat.launch.command import measure, run
 from rheostat.printable import printable
 from rheostat.replay.command import replay
@@ -89,8 +90,8 @@ def main() -> None:
         extra = _EXTRAS.get(next(iter(sys.argv[1:]), ""))
         if extra is None or (error.name or "").startswith("rheostat"):
             raise
-        needs = f"This command needs {error.name}, which the extra {extra} installs: {sys.executable} -m pip install"
-        typer.secho(f"rheostat: {needs} 'rheostat[{extra}]'", fg="red", err=True)
+        needs = f"This command needs {error.name}, which the extra {extra} installs"
+        typer.secho(f"rheostat: {needs}: {install_command(extra)}", fg="red", err=True)
         raise SystemExit(1) from None
 
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 import rheostat
-from rheostat.dashboard import static, words
+from rheostat.dashboard import glossary, static, words
 from rheostat.dashboard.site import Site
 from rheostat.dashboard.summaries import Summaries
 from rheostat.errors import Conflict, Forbidden, InvalidInput, NotFound, RheostatError
@@ -191,7 +191,7 @@ def _environment() -> Environment:
         extensions=["jinja2.ext.loopcontrols"],
         finalize=_shown,
     )
-    environment.globals["asset"] = static.address
+    environment.globals |= {"asset": static.address, "glossary": glossary.GLOSSARY, "anchor": glossary.anchor}
     environment.filters |= {
         "percent": words.percent,
         "counted": words.counted,
@@ -199,6 +199,7 @@ def _environment() -> Environment:
         "watts": words.watts,
         "ago": words.ago,
         "commands": _commands,
+        "explained": glossary.explained,
     }
     return environment
 

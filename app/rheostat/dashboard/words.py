@@ -20,6 +20,10 @@ _INVISIBLE = re.compile(r"[\0-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u20
 _MINUS = "\N{MINUS SIGN}"
 _SCIENTIFIC = re.compile(r"\b\d(\.\d+)?e\+\d{2}\b")
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:[kMG]?J(?:-eq)?|[kMG]?Wh|W|ms|s|min|h|days|%)(?![\w-]))")
+_NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+_JOULES = re.compile(rf"(?<![\w.]){_NUMBER} (J-eq|J)(?![\w-])")
+_FRACTION_OF_SECONDS = re.compile(r"(?<![\w.])(\d+\.\d+(?:e[+-]?\d+)?|\d+e[+-]?\d+) s(?![\w-])")
+_COST_INTERVAL = re.compile(rf"95 % interval {_NUMBER} to {_NUMBER}(?=\))")
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 
 
@@ -152,7 +156,10 @@ def _under(figure: float) -> str:
 
 
 def readable(text: str) -> str:
-    """Return a text with its large numbers written out, 5.62e+04 as 56 200, and numbers beside their units."""
+    """Return a text whose figures have three digits and a unit that suits, on one line with it."""
+    text = _COST_INTERVAL.sub(lambda found: f"95 % interval {cost.interval(float(found[1]), float(found[2]))}", text)
+    text = _JOULES.sub(lambda found: {"J": energy, "J-eq": cost}[found[2]](float(found[1])), text)
+    text = _FRACTION_OF_SECONDS.sub(lambda found: duration(float(found[1])), text)
     return _BEFORE_UNIT.sub(_BESIDE, _SCIENTIFIC.sub(lambda found: _fixed(float(found[0]), 0), text))
 
 

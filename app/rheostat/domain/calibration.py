@@ -182,6 +182,10 @@ def _verdict(judged: Coverage, count: int) -> Verdict:
     return "too wide" if judged.share_low > judged.level else "about right"
 
 
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
+
+
 def _statement(judged: Coverage, verdict: Verdict, ratio: float | None, count: int, censored: int) -> str:
     """Return the calibration in words."""
     if ratio is None or judged.share is None or judged.share_low is None or judged.share_high is None:
@@ -192,7 +196,7 @@ def _statement(judged: Coverage, verdict: Verdict, ratio: float | None, count: i
     else:
         share, low, high = (f"{100.0 * figure:.0f}" for figure in (judged.share, judged.share_low, judged.share_high))
         said = [
-            f"{judged.inside} of {count} runs cost what was predicted, within the {100.0 * judged.level:.0f} % "
+            f"{judged.inside} of {_runs(count)} cost what was predicted, within the {100.0 * judged.level:.0f} % "
             f"interval ({share} %, 95 % confidence interval {low} to {high} %).",
             _MEANS[verdict],
         ]
@@ -201,5 +205,6 @@ def _statement(judged: Coverage, verdict: Verdict, ratio: float | None, count: i
         if abs(off := 100.0 * (ratio - 1.0)) >= _LEAST_PERCENT_OFF:
             said.append(f"The median run cost {abs(off):.0f} % {'more' if off > 0 else 'less'} than predicted.")
     if censored:
-        said.append(f"{censored} that ended before the target are not counted.")
+        are = "is" if censored == 1 else "are"
+        said.append(f"{censored} that ended before the target {are} not counted.")
     return " ".join(said)

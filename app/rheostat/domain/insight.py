@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rheostat.domain import crashes, energy, totals
 from rheostat.domain.evidence import power_measurement
-from rheostat.domain.history import History
+from rheostat.domain.history import History, LatestMeasurements
 from rheostat.domain.job import Draft, Job
 from rheostat.domain.overhead import overhead
 from rheostat.domain.placements import wire_gpu
@@ -187,11 +187,11 @@ class _Past:
         runs = _runs(self.paid)
         estimated = sum(total.estimated_runs for total in counted)
         if has_energy and estimated:
-            notes.append(f"of {estimated} of {runs} runs the energy is estimated, in whole or in part")
+            notes.append(f"of {estimated} of {_counted(runs)} the energy is estimated, in whole or in part")
         if self.survey:
             notes.append("the survey before them too" if surveyed is not None else "the survey is left out")
         if left_out := runs - _runs(counted):
-            notes.append(f"{left_out} of {runs} runs are left out: they did not report this figure")
+            notes.append(f"{left_out} of {_counted(runs)} are left out: they did not report this figure")
         return Saving(
             actual=actual,
             surveyed=surveyed,
@@ -254,9 +254,17 @@ def _default(
             _plus(_times(epoch.energy_joules, epochs), beside.energy_joules),
             _plus(_times(epoch.time_seconds, epochs), beside.time_seconds),
             epoch.cost * epochs + beside.cost,
-            f"baseline: {epochs:.4g} epochs, {source} at batch size {size}, each as the epoch measured at {limit} W, "
+            f"baseline: {epochs:.3g} epochs, {source} at batch size {size}, each as the epoch measured at {limit} W, "
             f"and {beside.time_seconds:.3g} s of start-up and evaluations",
             is_estimated=not both,
+        )
+    if limit is not None and (steps := _of_steps(draft, measured, view, size, limit)) is not None and both:
+        return _Default(
+            _times(_mean(figures.energy_joules, both), steps.energy),
+            _times(_mean(figures.time_seconds, both), steps.time),
+            _times(_mean(figures.cost, both), steps.cost),
+            f"baseline: the mean of {_runs(both)} converged runs at batch size {size}, times what a step took at "
+            f"{limit} W against {steps.best_watts} W, the best limit",
         )
     if not both:
         return _Default(None, None, None, f"no baseline: no run at batch size {size} has converged here")
@@ -264,15 +272,47 @@ def _default(
         _mean(figures.energy_joules, both),
         _mean(figures.time_seconds, both),
         _mean(figures.cost, both),
-        f"baseline: the mean of {_runs(both)} converged runs at batch size {size}, at the power limits that they had: "
+        f"baseline: the mean of {_counted(_runs(both), 'converged run')} at batch size {size}, "
+        "at the power limits that they had: "
         + ("no limit can be set here" if limit is None else f"no epoch was measured at {limit} W"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _StepRatios:
+    """A step at the maximum limit over one at the best limit, where the length of an epoch is unknown."""
+
+    best_watts: int
+    energy: float | None
+    time: float | None
+    cost: float
+
+
+def _of_steps(
+    draft: Draft, measured: LatestMeasurements, view: PolicyJob, size: int, maximum_watts: int
+) -> _StepRatios | None:
+    """Compare steps at the maximum limit with those at the best; None where one of them was not measured."""
+    best_watts = draft.advisor.power(view, size).power_limit_watts
+    records = [] if best_watts is None else [measured.get((size, limit)) for limit in (maximum_watts, best_watts)]
+    if best_watts is None or any(record is None or record.steps_per_epoch is not None for record in records):
+        return None
+    top, best = (power_measurement(view, record) for record in records if record is not None)
+    return _StepRatios(
+        best_watts,
+        _over(top.energy_joules, best.energy_joules),
+        _over(top.time_seconds, best.time_seconds),
+        top.cost / best.cost,
+    )
+
+
+def _over(figure: float | None, other: float | None) -> float | None:
+    return None if figure is None or not other else figure / other
 
 
 def _mean_epochs(trials: list[Totals]) -> tuple[float | None, str]:
     count = _runs(trials)
     mean = sum(total.epochs or 0.0 for total in trials) / count if count else None
-    return mean, f"the mean of {count} converged runs"
+    return mean, f"the mean of {_counted(count, 'converged run')}"
 
 
 def _expected_epochs(
@@ -285,6 +325,10 @@ def _expected_epochs(
         return None, "unknown"
     expected = [arm.epochs for arm in arms if arm.batch_size == draft.job.settings.default_batch_size]
     return next(iter(expected), None), "an estimate, since no run has converged,"
+
+
+def _counted(count: int, thing: str = "run") -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _runs(totals: list[Totals]) -> int:
@@ -305,5 +349,5 @@ def _plus(figure: float | None, more: float) -> float | None:
     return None if figure is None else figure + more
 
 
-def _times(figure: float | None, factor: float) -> float | None:
-    return None if figure is None else figure * factor
+def _times(figure: float | None, factor: float | None) -> float | None:
+    return None if figure is None or factor is None else figure * factor

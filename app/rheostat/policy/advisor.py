@@ -356,7 +356,8 @@ def _failure(job: Job, epoch: float, curve: LearningCurve) -> Verdict | None:
     """Return that a run has failed, or come to the end of its epochs; None: neither."""
     target, most = job.target, job.diverged_after_reports
     if target is None:
-        return Verdict("converged", f"ran its {job.max_epochs} epochs") if epoch >= job.max_epochs else None
+        epochs = "1 epoch" if job.max_epochs == 1 else f"{job.max_epochs} epochs"
+        return Verdict("converged", f"ran its {epochs}") if epoch >= job.max_epochs else None
     is_over = epoch >= job.max_epochs
     if curve.not_finite > 0 and (is_over or (most is not None and curve.not_finite >= most)):
         count = f"{curve.not_finite} evaluations in a row" if curve.not_finite > 1 else "its last evaluation"

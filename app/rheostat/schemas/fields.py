@@ -110,12 +110,27 @@ def _ascending(values: list[int]) -> list[int]:
     return sorted(values)
 
 
+def _listed(values: object) -> object:
+    """Accept what Python has for a list: JSON has one kind of sequence."""
+    return list(values) if isinstance(values, tuple | range) else values
+
+
 CurvePoint = Annotated[list[Metric], Field(min_length=2, max_length=2)]
 # The first wrong point is named; thousands would take a server too long.
 Curve = Annotated[list[CurvePoint], Field(min_length=1, max_length=MAX_CURVE_POINTS, fail_fast=True)]
-BatchSizes = Annotated[list[BatchSize], Field(min_length=1, max_length=MAX_BATCH_SIZES), AfterValidator(_ascending)]
+BatchSizes = Annotated[
+    list[BatchSize],
+    Field(min_length=1, max_length=MAX_BATCH_SIZES),
+    BeforeValidator(_listed),
+    AfterValidator(_ascending),
+]
 DefaultBatchSize = Annotated[BatchSize, AfterValidator(_candidate)]
-PowerLimits = Annotated[list[Watts], Field(min_length=1, max_length=MAX_POWER_LIMITS), AfterValidator(_ascending)]
+PowerLimits = Annotated[
+    list[Watts],
+    Field(min_length=1, max_length=MAX_POWER_LIMITS),
+    BeforeValidator(_listed),
+    AfterValidator(_ascending),
+]
 
 
 class Body(BaseModel):

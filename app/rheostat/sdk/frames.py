@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rheostat.errors import ConfigurationError
+from rheostat.extras import install_command
 from rheostat.schemas.fields import Body
 from rheostat.schemas.rows import columns_of, row_of
 
@@ -20,8 +21,7 @@ def frame_of(kind: type[Body], models: Iterable[Body]) -> "pd.DataFrame":
     try:
         import pandas as pd  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        hint = "Install it: pip install 'rheostat[pandas]'."
-        raise ConfigurationError("Data frames need pandas.", hint=hint) from error
+        raise ConfigurationError("Data frames need pandas.", hint=install_command("pandas")) from error
     return pd.DataFrame([row_of(model) for model in models], columns=columns_of(kind))
 
 

@@ -45,7 +45,7 @@ class NodeAgent:
         directory = os.environ.get(DIRECTORY_VARIABLE)
         self.is_named = socket is not None or bool(directory)
         self.socket = Path(directory or DEFAULT_DIRECTORY) / SOCKET_NAME if socket is None else socket
-        self._hint = f"Is `rheostat agent` running, and is {self.socket} its socket?"
+        self._hint = f"Is `rheostat agent` running as root here, and is {self.socket} its socket?"
         self._transport = Transport(
             UnixExchange(self.socket, "http://agent"),
             timeout_seconds=_TIMEOUT_SECONDS,

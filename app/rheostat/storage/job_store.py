@@ -397,5 +397,6 @@ class _Transaction:
 
 def _raise_missing(key: Key) -> NoReturn:
     if isinstance(key, JobKey):
-        raise JobNotFound(f"There is no job {key.job_id!r}.", hint="Register it first: PUT /v1/jobs/{job_id}.")
+        hint = "Register it first: PUT /v1/jobs/{job_id}; a trainer does it by itself. `rheostat jobs list` shows all."
+        raise JobNotFound(f"There is no job {key.job_id!r}.", hint=hint)
     raise no_such_trial(key.trial_id)

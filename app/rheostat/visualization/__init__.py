@@ -7,6 +7,8 @@ In a notebook, use :mod:`rheostat.visualization.notebook`, whose functions are h
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rheostat.extras import install_command
+
 if TYPE_CHECKING:
     from rheostat.visualization.notebook import (
         plot_arms,
@@ -36,4 +38,4 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "plotly":
             raise
-        raise ModuleNotFoundError("figures need: pip install 'rheostat[visualization]'", name="plotly") from None
+        raise ModuleNotFoundError(f"figures need: {install_command('visualization')}", name="plotly") from None

@@ -23,6 +23,7 @@ def arms(estimates: PlacementEstimates, trials: Sequence[TrialDetail], default_b
     closed = [arm for arm in known if arm.status.startswith("closed")]
     others = [arm for arm in known if arm not in best and arm not in closed]
     runs = [trial for trial in trials if trial.state == "converged" and trial.cost is not None]
+    axis = _cost_axis(known, runs)
     data = [
         {
             "type": "scatter",
@@ -31,7 +32,7 @@ def arms(estimates: PlacementEstimates, trials: Sequence[TrialDetail], default_b
             "x": [str(trial.batch_size) for trial in runs],
             "y": [trial.cost for trial in runs],
             "marker": {"color": MUTED, "size": 6, "opacity": 0.35},
-            "hovertemplate": "batch size %{x}: %{y:.4s}J-eq<extra></extra>",
+            "hovertemplate": "batch size %{x}: %{y:.3s}J-eq<extra></extra>",
         },
         _expected(others, "expected, with 95 % interval", "#3f6fd8", "circle"),
         _expected(best, "best known", ACCENT, "star"),
@@ -43,7 +44,7 @@ def arms(estimates: PlacementEstimates, trials: Sequence[TrialDetail], default_b
         "data": [trace for trace in data if trace["x"]],
         "layout": layout(
             "batch size",
-            "cost of a run (J-eq)",
+            f"cost of a run (J-eq{', log scale' if axis.get('type') == 'log' else ''})",
             xaxis={
                 "type": "category",
                 "categoryorder": "array",
@@ -52,7 +53,7 @@ def arms(estimates: PlacementEstimates, trials: Sequence[TrialDetail], default_b
                 "tickvals": sizes,
                 "ticktext": marked,
             },
-            yaxis=_cost_axis(known, runs),
+            yaxis=axis,
         ),
     }
 
@@ -96,8 +97,8 @@ def _distance(cost: float | None, end: float | None) -> float:
 def _words(arm: Estimate) -> str:
     chance = "" if arm.probability_best is None else f"<br>{arm.probability_best:.0%} likely the cheapest"
     limit = "" if arm.power_limit_watts is None else f" at {arm.power_limit_watts} W"
-    interval = "" if arm.cost_low is None else f", from {arm.cost_low:.4g} to {arm.cost_high:.4g}"
+    interval = "" if arm.cost_low is None else f", from {arm.cost_low:.3g} to {arm.cost_high:.3g}"
     return (
-        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.4g} J-eq{interval}"
+        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.3g} J-eq{interval}"
         f"<br>runs: {arm.runs}; {plain(arm.status)}{chance}"
     )

@@ -44,7 +44,7 @@ def calibration(found: PlacementCalibration) -> Figure | None:
     return {
         "data": [trace for trace in data if trace["x"]],
         "layout": layout(
-            "recurrence",
+            "run",
             "cheaper \N{LEFTWARDS ARROW} cost \N{RIGHTWARDS ARROW} dearer",
             xaxis=counting_axis(run.number for run in found.runs),
             yaxis={
@@ -106,6 +106,6 @@ def _deviations(run: PredictedRun) -> float:
 
 def _words(run: PredictedRun) -> str:
     return (
-        f"<b>run {run.number}</b>, batch size {run.batch_size}: {run.state}<br>{run.cost:.4g} J-eq; predicted "
-        f"{run.predicted:.4g}, from {run.predicted_low:.4g} to {run.predicted_high:.4g}"
+        f"<b>run {run.number}</b>, batch size {run.batch_size}: {run.state}<br>{run.cost:.3g} J-eq; predicted "
+        f"{run.predicted:.3g}, from {run.predicted_low:.3g} to {run.predicted_high:.3g}"
     )

@@ -1,4 +1,4 @@
-"""What the recurrences of a job cost, one after the other."""
+"""What the runs of a job cost, one after the other."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -67,7 +67,7 @@ def costs(
     return {
         "data": data,
         "layout": layout(
-            "recurrence",
+            "run",
             "cost of a run (J-eq)",
             xaxis=counting_axis(trial.number for trial in shown),
             yaxis={"rangemode": "tozero", "tickformat": "~s"},
@@ -195,7 +195,7 @@ def _words(trial: TrialDetail) -> str:
     epochs = "" if trial.epochs is None else f", {trial.epochs:g} epochs"
     return (
         f"<b>Run {trial.number}: batch size {trial.batch_size}</b>{limit}<br>{_STATES[trial.state]}{epochs}, "
-        f"{trial.cost:.4g} J-eq<br>{plain(trial.reason.partition(':')[0])}"
+        f"{trial.cost:.3g} J-eq<br>{plain(trial.reason.partition(':')[0])}"
     )
 
 

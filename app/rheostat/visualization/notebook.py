@@ -53,7 +53,7 @@ class Reader(Protocol):
 
 
 def plot_costs(client: Reader, job_id: str, *, placement: int = 0) -> go.Figure:
-    """Plot the cost of every recurrence of a job, of its latest 2000."""
+    """Plot the cost of every run of a job, of its latest 2000."""
     job, estimates = client.get_job(job_id), client.estimates(job_id)
     settings = job.settings
     trials = _trials(client, job, placement)

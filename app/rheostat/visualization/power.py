@@ -69,6 +69,7 @@ def energy_against_time(trials: Sequence[TrialDetail], batch_sizes: Sequence[int
         }
         for size in sorted({trial.batch_size for *_, trial in runs})
     ]
+    simulated = "simulated " if any(trial.gpu.simulated for *_, trial in runs) else ""
     front: list[tuple[float, float]] = []
     for seconds, joules, _ in sorted(runs, key=lambda run: run[:2]):
         if not front or joules < front[-1][1]:
@@ -76,7 +77,7 @@ def energy_against_time(trials: Sequence[TrialDetail], batch_sizes: Sequence[int
     line = {
         "type": "scatter",
         "mode": "lines",
-        "name": "front",
+        "name": "the best trade-offs",
         "x": [seconds / second for seconds, _ in front],
         "y": [joules / joule for _, joules in front],
         "line": {"color": MUTED, "dash": "dot", "width": 1.5, "shape": "hv"},
@@ -85,8 +86,8 @@ def energy_against_time(trials: Sequence[TrialDetail], batch_sizes: Sequence[int
     return {
         "data": [line, *data],
         "layout": layout(
-            f"time to target ({time})",
-            f"energy to target ({energy})",
+            f"{simulated}time to target ({time})",
+            f"{simulated}energy to target ({energy})",
             legend={"title": {"text": "batch size "}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         ),
     }
@@ -112,7 +113,7 @@ def _curve(curve: PowerCurve, colour: str) -> Figure:
 
 def _words(point: PowerPoint) -> str:
     what = "epoch" if point.of_an_epoch else "step"
-    figures = [f"{point.cost:.4g} J-eq per {what}"]
-    figures += [f"{point.energy_joules:.4g} J"] if point.energy_joules is not None else []
-    figures += [f"{point.time_seconds:.4g} s"] if point.time_seconds is not None else []
+    figures = [f"{point.cost:.3g} J-eq per {what}"]
+    figures += [f"{point.energy_joules:.3g} J"] if point.energy_joules is not None else []
+    figures += [f"{point.time_seconds:.3g} s"] if point.time_seconds is not None else []
     return ", ".join(figures)

@@ -7,7 +7,6 @@ Figures set no colours of text, grid or background, so that they suit light and 
 
 from collections.abc import Iterable
 from html import escape
-from math import log2
 from typing import Any, TypeAlias
 
 Figure: TypeAlias = dict[str, Any]
@@ -16,8 +15,8 @@ ACCENT = "#0f9d76"
 MUTED = "#8a94a3"
 WARNING = "#d9822b"
 
-_SCALE = ("#0560f5", "#0586f5", "#139f91", "#bd8c0b", "#ac5618", "#d81d6d")
-"""From small to large, from cool to warm; chosen by a search, so that they differ for the colour-blind, too.
+_COLOURS = ("#b04f4f", "#3f57fc", "#0f9a7b", "#d15dfc", "#fb170d", "#7664a0", "#2ea53c", "#fd1bc7")
+"""Chosen by a search, so that all differ for the colour-blind, too, and neighbours differ most.
 
 All of medium lightness: readable on white and on black.
 """
@@ -42,12 +41,10 @@ STATE_SYMBOLS = {
 
 
 def size_colours(batch_sizes: Iterable[int]) -> dict[int, str]:
-    """Return a colour for each batch size, ordered by the logarithm of the size."""
+    """Return a colour for each batch size: far from those of the next ones."""
     sizes = sorted(set(batch_sizes))
-    if len(sizes) < 2:  # noqa: PLR2004
-        return dict.fromkeys(sizes, _SCALE[0])
-    low, high = log2(sizes[0]), log2(sizes[-1])
-    return {size: _between((log2(size) - low) / (high - low)) for size in sizes}
+    step = min(1.0, (len(_COLOURS) - 1) / max(len(sizes) - 1, 1))
+    return {size: _between(step * rank) for rank, size in enumerate(sizes)}
 
 
 def energy_unit(largest_joules: float) -> tuple[str, float]:
@@ -105,11 +102,10 @@ def _unit(largest: float, units: _Units) -> tuple[str, float]:
     return next((name, size) for name, size, least in units if largest >= least * size)
 
 
-def _between(share: float) -> str:
-    """Return the colour at a share of the scale."""
-    place = share * (len(_SCALE) - 1)
-    at = min(int(place), len(_SCALE) - 2)
-    pairs = zip(_rgb(_SCALE[at]), _rgb(_SCALE[at + 1]), strict=True)
+def _between(place: float) -> str:
+    """Return the colour at a place, or between two."""
+    at = min(int(place), len(_COLOURS) - 2)
+    pairs = zip(_rgb(_COLOURS[at]), _rgb(_COLOURS[at + 1]), strict=True)
     return "#" + "".join(f"{round(low + (high - low) * (place - at)):02x}" for low, high in pairs)
 
 

@@ -39,6 +39,7 @@ class Home:
     tiles: list[Tile]
     basis: str
     figure: Figure | None
+    is_sure: bool
     attention: list[Attention]
 
 
@@ -54,12 +55,14 @@ def home(
         site: The prices.
     """
     reports = [summary.report for summary in summaries]
+    energy = total([placement.energy_joules for one in reports for placement in one.placements])
     noted = [Attention(job.job_id, "error", f"Not shown or counted: {job.reason}") for job in unreadable]
     noted += [one for summary in summaries for one in attention(summary)]
     return Home(
         tiles=tiles(reports, site),
         basis=basis(reports),
-        figure=saved_by_day({day: joules / words.JOULES_PER_KWH for day, joules in saved_joules.items()}),
+        figure=saved_by_day(saved_joules, is_sure=energy is None or not energy.is_open),
+        is_sure=energy is None or not energy.is_open,
         attention=ranked(noted),
     )
 

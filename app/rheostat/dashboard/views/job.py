@@ -79,6 +79,7 @@ class JobView:
     predictions: str
     calibration: Figure | None
     timeline: Figure | None
+    is_simulated: bool
     log: list[Entry]
     running: int
 
@@ -137,6 +138,7 @@ def job_view(
         predictions="" if at is None else predicted.placements[at].statement,
         calibration=None if at is None else calibration(predicted.placements[at]),
         timeline=timeline(here[:MOST_BARS], now),
+        is_simulated=any(trial.gpu.simulated for trial in here),
         log=decision_log(here, now),
         running=sum(trial.state == "running" for trial in trials),
     )

@@ -69,7 +69,7 @@ def _why_not(job_id: str, arm: Estimate, believed: PlacementEstimates) -> str:
         left = max(account.budget_runs + account.balance_runs, 0.0)
         allows = (
             f", nor may it cost more than is left of the budget for exploring: {left:.2g} of {account.budget_runs:.3g} "
-            "runs of the default"
+            "(in runs of the default)"
         )
         more = max(2.0 * account.budget_runs, 1.0)
         wider = f"; `rheostat jobs set {job_id} exploration_budget_runs={more:g}` allows for more"

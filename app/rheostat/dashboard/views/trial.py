@@ -153,7 +153,12 @@ def _tiles(trial: TrialDetail, comparison: Comparison | None, site: Site) -> lis
             ", ".join(filter(None, (money, against("energy_joules")))),
             trial.energy_joules,
         ),
-        Tile("time", words.duration(trial.time_seconds), against("time_seconds"), trial.time_seconds),
+        Tile(
+            "simulated time" if trial.gpu.simulated else "time",
+            words.duration(trial.time_seconds),
+            against("time_seconds"),
+            trial.time_seconds,
+        ),
         Tile("epochs", f"{trial.epochs:g}" if trial.epochs is not None else words.UNKNOWN, "", trial.epochs),
     ]
     if trial.metric is not None:

@@ -1,4 +1,4 @@
-"""Can reports wait on this machine while the server is away?"""
+"""Checks of the reports that wait on this machine for a server."""
 
 from rheostat.doctor.facts.disk import Spool
 from rheostat.doctor.finding import Finding, ok, problem, warning
@@ -7,7 +7,7 @@ from rheostat.sdk.spool import MOST_BYTES
 
 
 def spool(machine: Machine) -> Finding:
-    """Are there reports that wait, and is there room for more?"""
+    """Check that no report waits, and that there is room for more."""
     found = machine.spool
     why = "A report that the server does not take waits there for a later run."
     if not found.is_writable:
@@ -28,7 +28,7 @@ def spool(machine: Machine) -> Finding:
         remedy = "Look at them, and delete what is of no use: those of another version that version sends."
         return warning("spool", text, "Their reports are not sent.", remedy)
     if found.waiting:
-        return warning("spool", _waiting(found), "The server does not know of them yet.", _send(machine))
+        return warning("spool", _waiting(found), "The server does not have them yet.", _send(machine))
     return ok("spool", f"no report waits in {found.directory}")
 
 

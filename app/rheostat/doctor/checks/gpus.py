@@ -1,4 +1,4 @@
-"""Can the GPUs of this machine be measured and limited?"""
+"""Checks of the GPUs of this machine: whether they can be measured and limited."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ _LEAST_SAMPLES = 2
 
 
 def driver(machine: Machine) -> Finding:
-    """Does the driver work?"""
+    """Check that the driver works."""
     gpus = machine.gpus
     if gpus.driver:
         return ok("driver", f"NVIDIA driver {gpus.driver}; NVML opens")
@@ -33,7 +33,7 @@ def _without_binding(machine: Machine) -> Finding:
     found = f"{_on_bus(machine.gpus)}; nvidia-ml-py is not installed, so they are not looked at"
     if machine.node.answer is not None:
         return skipped("driver", f"{found}; the agent looks at them")
-    why = "A trainer needs it not; the agent does, in whatever environment it runs."
+    why = "A trainer does not need it; the agent does, in its own environment."
     return warning("driver", found, why, "Run: pip install 'rheostat[agent]'")
 
 
@@ -44,7 +44,7 @@ def _on_bus(gpus: Gpus) -> str:
 
 
 def gpus(machine: Machine) -> Finding:
-    """Does the driver show GPUs, whole ones, and do they respond?"""
+    """Check that the driver shows whole GPUs, and that they respond."""
     seen = machine.gpus
     if not seen.driver:
         return skipped("gpus", _NOT_READ if seen.is_expected else _NO_GPU)
@@ -68,7 +68,7 @@ def gpus(machine: Machine) -> Finding:
             "gpus",
             f"{', '.join(split)} in MIG mode",
             "Power is per whole GPU, so it is neither measured nor limited. Batch sizes are advised on it.",
-            f"Turn MIG off when nobody uses it: sudo nvidia-smi -i {_first(seen, 'partitioned')} -mig 0",
+            f"Turn MIG off while the GPU is idle: sudo nvidia-smi -i {_first(seen, 'partitioned')} -mig 0",
         )
     if virtual := _names(gpu for gpu in seen.gpus if gpu.description.virtual):
         return warning(
@@ -81,7 +81,7 @@ def gpus(machine: Machine) -> Finding:
 
 
 def energy(machine: Machine) -> Finding:
-    """Can energy be measured, and how well?"""
+    """Check how energy can be measured."""
     found = [gpu for gpu in machine.gpus.gpus if not gpu.problem and not gpu.description.partitioned]
     if not found:
         return skipped("energy", "no GPU to measure")
@@ -117,7 +117,7 @@ def _source(gpu: ReadGpu) -> str:
 
 
 def limits(machine: Machine) -> Finding:
-    """Are the power limits as the driver would have them, and can they be set?"""
+    """Check that power limits can be set, and that none is lowered by another program."""
     found = [gpu for gpu in machine.gpus.gpus if not gpu.problem and not gpu.description.partitioned]
     if not found:
         return skipped("limits", "no GPU to limit")
@@ -125,7 +125,7 @@ def limits(machine: Machine) -> Finding:
         return warning(
             "limits",
             f"the driver sets no power limit on {', '.join(fixed)}",
-            "Many laptops' and virtual GPUs are so. Energy is measured and batch sizes are advised all the same.",
+            "This is usual on laptops and virtual GPUs. Energy is measured and batch sizes are advised all the same.",
             "Nothing to do; power limits are left out there.",
         )
     return _lowered(machine, found) or ok("limits", "; ".join(dict.fromkeys(map(_range, found))))
@@ -143,9 +143,9 @@ def _lowered(machine: Machine, found: list[ReadGpu]) -> Finding | None:
         if limit < default - 1:
             return warning(
                 "limits",
-                f"GPU {index} is limited to {limit:g} W, below its default of {default:g} W, by somebody else",
+                f"GPU {index} is limited to {limit:g} W, below its default of {default:g} W, not by this agent",
                 "Rheostat never sets a limit above the one that it finds, so no run is faster than under this one.",
-                f"Ask who set it; if nobody wants it: sudo nvidia-smi -i {index} -pl {default:g}",
+                f"If it is not wanted: sudo nvidia-smi -i {index} -pl {default:g}",
             )
         if gpu.enforced_watts is not None and gpu.enforced_watts < limit - 1:
             return warning(
@@ -173,9 +173,9 @@ def _range(gpu: ReadGpu) -> str:
 
 
 def privilege(machine: Machine) -> Finding:
-    """May power limits be set, by the agent or by one that this user starts? None is set to find out."""
+    """Check that the agent, or one that this user starts, may set power limits; none is set for that."""
     if machine.node.answer is not None:
-        return ok("privilege", "the agent sets limits; who trains needs no privilege")
+        return ok("privilege", "an agent runs; who trains needs no privilege")
     if not machine.gpus.gpus:
         return skipped("privilege", "no GPU to limit")
     if machine.gpus.may_set_limits:

@@ -1,16 +1,16 @@
-"""Is Rheostat installed as it should be, on a system that it runs on?"""
+"""Checks of what is installed, and of the system."""
 
 from rheostat.doctor.finding import Finding, ok, skipped, warning
 from rheostat.doctor.machine import Machine
 
 
 def versions(machine: Machine) -> Finding:
-    """Say which versions run here."""
+    """Name the versions."""
     return ok("versions", f"Rheostat {machine.installation.version} on Python {machine.installation.python}")
 
 
 def extras(machine: Machine) -> Finding:
-    """Say which extras are installed; a trainer needs none."""
+    """Name the extras that are installed; a trainer needs none."""
     found = machine.installation.extras
     if not found:
         return skipped("extras", "unknown: Rheostat runs from its source, without being installed")

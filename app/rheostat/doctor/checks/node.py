@@ -1,4 +1,4 @@
-"""Is there an agent, may this user talk to it, and are all limits as they should be?"""
+"""Checks of the node's agent, and of the limits that it has set."""
 
 from rheostat.doctor.finding import Finding, ok, problem, skipped, warning
 from rheostat.doctor.machine import Machine
@@ -8,7 +8,7 @@ _WHY_AGENT = "Without it no energy is measured and no power limit is set; batch 
 
 
 def agent(machine: Machine) -> Finding:
-    """Does an agent answer, of this version, and is it ready?"""
+    """Check that an agent of this version answers, and is ready."""
     node = machine.node
     if node.access is not None and not node.access.is_open:
         return _closed(machine)
@@ -30,7 +30,10 @@ def agent(machine: Machine) -> Finding:
 
 
 def _start(machine: Machine) -> str:
-    return f"Run the agent as root: {machine.installation.root_command} agent. Or as a service: see docs/agent.md."
+    start = f"Run the agent as root: {machine.installation.root_command} agent. Or as a service: see docs/agent.md."
+    if machine.installation.container and machine.node.answer is None:
+        return f"Mount the node's {machine.node.socket.parent} into this container. If no agent runs there: {start}"
+    return start
 
 
 def _closed(machine: Machine) -> Finding:
@@ -77,7 +80,7 @@ def _visible(machine: Machine) -> Finding:
 
 
 def leases(machine: Machine) -> Finding:
-    """Is any GPU left with a limit that is neither its own nor a run's?"""
+    """Check that no GPU is left with a limit that is neither its own nor a run's."""
     node = machine.node
     if node.ledger_problems:
         found = " ".join(node.ledger_problems)

@@ -1,4 +1,4 @@
-"""Can trainers of this machine use the server?"""
+"""Checks of the server, as trainers on this machine reach it."""
 
 import re
 from http import HTTPStatus
@@ -13,11 +13,12 @@ _DEFAULT_BATCH_SIZE = "Runs then train with their default batch size, and their 
 _NEW_PORT = "Then in the trainer's environment: RHEOSTAT_URL=http://127.0.0.1:8421"
 _SLOW = ("no answer within", "timed out")
 _UNKNOWN_NAME = ("not known", "No address", "name resolution")
+_OR_PORT = "Or correct the port in RHEOSTAT_URL; the usual one is 8420."
 _NO_SERVER = "no Rheostat server answers"
 
 
 def server(machine: Machine) -> Finding:
-    """Does a Rheostat server answer, and is it ready?"""
+    """Check that a Rheostat server answers, and is ready."""
     remote = machine.remote
     if remote.error is not None:
         if not remote.is_named and not isinstance(remote.error, ConfigurationError):
@@ -47,7 +48,8 @@ def _reach(machine: Machine, error: RheostatError) -> str:
         return error.hint
     if "refused" in error.message:
         if remote.is_local:
-            return f"Start the server: {machine.installation.command} serve"
+            start = f"Start the server: {machine.installation.command} serve"
+            return start if remote.port == machine.store.port else f"{start} --port {remote.port}. {_OR_PORT}"
         return f"Start the server on {remote.host}. If it runs, it may listen on loopback alone: RHEOSTAT_HOST."
     if any(sign in error.message for sign in _SLOW):
         return f"Look for a firewall on the way: curl -v {remote.url}/healthz"
@@ -64,7 +66,7 @@ def _start(machine: Machine) -> str:
 
 
 def version(machine: Machine) -> Finding:
-    """Is the server of this version?"""
+    """Compare the server's version with this one."""
     theirs, ours = machine.remote.version, machine.installation.version
     if not machine.remote.is_usable:
         return skipped("version", _NO_SERVER)
@@ -72,7 +74,7 @@ def version(machine: Machine) -> Finding:
         return ok("version", f"the server is of this version, {ours}")
     if _numbers(theirs) > _numbers(ours):
         found = f"the server is newer, {theirs}; this is {ours}"
-        why = "A newer server answers older clients; what is new in it is missing here."
+        why = "A newer server answers older clients, but what is new in it is missing here."
         return warning("version", found, why, f"Upgrade here: pip install 'rheostat=={theirs}'")
     return warning(
         "version",
@@ -87,7 +89,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def proxy(machine: Machine) -> Finding:
-    """Does a proxy of the environment get in the way?"""
+    """Check that no proxy of the environment gets in the way."""
     remote = machine.remote
     if remote.is_local:
         return skipped("proxy", "the server is on this machine, where no proxy is asked")
@@ -98,20 +100,20 @@ def proxy(machine: Machine) -> Finding:
     return warning(
         "proxy",
         f"requests go through the proxy {remote.proxy}, by the variables of the environment",
-        "Many proxies do not reach hosts inside.",
+        "Many proxies do not reach hosts of the own network.",
         f"Run: export NO_PROXY={remote.host}",
     )
 
 
 def token(machine: Machine) -> Finding:
-    """Does the server accept a trainer's requests?"""
+    """Check that the server accepts a trainer's requests."""
     remote = machine.remote
     if not remote.is_usable or remote.not_ready is not None:
         return skipped("token", _NO_SERVER if not remote.is_usable else "the server is not ready")
     if remote.refusal is None:
         return ok("token", "the token may train" if remote.has_token else "the server wants no token")
     refusal = remote.refusal
-    why = "Every request of a trainer is refused so."
+    why = "The server refuses every request of a trainer."
     status = refusal.status if isinstance(refusal, ServerRefused) else None
     if status == HTTPStatus.FORBIDDEN:
         remedy = "Make one that may, on the server: rheostat token create NAME"
@@ -123,7 +125,7 @@ def token(machine: Machine) -> Finding:
 
 
 def clock(machine: Machine) -> Finding:
-    """Do this machine's clock and the server's agree, or, on the server's machine, PostgreSQL's?"""
+    """Compare this machine's clock with PostgreSQL's, on the server's machine, else with the server's."""
     remote = machine.remote
     behind, whose = remote.behind_seconds, "the server's"
     if machine.store.behind_seconds is not None:
@@ -133,8 +135,8 @@ def clock(machine: Machine) -> Finding:
     if abs(behind) <= _MOST_SKEW_SECONDS + remote.doubt_seconds:
         return ok("clock", f"this machine's clock agrees with {whose}")
     found = f"this machine's clock is {_span(behind)} {'behind' if behind > 0 else 'ahead of'} {whose}"
-    why = "Logs and times of runs do not fit together; certificates and tokens may seem expired."
-    remedy = "Set the wrong one: timedatectl shows whether a clock is synchronised, on each machine."
+    why = "Times in logs and of runs do not match; valid certificates and tokens may seem expired."
+    remedy = "Correct the wrong clock. On each machine timedatectl shows whether its clock is synchronised."
     say = problem if abs(behind) > _GRAVE_SKEW_SECONDS else warning
     return say("clock", found, why, remedy)
 

@@ -1,4 +1,4 @@
-"""Can a server run here?"""
+"""Checks of what a server on this machine needs."""
 
 from rheostat.doctor.facts.store import Store
 from rheostat.doctor.finding import Finding, ok, problem, skipped, warning
@@ -10,7 +10,7 @@ _LEAST_FREE_BYTES = 100_000_000
 
 
 def database(machine: Machine) -> Finding:
-    """Is the database of a server here there, of this version, and writable?"""
+    """Check that the database of a server here is of this version, and can be written."""
     store = machine.store
     if not store.has_extra:
         return skipped("database", _NO_EXTRA)
@@ -52,7 +52,7 @@ def _state(store: Store, command: str) -> Finding:
 
 
 def port(machine: Machine) -> Finding:
-    """Is the port free that a server here would listen on?"""
+    """Check that the port of a server here is free."""
     store, remote = machine.store, machine.remote
     if not store.has_extra:
         return skipped("port", _NO_EXTRA)

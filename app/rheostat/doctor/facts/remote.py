@@ -12,6 +12,7 @@ from rheostat.sdk.address import checked_url, is_loopback, proxy_of
 from rheostat.sdk.exchange import Reply
 from rheostat.sdk.server import DEFAULT_URL, ServerClient
 
+_PORTS = {"http": 80, "https": 443}
 _TITLE = "Rheostat"
 _TIMEOUT_SECONDS = 5.0
 _NO_TRIAL = "0" * 32
@@ -25,7 +26,8 @@ class Remote:
         url: Its address.
         is_named: Whether that was named, by a variable or an option.
         host: Its host in that.
-        is_local: Whether that is this machine.
+        port: Its port in that.
+        is_local: Whether the host is this machine.
         error: Why it cannot be used; None: it answers.
         is_rheostat: Whether it is a Rheostat server.
         version: Its version; empty: unknown.
@@ -40,6 +42,7 @@ class Remote:
     url: str = DEFAULT_URL
     is_named: bool = False
     host: str = "127.0.0.1"
+    port: int = 8420
     is_local: bool = True
     error: RheostatError | None = None
     is_rheostat: bool = False
@@ -66,7 +69,12 @@ def look_at_server(url: str | None) -> Remote:
     try:
         parsed = checked_url(address)
         proxy = (proxy_of(parsed) or "").rpartition("@")[2]  # without user and password
-        seen |= {"host": parsed.host, "is_local": is_loopback(parsed.host), "proxy": proxy}
+        seen |= {
+            "host": parsed.host,
+            "port": parsed.port or _PORTS[parsed.scheme],
+            "is_local": is_loopback(parsed.host),
+            "proxy": proxy,
+        }
         with ServerClient(address, timeout_seconds=_TIMEOUT_SECONDS, retry_for_seconds=0.0) as client:
             return Remote(**seen, **_ask(client))  # type: ignore[arg-type]
     except RheostatError as error:

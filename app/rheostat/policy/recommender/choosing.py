@@ -23,6 +23,9 @@ With 3 the first tries were the farthest, and what they lost kept the near ones 
 
 _ROUNDING = 1e-9
 
+_UNKNOWN_MODEL = "unknown"
+"""As trainers call a GPU that nothing names."""
+
 PATIENCE = 4
 """In safe mode, unsuccessful runs of one batch size before the next one is tried."""
 
@@ -143,7 +146,8 @@ def _first(known: Knowledge, situation: Situation) -> Choice:
         if beside:
             return Choice(beside[0], f"nothing has converged yet, and {size} is running: a neighbour of it")
     if size == default and fewest == 0:
-        return Choice(size, f"the default: nothing has converged yet on {job.gpu_model}")
+        where = "this machine (GPU not known)" if job.gpu_model == _UNKNOWN_MODEL else job.gpu_model
+        return Choice(size, f"the default: nothing has converged yet on {where}")
     return Choice(
         size, "no batch size that fits has converged yet: first the default, then smaller ones, then larger ones"
     )

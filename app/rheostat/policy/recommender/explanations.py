@@ -20,10 +20,13 @@ def best_known(belief: Belief, best: int, *, may_explore: bool, held_back_by: Ac
         may_explore: Whether another might have run.
         held_back_by: The account against the default that keeps one from running that is worth trying.
     """
+    if len(belief.grid.batch_sizes) == 1:
+        return f"the only batch size: {_expected_cost(belief, best)}"
     if held_back_by is not None:
+        runs = "run" if held_back_by.budget_runs == 1.0 else "runs"
         why = (
-            f"no exploration, since it might cost more than is left of the budget of {held_back_by.budget_runs:g} runs "
-            "of the default"
+            "no exploration, since it might cost more than is left of the budget of "
+            f"{held_back_by.budget_runs:.3g} {runs} of the default"
         )
     elif may_explore:
         why = "exploring another would cost more than it is expected to save"
