@@ -51,11 +51,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
             "  -- python train.py --batch-size {batch_size}",
         ),
         Example(
-<<<<<<< HEAD
-            "One batch size: only the power limit is chosen",
-=======
             "One batch size, or one run: only the power limit is chosen",
->>>>>>> 5dbedb24405ce96bbb7cc45c195033c80235fdf2
             "rheostat run --power-only --job finetune --step-pattern 'step {step}' \\\n  -- python train.py",
         ),
     ),
