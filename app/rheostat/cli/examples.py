@@ -51,7 +51,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
             "  -- python train.py --batch-size {batch_size}",
         ),
         Example(
-            "One batch size: only the power limit is chosen",
+            "One batch size, or one run: only the power limit is chosen",
             "rheostat run --power-only --job finetune --step-pattern 'step {step}' \\\n  -- python train.py",
         ),
     ),
