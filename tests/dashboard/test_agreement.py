@@ -81,7 +81,7 @@ def test_the_tiles_of_a_page_are_the_savings_of_the_api(replayed: Replayed, path
 def test_days_add_up_to_the_energy_that_was_saved(replayed: Replayed) -> None:
     (placement,) = JobReport.model_validate(replayed.api("report")).placements
     bars = json.loads(replayed.page("/").figures["saved-by-day"])["data"][-1]
-    unit_joules = {"kWh": 3.6e6, "Wh": 3600.0}[bars["hovertemplate"].split("<")[0].split()[-1]]
+    unit_joules = {"kWh": 3.6e6, "kJ": 1000.0, "J": 1.0}[bars["hovertemplate"].split("<")[0].split()[-1]]
     assert sum(bars["y"]) * unit_joules == pytest.approx(placement.energy_joules.saved, rel=1e-4)
 
 

@@ -31,3 +31,12 @@ def test_the_table_fits_an_ordinary_terminal() -> None:
     assert max(map(len, lines)) <= 80
     assert "…" not in captured.get()
     assert sum("│" in line for line in lines) == 20
+
+
+def test_the_table_says_less_or_more_instead_of_a_sign() -> None:
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(table([(CHEAP, BASELINE), (EXPENSIVE, BASELINE)]))
+    first, second = [line for line in captured.get().splitlines() if "│" in line]
+    assert "50 % less" in first
+    assert "% more" in second

@@ -12,7 +12,7 @@ from rheostat.invocation import command_line
 
 _DIFFERENCE = """\
 The page compares with an estimate of what the default needs, and gives its 95 % interval: the server saw no run of it.
-The table above has run it."""
+The table above has run it: where the two differ, the table is what came."""
 
 
 def serve_page(console: Console, server: DemoServer, *, open_page: bool, keep: bool) -> None:

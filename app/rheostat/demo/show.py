@@ -27,8 +27,8 @@ Pair = tuple[Recurrence, Recurrence]
 _LEGEND = f"""\
 Runs: tries until one reached the target. Batch and watts are that one's, joules and seconds those of all, beside the \
 default's.
-Cost: half the joules plus half the seconds at {MAX_POWER_LIMIT_WATTS} W, against the default: -40 % is cheaper, +40 % \
-dearer, as exploring is at first."""
+Cost: half the joules plus half the seconds at {MAX_POWER_LIMIT_WATTS} W, against the default: exploring makes it more \
+at first."""
 
 _PAGE = """
 See the page of its job in a browser; runs the demo again:
@@ -116,7 +116,7 @@ def _run(console: Console, open_job: Callable[[OnEpoch], RecurringJob], recurren
 def table(pairs: Sequence[Pair]) -> Table:
     """Return all recurrences, each against its baseline."""
     grid = Table(title="Each recurrence against the default at full power (simulated GPU)")
-    for heading in ("no.", "batch", "watts", "runs", "joules", "default", "seconds", "default", "cost"):
+    for heading in ("no.", "batch", "watts", "runs", "joules", "default", "sec", "default", "cost"):
         grid.add_column(heading, justify="right")
     for number, (ours, baseline) in enumerate(pairs, start=1):
         grid.add_row(
@@ -128,7 +128,7 @@ def table(pairs: Sequence[Pair]) -> Table:
             f"{baseline.energy_joules:.0f}",
             f"{ours.time_seconds:.1f}",
             f"{baseline.time_seconds:.1f}",
-            f"{-saved_percent([(ours, baseline)], 'cost_joules'):+.0f} %",
+            _difference(saved_percent([(ours, baseline)], "cost_joules")),
         )
     return grid
 
@@ -151,6 +151,10 @@ def saved_percent(pairs: Sequence[Pair], figure: str) -> float:
     ours = sum(getattr(pair[0], figure) for pair in pairs)
     baseline = sum(getattr(pair[1], figure) for pair in pairs)
     return float(100 * (1 - ours / baseline))
+
+
+def _difference(saved: float) -> str:
+    return f"{abs(saved):.0f} % {'less' if saved >= 0.0 else 'more'}"
 
 
 def _saved(pairs: Sequence[Pair]) -> str:

@@ -1,5 +1,7 @@
 """Choosing: the default first, then the best known batch size or one that is worth trying, and fallbacks."""
 
+from dataclasses import replace
+
 import pytest
 
 from rheostat.errors import NoBatchSizeLeft
@@ -16,6 +18,13 @@ def test_the_first_run_is_the_default_and_is_never_stopped() -> None:
     assert trainer.choose() == 32
     assert "nothing has converged yet" in reason(trainer)
     assert trainer.run(32) == "converged"
+
+
+def test_a_gpu_that_nothing_names_is_called_so() -> None:
+    trainer = Trainer()
+    trainer.job = replace(trainer.job, gpu_model="unknown")
+    trainer.advisor.register(trainer.job, SIZES)
+    assert reason(trainer) == "the default: nothing has converged yet on this machine (GPU not known)"
 
 
 def test_trials_in_flight_are_not_tried_twice() -> None:
