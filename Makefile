@@ -74,6 +74,7 @@ docs: ## Build docs/ into a site, build/site, and check its links
 	@rm -rf build/site
 	@$(SITE) -b html . build/site
 	@.venv-docs/bin/python docs/check_site.py build/site
+	@echo "The documentation is in build/site/index.html."
 
 docs-api: $(DEV) ## Write docs/api.md from the application's own OpenAPI document
 	@$(IN_VENV) -m docs.api_page

@@ -24,7 +24,7 @@ from rheostat.sdk.integrations.transformers import RheostatCallback, set_argumen
 SETTINGS = JobSettings(
     batch_sizes=[16, 32, 64, 128],
     default_batch_size=32,
-    target=Target(metric="accuracy", value=0.93, direction="maximize"),
+    target=Target(metric="accuracy", value=0.9, direction="maximize"),
     max_epochs=30,
     learning_rate=LearningRate(default=0.003, scaling="sqrt"),
 )

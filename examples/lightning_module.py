@@ -24,7 +24,7 @@ from rheostat.sdk.integrations.lightning import RheostatCallback
 SETTINGS = JobSettings(
     batch_sizes=[16, 32, 64, 128],
     default_batch_size=32,
-    target=Target(metric="val_loss", value=0.16, direction="minimize"),
+    target=Target(metric="val_loss", value=0.2, direction="minimize"),
     max_epochs=40,
     learning_rate=LearningRate(default=0.02, scaling="sqrt"),
 )

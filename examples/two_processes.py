@@ -7,7 +7,7 @@ Every process enters the trial and makes the same calls: rank 0 talks to the ser
 batch size of a trial is that of all processes together; `data_loader` gives each its share. Rank 0 prints what they
 train with and why, and the accuracy at the end.
 
-Needs: pip install . scikit-learn torch. With GPUs each process takes one, and NCCL; without, all use the CPU and
+Needs: pip install . scikit-learn torch. With a GPU for each process they use these, and NCCL; else the CPU, and
 gloo. Without a node agent energy is unknown, and time alone counts. Without a server a warning says so, and they train
 with the default batch size.
 """
@@ -68,8 +68,10 @@ def train(device: torch.device) -> None:
 
 def main() -> None:
     """Join the other process, then train."""
+    if "LOCAL_RANK" not in os.environ:
+        raise SystemExit("Start it by: torchrun --nproc-per-node 2 examples/two_processes.py")
     device = torch.device("cpu")
-    if torch.cuda.is_available():
+    if torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"]):
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     distributed.init_process_group("gloo" if device.type == "cpu" else "nccl")

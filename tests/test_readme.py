@@ -111,11 +111,15 @@ def test_the_trainer_loop_reaches_the_server_without_an_agent_and_without_a_gpu(
         assert (placement["gpu"]["model"], placement["gpu"]["max_power_limit_watts"]) == ("unknown", None)
 
 
+@pytest.mark.parametrize(
+    ("job_id", "starts", "output"),
+    [("nightly", "rheostat run --job nightly", "val_acc=0.97"), ("finetune", "rheostat run --power-only", "step 1")],
+)
 def test_rheostat_run_reaches_the_server_without_an_agent_and_without_a_gpu(
-    tmp_path: Path, bare: dict[str, str]
+    tmp_path: Path, bare: dict[str, str], job_id: str, starts: str, output: str
 ) -> None:
-    (tmp_path / "train.py").write_text("print('val_acc=0.97')")
-    command = shlex.split(_block("sh", "rheostat run").replace("\\\n", " "))
+    (tmp_path / "train.py").write_text(f"print({output!r})")
+    command = shlex.split(_block("sh", starts).replace("\\\n", " "))
     with serving(f"sqlite:///{tmp_path / 'rheostat.db'}", tmp_path / "log") as server:
         bare["RHEOSTAT_URL"] = str(server.client.base_url)
         run = subprocess.run(
@@ -128,10 +132,10 @@ def test_rheostat_run_reaches_the_server_without_an_agent_and_without_a_gpu(
             check=False,
         )
         assert run.returncode == 0, run.stderr
-        (trial,) = server.client.get("/v1/jobs/nightly/trials").json()["trials"]
+        (trial,) = server.client.get(f"/v1/jobs/{job_id}/trials").json()["trials"]
         assert (trial["state"], trial["gpu"]["model"]) == ("converged", "unknown")
         assert run.stderr.count("There is no agent socket") == 1
-        assert f"batch size 64: {trial['reason']}" in run.stderr
+        assert f"batch size {trial['batch_size']}: {trial['reason']}" in run.stderr
 
 
 @pytest.mark.parametrize("command", re.findall(r"(?:^|`)rheostat (\w+)", README, re.MULTILINE))

@@ -23,6 +23,9 @@ SHOWN = (RHEOSTAT, UNSURVEYED, "zeus", "default", "floor")
 
 PAGE = """# How good the decisions are
 
+How near [the recommender](recommender.md) comes to the best possible, and what it may lose on the way; for recorded
+runs, yours among them, see [replay](replay.md).
+
 Made by `{made_by}`: {source}, {seeds} seeds each, one run at a
 time. All of it is simulated: what is compared are decisions, not measured joules.
 

@@ -144,8 +144,11 @@ def test_answers_about_energy_wait_neither_for_a_slow_counter_nor_for_a_driver_t
         (usage,) = served.ask("GET", f"/v1/energy?gpu={served.gpus[0].uuid}")["gpus"]
         return usage, watch.seconds()
 
+    eventually(lambda: ask()[0]["cumulative_joules"] is not None)
+    watch = Stopwatch()
     usages, seconds = zip(*(ask() for _ in range(40)), strict=True)
-    assert all(usage["cumulative_joules"] is not None for usage in usages)
+    # On a busy machine the agent gets its turn too late for a tick, and knows no energy then.
+    assert watch.is_disturbed() or all(usage["cumulative_joules"] is not None for usage in usages)
     assert median(seconds) < 0.1
     for call in (Call.GET_ENERGY, Call.GET_SAMPLES, Call.GET_LIMIT):
         served.gpus[0].hang(call)

@@ -108,11 +108,11 @@ def test_a_malformed_body_is_a_problem(http: httpx.Client, content: bytes, statu
 def test_a_missing_content_type_is_named_in_the_hint(http: httpx.Client) -> None:
     answer = http.post("/v1/jobs/nightly/predict", content=json.dumps({"gpu": V100}))
     assert "Content-Type: application/json" in problem(answer, 422)["hint"]
-    assert "and has none" in problem(answer, 422)["detail"]
+    assert "has no Content-Type" in problem(answer, 422)["detail"]
     curls = {"content-type": "application/x-www-form-urlencoded"}
     answer = http.post("/v1/jobs/nightly/predict", content=json.dumps({"gpu": V100}), headers=curls)
     assert "Content-Type: application/json" in problem(answer, 422)["hint"]
-    assert "and is application/x-www-form-urlencoded" in problem(answer, 422)["detail"]
+    assert "has the Content-Type application/x-www-form-urlencoded" in problem(answer, 422)["detail"]
 
 
 def test_what_is_left_out_is_missing(http: httpx.Client) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,16 @@ def test_the_caveats_say_what_the_first_recurrences_took() -> None:
     assert f"the first ten recurrences took {saved[0]} to {saved[-1]} % less energy" in said
     assert f"{longer[0]} to {longer[-1]} % *more* time" in said
     assert len(longer) == 2
+
+
+def test_the_readme_says_what_the_power_limit_alone_took() -> None:
+    def said(eta: str) -> str:
+        rows = [cells for row in DRAWN["power_alone"] if (cells := row.split(" | "))[2:3] == [eta]]
+        less = sorted(-round(float(cells[4].split()[0])) for cells in rows)
+        more = sorted(round(float(cells[5].split()[0])) for cells in rows)
+        energy = f"{less[0]} to {less[-1]} % less"
+        return rf"{energy}( energy)? for {more[0]} to {more[-1]} % more"
+
+    readme = _of(ROOT / "README.md")
+    assert re.search(said("0.5"), readme)
+    assert re.search(said("1"), readme)

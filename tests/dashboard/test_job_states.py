@@ -96,3 +96,11 @@ def test_an_empty_server_says_what_to_type_with_its_own_address(empty: Pages) ->
     assert "RHEOSTAT_TOKEN" not in page.html
     token = create_token(empty.service, "viewer", ["read"])[0]
     assert "\nexport RHEOSTAT_TOKEN=" in empty.get("/", cookies={"rheostat_token": token}).html
+
+
+def test_a_single_batch_size_is_not_compared_with_others(empty: Pages) -> None:
+    register(empty.service, policy="rheostat", batch_sizes=[32])
+    converge(empty.service, predict(empty.service), 100.0)
+    text = empty.get(PATH).text
+    assert "The best known is 32" in text
+    assert ("cheapest of all" in text, "exploring another" in text) == (False, False)

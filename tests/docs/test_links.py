@@ -1,5 +1,6 @@
 """No link of a page leads nowhere, and every page is in the navigation."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -58,4 +59,4 @@ def test_a_page_has_one_title_and_begins_with_a_sentence(page: Path) -> None:
     title, empty, first, *_ = page.read_text().splitlines()
     assert title.startswith("# ")
     assert empty == ""
-    assert first
+    assert re.match(r"(?!```)[\w`*\[]", first)

@@ -43,11 +43,11 @@ def test_a_run_reaches_its_target_with_the_batch_size_that_the_server_chose(
 
 
 def test_a_job_recurs_and_each_run_prints_what_it_took(server: ServerProcess, client: Client) -> None:
-    stdout = run_to_a_good_end("pytorch_digits.py", server.url, "--runs", "3")
+    stdout = run_to_a_good_end("pytorch_digits.py", server.url, "--runs", "2")
     trials = client.list_trials("pytorch-digits").trials
-    assert [trial.number for trial in trials] == [3, 2, 1]
+    assert [trial.number for trial in trials] == [2, 1]
     assert trials[-1].state == "converged"
-    printed = re.findall(r"run (\d) of 3: batch size (\d+): .*\n  accuracy [\d.]+ after (\d+) epochs", stdout)
+    printed = re.findall(r"run (\d) of 2: batch size (\d+): .*\n  accuracy [\d.]+ after (\d+) epochs", stdout)
     assert printed == [(str(one.number), str(one.batch_size), f"{one.epochs:g}") for one in reversed(trials)]
     assert f"{server.url}/jobs/pytorch-digits" in stdout
 
@@ -66,6 +66,11 @@ def test_the_batch_size_changes_how_many_epochs_the_target_takes(server: ServerP
         assert (trial.state, trial.batch_size) == ("converged", batch_size)
         epochs[batch_size] = trial.epochs or 0.0
     assert 2 <= epochs[8] < epochs[128]
+
+
+def test_the_example_of_two_processes_says_how_it_is_started() -> None:
+    with pytest.raises(SystemExit, match="torchrun --nproc-per-node 2"):
+        runpy.run_path(str(EXAMPLES / "two_processes.py"), run_name="__main__")
 
 
 def test_without_a_server_training_goes_on_with_the_default_and_says_so_in_a_line() -> None:

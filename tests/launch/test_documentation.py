@@ -32,7 +32,7 @@ def block(page: str, language: str, start: str) -> str:
 def test_the_example_runs(page: str, server: ServerProcess, client: Client, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(TRAINER)
     job = page.replace("/", "-")
-    script = block((ROOT / page).read_text(), "sh", "rheostat run").replace("nightly", job)
+    script = block((ROOT / page).read_text(), "sh", "rheostat run --job").replace("nightly", job)
     script = script.replace("--job", "--gpu 'Test GPU:100-250' --job")
     environment = {
         **os.environ,

@@ -1,6 +1,7 @@
 """Jobs whose batch size stays as it is: the real agent over the fake NVML, and the real server."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -14,6 +15,7 @@ from rheostat import Client, JobSettings
 from rheostat.errors import ConfigurationError
 from rheostat.launch.settings import given_settings
 from rheostat.launch.step_limits import OutputSteps
+from rheostat.launch.steps import StepReader
 from rheostat.sdk.node_agent import NodeAgent
 from tests.agent.agents import Agent, as_privileged
 from tests.launch.runs import Run, ended
@@ -143,6 +145,23 @@ def test_the_batch_size_of_a_command_that_asks_for_one_must_be_given(server: Ser
     run = ended(server.url, job, "exit 0", "--power-only", arguments=("{batch_size}",))
     assert run.code == 125
     assert "--default-batch-size" in run.err
+
+
+@pytest.mark.parametrize(
+    ("line", "step"),
+    [
+        (" 37%|███▋      | 37/100 [00:03<00:06, 10.0it/s]", 37),
+        ("37/100 [==========>.................] - ETA: 6s - loss: 0.31", 37),
+        ("step 1200: loss 2.31", 1200),
+        ("iter 100: loss 2.3121, time 130.12ms", 100),
+        ("Epoch: [3][ 10/5005]\tTime  0.310 ( 0.352)", 10),
+    ],
+)
+def test_a_pattern_of_the_page_reads_the_lines_that_it_is_for(line: str, step: int) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "power-only.md").read_text()
+    table = page[page.index("| the command writes") :]
+    patterns = re.findall(r"`(?:--step-pattern )?'([^`]*\{step\}[^`]*)'`", table)
+    assert [read for pattern in patterns if (read := StepReader(pattern)(line)) is not None] == [step]
 
 
 def test_an_evaluation_between_steps_is_no_part_of_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -395,6 +395,10 @@ class TestTheSettings:
 
 
 class TestWithoutAServer:
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(ANSWER_VARIABLE, "2")
+
     @pytest.mark.parametrize("reply", [Reply(200, "<html>"), Reply(500, "")])
     def test_another_program_at_its_address_does_not_matter(self, job: str, reply: Reply) -> None:
         with ScriptedServer(lambda _: reply) as server:

@@ -21,7 +21,7 @@ def _blocks(page: str, language: str) -> list[str]:
 
 def test_the_example_makes_the_table_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, text in zip(("train.csv", "power_a100.csv"), _blocks(REPLAY, "csv"), strict=True):
+    for name, text in zip(("train.csv", "power_a100.csv"), _blocks(REPLAY, "text"), strict=True):
         Path(name).write_text(text)
     command = next(block for block in _blocks(REPLAY, "sh") if block.startswith("rheostat replay"))
     answered = CliRunner().invoke(app, shlex.split(command.replace("\\\n", ""))[1:])

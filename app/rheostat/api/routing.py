@@ -102,10 +102,8 @@ class _Body:
             return None
         if not self._is_json(request):
             given = request.headers.get("content-type")
-            why = "has none" if given is None else f"is {given}"
-            errors.append(
-                {"type": NO_JSON, "loc": ("body",), "msg": f"Must have the Content-Type application/json, and {why}"}
-            )
+            found = "no Content-Type" if given is None else f"the Content-Type {given}"
+            errors.append({"type": NO_JSON, "loc": ("body",), "msg": f"Has {found}, and must have application/json"})
             return None
         try:
             return self.type.model_validate_json(body)

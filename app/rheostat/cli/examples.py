@@ -51,9 +51,8 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
             "  -- python train.py --batch-size {batch_size}",
         ),
         Example(
-            "One batch size: only the power limit is chosen",
-            "rheostat run --job nightly --batch-sizes 64 --default-batch-size 64 \\\n"
-            "  --max-epochs 60 -- python train.py",
+            "One batch size, or one run: only the power limit is chosen",
+            "rheostat run --power-only --job finetune --step-pattern 'step {step}' \\\n  -- python train.py",
         ),
     ),
     "spool": (

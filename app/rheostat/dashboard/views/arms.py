@@ -24,9 +24,12 @@ class Recommendation:
 
 def recommendation(estimates: PlacementEstimates | None) -> Recommendation | None:
     """Return the best known batch size of a placement; None: nothing has converged."""
-    for arm in () if estimates is None else estimates.arms:
+    arms = () if estimates is None else estimates.arms
+    for arm in arms:
         if arm.status == "best known":
-            return Recommendation(arm.batch_size, arm.power_limit_watts, arm.probability_best)
+            # Of a single batch size it says nothing that it is the cheapest.
+            chance = arm.probability_best if len(arms) > 1 else None
+            return Recommendation(arm.batch_size, arm.power_limit_watts, chance)
     return None
 
 

@@ -34,7 +34,7 @@ def _without_binding(machine: Machine) -> Finding:
     if machine.node.answer is not None:
         return skipped("driver", f"{found}; the agent looks at them")
     why = "A trainer does not need it; the agent does, in its own environment."
-    return warning("driver", found, why, "Run: pip install 'rheostat[agent]'")
+    return warning("driver", found, why, f"Run: {machine.installation.install_command('agent')}")
 
 
 def _on_bus(gpus: Gpus) -> str:

@@ -15,9 +15,9 @@ def extras(machine: Machine) -> Finding:
     if not found:
         return skipped("extras", "unknown: Rheostat runs from its source, without being installed")
     installed = [name for name, is_installed in found.items() if is_installed]
-    missing = [f"'rheostat[{name}]'" for name, is_installed in found.items() if not is_installed]
+    missing = [machine.installation.install_command(name) for name, is_installed in found.items() if not is_installed]
     text = f"installed: {', '.join(installed) or 'none, which is enough for a trainer'}"
-    return ok("extras", f"{text}; more: pip install {missing[0]}" if missing else text)
+    return ok("extras", f"{text}; more: {missing[0]}" if missing else text)
 
 
 def settings(machine: Machine) -> Finding:

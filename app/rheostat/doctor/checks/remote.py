@@ -62,7 +62,8 @@ def _start(machine: Machine) -> str:
     start = f"{machine.installation.command} serve"
     if machine.store.has_extra:
         return f"Start one here: {start}. Or set RHEOSTAT_URL to the address of yours."
-    return f"Set RHEOSTAT_URL to your server's address. Or run one here: pip install 'rheostat[server]' && {start}"
+    install = machine.installation.install_command("server")
+    return f"Set RHEOSTAT_URL to your server's address. Or run one here: {install} && {start}"
 
 
 def version(machine: Machine) -> Finding:

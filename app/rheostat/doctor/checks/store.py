@@ -4,7 +4,6 @@ from rheostat.doctor.facts.store import Store
 from rheostat.doctor.finding import Finding, ok, problem, skipped, warning
 from rheostat.doctor.machine import Machine
 
-_NO_EXTRA = "no server is installed here: pip install 'rheostat[server]'"
 _WHY = "A server here cannot answer without its database."
 _LEAST_FREE_BYTES = 100_000_000
 
@@ -13,7 +12,7 @@ def database(machine: Machine) -> Finding:
     """Check that the database of a server here is of this version, and can be written."""
     store = machine.store
     if not store.has_extra:
-        return skipped("database", _NO_EXTRA)
+        return skipped("database", _no_extra(machine))
     if not store.is_writable:
         return _unwritable(store)
     if store.error is not None and not (store.is_file and store.is_older):
@@ -55,7 +54,7 @@ def port(machine: Machine) -> Finding:
     """Check that the port of a server here is free."""
     store, remote = machine.store, machine.remote
     if not store.has_extra:
-        return skipped("port", _NO_EXTRA)
+        return skipped("port", _no_extra(machine))
     if remote.is_usable and remote.is_local:
         return skipped("port", "a server runs here already")
     if not store.port_problem:
@@ -63,3 +62,7 @@ def port(machine: Machine) -> Finding:
     found = f"{store.host}:{store.port} cannot be bound: {store.port_problem}"
     why = "rheostat serve does not start while that is so."
     return warning("port", found, why, f"Find what has it: ss -ltnp 'sport = :{store.port}'. Or serve with --port.")
+
+
+def _no_extra(machine: Machine) -> str:
+    return f"no server is installed here: {machine.installation.install_command('server')}"

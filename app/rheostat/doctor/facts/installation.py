@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import rheostat
+from rheostat.extras import install_command
 from rheostat.invocation import command_line, root_command_line
 from rheostat.sdk.environment import misspelt
 
@@ -33,6 +34,7 @@ class Installation:
         container: The kind of container that this is; empty: none that is known.
         command: The command `rheostat`, as it has to be typed here.
         root_command: The same for what only root may do.
+        install_commands: How each extra is installed here.
     """
 
     version: str = rheostat.__version__
@@ -44,6 +46,11 @@ class Installation:
     container: str = ""
     command: str = "rheostat"
     root_command: str = "sudo rheostat"
+    install_commands: Mapping[str, str] = field(default_factory=dict)
+
+    def install_command(self, extra: str) -> str:
+        """Return how an extra is installed."""
+        return self.install_commands.get(extra, f"pip install 'rheostat[{extra}]'")
 
     @property
     def is_wsl(self) -> bool:
@@ -61,6 +68,7 @@ def look_at_installation() -> Installation:
         container=_container(),
         command=command_line(),
         root_command=root_command_line(),
+        install_commands={extra: install_command(extra) for extra in EXTRAS},
     )
 
 
