@@ -18,7 +18,7 @@ from rheostat.demo.digits import DEFAULT_BATCH_SIZE, TARGET_ACCURACY
 from rheostat.demo.page import serve_page
 from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.demo.recurrence import OnEpoch, Recurrence, RecurringJob
-from rheostat.invocation import command_line
+from rheostat.invocation import command_line, root_command_line
 from rheostat.sdk import Client
 
 Pair = tuple[Recurrence, Recurrence]
@@ -40,15 +40,20 @@ What to do next:
   {rheostat} serve
       starts a server, until Ctrl-C; then, in your trainer:
 
-  from rheostat import Client, JobSettings
-  with Client() as client:
-      with client.trial("my-job", JobSettings(...)) as trial:
-          for batch in trial.steps(loader):   # made with trial.batch_size
-              ...
-          trial.report(accuracy)              # answers "continue" or "stop"
+  from rheostat import Client
+  with Client() as client, client.trial("my-job", settings) as trial:
+      model, loader = build(trial.batch_size)
+      while True:
+          for batch in trial.steps(loader):
+              train_one_step(model, batch)
+          if trial.report(evaluate(model)) == "stop":
+              break
 
-  {rheostat} agent
-      as root on each GPU node, sets power limits and always restores them.
+  {rheostat} doctor
+      says what this machine has and lacks.
+
+On each GPU node, so that power limits are set, and always restored:
+  {root} agent
 """
 
 
@@ -88,7 +93,7 @@ def show(recurrences: int, seed: int, *, open_page: bool = False, keep: bool = F
 def _what_next(*, is_served: bool) -> str:
     rheostat = command_line()
     again = f"{rheostat} {shlex.join(sys.argv[1:])}"
-    return _NEXT.format(rheostat=rheostat) + ("" if is_served else _PAGE.format(again=again))
+    return _NEXT.format(rheostat=rheostat, root=root_command_line()) + ("" if is_served else _PAGE.format(again=again))
 
 
 def _run(console: Console, open_job: Callable[[OnEpoch], RecurringJob], recurrences: int) -> list[Pair]:
