@@ -19,7 +19,7 @@ SHOWN_TRIALS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DecidedTrial:
     """A trial, why it was begun, and why it ended as it did."""
 
     trial: TrialRecord
@@ -42,7 +42,7 @@ class Example:
 
     world: World
     eta_knob: float
-    trials: tuple[Told, ...]
+    trials: tuple[DecidedTrial, ...]
     beliefs: dict[int, list[Estimate]]
     truth: dict[int, float]
 
@@ -65,13 +65,15 @@ def play(world: World, plan: Plan) -> Example:
     trials = replay_job(
         world, backend, seed=seed, recurrences=BELIEFS_AFTER[-1], survey=plan.survey, on_recurrence=look
     )
-    told = []
+    decided = []
     for trial in trials:
         why, end = backend.reasons(trial.number)
-        told.append(Told(trial, world.cost(trial.energy_joules, trial.time_seconds, plan.eta_knob), why, end))
+        decided.append(
+            DecidedTrial(trial, world.cost(trial.energy_joules, trial.time_seconds, plan.eta_knob), why, end)
+        )
     truths = {size: true_figures(world, size, plan.eta_knob) for size in world.batch_sizes}
     truth = {size: figures["cost"] for size, figures in truths.items() if figures is not None}
-    return Example(world, plan.eta_knob, tuple(told), beliefs, truth)
+    return Example(world, plan.eta_knob, tuple(decided), beliefs, truth)
 
 
 class _Told(InProcess):
@@ -87,11 +89,11 @@ class _Told(InProcess):
 def told_trials(example: Example) -> list[str]:
     """Return a Markdown table of the first trials, line by line."""
     lines = ["| run | batch size | limit | epochs | cost (kJ-eq) | it |", "|---|---|---|---|---|---|"]
-    for told in example.trials[:SHOWN_TRIALS]:
-        trial = told.trial
+    for decided in example.trials[:SHOWN_TRIALS]:
+        trial = decided.trial
         limit = f"{trial.power_limit_watts} W" + (", measured" if trial.profiled_power_limits_watts else "")
         lines.append(
-            f"| {trial.number} | {trial.batch_size} | {limit} | {trial.epochs} | {told.cost / 1000:.1f} "
+            f"| {trial.number} | {trial.batch_size} | {limit} | {trial.epochs} | {decided.cost / 1000:.1f} "
             f"| {trial.state.replace('stopped', 'was stopped')} |"
         )
     return lines
@@ -114,8 +116,8 @@ def told_beliefs(example: Example) -> list[str]:
 def saved_runs(example: Example, default_cost: float) -> list[float]:
     """Return how many runs of the default were saved in all after each recurrence."""
     costs = [0.0] * BELIEFS_AFTER[-1]
-    for told in example.trials:
-        costs[told.trial.recurrence - 1] += told.cost
+    for decided in example.trials:
+        costs[decided.trial.recurrence - 1] += decided.cost
     return [n - spent / default_cost for n, spent in enumerate(accumulate(costs), start=1)]
 
 
@@ -136,7 +138,7 @@ def as_json(example: Example) -> dict[str, Any]:
     return {
         "trials": told_trials(example),
         "beliefs": told_beliefs(example),
-        "reasons": [[told.trial.number, told.why, told.end] for told in example.trials[:SHOWN_TRIALS]],
+        "reasons": [[decided.trial.number, decided.why, decided.end] for decided in example.trials[:SHOWN_TRIALS]],
     }
 
 

@@ -24,12 +24,12 @@ def runs(path: Path, example: Example) -> None:
     figure = new_figure(720, 300)
     axes = figure.subplots()
     for size, colour in _colours(example.world).items():
-        own = [told for told in example.trials if told.trial.batch_size == size]
+        own = [decided for decided in example.trials if decided.trial.batch_size == size]
         axes.bar(
-            [told.trial.number for told in own],
-            [told.cost / 1000 for told in own],
+            [decided.trial.number for decided in own],
+            [decided.cost / 1000 for decided in own],
             color=colour,
-            hatch=["" if told.trial.state == "converged" else "////" for told in own],
+            hatch=["" if decided.trial.state == "converged" else "////" for decided in own],
             edgecolor="white",
             label=str(size),
         )

@@ -66,7 +66,7 @@ class OutputSteps:
                 self._marked(*self._found.get_nowait())
 
     def next_mark(self, give_up_at: float) -> Mark | None:
-        """See `StepSource`; what follows an evaluation begins anew.
+        """See `StepSource`; after an evaluation it begins again.
 
         Raises:
             _RunOver: The command has ended.
