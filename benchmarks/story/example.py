@@ -51,7 +51,7 @@ def play(world: World, plan: Plan) -> Example:
     """Play the example: the job of a world, with a few of its batch sizes."""
     world = replace(world, runs={size: runs for size, runs in world.runs.items() if size in BATCH_SIZES})
     (seed,) = plan.seeds
-    backend = _Told(*job_of(world, plan, seed))
+    backend = _WithReasons(*job_of(world, plan, seed))
     beliefs: dict[int, list[Estimate]] = {}
     done = 0
 
@@ -76,7 +76,7 @@ def play(world: World, plan: Plan) -> Example:
     return Example(world, plan.eta_knob, tuple(decided), beliefs, truth)
 
 
-class _Told(InProcess):
+class _WithReasons(InProcess):
     """A job whose reasons can be read afterwards."""
 
     def reasons(self, number: int) -> tuple[str, str]:
