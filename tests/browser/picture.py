@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.browser.browsing import browsing
 
 PICTURE = Path(__file__).parents[2] / "docs" / "figures" / "job.png"
-_FIRST_SCREEN = (1200, 1050)
+_FIRST_SCREEN = (1200, 1180)
 
 
 def main() -> None:

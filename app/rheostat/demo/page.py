@@ -11,8 +11,8 @@ from rheostat.demo.recurrence import JOB_ID
 from rheostat.invocation import command_line
 
 _DIFFERENCE = """\
-The page compares with an estimate of what the default needs, and gives its 95 % interval: the server saw no run of it.
-The table above has run it: where the two differ, the table is what came."""
+The page compares with what the job's own runs of the default took, one at least, and gives the 95 % interval. The table
+above compares with a run of the default beside every recurrence: where the two differ, the table is what came."""
 
 
 def serve_page(console: Console, server: DemoServer, *, open_page: bool, keep: bool) -> None:
