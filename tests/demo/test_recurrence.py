@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from rheostat.agent.simulated import MAX_POWER_LIMIT_WATTS, MIN_POWER_LIMIT_WATTS, MODEL
-from rheostat.demo.digits import BATCH_SIZES, MAX_EPOCHS, job_settings
+from rheostat.demo.digits import BATCH_SIZES, DEFAULT_BATCH_SIZE, MAX_EPOCHS, job_settings
 from rheostat.demo.processes import demo_agent, demo_server
 from rheostat.demo.recurrence import JOB_ID, Recurrence, RecurringJob
 from rheostat.errors import ServerUnreachable
