@@ -106,7 +106,7 @@ def test_the_trainer_loop_reaches_the_server_without_an_agent_and_without_a_gpu(
             # One line says what is missing; and another that the stub of an evaluation meets the target at once.
             line, *others = run.stderr.splitlines()
             assert ["met its target" in other for other in others] == [True] * (number == 1)
-            assert "Power limits stay as they are and energy is not measured: There is no agent socket" in line
+            assert line == "No GPU is known here: only batch sizes are chosen."
         (placement,) = server.client.get("/v1/jobs/nightly-finetune").json()["placements"]
         assert (placement["gpu"]["model"], placement["gpu"]["max_power_limit_watts"]) == ("unknown", None)
 
@@ -134,7 +134,7 @@ def test_rheostat_run_reaches_the_server_without_an_agent_and_without_a_gpu(
         assert run.returncode == 0, run.stderr
         (trial,) = server.client.get(f"/v1/jobs/{job_id}/trials").json()["trials"]
         assert (trial["state"], trial["gpu"]["model"]) == ("converged", "unknown")
-        assert run.stderr.count("There is no agent socket") == 1
+        assert run.stderr.count("No GPU is known here: ") == 1
         assert f"batch size {trial['batch_size']}: {trial['reason']}" in run.stderr
 
 

@@ -261,7 +261,7 @@ class TestTheMetric:
         run = ended(server.url, job, "echo acc=0.95; exec sleep 60", *SETTINGS, *TARGET)
         trial = trial_of(client, job)
         assert (run.code, trial.state, trial.gpu.model) == (0, "converged", "unknown")
-        assert "There is no agent socket" in run.err
+        assert f"No agent here (there is no socket at {tmp_path}/agent.sock)" in run.err
 
     def test_when_none_was_found_the_end_says_what_was_there(
         self, server: ServerProcess, client: Client, job: str

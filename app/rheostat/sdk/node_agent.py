@@ -31,6 +31,7 @@ _TIMEOUT_SECONDS = 15.0
 # What changes nothing takes milliseconds, unless the agent is stopped.
 _READ_SECONDS = 3.0
 ENERGY_SECONDS = 1.0
+_NO_AGENT_HINT = "Start one as root: rheostat agent (rheostat doctor says what is missing)."
 
 
 class NodeAgent:
@@ -45,12 +46,11 @@ class NodeAgent:
         directory = os.environ.get(DIRECTORY_VARIABLE)
         self.is_named = socket is not None or bool(directory)
         self.socket = Path(directory or DEFAULT_DIRECTORY) / SOCKET_NAME if socket is None else socket
-        self._hint = f"Is `rheostat agent` running as root here, and is {self.socket} its socket?"
         self._transport = Transport(
             UnixExchange(self.socket, "http://agent"),
             timeout_seconds=_TIMEOUT_SECONDS,
             retry_for_seconds=0.0,
-            unreachable_hint=self._hint,
+            unreachable_hint=f"Is `rheostat agent` running as root here, and is {self.socket} its socket?",
             garbage_hint=f"Is it a Rheostat agent of this version that listens on {self.socket}?",
         )
 
@@ -137,7 +137,7 @@ class NodeAgent:
         within_seconds: float | None = None,
     ) -> AnswerT:
         if not self.has_socket:
-            raise ServerUnreachable(f"There is no agent socket at {self.socket}.", hint=self._hint)
+            raise ServerUnreachable(f"There is no agent socket at {self.socket}.", hint=_NO_AGENT_HINT)
         content = None if body is None else as_json(body)
         request = HttpRequest(method, path, answer, content, parameters=query or {})
         return self._transport.send(request, within_seconds=within_seconds)

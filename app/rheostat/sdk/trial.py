@@ -126,7 +126,7 @@ class RunningTrial:
             self._take(start.trial)
         elif start.problem is not None:
             self.reason = f"the default: {start.problem}"
-        self._gpus.hold(self.trial_id, self._ranks)
+        self._gpus.hold(self.trial_id, self._ranks, chooses_batch_sizes=len(self._settings.batch_sizes) > 1)
         if self.power_limit_watts is not None:
             self.limit_power(self.power_limit_watts)
         self._gpus.meet(self._ranks)

@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 
 from pydantic import ValidationError
 
 from rheostat.errors import RheostatError, ServerRefused, ServerUnreachable
 from rheostat.schemas.nodes import MAX_NODES, NodeReport
+from rheostat.schemas.server import UNKNOWN_MODEL
 from rheostat.sdk.gpu_energy import Energy, total_energy
 from rheostat.sdk.gpu_lease import READ_ONLY_CODES, GpuLease
 from rheostat.sdk.node_agent import NodeAgent
@@ -17,6 +19,12 @@ from rheostat.sdk.ranks import Ranks
 from rheostat.sdk.run_gpus import RunGpus
 
 _log = logging.getLogger("rheostat")
+
+
+@cache
+def warn_once_per_process(text: str) -> None:
+    """Log what is missing on this machine, which is the same in each of the process's trials."""
+    _log.warning("%s", text)
 
 
 class TrialGpus:
@@ -55,19 +63,35 @@ class TrialGpus:
         """
         return GpuLease(self._agent, self.run.to_lease, self._job_id, trial_id) if self.run.to_lease else None
 
-    def hold(self, trial_id: str | None, ranks: Ranks) -> None:
-        """Lease this node's GPUs; what is in the way is logged. Every rank must call it."""
+    def hold(self, trial_id: str | None, ranks: Ranks, *, chooses_batch_sizes: bool = True) -> None:
+        """Lease this node's GPUs; what is in the way is logged. Every rank must call it.
+
+        Args:
+            trial_id: The trial; None: the server did not answer.
+            ranks: The processes of the run.
+            chooses_batch_sizes: Whether the job has more than one.
+        """
         try:
             self.lease = self.new_lease(trial_id)
         except RheostatError as error:
             self._problem, self._is_usual = error, False
-        problem, is_usual = self._problem, self._is_usual
-        if problem is not None:
-            what = "Power limits stay as they are and energy is not measured"
+        if (problem := self._problem) is not None:
             # A run that has neither server nor agent has been told already that it trains as it is.
-            is_usual = is_usual or (trial_id is None and isinstance(problem, ServerUnreachable))
-            _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", what, problem)
+            is_usual = self._is_usual or (trial_id is None and isinstance(problem, ServerUnreachable))
+            if not is_usual and isinstance(problem, ServerUnreachable) and not self._agent.has_socket:
+                warn_once_per_process(self._without_agent(problem, chooses_batch_sizes=chooses_batch_sizes))
+            else:
+                what = "Power limits stay as they are and energy is not measured"
+                _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", what, problem)
         self.are_leased = any(ranks.gather(self.lease is not None))
+
+    def _without_agent(self, problem: RheostatError, *, chooses_batch_sizes: bool) -> str:
+        """Return what a machine without an agent lacks; without a GPU it lacks nothing, unless an agent was named."""
+        if self.run.gpu.model == UNKNOWN_MODEL and not self._agent.is_named:
+            what = "only batch sizes are" if chooses_batch_sizes else "no power limit is"
+            return f"No GPU is known here: {what} chosen."
+        missing = f"No agent here (there is no socket at {self._agent.socket})"
+        return f"{missing}, so power limits stay as they are and energy is not measured. {problem.hint}"
 
     def _report(self) -> NodeReport | None:
         """Return how this node is now; None where another rank reports it."""
