@@ -48,6 +48,7 @@ def send_spool(server: ServerUrl = None, moved_from: OldUrl = None, moved_to: Ne
     After a server has moved: --from OLD --to NEW. What the new one does not know, it refuses, and that goes on to wait.
     With --to alone, all that waits is sent there.
     """
+    from rheostat.sdk.address import full_url
     from rheostat.sdk.client import Client
     from rheostat.sdk.outbox import deliver_spool
     from rheostat.sdk.spool import spool_directory, spool_files
@@ -56,7 +57,7 @@ def send_spool(server: ServerUrl = None, moved_from: OldUrl = None, moved_to: Ne
     has_moved = moved_from is not None or moved_to is not None
     with Client(moved_to or server) as client:
         waiting = {left.url for left in spool_files(directory)}
-        urls = {client.base_url} if not has_moved else waiting if moved_from is None else {moved_from.rstrip("/")}
+        urls = {client.base_url} if not has_moved else waiting if moved_from is None else {full_url(moved_from)}
         before = sum(len(left.requests) for left in spool_files(directory) if left.url in urls)
         after = sum(deliver_spool(client, directory, url) for url in sorted(urls))
         typer.echo(f"sent {before - after} of {counted(before, 'report')} to {client.base_url}")
