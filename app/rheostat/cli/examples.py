@@ -67,6 +67,9 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
             "rheostat spool send --from http://old:8420 --to http://new:8420",
         ),
     ),
+    "spool discard": (
+        Example("Throw away what waits for a server that is gone", "rheostat spool discard --server http://old:8420"),
+    ),
     "serve": (
         Example("On this machine alone, with SQLite", "rheostat serve"),
         Example(
@@ -183,7 +186,7 @@ EXIT_CODES: Mapping[str, str] = {
     "run; 125: nothing was run, an option or a setting is invalid; "
     "126, 127: the command is not executable, or not found.",
     "measure": "the command's own, except 125: nothing was run; 126, 127: it is not executable, or not found.",
-    "spool send": "0 all was sent; 1 some reports still wait.",
+    "spool send": "0 all was sent; 1 some of that server's still wait, with the reason on standard error.",
     "agent run": "0 stopped by a signal; 1 it could not start; 75 the driver was replaced, start it again.",
     "agent status": "0 an agent is ready; 1 none answers, or it has problems, which are listed.",
     "agent recover": "0 nothing is left to restore; 1 a limit could not be restored, or the ledger not read.",
