@@ -19,7 +19,8 @@ PATH = f"/jobs/{JOB}"
 def test_a_job_that_has_not_run_says_how_to_begin(empty: Pages) -> None:
     register(empty.service)
     page = empty.get(PATH)
-    lines = ["export RHEOSTAT_URL=http://localhost", f"rheostat run --job {JOB} \\", "-- python train.py --batch-size"]
+    lines = ["export RHEOSTAT_URL=http://localhost", f"rheostat run --job {JOB} \\"]
+    lines += ["--metric-pattern 'accuracy={metric}' \\", "-- python train.py --batch-size"]
     assert " ".join(lines) in page.text
     assert ("This job has not run yet" in page.text, page.figures) == (True, {})
 
@@ -103,4 +104,4 @@ def test_a_single_batch_size_is_not_compared_with_others(empty: Pages) -> None:
     converge(empty.service, predict(empty.service), 100.0)
     text = empty.get(PATH).text
     assert "The best known is 32" in text
-    assert ("cheapest of all" in text, "exploring another" in text) == (False, False)
+    assert ("it is the cheapest of all" in text, "exploring another" in text) == (False, False)

@@ -181,8 +181,9 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
 
 EXIT_CODES: Mapping[str, str] = {
     "": "0 done; 1 refused or failed, with the reason on standard error; 2 wrong usage. `rheostat run` has more.",
-    "run": "the command's own (128 + n after signal n), except 0: the target was reached; 124: ended before it, "
-    "as it costs too much or its epochs are used up; 125: nothing was run, an option or a setting is invalid; "
+    "run": "the command's own (128 + n after signal n), except 0: the target was reached; 124: it was not, as the run "
+    "costs too much, its epochs are used up, or the command ended with 0 before; without a target 0: all epochs were "
+    "run; 125: nothing was run, an option or a setting is invalid; "
     "126, 127: the command is not executable, or not found.",
     "measure": "the command's own, except 125: nothing was run; 126, 127: it is not executable, or not found.",
     "spool send": "0 all was sent; 1 some of that server's still wait, with the reason on standard error.",

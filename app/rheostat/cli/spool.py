@@ -52,6 +52,7 @@ def send_spool(server: ServerUrl = None, moved_from: OldUrl = None, moved_to: Ne
     After a server has moved: --from OLD --to NEW. What the new one does not know, it refuses, and that goes on to wait.
     With --to alone, all that waits is sent there.
     """
+    from rheostat.sdk.address import full_url
     from rheostat.sdk.client import Client
     from rheostat.sdk.outbox import deliver_spool
     from rheostat.sdk.spool import spool_directory, spool_use
@@ -60,7 +61,7 @@ def send_spool(server: ServerUrl = None, moved_from: OldUrl = None, moved_to: Ne
     has_moved = moved_from is not None or moved_to is not None
     with Client(moved_to or server) as client:
         here, waiting = client.base_url, spool_use(directory).waiting
-        urls = {here} if not has_moved else set(waiting) if moved_from is None else {moved_from.rstrip("/")}
+        urls = {here} if not has_moved else set(waiting) if moved_from is None else {full_url(moved_from)}
         before = sum(waiting.get(url, 0) for url in urls)
         after = sum(deliver_spool(client, directory, url, says_why=True) for url in sorted(urls))
     typer.echo(f"sent {before - after} of {counted(before, 'report')} to {here}")
