@@ -121,7 +121,7 @@ def test_a_job_of_one_batch_size_and_no_target_speaks_of_its_power_limit_alone(e
 
 
 def test_a_job_of_one_batch_size_and_no_target_shows_its_power_limit_as_what_is_chosen(empty: Pages) -> None:
-    alone = {
+    alone: dict[str, Any] = {
         "target": None,
         "max_epochs": 1,
         "beta_knob": None,
