@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from rheostat import JobSettings, cli
 from rheostat.errors import RheostatError
@@ -147,7 +148,12 @@ def test_what_waits_for_a_server_is_listed_and_sent(tmp_path: Path, spool: Path)
         assert sorted(line.split("\t", 1)[1] for line in listed) == sorted(f"1 report\t{url}" for url in (here, away))
         sent = run_command("spool", "send", "--server", here)
         assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, f"sent 1 of 1 report to {here}")
-        assert f"--server {away}" in sent.stdout
+        assert f"1 report waits for {away}, where no server answers." in sent.stdout
+        assert f"rheostat spool send --from {away} --to {here}\n" in sent.stdout
+        unsent = run_command("spool", "send", "--server", away)
+        assert (unsent.returncode, unsent.stdout.splitlines()[0]) == (1, f"sent 0 of 1 report to {away}")
+        assert "A report still waits: " in unsent.stderr
+        assert f"rheostat spool send --from {away} --to ADDRESS\n" in unsent.stdout
         assert server.client.get("/v1/jobs/nightly").status_code == 200
 
 
@@ -170,10 +176,71 @@ def test_after_a_server_has_moved_what_waits_is_sent_to_its_new_address(tmp_path
         assert [left.url for left in spool_files(spool)] == [other]
 
 
+def test_what_waits_for_another_server_that_answers_is_sent_there(tmp_path: Path, spool: Path) -> None:
+    with (
+        serving(f"sqlite:///{tmp_path / 'one.db'}", tmp_path / "one") as one,
+        serving(f"sqlite:///{tmp_path / 'two.db'}", tmp_path / "two") as two,
+    ):
+        here, other = (str(server.client.base_url).rstrip("/") for server in (one, two))
+        leave_report(other, spool)
+        sent = run_command("spool", "send", "--server", here)
+        line = f"1 report waits for {other}. Send: rheostat spool send --server {other}"
+        assert sent.stdout.splitlines() == [f"sent 0 of 0 reports to {here}", line]
+
+
+def test_what_waits_is_thrown_away_once_that_is_confirmed(spool: Path) -> None:
+    gone, other = "http://gone:8420", "http://other:8420"
+    for url in (gone, other):
+        leave_report(url, spool)
+    asked = CliRunner().invoke(cli.app, ["spool", "discard", "--server", f"{gone}/"], input="n\n")
+    assert asked.exit_code == 1
+    assert f"Throw away 1 report for {gone}?" in asked.output
+    assert len(spool_files(spool)) == 2
+    done = run_command("spool", "discard", "--server", gone, "--yes")
+    assert (done.returncode, done.stdout.endswith(f"\t1 report\t{gone}\n")) == (0, True)
+    assert [left.url for left in spool_files(spool)] == [other]
+    assert f"No reports wait for {gone}" in run_command("spool", "discard", "--server", gone).stderr
+
+
+def test_what_a_run_still_writes_is_not_thrown_away(spool: Path) -> None:
+    url = "http://server:8420"
+    queue = RequestQueue(url, spool)
+    queue.append(observe_request("0" * 32, ObserveRequest(epoch=1.0, metric=0.5)))
+    done = run_command("spool", "discard", "--server", url, "--yes")
+    queue.close()
+    assert (done.stdout, "a run that is still going writes it" in done.stderr) == ("", True)
+    assert len(spool_files(spool)) == 1
+
+
+def leave_report(url: str, spool: Path) -> None:
+    """Let a report wait for a server, as a run does that has ended."""
+    queue = RequestQueue(url, spool)
+    queue.append(observe_request("0" * 32, ObserveRequest(epoch=1.0, metric=0.5)))
+    queue.close()
+
+
+@pytest.mark.parametrize("command", [("savings",), ("jobs", "list"), ("jobs", "show", "nightly")])
+def test_a_command_that_reads_the_database_says_so_where_a_server_is_named(
+    command: tuple[str, ...], url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RHEOSTAT_URL", "http://server:8420")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = tmp_path / "state" / "rheostat" / "rheostat.db"
+    missing = run_command(*command)
+    assert f"Uses the database {path} itself, not the server at http://server:8420: " in missing.stderr
+    assert f"There is no database {path}." in missing.stderr
+    assert (missing.returncode, path.parent.exists()) == (1, False)
+    assert "itself" not in run_command(*command, "--database-url", url).stderr
+    monkeypatch.setenv("RHEOSTAT_DATABASE_URL", url)
+    assert "itself" not in run_command(*command).stderr
+
+
 def test_an_empty_list_says_so_where_no_script_reads_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    operate(url, "db", "upgrade")
     for command, words in (
         (("jobs", "list", "--database-url", url), "There are no jobs in namespace default"),
+        (("savings", "--database-url", url), f"There are no jobs in {tmp_path / 'rheostat.db'}."),
         (("token", "list", "--database-url", url), "There are no tokens"),
         (("audit", "--database-url", url), "Nobody has changed anything"),
         (("spool", "list"), "No reports wait in"),

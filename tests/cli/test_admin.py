@@ -34,7 +34,19 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", [("db", "prune", "--keep-days", "1"), ("db", "backup", "copy"), ("jobs", "delete", "nightly")]
+    "command",
+    [
+        ("db", "prune", "--keep-days", "1"),
+        ("db", "backup", "copy"),
+        ("jobs", "delete", "nightly"),
+        ("jobs", "list"),
+        ("jobs", "set", "nightly", "eta-knob=0.5"),
+        ("jobs", "pause", "nightly"),
+        ("savings",),
+        ("export", "jobs"),
+        ("token", "list"),
+        ("audit",),
+    ],
 )
 def test_a_wrong_path_is_named_and_no_database_made_there(command: tuple[str, ...], tmp_path: Path) -> None:
     path = tmp_path / "typo" / "rheostat.db"

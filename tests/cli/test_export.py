@@ -49,6 +49,7 @@ def test_a_job_must_be_named_where_one_is_exported(url: str) -> None:
 
 def test_nothing_to_export_is_a_table_without_lines(tmp_path: Path) -> None:
     empty = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    operate(empty, "db", "upgrade")
     done = CliRunner().invoke(cli.app, ["export", "jobs", "--database-url", empty])
     assert done.stdout.startswith("job_id,")
     assert done.stdout.count("\n") == 1

@@ -99,6 +99,7 @@ def test_a_job_that_has_saved_nothing_yet_measured_nothing(tmp_path: Path) -> No
 
 def test_an_empty_database_has_an_empty_report(tmp_path: Path) -> None:
     empty = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    operate(empty, "db", "upgrade")
     assert operate(empty, "savings") == ""
     (columns,) = operate(empty, "savings", "--format", "csv").splitlines()
     assert {"job_id", "energy_joules_saved_low", "cost_method"} <= set(columns.split(","))

@@ -20,7 +20,8 @@ PATH = f"/jobs/{JOB}"
 def test_a_job_that_has_not_run_says_how_to_begin(empty: Pages) -> None:
     register(empty.service)
     page = empty.get(PATH)
-    lines = ["export RHEOSTAT_URL=http://localhost", f"rheostat run --job {JOB} \\", "-- python train.py --batch-size"]
+    lines = ["export RHEOSTAT_URL=http://localhost", f"rheostat run --job {JOB} \\"]
+    lines += ["--metric-pattern 'accuracy={metric}' \\", "-- python train.py --batch-size"]
     assert " ".join(lines) in page.text
     assert ("This job has not run yet" in page.text, page.figures) == (True, {})
 

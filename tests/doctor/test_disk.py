@@ -7,6 +7,7 @@ import pytest
 
 from rheostat.doctor.facts.disk import look_at_spool
 from rheostat.doctor.facts.remote import Remote
+from rheostat.doctor.facts.store import Store
 from rheostat.schemas.trials import ObserveRequest
 from rheostat.sdk import spool as spools
 from rheostat.sdk.server import observe_request
@@ -30,13 +31,26 @@ def test_an_empty_spool(spool: Path) -> None:
 
 def test_reports_that_wait_for_a_server(spool: Path) -> None:
     wait(spool)
-    elsewhere = found("spool", spool=look_at_spool())
-    assert (elsewhere.state, elsewhere.found) == ("warning", f"2 reports wait for {URL}")
-    assert elsewhere.remedy == (
-        f"Send them: rheostat spool send --server {URL}. If it has moved: --from {URL} --to ADDRESS"
-    )
-    here = found("spool", spool=look_at_spool(), remote=Remote(url=URL))
+    here = found("spool", spool=look_at_spool(), remote=Remote(url=URL, is_rheostat=True))
+    assert (here.state, here.found) == ("warning", f"2 reports wait for {URL}")
     assert here.remedy == "Send them: rheostat spool send"
+
+
+def test_reports_that_wait_for_an_address_at_which_no_server_answers(spool: Path) -> None:
+    wait(spool, 1)
+    right = "http://127.0.0.1:8420"
+    command = "rheostat spool send"
+    nowhere = found("spool", spool=look_at_spool())
+    assert nowhere.found == f"1 report waits for {URL}"
+    assert nowhere.remedy == (
+        f"They are sent when it answers. If it has another address: {command} --from {URL} --to ADDRESS"
+    )
+    for facts in (
+        {"remote": Remote(url=right, is_rheostat=True)},
+        {"remote": Remote(url=URL), "store": Store(server_url=right)},
+    ):
+        remedy = found("spool", spool=look_at_spool(), **facts).remedy
+        assert remedy.startswith(f"Send them to the server that answers: {command} --from {URL} --to {right}. Or, ")
 
 
 def test_a_full_spool(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:

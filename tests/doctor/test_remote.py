@@ -68,7 +68,7 @@ def test_no_server_is_a_problem_where_one_was_named() -> None:
         assert found(name, remote=look_at_server(url)).state == "skipped"
 
 
-@pytest.mark.parametrize("url", ["localhost:8420", "ftp://host", "http://"])
+@pytest.mark.parametrize("url", ["http:/localhost:8420", "ftp://host", "http://"])
 def test_an_address_that_is_none(url: str) -> None:
     finding = found("server", remote=look_at_server(url))
     assert (finding.state, "not an HTTP address" in finding.found) == ("problem", True)

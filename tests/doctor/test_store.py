@@ -3,14 +3,16 @@
 import shutil
 import socket
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rheostat.doctor.facts.remote import Remote
+from rheostat.doctor.facts.remote import Remote, look_at_server
 from rheostat.doctor.facts.store import Store, look_at_store
 from rheostat.storage.tables import VERSION_TABLE
-from tests.doctor.machines import found, unprivileged
+from tests.doctor.machines import answering, found, unprivileged
+from tests.serving import Serving
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -125,3 +127,31 @@ def test_a_port_that_another_program_has(database: Path, monkeypatch: pytest.Mon
     assert found("port", store=look(database)).state == "ok"
     ours = Remote(is_rheostat=True)
     assert found("port", store=look(database), remote=ours).state == "skipped"
+
+
+def test_a_port_that_a_server_has_which_the_variable_does_not_name(
+    database: Path, server: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.client.base_url
+    here = f"http://127.0.0.1:{url.port}"
+    monkeypatch.setenv("RHEOSTAT_PORT", str(url.port))
+    store = look(database)
+    with answering({}) as wrong:
+        other_program = look_at_server(wrong)
+    gone = look_at_server(wrong)
+    for remote in (other_program, gone):
+        finding = found("port", store=store, remote=remote)
+        assert (finding.state, finding.found) == (
+            "skipped",
+            f"a Rheostat server listens at {here}; RHEOSTAT_URL names another address",
+        )
+        finding = found("server", store=store, remote=remote)
+        assert (finding.state, finding.remedy) == (
+            "problem",
+            f"Use the server that listens here: export RHEOSTAT_URL={here}",
+        )
+    away = found("server", store=store, remote=replace(gone, is_local=False, host="gpu-server"))
+    assert away.remedy.startswith("Start the server on gpu-server.")
+    assert away.remedy.endswith(f"Or use the server that listens here: export RHEOSTAT_URL={here}")
+    unnamed = found("port", store=store, remote=replace(gone, is_named=False))
+    assert unnamed.found.endswith("RHEOSTAT_URL does not name it")

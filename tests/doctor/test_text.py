@@ -28,13 +28,14 @@ def test_each_check_begins_a_line_that_can_be_searched_for() -> None:
 def test_the_text_fits_a_terminal_and_ends_with_the_first_thing_to_do() -> None:
     lines = as_text(FINDINGS).splitlines()
     assert max(map(len, lines)) <= WIDTH
-    assert lines[-1].startswith("First (agent): Start one with a command that is long words words")
-    assert lines[-1].endswith(" ...")
+    last = lines[lines.index("") + 1 :]
+    assert last[0].startswith("1 problem, 1 warning. First (agent): Start one with a command that is long words")
+    assert " ".join(last).endswith(f"that is long {LONG}".rstrip())
     assert as_text(FINDINGS[:1]).endswith("\nNothing to do: all that was checked is as it should be.")
     assert as_text(FINDINGS[:2]).endswith("\n1 warning. First (gpus): Turn it off")
     path = "/a/path/" * 8 + "rheostat agent"
     long = problem("agent", "none", "It matters.", f"Run the agent as root: {path}")
-    assert as_text([long]).endswith(f"\nFirst (agent): {path}")
+    assert as_text([long]).endswith(f"\n\n1 problem. First (agent): Run the agent as root:\n{path}")
 
 
 def test_a_command_stays_on_one_line_where_it_fits_and_no_word_is_broken() -> None:

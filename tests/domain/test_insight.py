@@ -124,16 +124,13 @@ def test_unknown_energy_is_estimated_in_the_sum_and_the_known_share_is_said() ->
 
 def test_runs_without_a_figure_are_left_out_on_both_sides() -> None:
     job = ExampleJob()
-    job.import_run(32, cost=50.0, converged=True)
-    job.import_run(32, energy_joules=100.0, time_seconds=1.0, converged=True)
-    job.import_run(16, energy_joules=60.0, time_seconds=1.0, converged=True)
+    job.report(job.predict(), 1, metric=0.95, energy_joules=100.0, time_seconds=1.0)
+    job.report(job.predict(), 1, metric=0.95, energy_joules=100.0)
     saved = job.savings()
-    assert saved.converged_runs == 3
-    assert (saved.energy_joules.actual, saved.energy_joules.baseline) == (160.0, 200.0)
-    assert saved.energy_joules.saved_percent == pytest.approx(20.0)
-    assert "1 of 3 runs is left out: it did not" in saved.energy_joules.method
-    assert (saved.energy_known_share, saved.energy_is_estimated) == (1.0, False)
-    assert "left out" not in saved.cost.method
+    assert saved.converged_runs == 2
+    assert (saved.time_seconds.actual, saved.time_seconds.baseline) == (1.0, 1.0)
+    assert "1 of 2 runs is left out: it did not" in saved.time_seconds.method
+    assert "left out" not in saved.energy_joules.method
 
 
 def test_a_figure_that_no_run_reported_is_said_to_be_so() -> None:
@@ -145,12 +142,15 @@ def test_a_figure_that_no_run_reported_is_said_to_be_so() -> None:
     assert saved.baseline_runs == 1
 
 
-def test_imported_runs_count() -> None:
-    job = ExampleJob()
-    job.import_run(32, cost=50.0, converged=True)
-    saved = job.savings()
-    assert (saved.converged_runs, saved.cost.actual, saved.cost.baseline) == (1, 50.0, 50.0)
-    assert saved.energy_joules.actual is None
+def test_imported_runs_teach_and_are_neither_savings_nor_losses() -> None:
+    job = ExampleJob(policy="rheostat")
+    for size in (32, 64, 8):
+        job.import_run(size, energy_joules=10.0 * size, time_seconds=1.0, epochs=4, converged=size != 8)
+    saved, placement = job.savings(), job.estimates()
+    assert (saved.converged_runs, saved.cost.actual, saved.cost.baseline) == (0, 0.0, None)
+    assert placement.account is not None
+    assert (placement.account.saved_runs, placement.account.spent_runs) == (0.0, 0.0)
+    assert next(arm for arm in placement.arms if arm.batch_size == 64).runs == 1
 
 
 def test_a_measurement_of_a_step_gives_no_baseline_for_an_epoch() -> None:

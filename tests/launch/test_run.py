@@ -52,18 +52,20 @@ class TestTheCommand:
 
     def test_its_tags_are_those_of_the_trial(self, server: ServerProcess, client: Client, job: str) -> None:
         tags = ("--tag", "mlflow_run=https://mlflow.test/?run=7", "--tag", "team=vision")
-        assert ended(server.url, job, "true", *OPTIONS, *tags).code == 0
+        assert ended(server.url, job, "echo acc=0.95", *OPTIONS, *tags).code == 0
         (trial,) = client.list_trials(job, tag="mlflow_run=https://mlflow.test/?run=7").trials
         assert trial.tags == {"mlflow_run": "https://mlflow.test/?run=7", "team": "vision"}
         assert client.list_trials(job, tag="team=speech").trials == []
 
     def test_its_output_passes_untouched_and_at_once(self, server: ServerProcess, job: str, tmp_path: Path) -> None:
-        script = r"printf 'half\r'; while [ ! -e $1 ]; do sleep 0.02; done; printf '\033[1mwhole\000\377\n'; printf end"
+        script = (
+            r"printf 'half\r'; while [ ! -e $1 ]; do sleep 0.02; done; printf '\033[1mwhole\000\377\n'; printf acc=1"
+        )
         with Run(server.url, job, script, *OPTIONS, arguments=(f"{tmp_path}/on",)) as run:
             eventually(lambda: run.raw == b"half\r")
             (tmp_path / "on").touch()
             assert run.code == 0
-            assert run.raw == b"half\r\x1b[1mwhole\x00\xff\nend"
+            assert run.raw == b"half\r\x1b[1mwhole\x00\xff\nacc=1"
 
     def test_one_that_cannot_be_run_makes_no_trial_and_says_what_to_do(
         self, server: ServerProcess, client: Client, job: str, tmp_path: Path
@@ -131,23 +133,26 @@ class TestTheEnd:
         settings = client.get_job(job).settings
         assert (settings.first_run, settings.exploration_budget_runs) == ("default", 0.5)
 
-    def test_after_its_last_epoch_it_ends_by_itself(self, server: ServerProcess, client: Client, job: str) -> None:
+    def test_after_its_last_epoch_it_ends_by_itself_and_has_failed(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
         script = "for i in 1 2 3 4 5 6 7 8 9 10; do echo acc=0.1; done; sleep 0.5; echo saved"
         run = ended(server.url, job, script, *OPTIONS)
-        assert (run.code, run.out.splitlines()[-1]) == (0, "saved")
+        assert (run.code, run.out.splitlines()[-1]) == (124, "saved")
         assert trial_of(client, job).state == "failed"
 
     @pytest.mark.parametrize(
         ("script", "end"),
         [
-            ("echo acc=0.1", (0, "failed")),
+            ("echo acc=0.95", (0, "converged")),
+            ("echo acc=0.95; exit 3", (3, "converged")),
             ("echo acc=0.1; exit 3", (3, "cancelled")),
             ("exit 3", (3, "cancelled")),
             ("echo acc=0.1; kill -SEGV $$", (139, "cancelled")),
             ("echo 'torch.OutOfMemoryError: CUDA out of memory.' >&2; exit 1", (1, "oom")),
             ("echo 'MemoryError' >&2; seq 100000 >&2; exit 1", (1, "oom")),
             ("echo 'hint: avoid running out of memory'; exit 1", (1, "cancelled")),
-            ("echo 'MemoryError: went on'; echo acc=0.1", (0, "failed")),
+            ("echo 'MemoryError: went on'; echo acc=0.1", (124, "failed")),
             ("echo nobody has room; exit 4", (4, "oom")),
         ],
     )
@@ -157,19 +162,34 @@ class TestTheEnd:
         run = ended(server.url, job, script, *OPTIONS, "--oom-pattern", "^nobody has room")
         assert (run.code, trial_of(client, job).state) == end
 
+    def test_one_that_ends_short_of_its_target_is_no_success(
+        self, server: ServerProcess, client: Client, job: str
+    ) -> None:
+        run = ended(server.url, job, "echo acc=0.1; echo acc=0.2", *OPTIONS)
+        assert (run.code, trial_of(client, job).state) == (124, "failed")
+        assert "The command ended by itself after 2 of 10 epochs, and the run has not converged" in run.err
+
+    @pytest.mark.parametrize(("epochs", "end"), [(10, (0, "converged")), (3, (124, "failed"))])
+    def test_without_a_target_success_is_to_have_run_all_epochs(
+        self, server: ServerProcess, client: Client, job: str, epochs: int, end: tuple[int, str]
+    ) -> None:
+        script = f"for i in $(seq {epochs}); do echo acc=0.1; done"
+        run = ended(server.url, job, script, *SETTINGS, *GPU, *TARGET[2:])
+        assert (run.code, trial_of(client, job).state) == end
+
     def test_the_trial_says_how_it_failed(self, server: ServerProcess, client: Client, job: str) -> None:
         ended(server.url, job, "echo 'ValueError: a bug' >&2; exit 3", *OPTIONS)
         reason = trial_of(client, job).state_reason
         assert reason.endswith("The command ended with exit code 3. Its last line was: ValueError: a bug")
 
-    @pytest.mark.parametrize(("reports", "code"), [(2, 0), (5, 124)])
+    @pytest.mark.parametrize("reports", [2, 5])
     def test_a_metric_that_is_no_number_ends_it_after_three(
-        self, server: ServerProcess, client: Client, job: str, reports: int, code: int
+        self, server: ServerProcess, client: Client, job: str, reports: int
     ) -> None:
         script = f"for i in $(seq {reports}); do echo acc=nan; sleep 0.3; done"
         run = ended(server.url, job, script, *OPTIONS)
         trial = trial_of(client, job)
-        assert (trial.state, run.code) == ("failed", code)
+        assert (trial.state, run.code) == ("failed", 124)
         assert "accuracy was NaN or infinite in" in trial.state_reason
 
     def test_without_a_target_success_is_convergence(self, server: ServerProcess, client: Client, job: str) -> None:
@@ -248,7 +268,7 @@ class TestTheMetric:
     ) -> None:
         run = ended(server.url, job, "seq 5; echo loss=1; echo accuracy=0.95; echo", *OPTIONS)
         trial = trial_of(client, job)
-        assert (run.code, trial.state) == (0, "cancelled")
+        assert (run.code, trial.state) == (124, "cancelled")
         for told in (run.err, trial.state_reason):
             assert told.count("No evaluation was found: no line of the output matched --metric-pattern 'acc=") == 1
             assert "Its last lines are: '5', 'loss=1', 'accuracy=0.95'." in told
@@ -334,7 +354,7 @@ class TestASlowServer:
         with Run(slow_url, job, script, *OPTIONS, *many) as run:
             eventually(over.exists)
             watch = Stopwatch()
-            assert run.code == 0, run.err
+            assert run.code == 124, run.err
             # One after the other, 600 reports take a minute.
             assert watch.seconds() < 15
 

@@ -26,11 +26,14 @@ def test_a_signal_ends_the_command_and_cancels_the_trial(
     assert client.list_trials(job).trials[0].state == "cancelled"
 
 
-def test_a_command_may_answer_with_a_code_of_its_own(server: ServerProcess, client: Client, job: str) -> None:
-    with Run(server.url, job, f"trap 'echo saved; exit 7' TERM; {ENDLESS}", *OPTIONS) as run:
+@pytest.mark.parametrize(("own", "code"), [(7, 7), (0, 124)])
+def test_a_command_may_answer_with_a_code_of_its_own_but_not_as_if_converged(
+    server: ServerProcess, client: Client, job: str, own: int, code: int
+) -> None:
+    with Run(server.url, job, f"trap 'echo saved; exit {own}' TERM; {ENDLESS}", *OPTIONS) as run:
         run.until("ready")
         os.kill(run.pid, signal.SIGTERM)
-        assert run.code == 7
+        assert run.code == code
         assert run.out.endswith("saved\n")
     assert client.list_trials(job).trials[0].state == "cancelled"
 
@@ -44,7 +47,7 @@ def test_signals_of_the_users_own_are_passed_on_and_end_nothing(
         os.kill(run.pid, signal.SIGUSR1)
         run.until("one")
         os.kill(run.pid, signal.SIGUSR2)
-        assert run.code == 0
+        assert run.code == 124
         assert run.out.endswith("one\ntwo\n")
 
 

@@ -11,18 +11,26 @@ from tests.sdk.scripted_server import Reply, ScriptedServer, in_turn, problem
 
 
 @pytest.mark.parametrize(
-    ("url", "remedy"),
+    "url",
     [
-        ("localhost:8420", "http://localhost:8420"),
-        ("10.0.0.1:8420", "http://10.0.0.1:8420"),
-        ("gpu-server", "http://gpu-server"),
-        ("ftp://gpu-server", "http://host:8420"),
+        *("localhost:8420", "10.0.0.1:8420", "gpu-server", "gpu.example.org:8420/rheostat", "[::1]:8420"),
+        *("http://gpu-server:8420", "https://gpu-server"),
     ],
 )
-def test_an_address_without_a_scheme_is_shown_with_one(url: str, remedy: str) -> None:
+def test_an_address_without_a_scheme_is_of_http(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RHEOSTAT_URL", f"{url}/")
+    full = url if "://" in url else f"http://{url}"
+    with Client() as named, Client(url) as given:
+        assert named.base_url == given.base_url == full
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://gpu-server", "http:/gpu-server", "http//gpu-server", "//gpu-server", "8420", ":8420", "gpu:84x0"]
+)
+def test_a_malformed_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="is not an HTTP address") as refused:
         Client(url)
-    assert f"write {remedy}." in refused.value.hint
+    assert "write http://host:8420." in refused.value.hint
 
 
 def test_a_malformed_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

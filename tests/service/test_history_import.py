@@ -117,8 +117,11 @@ def test_the_metric_at_the_end_says_whether_a_run_reached_the_target(service: Se
     register(service, policy="rheostat", max_epochs=20)
     file = write(tmp_path / "history.csv", "32,10,0.95,80000,400", "64,12,0.5,90000,380", header=PLAIN)
     import_history(service, file, JOB, {"gpu_model": "V100"})
-    (placement,) = use_cases.savings(service, JOB).placements
-    assert placement.converged_runs == 1
+    (placement,) = use_cases.estimates(service, JOB).placements
+    assert [(arm.batch_size, arm.status) for arm in placement.arms if arm.runs] == [
+        (32, "best known"),
+        (64, "has not converged yet"),
+    ]
 
 
 def test_a_file_imported_before_is_known_again_when_defaults_are_given(service: Service, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_the_use_of_days_adds_up_to_what_the_savings_count(service: Service, clo
         (date(2026, 1, 1), 1, 1, 100.0, 0),
         (date(2026, 1, 2), 1, 1, 101.0, 0),
         (date(2026, 1, 3), 1, 1, 102.0, 0),
-        (date(2026, 1, 4), 2, 1, 7.0, 1),
+        (date(2026, 1, 4), 1, 0, 7.0, 0),
     ]
     (saved,) = use_cases.savings(service, JOB).placements
     assert sum(day.time_seconds for day in placement.days) == pytest.approx(saved.time_seconds.actual)

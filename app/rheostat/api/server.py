@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from http.client import HTTPConnection, HTTPException
 from multiprocessing import connection, parent_process
 from threading import Thread
 
@@ -23,9 +22,9 @@ from rheostat.api import logs
 from rheostat.api.app import create_app, open_from
 from rheostat.api.connections import Connections
 from rheostat.api.file_limit import room_for
+from rheostat.api.peer import is_rheostat
 from rheostat.api.settings import Settings, unknown_variables
 from rheostat.errors import ConfigurationError, Unavailable
-from rheostat.schemas.operations import Health
 from rheostat.service import Service
 from rheostat.service.operations import begin_serving, check_ready, database_place
 from rheostat.service.tokens import has_valid_tokens
@@ -39,11 +38,7 @@ WORKER_HEALTHCHECK_SECONDS = 60
 BACKLOG = 2048
 """Longest queue of connections that no worker has accepted yet."""
 
-_PEER_SECONDS = 2.0
-_HEALTH_BYTES = 100
-
 _log = logging.getLogger(__name__)
-
 
 COLLECTION_THRESHOLDS = (20_000, 20, 50)
 """A request leaves no cycles, so there is little to collect, and each collection looks through all that is cached: at
@@ -222,7 +217,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
     why, hint = error.strerror, "Choose another port with --port or RHEOSTAT_PORT; 0 takes any free one."
-    if error.errno == errno.EADDRINUSE and _is_rheostat(host, port):
+    if error.errno == errno.EADDRINUSE and is_rheostat(host, port):
         why = f"{why}: a Rheostat server uses it"
         hint = f"Use that one, or stop it first. {hint}"
     elif error.errno == errno.EADDRINUSE:
@@ -232,15 +227,3 @@ def _cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
     elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         hint = "--host and RHEOSTAT_HOST take an address of this machine, or 0.0.0.0 for all that it has."
     return ConfigurationError(f"Cannot listen on {host}:{port}: {why}.", hint=hint)
-
-
-def _is_rheostat(host: str, port: int) -> bool:
-    """Return whether what listens there answers as a Rheostat server does."""
-    connection = HTTPConnection(host, port, timeout=_PEER_SECONDS)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().read(_HEALTH_BYTES) == Health(status="ok").model_dump_json().encode()
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -134,15 +134,15 @@ def serve(
 def list_jobs(database_url: DatabaseUrl = None, namespace: NamespaceOption = None) -> None:
     """List all jobs of a namespace."""
     from rheostat import service as use_cases
+    from rheostat.service.operations import database_place
 
     with open_from_settings(database_url, namespace=namespace) as service:
         cursor = None
         while True:
             page = use_cases.list_jobs(service, cursor=cursor, limit=200)
             if cursor is None:
-                say_if_none(
-                    len(page.jobs), f"There are no jobs in namespace {service.namespace} of {service.database}."
-                )
+                where = f"namespace {service.namespace} of {database_place(service)}"
+                say_if_none(len(page.jobs), f"There are no jobs in {where}.")
             for job in page.jobs:
                 typer.echo(f"{job.job_id}\t{counted(job.trials, 'trial')}\tpolicy {job.settings.policy}")
             cursor = page.next_cursor
@@ -181,7 +181,7 @@ def upgrade_database(database_url: DatabaseUrl = None) -> None:
     """Upgrade the schema to this version; safe to run on several hosts at once."""
     from rheostat.service.operations import schema_status, upgrade_schema
 
-    with open_from_settings(database_url, upgrade=False) as service:
+    with open_from_settings(database_url, upgrade=False, create=True) as service:
         with ProgressLine("deriving states of an older version", "jobs done") as line:
             before = upgrade_schema(service, line.show)
         after = schema_status(service)
@@ -198,7 +198,7 @@ def database_status(database_url: DatabaseUrl = None) -> None:
     """Show the version of the schema; exits with 1 unless it is the one that this version of Rheostat needs."""
     from rheostat.service.operations import schema_status
 
-    with open_from_settings(database_url, upgrade=False) as service:
+    with open_from_settings(database_url, upgrade=False, create=True) as service:
         status = schema_status(service)
         typer.echo(f"database: {service.database}")
         typer.echo(f"schema: {status.current or 'empty'}; this version needs {status.head}")

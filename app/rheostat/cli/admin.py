@@ -5,6 +5,7 @@ They import what they need when they run, so that the command line starts fast, 
 
 # ruff: noqa: PLR0917
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -45,19 +46,30 @@ token = typer.Typer(help="Create, list and revoke the tokens that authenticate c
 
 @contextmanager
 def open_from_settings(
-    database_url: str | None, *, upgrade: bool = True, create: bool = True, namespace: str | None = None
+    database_url: str | None, *, upgrade: bool = True, create: bool = False, namespace: str | None = None
 ) -> "Iterator[Service]":
-    """Open the service with the settings of the environment, as the user of this command line."""
+    """Open the service with the settings of the environment, as the user of this command line.
+
+    Only what works before a server has run creates a database: a wrong path is named, not filled.
+    """
     from dataclasses import replace
     from getpass import getuser
 
     from rheostat.api.settings import load_settings
     from rheostat.schemas.fields import NAMESPACE, NAMESPACE_PATTERN
-    from rheostat.service.operations import open_service
+    from rheostat.service.operations import default_database_url, open_service
 
     if namespace is not None and NAMESPACE.fullmatch(namespace) is None:
         raise ConfigurationError(f"{namespace!r} is not a valid namespace.", hint=f"It must match {NAMESPACE_PATTERN}.")
     settings = load_settings(database_url=database_url)
+    url = os.environ.get("RHEOSTAT_URL")
+    if url and settings.database_url is None and not create:
+        place = default_database_url().removeprefix("sqlite:///")
+        typer.echo(
+            f"Uses the database {place} itself, not the server at {url}: open that in a browser, "
+            "or name its database with --database-url.",
+            err=True,
+        )
     password = settings.database_password
     service = open_service(
         settings.database_url,
@@ -100,7 +112,7 @@ def create_token(
 
     given = None if from_file is None else _secret_in(from_file)
     lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
-    with open_from_settings(database_url) as service:
+    with open_from_settings(database_url, create=True) as service:
         text, is_new = tokens.create_token(
             service, name, scope or ["trainer", "read"], namespace=namespace, lifetime=lifetime, token=given
         )
@@ -177,7 +189,7 @@ def back_up_database(
     """Back up the database while it is in use; PostgreSQL with pg_dump."""
     from rheostat.service.operations import back_up
 
-    with open_from_settings(database_url, upgrade=False, create=False) as service:
+    with open_from_settings(database_url, upgrade=False) as service:
         back_up(service, path)
     typer.echo(f"backup written: {path}")
 
@@ -189,7 +201,7 @@ def restore_database(
     """Replace the content of the database by a backup; stop the servers first."""
     from rheostat.service.operations import restore
 
-    with open_from_settings(database_url, upgrade=False) as service:
+    with open_from_settings(database_url, upgrade=False, create=True) as service:
         kept = restore(service, path)
     typer.echo(f"restored: {path}" + ("" if kept is None else f"; the previous content is in {kept}"))
 
@@ -201,7 +213,7 @@ def prune_database(
     """Delete the reports of trials that ended long ago; estimates and savings do not change."""
     from rheostat.service.operations import finish_deletion, prune
 
-    with open_from_settings(database_url, create=False) as service, interruptible() as stop:
+    with open_from_settings(database_url) as service, interruptible() as stop:
         with ProgressLine("deleting the rows of deleted jobs") as line:
             finish_deletion(service, stop, line.show)
         with ProgressLine("deleting reports") as line:

@@ -67,6 +67,9 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
             "rheostat spool send --from http://old:8420 --to http://new:8420",
         ),
     ),
+    "spool discard": (
+        Example("Throw away what waits for a server that is gone", "rheostat spool discard --server http://old:8420"),
+    ),
     "serve": (
         Example("On this machine alone, with SQLite", "rheostat serve"),
         Example(
@@ -178,11 +181,12 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
 
 EXIT_CODES: Mapping[str, str] = {
     "": "0 done; 1 refused or failed, with the reason on standard error; 2 wrong usage. `rheostat run` has more.",
-    "run": "the command's own (128 + n after signal n), except 0: the target was reached; 124: ended before it, "
-    "as it costs too much or its epochs are used up; 125: nothing was run, an option or a setting is invalid; "
+    "run": "the command's own (128 + n after signal n), except 0: the target was reached; 124: it was not, as the run "
+    "costs too much, its epochs are used up, or the command ended with 0 before; without a target 0: all epochs were "
+    "run; 125: nothing was run, an option or a setting is invalid; "
     "126, 127: the command is not executable, or not found.",
     "measure": "the command's own, except 125: nothing was run; 126, 127: it is not executable, or not found.",
-    "spool send": "0 all was sent; 1 some reports still wait.",
+    "spool send": "0 all was sent; 1 some of that server's still wait, with the reason on standard error.",
     "agent run": "0 stopped by a signal; 1 it could not start; 75 the driver was replaced, start it again.",
     "agent status": "0 an agent is ready; 1 none answers, or it has problems, which are listed.",
     "agent recover": "0 nothing is left to restore; 1 a limit could not be restored, or the ledger not read.",

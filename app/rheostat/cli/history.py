@@ -46,7 +46,7 @@ def import_runs(
     if settings is not None and job is None:
         raise ConfigurationError("--config needs the name of the job.", hint="Add --job NAME.")
     defaults = {"gpu_count": str(gpu_count)} | ({} if gpu_model is None else {"gpu_model": gpu_model})
-    with open_from_settings(database_url, namespace=namespace) as service:
+    with open_from_settings(database_url, create=True, namespace=namespace) as service:
         if settings is not None and job is not None:
             use_cases.register_job(service, job, settings).result()
         try:

@@ -72,7 +72,7 @@ def delete_job(
     from rheostat import service as use_cases
     from rheostat.service.operations import finish_deletion
 
-    with open_from_settings(database_url, create=False, namespace=namespace) as service, interruptible() as stop:
+    with open_from_settings(database_url, namespace=namespace) as service, interruptible() as stop:
         use_cases.delete_job(service, job_id, force=force).result()
         typer.echo(f"{job_id}: deleted")
         with ProgressLine("deleting its rows") as line:

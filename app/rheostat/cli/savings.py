@@ -47,12 +47,13 @@ def savings(
     """
     from rheostat.api.app import site_of
     from rheostat.api.settings import load_settings
+    from rheostat.service.operations import database_place
 
     site = site_of(load_settings(database_url=database_url))
     first_day = None if since is None else since.date()
     with open_from_settings(database_url, namespace=namespace) as service:
         reports = list(_reports(service, job, first_day))
-    say_if_none(len(reports), "There are no jobs.")
+        say_if_none(len(reports), f"There are no jobs in {database_place(service)}.")
     _WRITE[output](reports, site, first_day)
 
 

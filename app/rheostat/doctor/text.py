@@ -20,11 +20,11 @@ _COLOURS = {"ok": "32", "warning": "33", "problem": "31;1", "skipped": "2"}
 def as_text(findings: Sequence[Finding], *, coloured: bool = False) -> str:
     """Return a line for each finding, with why and what to do below those that need it, and the first thing to do."""
     lines = [line for finding in findings for line in _lines(finding, coloured=coloured)]
-    return "\n".join([*lines, "", summary(findings)])
+    return "\n".join([*lines, "", *_wrapped_summary(summary(findings))])
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Return on one line how many findings are grave, and the first thing to do."""
+    """Return in one sentence each how many findings are grave, and the first thing to do."""
     wrong = [finding for state in ("problem", "warning") for finding in findings if finding.state == state]
     if not wrong:
         return "Nothing to do: all that was checked is as it should be."
@@ -33,14 +33,16 @@ def summary(findings: Sequence[Finding]) -> str:
         for state in ("problem", "warning")
         if (count := sum(finding.state == state for finding in wrong))
     ]
-    sentence = printable(_SENTENCES.split(wrong[0].remedy)[0]).rstrip(".")
-    first = f"First ({wrong[0].name}): "
-    command = sentence.rpartition(": ")[2]
-    lines = [f"{', '.join(counts)}. {first}{sentence}", f"{first}{sentence}", f"{first}{command}"]
-    if command == sentence:  # it holds nothing to copy, and may be cut
-        lines[-1] = textwrap.shorten(sentence, WIDTH - len(first), placeholder=" ...", break_on_hyphens=False)
-        lines[-1] = f"{first}{lines[-1]}"
-    return next((line for line in lines if len(line) <= WIDTH), lines[-1])
+    sentence = _SENTENCES.split(wrong[0].remedy)[0].rstrip(".")
+    return f"{', '.join(counts)}. First ({wrong[0].name}): {sentence}"
+
+
+def _wrapped_summary(text: str) -> list[str]:
+    """Return all of it; a command that does not fit beside its sentence begins a line, so that it can be copied."""
+    begin, _, command = text.rpartition(": ")
+    has_command = not begin.endswith(")")  # not the colon after the check's name
+    parts = [f"{begin}:", command] if has_command and len(text) > WIDTH else [text]
+    return [line for part in parts for line in _wrapped(part, WIDTH)]
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -79,6 +81,5 @@ def _steps(remedy: str) -> list[str]:
     return steps
 
 
-def _wrapped(text: str) -> list[str]:
-    width = WIDTH - _INDENT
+def _wrapped(text: str, width: int = WIDTH - _INDENT) -> list[str]:
     return textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False) or [""]

@@ -181,7 +181,8 @@ class _Past:
         counted = [total for total in self.paid if figure(total) is not None]
         surveyed = None if None in map(figure, self.survey) else _sum(figure, self.survey)
         actual = _sum(figure, self.paid) + (surveyed or 0.0) if counted or not self.paid else None
-        baseline = _times(one_default, _runs([total for total in self.converged if figure(total) is not None]))
+        default = one_default if self.paid or self.survey else None
+        baseline = _times(default, _runs([total for total in self.converged if figure(total) is not None]))
         saved_percent = None
         if actual is not None and baseline:
             saved_percent = 100.0 * (1.0 - actual / baseline)
@@ -210,8 +211,9 @@ def _placement_savings(
     job, view = draft.job, draft.view(placement)
     sums = totals_of(job, history, placement)
     past = _Past(
-        paid=sums.all(),
-        converged=sums.all(converged=True),
+        # Runs that were not asked for here, as imported ones, are neither savings nor losses.
+        paid=sums.trials(),
+        converged=sums.trials(converged=True),
         survey=survey_sums(job.states.get(placement.key, {}).get("survey")).totals(),
     )
     metered = energy.Sums(sum(t.metered_joules for t in past.paid), sum(t.metered_seconds for t in past.paid))

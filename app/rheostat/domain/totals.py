@@ -56,10 +56,6 @@ class PlacementTotals:
                 _add(sums, Paid.of(trial), 1)
         self._groups = [(_group(name), figures) for name, figures in sums.items()]
 
-    def all(self, *, converged: bool = False) -> list[Totals]:
-        """Return the sums over all that trained, or over what is not known to have missed the target."""
-        return self.trials(converged=converged) + self.runs(converged=converged)
-
     def trials(self, *, converged: bool = False, batch_size: int | None = None) -> list[Totals]:
         """Return the sums over the trials that trained, or over those that converged, or of one batch size."""
         return self._chosen(is_trial=True, converged=converged, batch_size=batch_size)

@@ -39,6 +39,11 @@ def own_code(code: int) -> int:
     return code if code >= 0 else BY_SIGNAL - code
 
 
+def unconverged_code(code: int) -> int:
+    """Return the exit code of a run that did not converge: its command's own, except that 0 means convergence."""
+    return own_code(code) or STOPPED
+
+
 def failure(code: int, watch: OutputWatch, oom_kills: OomKills) -> CommandEnded:
     """Return the end of a command that has failed.
 

@@ -71,9 +71,10 @@ def check(settings: JobSettings, plan: LaunchPlan) -> None:
             hint="Give --learning-rate and --lr-scaling, or write {{learning_rate}} for the text itself.",
         )
     if settings.target is not None and plan.metrics_file is None and plan.metric_pattern is None:
+        metric = settings.target.metric
         raise ConfigurationError(
-            f"The job's target metric is {settings.target.metric!r}, but no option says where to read it.",
-            hint="Give --metric-pattern for lines of the output, or --metrics-file.",
+            f"The job's target metric is {metric!r}, but no option says where to read it.",
+            hint=f"Give --metric-pattern '{metric}={{metric}}' for lines of the output, or --metrics-file.",
         )
     if "tfevents" in (plan.metrics_file or ""):
         raise ConfigurationError(

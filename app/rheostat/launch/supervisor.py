@@ -8,7 +8,16 @@ from functools import partial
 from threading import Event, Thread
 from time import monotonic
 
-from rheostat.launch.endings import NOT_EXECUTABLE, NOT_FOUND, STOPPED, CommandEnded, Interrupted, failure, own_code
+from rheostat.launch.endings import (
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    STOPPED,
+    CommandEnded,
+    Interrupted,
+    failure,
+    own_code,
+    unconverged_code,
+)
 from rheostat.launch.evaluations import Evaluation, Evaluations
 from rheostat.launch.limits import EpochLimits
 from rheostat.launch.metrics_file import MetricsFile
@@ -222,19 +231,33 @@ class Supervisor:
             )
             return 0 if self._is_reached else STOPPED
         if self._is_decided:
-            return own_code(code)
+            return own_code(code) if self._is_reached else unconverged_code(code)
         if ended_by is not None:
-            raise Interrupted(f"The command was ended by {signal_name(ended_by)}.", own_code(code))
+            raise Interrupted(f"The command was ended by {signal_name(ended_by)}.", unconverged_code(code))
         if code != 0:
             raise failure(code, self._watch, command.oom_kills)
-        if self._evaluations.latest is None:
+        if (latest := self._evaluations.latest) is None:
             self._end_without_evaluation()
-        return 0
+            return 0
+        return self._end_undecided(latest)
+
+    def _end_undecided(self, latest: Evaluation) -> int:
+        """Return the exit code of a command that ended with 0 though no report was answered "stop"."""
+        epochs = latest.epoch + self._evaluations.counts_from_0
+        if self._settings.has_converged(latest.metric, epochs):
+            return 0
+        _log.warning(
+            "The command ended by itself after %g of %d epochs, and the run has not converged: the exit code is %d.",
+            epochs,
+            self._settings.max_epochs,
+            STOPPED,
+        )
+        return STOPPED
 
     def _end_without_evaluation(self) -> None:
         """Count a successful run of a job without a target as all its epochs; of others nothing is known."""
         if self._settings.target is not None:
-            raise CommandEnded(f"No evaluation was found: {self._what_was_there()}", 0)
+            raise CommandEnded(f"No evaluation was found: {self._what_was_there()}", STOPPED)
         if self._of_whole_run is not None:
             self._trial.measured([self._of_whole_run])
         self._trial.report(UNREAD, epoch=self._settings.max_epochs)

@@ -22,6 +22,12 @@ class JobSummary(Body):
     latest: TrialDetail | None = Field(description="Null: it never ran.")
     health: JobHealth = Field(description="What its latest runs show to be wrong.")
 
+    @property
+    def was_imported(self) -> bool:
+        """Whether all that is known of its runs was imported."""
+        placements = [] if self.estimates is None else self.estimates.placements
+        return self.latest is None and any(arm.runs for placement in placements for arm in placement.arms)
+
 
 class UnreadableJob(Body):
     """A job of which the list can show no more than its name, and why."""

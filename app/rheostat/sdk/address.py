@@ -1,11 +1,22 @@
 """The server's address, and what to check where no server answers."""
 
+import re
 from ipaddress import ip_address
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from rheostat.errors import ConfigurationError
+
+_HINT = "In RHEOSTAT_URL, --server or Client(...), write http://host:8420."
+_WITHOUT_SCHEME = re.compile(r"(?!\d+$)(\[[\da-f:.]+\]|[\w.-]+)(:\d+)?(/[^/].*)?", re.IGNORECASE)
+"""A host, its port and the path of a proxy; a number alone is no host."""
+
+
+def full_url(url: str) -> str:
+    """Return an address with its scheme, which is http:// where none is written, and without a slash at its end."""
+    url = url.rstrip("/")
+    return f"http://{url}" if _WITHOUT_SCHEME.fullmatch(url) else url
 
 
 def checked_url(url: str) -> httpx.URL:
@@ -14,14 +25,12 @@ def checked_url(url: str) -> httpx.URL:
     Raises:
         ConfigurationError: It is none.
     """
-    example = "http://host:8420" if "://" in url or not url else f"http://{url}"
-    hint = f"In RHEOSTAT_URL, --server or Client(...), write {example}."
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ConfigurationError(f"{url!r} is not an HTTP address: {error}.", hint=hint) from error
+        raise ConfigurationError(f"{url!r} is not an HTTP address: {error}.", hint=_HINT) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigurationError(f"{url!r} is not an HTTP address.", hint=hint)
+        raise ConfigurationError(f"{url!r} is not an HTTP address.", hint=_HINT)
     return parsed
 
 

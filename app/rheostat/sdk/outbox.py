@@ -256,7 +256,7 @@ class Outbox:
             self._changed.notify_all()
 
 
-def deliver_spool(client: ServerClient, directory: Path, url: str | None = None) -> int:
+def deliver_spool(client: ServerClient, directory: Path, url: str | None = None, *, says_why: bool = False) -> int:
     """Send what ended runs left for a server; return how many requests still wait for it.
 
     Args:
@@ -264,19 +264,21 @@ def deliver_spool(client: ServerClient, directory: Path, url: str | None = None)
         directory: The spool.
         url: The address that they wait for, if it is not the client's: the server has moved. What it refuses there goes
             on to wait, since it may be another server after all.
+        says_why: Whether to log why reports still wait; a run that sends those of earlier runs says it of its own.
     """
+    keeps_refused = url not in (None, client.base_url)
     still_waiting = 0
     for left in spool_files(directory):
         if left.url != (url or client.base_url):
             continue
         with claimed(left) as queue:
             if queue is not None:
-                _deliver(client, queue, keeps_refused=left.url != client.base_url)
+                _deliver(client, queue, keeps_refused=keeps_refused, says_why=says_why or keeps_refused)
                 still_waiting += len(queue)
     return still_waiting
 
 
-def _deliver(client: ServerClient, queue: RequestQueue, *, keeps_refused: bool) -> None:
+def _deliver(client: ServerClient, queue: RequestQueue, *, keeps_refused: bool, says_why: bool) -> None:
     def warn(what: str, error: Exception) -> None:
         _log.warning("%s: %s", what, error)
 
@@ -287,7 +289,7 @@ def _deliver(client: ServerClient, queue: RequestQueue, *, keeps_refused: bool) 
             else:
                 _send(client, request, warn)
         except RheostatError as error:
-            if keeps_refused:
+            if says_why:
                 warn("A report still waits", error)
             return
         queue.drop_first()

@@ -40,7 +40,7 @@ from rheostat.schemas.trials import (
     TrialDetail,
     TrialPage,
 )
-from rheostat.sdk.address import checked_url, is_loopback, unreachable_hint
+from rheostat.sdk.address import checked_url, full_url, is_loopback, unreachable_hint
 from rheostat.sdk.environment import warn_of_misspelt_variables
 from rheostat.sdk.exchange import AnswerT, HttpExchange, HttpRequest, Reply
 from rheostat.sdk.transport import Transport, as_json
@@ -60,7 +60,8 @@ class ServerClient:
     recognises a repeated request.
 
     Args:
-        base_url: Address of the server; by default ``RHEOSTAT_URL``, else ``http://127.0.0.1:8420``.
+        base_url: Address of the server, with ``http://`` where it has no scheme; by default ``RHEOSTAT_URL``, else
+            ``http://127.0.0.1:8420``.
         timeout_seconds: How long one try may take.
         retry_for_seconds: How long to retry; 0 is one try. Where nothing listens, three tenths of it.
         token: Sent as bearer token; by default ``RHEOSTAT_TOKEN``, else the content of the file that
@@ -85,7 +86,7 @@ class ServerClient:
             "token": token,
         }
         warn_of_misspelt_variables()
-        self.base_url = (base_url or os.environ.get("RHEOSTAT_URL") or DEFAULT_URL).rstrip("/")
+        self.base_url = full_url(base_url or os.environ.get("RHEOSTAT_URL") or DEFAULT_URL)
         token = (_token_of_environment() if token is None else token).strip()
         if not token.isascii() or not token.isprintable():
             raise ConfigurationError("The token has characters that an HTTP header cannot carry.")

@@ -293,6 +293,14 @@ def claimed(left: SpoolFile) -> Iterator[RequestQueue | None]:
             queue.close()
 
 
+def discard(left: SpoolFile) -> bool:
+    """Delete the file of a run that has ended, unsent; return whether it is gone, and not another process's."""
+    with _locked(left.path) as file:
+        if file is not None:
+            left.path.unlink(missing_ok=True)
+        return file is not None
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO | None]:
     """Open and lock a file; None when its owner lives, or it is gone or somebody else's."""

@@ -62,7 +62,8 @@ def open_service(
         require_database(database.sqlite_path)
         if not create and not database.sqlite_path.exists():
             raise ConfigurationError(
-                f"There is no database {database.sqlite_path}.", hint="Check --database-url or RHEOSTAT_DATABASE_URL."
+                f"There is no database {database.sqlite_path}.",
+                hint="Check --database-url or RHEOSTAT_DATABASE_URL; `rheostat serve` creates one.",
             )
     service = Service.of(database, lease)
     if database.is_sqlite and upgrade:

@@ -10,7 +10,7 @@ from rheostat.domain.health import LOOK_BACK, RecentTrial
 from rheostat.domain.job import Job
 from rheostat.domain.records import ObservationRecord, PlacementKey, PowerMeasurementRecord
 from rheostat.storage.history import StoredHistory
-from rheostat.storage.tables import observations, power_measurements, runs, trials
+from rheostat.storage.tables import observations, power_measurements, trials
 
 Rows: TypeAlias = Callable[[Select[*tuple[Any, ...]]], Sequence[RowMapping]]
 
@@ -55,7 +55,7 @@ def thinned_observations(history: StoredHistory, trial_id: str, *, most: int) ->
 
 
 def use_by_day(rows: Rows, placement_pks: Collection[int]) -> dict[int, list[dict[str, Any]]]:
-    """Return what the trials and whole runs of placements used, by the day (UTC) on which they ended.
+    """Return what the trials of placements used, by the day (UTC) on which they ended.
 
     What a trial that has not ended has used counts on the day on which it began.
 
@@ -65,34 +65,35 @@ def use_by_day(rows: Rows, placement_pks: Collection[int]) -> dict[int, list[dic
     """
     later = trials.alias()
     carried_on = select(later.c.resumes, later.c.placement_pk).where(later.c.resumes.is_not(None))
-    trained = (trials.c.epochs > 0, tuple_(trials.c.trial_id, trials.c.placement_pk).not_in(carried_on))
-    found: dict[int, dict[str, dict[str, Any]]] = {}
-    for table, ended_at, converged, conditions in (
-        (trials, func.coalesce(trials.c.ended_at, trials.c.created_at), trials.c.state == "converged", trained),
-        (runs, runs.c.received_at, runs.c.converged.is_not(False), ()),
-    ):
-        no_energy = table.c.energy_joules.is_(None)
-        query = (
-            select(
-                table.c.placement_pk,
-                func.date(ended_at).label("day"),
-                func.count().label("runs"),
-                func.sum(case((converged, 1), else_=0)).label("converged_runs"),
-                func.coalesce(func.sum(table.c.energy_joules), 0.0).label("energy_joules"),
-                func.coalesce(func.sum(table.c.time_seconds), 0.0).label("time_seconds"),
-                func.sum(case((no_energy, 1), else_=0)).label("runs_without_energy"),
-                func.sum(case((and_(no_energy, converged), 1), else_=0)).label("converged_without_energy"),
-                func.coalesce(func.sum(case((no_energy, table.c.time_seconds), else_=0.0)), 0.0).label(
-                    "seconds_without_energy"
-                ),
-            )
-            .where(table.c.placement_pk.in_(placement_pks), *conditions)
-            .group_by(table.c.placement_pk, func.date(ended_at))
+    day = func.date(func.coalesce(trials.c.ended_at, trials.c.created_at))
+    converged, no_energy = trials.c.state == "converged", trials.c.energy_joules.is_(None)
+    query = (
+        select(
+            trials.c.placement_pk,
+            day.label("day"),
+            func.count().label("runs"),
+            func.sum(case((converged, 1), else_=0)).label("converged_runs"),
+            func.coalesce(func.sum(trials.c.energy_joules), 0.0).label("energy_joules"),
+            func.coalesce(func.sum(trials.c.time_seconds), 0.0).label("time_seconds"),
+            func.sum(case((no_energy, 1), else_=0)).label("runs_without_energy"),
+            func.sum(case((and_(no_energy, converged), 1), else_=0)).label("converged_without_energy"),
+            func.coalesce(func.sum(case((no_energy, trials.c.time_seconds), else_=0.0)), 0.0).label(
+                "seconds_without_energy"
+            ),
         )
-        for row in rows(query):
-            day = found.setdefault(row["placement_pk"], {}).setdefault(str(row["day"]), {})
-            day |= {name: day.get(name, 0) + row[name] for name in row.keys() - {"placement_pk", "day"}}
-    return {pk: [{"day": date.fromisoformat(day), **days[day]} for day in sorted(days)] for pk, days in found.items()}
+        .where(
+            trials.c.placement_pk.in_(placement_pks),
+            trials.c.epochs > 0,
+            tuple_(trials.c.trial_id, trials.c.placement_pk).not_in(carried_on),
+        )
+        .group_by(trials.c.placement_pk, day)
+        .order_by(day)
+    )
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in rows(query):
+        figures = {name: row[name] for name in row.keys() - {"placement_pk", "day"}}
+        found.setdefault(row["placement_pk"], []).append({"day": date.fromisoformat(str(row["day"])), **figures})
+    return found
 
 
 def recent_trials(

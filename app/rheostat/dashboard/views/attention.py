@@ -246,7 +246,7 @@ def _orders(job: JobDetail) -> Iterator[Attention]:
 def _latest(summary: JobSummary) -> Iterator[Attention]:
     job_id, latest = summary.job.job_id, summary.latest
     if latest is None:
-        if not any(placement.converged_runs for placement in summary.report.placements):  # none was imported
+        if not summary.was_imported:
             text, hint = "Registered, but never run.", "Call predict, or `rheostat run`."
             yield Attention(job_id, "note", text, hint, is_shared=True)
         return

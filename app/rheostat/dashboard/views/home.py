@@ -81,7 +81,7 @@ def job_row(summary: JobSummary, now: datetime) -> JobRow:
         job_id=job.job_id,
         gpus=", ".join(words.gpu(one.gpu.model, one.gpu.count) for one in job.placements) or words.UNKNOWN,
         trials=job.trials,
-        state=latest.state if latest else "imported" if cost else "never run",
+        state=latest.state if latest else "imported" if summary.was_imported else "never run",
         state_reason="" if latest is None else latest.state_reason or latest.reason,
         ago="" if latest_at is None else words.ago(latest_at, now),
         latest_at=latest_at,

@@ -61,6 +61,7 @@ class JobView:
     """The page of a job, for one of its placements."""
 
     job_id: str
+    metric: str | None
     facts: list[tuple[str, str]]
     placements: list[PlacementView]
     tiles: list[Tile]
@@ -120,6 +121,7 @@ def job_view(
     here = [] if at is None else [trial for trial in trials if trial.gpu.is_placed_with(gpus[at])]
     return JobView(
         job_id=summary.job.job_id,
+        metric=None if settings.target is None else settings.target.metric,
         facts=facts(settings),
         placements=[PlacementView(i, _name(gpu), i == at) for i, gpu in enumerate(gpus)],
         tiles=[] if is_idle else tiles(reports, site),

@@ -33,12 +33,19 @@ def spool(machine: Machine) -> Finding:
 
 
 def _waiting(spool: Spool) -> str:
-    return ", ".join(f"{count} reports wait for {url}" for url, count in sorted(spool.waiting.items()))
+    return ", ".join(
+        f"{count} {'report waits' if count == 1 else 'reports wait'} for {url}"
+        for url, count in sorted(spool.waiting.items())
+    )
 
 
 def _send(machine: Machine) -> str:
-    urls, command = machine.spool.waiting, f"{machine.installation.command} spool send"
-    if machine.remote.url in urls or not urls:
+    """Return what sends the reports: to the server that answers, where they wait for an address at which none does."""
+    remote, urls, command = machine.remote, machine.spool.waiting, f"{machine.installation.command} spool send"
+    if not urls or (remote.is_usable and remote.url in urls):
         return f"Send them: {command}"
-    url = min(urls)
-    return f"Send them: {command} --server {url}. If it has moved: --from {url} --to ADDRESS"
+    url = remote.url if remote.url in urls else min(urls)
+    if to := remote.url if remote.is_usable else machine.store.server_url:
+        other = f"Or, once the one at {url} answers: {command} --server {url}"
+        return f"Send them to the server that answers: {command} --from {url} --to {to}. {other}"
+    return f"They are sent when it answers. If it has another address: {command} --from {url} --to ADDRESS"

@@ -1,6 +1,7 @@
 """Checks of the server, as trainers on this machine reach it."""
 
 import re
+from dataclasses import replace
 from http import HTTPStatus
 
 from rheostat.doctor.finding import Finding, ok, problem, skipped, warning
@@ -19,6 +20,14 @@ _NO_SERVER = "no Rheostat server answers"
 
 def server(machine: Machine) -> Finding:
     """Check that a Rheostat server answers, and is ready."""
+    finding, remote = _server(machine), machine.remote
+    if remote.is_usable or not machine.store.server_url or isinstance(remote.error, ConfigurationError):
+        return finding
+    here = f"se the server that listens here: export RHEOSTAT_URL={machine.store.server_url}"
+    return replace(finding, remedy=f"U{here}" if remote.is_local else f"{finding.remedy.rstrip('.')}. Or u{here}")
+
+
+def _server(machine: Machine) -> Finding:
     remote = machine.remote
     if remote.error is not None:
         if not remote.is_named and not isinstance(remote.error, ConfigurationError):

@@ -57,6 +57,9 @@ def port(machine: Machine) -> Finding:
         return skipped("port", _no_extra(machine))
     if remote.is_usable and remote.is_local:
         return skipped("port", "a server runs here already")
+    if store.server_url:
+        names = "names another address" if remote.is_named else "does not name it"
+        return skipped("port", f"a Rheostat server listens at {store.server_url}; RHEOSTAT_URL {names}")
     if not store.port_problem:
         return ok("port", f"{store.host}:{store.port} is free for a server")
     found = f"{store.host}:{store.port} cannot be bound: {store.port_problem}"

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from time import time
 
 from rheostat.errors import RheostatError, ServerRefused
-from rheostat.sdk.address import checked_url, is_loopback, proxy_of
+from rheostat.sdk.address import checked_url, full_url, is_loopback, proxy_of
 from rheostat.sdk.exchange import Reply
 from rheostat.sdk.server import DEFAULT_URL, ServerClient
 
@@ -63,7 +63,7 @@ class Remote:
 def look_at_server(url: str | None) -> Remote:
     """Return the server at an address; None: at the usual one. What is asked of it changes nothing."""
     named = url or os.environ.get("RHEOSTAT_URL")
-    address = (named or DEFAULT_URL).rstrip("/")
+    address = full_url(named or DEFAULT_URL)
     has_token = any(os.environ.get(name) for name in ("RHEOSTAT_TOKEN", "RHEOSTAT_TOKEN_FILE"))
     seen = {"url": address, "is_named": bool(named), "has_token": has_token}
     try:

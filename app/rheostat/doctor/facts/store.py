@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _LEASE = timedelta(days=36_500)
 """Leases are the server's; none ends here."""
 
+_IN_USE = "another program has it"
+_ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- nothing is bound
+"""Where a server that listens on all addresses is reached."""
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -40,6 +44,7 @@ class Store:
         host: The address that a server would listen on.
         port: The port.
         port_problem: Why it could not; empty: it could.
+        server_url: The address of a Rheostat server that has that port; empty: none does.
         unknown_variables: What is said of variables that are probably misspelt settings of the server.
         behind_seconds: How far this machine's clock is behind PostgreSQL's; None: unknown.
     """
@@ -58,6 +63,7 @@ class Store:
     host: str = "127.0.0.1"
     port: int = 8420
     port_problem: str = ""
+    server_url: str = ""
     unknown_variables: tuple[str, ...] = ()
     behind_seconds: float | None = None
 
@@ -74,6 +80,8 @@ def look_at_store(database_url: str | None) -> Store:
         return Store(has_extra=True, is_named=True, error=error)
     seen = {"has_extra": True, "unknown_variables": tuple(unknown_variables(os.environ))}
     seen |= {"host": settings.host, "port": settings.port, "port_problem": _port_problem(settings)}
+    if seen["port_problem"] == _IN_USE:
+        seen["server_url"] = _server_url(settings.host, settings.port)
     return Store(**seen | _database(settings))  # type: ignore[arg-type]
 
 
@@ -140,5 +148,15 @@ def _port_problem(settings: "Settings") -> str:
             listener.bind(address)
     except OSError as error:
         in_use = error.errno == errno.EADDRINUSE
-        return "another program has it" if in_use else os.strerror(error.errno or 0).lower()
+        return _IN_USE if in_use else os.strerror(error.errno or 0).lower()
     return ""
+
+
+def _server_url(host: str, port: int) -> str:
+    """Return the address of the Rheostat server that listens there; empty: it is another program."""
+    from rheostat.api.peer import is_rheostat  # noqa: PLC0415 -- the server is an extra
+
+    reached = _ANY_HOST.get(host, host)
+    if not is_rheostat(reached, port):
+        return ""
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
