@@ -58,6 +58,8 @@ def test_settings_are_changed_and_the_job_deleted(url: str) -> None:
     ):
         refused = run_command("jobs", "set", "nightly", wrong, "--database-url", url)
         assert (refused.returncode, why in refused.stderr, "Traceback" in refused.stderr) == (1, True, False)
+    bare = run_command("jobs", "set", "nightly", "target=0.95", "--database-url", url)
+    assert (bare.returncode, "Write it as 'target=accuracy>=0.95'." in " ".join(bare.stderr.split())) == (1, True)
     assert operate(url, "jobs", "delete", "nightly") == "nightly: deleted\n"
     assert operate(url, "jobs", "list") == ""
 

@@ -62,7 +62,7 @@ def test_the_html_report_is_one_file_that_loads_nothing(url: str) -> None:
     assert "<script" not in page
     assert "<link" not in page
     assert f">{JOB}</th>" in page
-    assert f"<b>{JOB}</b> on V100: Actual: all runs that trained" in page
+    assert f"<b>{JOB}</b> on V100: Energy, time, cost: actual: all runs that trained" in page
 
 
 def test_days_before_a_date_do_not_count(url: str, saved_joules: float) -> None:
@@ -85,6 +85,16 @@ def test_a_gpu_may_have_any_name(tmp_path: Path) -> None:
     assert "[/red]" in operate(url, "savings")
     rows = csv.DictReader(StringIO(operate(url, "savings", "--format", "csv")))
     assert [row["gpu_model"] for row in rows] == ["[/red]", "'=1+1"]
+
+
+def test_a_job_that_has_saved_nothing_yet_measured_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'rheostat.db'}"
+    service = open_service(url, timedelta(hours=1))
+    register(service)
+    predict(service)
+    service.close()
+    table = operate(url, "savings")
+    assert ("measured" in table, "95 %" in table, "\N{EN DASH}" in table) == (False, False, True)
 
 
 def test_an_empty_database_has_an_empty_report(tmp_path: Path) -> None:

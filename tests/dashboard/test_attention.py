@@ -70,6 +70,12 @@ def noted(summary: JobSummary, **health: Any) -> list[Attention]:
             "The trainer's log says why.",
         ),
         (
+            {"crashes": [CrashLoop(batch_size=32, runs=SOME, reason="the trainer reported cancelled: boom")]},
+            "error",
+            "The last 3 runs with batch size 32 did not reach their first epoch.",
+            "The trainer reported cancelled: boom. The trainer's log says more.",
+        ),
+        (
             {"drifts": [Drift(gpu=V100, batch_size=64, percent=31.2, earlier_runs=20, later=SOME)]},
             "warning",
             "Runs with batch size 64 on V100 cost 31 % more than the 20 before them.",
@@ -106,6 +112,7 @@ def noted(summary: JobSummary, **health: Any) -> list[Attention]:
         "no energy",
         "no energy and no agent",
         "crashes",
+        "crashes with a reason",
         "drift",
         "no agent",
         "not ready",

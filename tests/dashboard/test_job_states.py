@@ -1,6 +1,7 @@
 """The page of a job in every state that a job can be in: it says what is known, and nothing of what is not."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -105,3 +106,43 @@ def test_a_single_batch_size_is_not_compared_with_others(empty: Pages) -> None:
     text = empty.get(PATH).text
     assert "The best known is 32" in text
     assert ("it is the cheapest of all" in text, "exploring another" in text) == (False, False)
+
+
+def test_a_job_of_one_batch_size_and_no_target_speaks_of_its_power_limit_alone(empty: Pages) -> None:
+    alone: dict[str, Any] = {"target": None, "max_epochs": 1, "beta_knob": None, "survey_seconds": 0.0}
+    register(empty.service, policy="rheostat", batch_sizes=[1], default_batch_size=1, **alone)
+    for _ in range(2):
+        report(empty.service, predict(empty.service, Gpu(model="L4")), 1, time_seconds=10.0)
+    text = empty.get(PATH).text
+    idle = "ower limit only; without an agent nothing is changed or saved."
+    assert f"P{idle} warning" in text
+    assert f"Next run Unchanged power limit, as things stand: run 3 P{idle}" in text
+    assert "chooses the power limit alone" in text
+    assert not any(words in text for words in ("default batch size 1", "without a power limit", "time saved"))
+
+
+def test_a_job_of_one_batch_size_and_no_target_shows_its_power_limit_as_what_is_chosen(empty: Pages) -> None:
+    alone: dict[str, Any] = {
+        "target": None,
+        "max_epochs": 1,
+        "beta_knob": None,
+        "survey_seconds": 0.0,
+        "eta_knob": 1.0,
+        "power_limits_watts": [100, 250],
+    }
+    register(empty.service, policy="rheostat", batch_sizes=[1], default_batch_size=1, **alone)
+    trial = predict(empty.service)
+    measure(empty.service, 1, w250=200.0, w100=130.0)
+    report(empty.service, trial, 1, energy_joules=150.0, time_seconds=1.5)
+    text = empty.get(PATH).text
+    assert "Next run 100" in text
+    assert "W is the power limit, as things stand: run 2 Power limit only: expected cost" in text
+
+
+def test_time_alone_is_said_to_be_saved_in_time_alone(empty: Pages) -> None:
+    register(empty.service, batch_sizes=[32])
+    for _ in range(2):
+        report(empty.service, predict(empty.service, Gpu(model="L4")), 1, metric=0.95, time_seconds=10.0)
+    text = empty.get(PATH).text
+    assert "How the savings were got: Energy: not reported by any run. Time: actual: all runs that trained" in text
+    assert "left out" not in text

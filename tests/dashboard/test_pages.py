@@ -48,7 +48,7 @@ def test_home_shows_the_savings_of_the_api_first(pages: Pages) -> None:
     assert f'<data value="{saved(placement.energy_joules)}">' in page.html
     money = saved(placement.energy_joules) / 3.6e6 * 0.25
     assert f'<data value="{money}">' in page.html
-    assert re.search(r"less, 95.% between [^,]*, measured", page.text)
+    assert re.search(r"less, 95.% between [^,]*, against 1 run of the default, measured", page.text)
     assert page.text.index("Energy saved") < page.text.index("Needs attention") < page.text.index("Running now")
     assert "emissions, set RHEOSTAT_CARBON_GRAMS_PER_KWH" in page.text
     assert "12 runs" not in page.text  # one was cancelled

@@ -1,7 +1,9 @@
 """The large figures: each with its uncertainty, and how it was got."""
 
+import pytest
+
 from rheostat.dashboard.site import Site
-from rheostat.dashboard.views.report import basis, report_rows
+from rheostat.dashboard.views.report import basis, how_got, report_rows
 from rheostat.dashboard.views.savings import against_estimate, tiles
 from rheostat.schemas.report import JobReport, Origin, PlacementReport, SavedFigure
 from tests.dashboard.test_words import plain
@@ -10,7 +12,9 @@ from tests.domain.examples import V100
 SITE = Site("Lab", price_per_kwh=0.5, currency="EUR", carbon_grams_per_kwh=400.0)
 
 
-def saved(joules: float, origin: Origin = "measured", *, low: float = 0.5, is_estimate: bool = False) -> JobReport:
+def saved(
+    joules: float, origin: Origin = "measured", *, low: float = 0.5, is_estimate: bool = False, runs: int = 3
+) -> JobReport:
     """Return the report of a job that saved half of twice an energy, or as little as a share of that."""
     figure = SavedFigure(
         actual=joules,
@@ -26,6 +30,7 @@ def saved(joules: float, origin: Origin = "measured", *, low: float = 0.5, is_es
         gpu=V100,
         converged_runs=1,
         baseline_is_estimated=is_estimate,
+        baseline_runs=0 if is_estimate else runs,
         energy_joules=figure,
         time_seconds=figure,
         cost=figure,
@@ -85,3 +90,45 @@ def test_a_default_that_has_never_run_is_said_to_be_an_estimate_with_how_to_know
 
 def test_simulated_time_is_called_so() -> None:
     assert "simulated training time" in details(1000.0, "simulated")
+
+
+@pytest.mark.parametrize(("runs", "tone"), [(1, "early"), (2, "early"), (3, "saved")])
+def test_savings_against_one_or_two_runs_of_the_default_are_no_success_yet(runs: int, tone: str) -> None:
+    found = tiles([saved(36e6, runs=runs)], SITE)
+    assert {tile.tone for tile in found} == {tone}
+    words = f"against {runs} run{'' if runs == 1 else 's'} of the default"
+    assert (words in plain(found[0].detail)) == (tone == "early")
+    assert found[0].heading == "energy saved"
+
+
+def test_a_sum_is_as_sure_as_most_of_what_it_compares_with() -> None:
+    sure, early = saved(36e6), saved(1e6, runs=1)
+    assert {tile.tone for tile in tiles([sure, early], SITE)} == {"saved"}
+    found = tiles([early, early], SITE)
+    assert {tile.tone for tile in found} == {"early"}
+    assert "against one or two runs of most defaults" in found[0].detail
+
+
+def test_what_saves_next_to_nothing_is_no_success() -> None:
+    (report,) = [saved(1000.0)]
+    (placement,) = report.placements
+    same = placement.cost.model_copy(update={"baseline": 1000.0, "saved": 0.0, "saved_low": None, "saved_high": None})
+    figures = dict.fromkeys(("energy_joules", "time_seconds", "cost"), same)
+    nothing = report.model_copy(update={"placements": [placement.model_copy(update=figures)]})
+    assert {tile.tone for tile in tiles([nothing], SITE)} == {"early"}
+
+
+def test_how_each_figure_was_got_is_said_by_its_name() -> None:
+    (placement,) = saved(1000.0).placements
+    figures = {
+        "energy_joules": placement.energy_joules.model_copy(update={"method": "not reported by any run"}),
+        "time_seconds": placement.time_seconds.model_copy(update={"method": "all runs"}),
+        "cost": placement.cost.model_copy(update={"method": "all runs"}),
+    }
+    said = how_got(placement.model_copy(update=figures))
+    assert said == "Energy: not reported by any run. Time, cost: all runs."
+
+
+def test_what_was_never_compared_has_no_origin() -> None:
+    report = saved(0.0)
+    assert report_rows([report])[0].origin == "\N{EN DASH}"

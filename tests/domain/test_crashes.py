@@ -54,6 +54,16 @@ def test_when_everything_crashes_the_default_comes_again_and_all_take_turns(poli
     assert set(picks) == {8, 16, 32, 64, 128}
 
 
+def test_when_everything_crashes_the_reason_says_which_is_tried_again_and_none_is_called_left_out() -> None:
+    job = ExampleJob(batch_sizes=[32, 64])
+    run(job, 4, 32, 64)
+    trial = job.predict()
+    again = f"{trial.batch_size} is tried again, since nothing else is left"
+    assert trial.reason == f"32 and 64 both crashed before their first epoch; {again}"
+    for arm in job.arms().values():
+        assert arm.status.startswith("tried in turn, since nothing else is left: its last ")
+
+
 def test_the_reason_and_the_estimates_say_what_is_left_out_and_until_when() -> None:
     job = ExampleJob()
     run(job, 3, 64)

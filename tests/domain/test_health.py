@@ -29,6 +29,7 @@ def trials_of(job: ExampleJob, runs: Sequence[dict[str, Any]]) -> list[RecentTri
         "batch_size": 32,
         "power_limit_watts": 200,
         "state": "converged",
+        "state_reason": "it said so",
         "epochs": 3.0,
         "energy_joules": 100.0,
         "metered_joules": None,
@@ -89,7 +90,7 @@ def test_runs_of_which_no_energy_was_metered_are_counted(run: dict[str, Any], is
 def test_a_batch_size_that_crashed_twice_in_a_row_is_a_loop_until_it_trains() -> None:
     crash = {"state": "failed", "epochs": None, "crashed_at": job_of_runs().clock(), "batch_size": 64}
     (loop,) = health_of([{"batch_size": 64}, crash, {}, crash]).crashes
-    assert (loop.batch_size, loop.runs.count, loop.runs.number) == (64, 2, 4)
+    assert (loop.batch_size, loop.runs.count, loop.runs.number, loop.reason) == (64, 2, 4, "it said so")
     assert health_of([crash, {}, {}]).crashes == []
     assert health_of([crash, crash, {"batch_size": 64}]).crashes == []
 

@@ -67,7 +67,7 @@ def test_where_only_steps_were_measured_the_baseline_is_the_runs_times_what_a_st
     assert saved.time_seconds.saved_percent == pytest.approx(-20.0)
     assert not saved.baseline_is_estimated
     assert "a step took at 250 W against 100 W" in saved.energy_joules.method
-    assert job.predict().reason.startswith("the only batch size: expected cost")
+    assert job.predict().reason.startswith("power limit only: expected cost")
 
 
 @pytest.mark.parametrize("start_up_seconds", [0.0, 8.0])
@@ -129,8 +129,17 @@ def test_runs_without_a_figure_are_left_out_on_both_sides() -> None:
     saved = job.savings()
     assert saved.converged_runs == 2
     assert (saved.time_seconds.actual, saved.time_seconds.baseline) == (1.0, 1.0)
-    assert "1 of 2 runs" in saved.time_seconds.method
+    assert "1 of 2 runs is left out: it did not" in saved.time_seconds.method
     assert "left out" not in saved.energy_joules.method
+
+
+def test_a_figure_that_no_run_reported_is_said_to_be_so() -> None:
+    job = ExampleJob()
+    job.report(job.predict(), 1, metric=0.95, time_seconds=1.0)
+    saved = job.savings()
+    assert saved.energy_joules.method == "not reported by any run"
+    assert "1 converged run at batch size 32" in saved.time_seconds.method
+    assert saved.baseline_runs == 1
 
 
 def test_imported_runs_teach_and_are_neither_savings_nor_losses() -> None:

@@ -12,7 +12,7 @@ from rheostat.visualization.calibration import calibration
 from rheostat.visualization.costs import account, costs
 from rheostat.visualization.power import energy_against_time, power_curves
 from rheostat.visualization.savings import saved_by_day
-from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, counting_axis, plain, size_colours
+from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, cost_text, counting_axis, plain, size_colours
 from rheostat.visualization.trials import learning_curve, power_by_epoch
 from tests.visualization.conftest import Explored
 
@@ -158,6 +158,28 @@ def test_what_may_as_well_be_a_loss_is_not_drawn_as_saved() -> None:
         assert trace(saved_by_day({date(2026, 1, 1): 1.0}, is_sure=is_sure), "on the day")["marker"]["color"] == [
             colour
         ]
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [(0.0, "0 J-eq"), (12.34, "12.3 J-eq"), (999.6, "1 kJ-eq"), (1140.0, "1.14 kJ-eq"), (5e9, "5 GJ-eq")],
+)
+def test_a_cost_has_three_digits_without_an_exponent(cost: float, text: str) -> None:
+    assert cost_text(cost) == text
+
+
+def test_no_text_of_a_figure_has_an_exponent(explored: Explored) -> None:
+    dear = [trial.model_copy(update={"cost": 1140.0}) for trial in explored.trials]
+    figure = costs(dear, explored.estimates, 32, explored.job.settings.batch_sizes)
+    texts = [text for one in figure["data"] for text in one.get("text", ())]
+    assert texts
+    assert all("1.14 kJ-eq" in text and "e+" not in text for text in texts)
+
+
+def test_the_title_of_an_axis_fits_a_figure_of_a_phone(explored: Explored) -> None:
+    figure = account(explored.trials, explored.estimates, 32)
+    assert figure is not None
+    assert len(figure["layout"]["yaxis"]["title"]["text"]) <= 30
 
 
 def test_a_logarithmic_axis_says_so(explored: Explored) -> None:

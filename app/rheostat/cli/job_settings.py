@@ -1,7 +1,7 @@
 """`rheostat jobs set | delete`: change or delete a job in the database."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -9,6 +9,9 @@ from pydantic import ValidationError
 from rheostat.cli.admin import DatabaseUrl, NamespaceOption, open_from_settings
 from rheostat.cli.progress import ProgressLine, interruptible
 from rheostat.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rheostat.schemas.server import Target
 
 
 def set_job(
@@ -37,6 +40,9 @@ def set_job(
             f"{', '.join(unknown)}: no setting that can be changed.",
             hint=f"These can be: {', '.join(JobUpdate.model_fields)}.",
         )
+    if isinstance(bare := values.get("target"), int | float):
+        with open_from_settings(database_url, create=False, namespace=namespace) as service:
+            raise _no_metric(bare, use_cases.get_job(service, job_id).settings.target)
     try:
         update = JobUpdate.model_validate_json(json.dumps(values))
     except ValidationError as error:
@@ -46,6 +52,13 @@ def set_job(
         detail = use_cases.update_job(service, job_id, update).result().answer
     changed = detail.settings.model_dump(mode="json", include=set(values))
     typer.echo(f"{job_id}: {json.dumps(changed)}")
+
+
+def _no_metric(value: float, today: "Target | None") -> ConfigurationError:
+    """Return the error of a target that is a number alone, with what to write: the job's own metric, if it has one."""
+    metric, direction = ("accuracy", "maximize") if today is None else (today.metric, today.direction)
+    written = f"target={metric}{'>=' if direction == 'maximize' else '<='}{value:g}"
+    return ConfigurationError(f"target={value:g} names no metric.", hint=f"Write it as {written!r}.")
 
 
 def delete_job(

@@ -127,6 +127,7 @@ def _write_table(reports: "Sequence[JobReport]", site: "Site", since: date | Non
 
     from rheostat.dashboard.views.report import basis, report_rows
     from rheostat.dashboard.views.savings import tiles
+    from rheostat.dashboard.words import UNKNOWN
 
     if not reports:
         return
@@ -134,8 +135,9 @@ def _write_table(reports: "Sequence[JobReport]", site: "Site", since: date | Non
     for heading in ("job and GPU", "runs", "energy", "time", "cost"):
         table.add_column(heading, justify="left" if heading == "job and GPU" else "right", overflow="fold")
     for row in report_rows(reports):
-        interval = f"95 %: {row.interval}".replace(" more to ", " more\nto ")
-        energy = dict.fromkeys([row.energy_percent, row.energy, interval, row.origin])
+        interval = row.interval if row.interval == UNKNOWN else f"95 %: {row.interval}"
+        wrapped = interval.replace(" more to ", " more\nto ")
+        energy = dict.fromkeys([row.energy_percent, row.energy, wrapped, row.origin])
         table.add_row(
             f"{row.job_id}\n{escape(row.gpu)}",
             str(row.runs),

@@ -13,7 +13,8 @@ number of the trial. They are a fold over the times in the trials' own rows that
 clock may jump; and a crash that turns out to be none can be taken back.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -35,6 +36,7 @@ SILENT_AFTER = timedelta(seconds=150)
 """The SDK renews a lease every minute, so that a trial of it is not silent for so long unless it was killed."""
 
 _MOST_KEPT = 64
+_NOTHING_ELSE = "since nothing else is left"
 _CRASHED = ("cancelled", "failed", "abandoned")
 _NONE: State = {"trained": {}, "first": None, "crashed": {}}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,19 +130,26 @@ def choose(draft: Draft, view: PolicyJob, situation: Situation, silent: Sequence
     if not crashing or view.published is not None:  # the published order tries a batch size again that crashes
         return draft.advisor.choose(view, situation)
     permitted = tuple(size for size in situation.permitted if size not in crashing)
-    why = "; ".join(f"{size} is {status}" for size, status in crashing.items())
-    try:
+    with suppress(NoBatchSizeLeft):
         if permitted:
             choice = draft.advisor.choose(view, replace(situation, permitted=permitted))
+            why = "; ".join(f"{size} is {status}" for size, status in crashing.items())
             return replace(choice, reason=f"{choice.reason}; {why}")
-    except NoBatchSizeLeft:
-        why = f"nothing else is left to try; {why}"
-    return Choice(_least_crashing(state, view, tuple(crashing)), f"the next in turn: {why}")
+    size = _least_crashing(state, view, tuple(crashing))
+    return Choice(size, _nothing_else(state, size, crashing))
 
 
 def left_out(draft: Draft, view: PolicyJob, batch_sizes: Sequence[int]) -> dict[int, str]:
     """Return which batch sizes are left out for now, each with the reason."""
-    return _left_out(draft.crashes.get(view, _NONE), view, batch_sizes)
+    state = draft.crashes.get(view, _NONE)
+    found = _left_out(state, view, batch_sizes)
+    if len(found) < len(batch_sizes):
+        return found
+    return {
+        size: f"tried in turn, {_NOTHING_ELSE}: {f'its last {crashes} trials' if crashes else 'smaller ones'} "
+        "did not reach their first epoch"
+        for size, crashes in ((size, len(_in_a_row(state, size))) for size in found)
+    }
 
 
 def _left_out(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -> dict[int, str]:
@@ -167,6 +176,17 @@ def _least_crashing(state: State, view: PolicyJob, batch_sizes: Sequence[int]) -
         return max(crashes, LEFT_OUT_AFTER) if is_larger else crashes, is_larger, abs(size - view.default_batch_size)
 
     return min(batch_sizes, key=turn)
+
+
+def _nothing_else(state: State, size: int, crashing: Collection[int]) -> str:
+    """Return why a batch size is tried though it, and all others, are left out."""
+    crashed = [one for one in crashing if _in_a_row(state, one)]
+    *others, last = map(str, crashed)
+    names = f"{', '.join(others)} and {last}" if others else last
+    both, their = {1: ("", "its"), 2: (" both", "their")}.get(len(crashed), (" all", "their"))
+    wait = ", and larger ones wait for that" if len(crashed) < len(crashing) else ""
+    again = "again" if size in crashed else "now"
+    return f"{names}{both} crashed before {their} first epoch{wait}; {size} is tried {again}, {_NOTHING_ELSE}"
 
 
 def _back_at(numbers: Sequence[int]) -> int:

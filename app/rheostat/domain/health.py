@@ -44,6 +44,7 @@ class RecentTrial(NamedTuple):
     batch_size: int
     power_limit_watts: int | None
     state: TrialState
+    state_reason: str
     epochs: float | None
     energy_joules: float | None
     metered_joules: float | None
@@ -111,7 +112,7 @@ def _crashes(recent: Sequence[RecentTrial]) -> list[CrashLoop]:
         over = [trial for trial in recent if trial.batch_size == size and (trial.state != "running" or trial.epochs)]
         crashed = list(takewhile(lambda trial: trial.crashed_at is not None, over))
         if len(crashed) >= LEFT_OUT_AFTER:
-            found.append(CrashLoop(batch_size=size, runs=_summed(crashed, len(over))))
+            found.append(CrashLoop(batch_size=size, runs=_summed(crashed, len(over)), reason=crashed[0].state_reason))
     return found
 
 

@@ -95,8 +95,9 @@ def _arms(draft: Draft, placement: PlacementRecord) -> list[Estimate]:
     view = draft.view(placement)
     believed = {arm.batch_size: arm for arm in draft.advisor.estimates(view)}
     sums = draft.energy.get(view)
-    crashing = crashes.left_out(draft, view, draft.job.settings.batch_sizes)
     oom = placement.closed_from_batch_size
+    open_sizes = [size for size in draft.job.settings.batch_sizes if oom is None or size < oom]
+    crashing = crashes.left_out(draft, view, open_sizes)
     chances = [arm.probability_best or 0.0 for arm in believed.values() if oom is None or arm.batch_size < oom]
     arms = []
     for size in draft.job.settings.batch_sizes:
@@ -134,6 +135,7 @@ class _Default:
     time_seconds: float | None
     cost: float | None
     method: str
+    runs: int = 0
     is_estimated: bool = False
 
 
@@ -192,13 +194,14 @@ class _Past:
         if self.survey:
             notes.append("the survey before them too" if surveyed is not None else "the survey is left out")
         if left_out := runs - _runs(counted):
-            notes.append(f"{left_out} of {_counted(runs)} are left out: they did not report this figure")
+            verb, who = ("is", "it") if left_out == 1 else ("are", "they")
+            notes.append(f"{left_out} of {_counted(runs)} {verb} left out: {who} did not report this figure")
         return Saving(
             actual=actual,
             surveyed=surveyed,
             baseline=baseline,
             saved_percent=saved_percent,
-            method="; ".join([*notes, method]),
+            method="not reported by any run" if actual is None else "; ".join([*notes, method]),
         )
 
 
@@ -224,6 +227,7 @@ def _placement_savings(
         energy_is_estimated=any(total.estimated_runs for total in past.paid),
         energy_known_share=metered.seconds / seconds if seconds else None,
         baseline_is_estimated=default.is_estimated,
+        baseline_runs=default.runs,
         energy_joules=past.saving(figures.energy_joules, default.energy_joules, method, has_energy=True),
         time_seconds=past.saving(figures.time_seconds, default.time_seconds, method, has_energy=False),
         cost=past.saving(figures.cost, default.cost, method, has_energy=True),
@@ -258,6 +262,7 @@ def _default(
             epoch.cost * epochs + beside.cost,
             f"baseline: {epochs:.3g} epochs, {source} at batch size {size}, each as the epoch measured at {limit} W, "
             f"and {beside.time_seconds:.3g} s of start-up and evaluations",
+            _runs(both),
             is_estimated=not both,
         )
     if limit is not None and (steps := _of_steps(draft, measured, view, size, limit)) is not None and both:
@@ -265,8 +270,9 @@ def _default(
             _times(_mean(figures.energy_joules, both), steps.energy),
             _times(_mean(figures.time_seconds, both), steps.time),
             _times(_mean(figures.cost, both), steps.cost),
-            f"baseline: the mean of {_runs(both)} converged runs at batch size {size}, times what a step took at "
-            f"{limit} W against {steps.best_watts} W, the best limit",
+            f"baseline: the mean of {_counted(_runs(both), 'converged run')} at batch size {size}, times what a step "
+            f"took at {limit} W against {steps.best_watts} W, the best limit",
+            _runs(both),
         )
     if not both:
         return _Default(None, None, None, f"no baseline: no run at batch size {size} has converged here")
@@ -277,6 +283,7 @@ def _default(
         f"baseline: the mean of {_counted(_runs(both), 'converged run')} at batch size {size}, "
         "at the power limits that they had: "
         + ("no limit can be set here" if limit is None else f"no epoch was measured at {limit} W"),
+        _runs(both),
     )
 
 

@@ -24,6 +24,7 @@ class CrashLoop(Body):
 
     batch_size: int
     runs: Runs
+    reason: str = Field("", description="How the latest of them ended; empty: unknown.")
 
 
 class Drift(Body):

@@ -100,6 +100,7 @@ class PlacementSavings(Body):
         description="Whether no run of the default has reached the target here: then what it needs is the policy's "
         "estimate.",
     )
+    baseline_runs: int = Field(0, description="Runs of the default that have reached the target here.")
     energy_joules: Saving
     time_seconds: Saving
     cost: Saving

@@ -37,6 +37,7 @@ class PlacementReport(Body):
         description="Whether no run of the default has reached the target here: then what it needs is the policy's "
         "estimate.",
     )
+    baseline_runs: int = Field(0, description="Runs of the default that have reached the target here.")
     energy_joules: SavedFigure
     time_seconds: SavedFigure
     cost: SavedFigure = Field(description="In joule equivalents, at the job's current eta_knob.")

@@ -139,6 +139,11 @@ class JobSettings(Body):
             raise ValueError("must be greater than or equal to 1")
         return beta_knob
 
+    @property
+    def is_power_only(self) -> bool:
+        """Whether there is nothing to choose but the power limit."""
+        return self.target is None and len(self.batch_sizes) == 1
+
     def learning_rate_for(self, batch_size: int) -> float | None:
         """Return the learning rate to train with at a batch size; None when the job has none."""
         if self.learning_rate is None:

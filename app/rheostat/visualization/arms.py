@@ -5,7 +5,7 @@ from typing import Any
 
 from rheostat.schemas.insight import Estimate, PlacementEstimates
 from rheostat.schemas.trials import TrialDetail
-from rheostat.visualization.style import ACCENT, MUTED, Figure, layout, plain
+from rheostat.visualization.style import ACCENT, MUTED, Figure, cost_text, layout, plain
 
 _FAR_APART = 10.0
 
@@ -97,8 +97,9 @@ def _distance(cost: float | None, end: float | None) -> float:
 def _words(arm: Estimate) -> str:
     chance = "" if arm.probability_best is None else f"<br>{arm.probability_best:.0%} likely the cheapest"
     limit = "" if arm.power_limit_watts is None else f" at {arm.power_limit_watts} W"
-    interval = "" if arm.cost_low is None else f", from {arm.cost_low:.3g} to {arm.cost_high:.3g}"
+    ends = arm.cost_low, arm.cost_high
+    interval = "" if None in ends else f", from {' to '.join(cost_text(end or 0.0) for end in ends)}"
     return (
-        f"<b>batch size {arm.batch_size}</b>{limit}<br>{arm.cost:.3g} J-eq{interval}"
+        f"<b>batch size {arm.batch_size}</b>{limit}<br>{cost_text(arm.cost or 0.0)}{interval}"
         f"<br>runs: {arm.runs}; {plain(arm.status)}{chance}"
     )

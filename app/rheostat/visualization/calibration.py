@@ -5,7 +5,7 @@ from statistics import NormalDist
 from typing import Any
 
 from rheostat.schemas.calibration import PlacementCalibration, PredictedRun
-from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, counting_axis, layout
+from rheostat.visualization.style import ACCENT, MUTED, WARNING, Figure, cost_text, counting_axis, layout
 
 LEVELS = (0.5, 0.8, 0.95)
 
@@ -106,6 +106,6 @@ def _deviations(run: PredictedRun) -> float:
 
 def _words(run: PredictedRun) -> str:
     return (
-        f"<b>run {run.number}</b>, batch size {run.batch_size}: {run.state}<br>{run.cost:.3g} J-eq; predicted "
-        f"{run.predicted:.3g}, from {run.predicted_low:.3g} to {run.predicted_high:.3g}"
+        f"<b>run {run.number}</b>, batch size {run.batch_size}: {run.state}<br>{cost_text(run.cost)}; predicted "
+        f"{cost_text(run.predicted)}, from {cost_text(run.predicted_low)} to {cost_text(run.predicted_high)}"
     )

@@ -11,6 +11,7 @@ from rheostat.visualization.style import (
     STATE_SYMBOLS,
     WARNING,
     Figure,
+    cost_text,
     counting_axis,
     layout,
     plain,
@@ -120,7 +121,7 @@ def account(
     axis = counting_axis(numbers)
     return {
         "data": [*(side for side in sides if any(side["y"])), line, *levels],
-        "layout": layout("run", "ahead of the default (runs of the default)", xaxis=axis),
+        "layout": layout("run", "ahead, in runs of the default", xaxis=axis),
     }
 
 
@@ -195,7 +196,7 @@ def _words(trial: TrialDetail) -> str:
     epochs = "" if trial.epochs is None else f", {trial.epochs:g} epochs"
     return (
         f"<b>Run {trial.number}: batch size {trial.batch_size}</b>{limit}<br>{_STATES[trial.state]}{epochs}, "
-        f"{trial.cost:.3g} J-eq<br>{plain(trial.reason.partition(':')[0])}"
+        f"{cost_text(trial.cost or 0.0)}<br>{plain(trial.reason.partition(':')[0])}"
     )
 
 

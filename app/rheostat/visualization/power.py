@@ -4,7 +4,17 @@ from collections.abc import Sequence
 
 from rheostat.schemas.review import PlacementPowerCurves, PowerCurve, PowerPoint
 from rheostat.schemas.trials import TrialDetail
-from rheostat.visualization.style import MUTED, Figure, energy_unit, layout, size_colours, time_unit
+from rheostat.visualization.style import (
+    MUTED,
+    Figure,
+    cost_text,
+    energy_text,
+    energy_unit,
+    layout,
+    size_colours,
+    time_text,
+    time_unit,
+)
 
 
 def power_curves(placement: PlacementPowerCurves, batch_sizes: Sequence[int]) -> Figure | None:
@@ -113,7 +123,7 @@ def _curve(curve: PowerCurve, colour: str) -> Figure:
 
 def _words(point: PowerPoint) -> str:
     what = "epoch" if point.of_an_epoch else "step"
-    figures = [f"{point.cost:.3g} J-eq per {what}"]
-    figures += [f"{point.energy_joules:.3g} J"] if point.energy_joules is not None else []
-    figures += [f"{point.time_seconds:.3g} s"] if point.time_seconds is not None else []
+    figures = [f"{cost_text(point.cost)} per {what}"]
+    figures += [energy_text(point.energy_joules)] if point.energy_joules is not None else []
+    figures += [time_text(point.time_seconds)] if point.time_seconds is not None else []
     return ", ".join(figures)

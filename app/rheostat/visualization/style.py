@@ -27,6 +27,7 @@ _Units: TypeAlias = tuple[tuple[str, float, float], ...]
 
 _ENERGY_UNITS: _Units = (("GWh", 3.6e12, 1), ("MWh", 3.6e9, 1), ("kWh", 3.6e6, 0.1), ("kJ", 1e3, 1), ("J", 1, 0))
 _TIME_UNITS: _Units = (("days", 86_400.0, 2), ("h", 3600.0, 1), ("min", 60.0, 1), ("s", 1, 0))
+_COST_UNITS: _Units = (("GJ-eq", 1e9, 1), ("MJ-eq", 1e6, 1), ("kJ-eq", 1e3, 1), ("J-eq", 1, 0))
 """From the largest: the name of each, its size, and from how many of it on it is used."""
 
 STATE_SYMBOLS = {
@@ -55,6 +56,21 @@ def energy_unit(largest_joules: float) -> tuple[str, float]:
 def time_unit(largest_seconds: float) -> tuple[str, float]:
     """Return the name of the unit that suits an axis of time spans, and its size in seconds."""
     return _unit(largest_seconds, _TIME_UNITS)
+
+
+def energy_text(joules: float) -> str:
+    """Return an energy with three digits and a unit that suits."""
+    return _text(joules, _ENERGY_UNITS)
+
+
+def time_text(seconds: float) -> str:
+    """Return a time span with three digits and a unit that suits."""
+    return _text(seconds, _TIME_UNITS)
+
+
+def cost_text(joule_equivalents: float) -> str:
+    """Return a cost with three digits and a unit that suits."""
+    return _text(joule_equivalents, _COST_UNITS)
 
 
 def plain(text: object) -> str:
@@ -100,6 +116,12 @@ def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
 
 def _unit(largest: float, units: _Units) -> tuple[str, float]:
     return next((name, size) for name, size, least in units if largest >= least * size)
+
+
+def _text(figure: float, units: _Units) -> str:
+    rounded = float(f"{figure:.3g}")
+    name, size = _unit(rounded, units)
+    return f"{rounded / size:.6g} {name}"
 
 
 def _between(place: float) -> str:

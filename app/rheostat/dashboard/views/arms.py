@@ -14,22 +14,25 @@ class Recommendation:
     batch_size: int
     power_limit_watts: int | None
     chance: float | None
+    is_power_only: bool = False
 
     @property
     def text(self) -> str:
         """The recommendation in words."""
+        if self.is_power_only:
+            return words.watts(self.power_limit_watts)
         limit = "" if self.power_limit_watts is None else f" at {words.watts(self.power_limit_watts)}"
         return f"{self.batch_size}{limit}"
 
 
-def recommendation(estimates: PlacementEstimates | None) -> Recommendation | None:
+def recommendation(estimates: PlacementEstimates | None, *, is_power_only: bool = False) -> Recommendation | None:
     """Return the best known batch size of a placement; None: nothing has converged."""
     arms = () if estimates is None else estimates.arms
     for arm in arms:
-        if arm.status == "best known":
+        if arm.status == "best known" and not (is_power_only and arm.power_limit_watts is None):
             # Of a single batch size it says nothing that it is the cheapest.
             chance = arm.probability_best if len(arms) > 1 else None
-            return Recommendation(arm.batch_size, arm.power_limit_watts, chance)
+            return Recommendation(arm.batch_size, arm.power_limit_watts, chance, is_power_only)
     return None
 
 

@@ -117,12 +117,18 @@ def _crashes(summary: JobSummary) -> Iterator[Attention]:
             job_id,
             "error" if size == default else "warning",
             text,
-            "The trainer's log says why.",
+            _why_crashed(loop),
             since=None if loop is None else loop.runs.since,
             is_lasting=True,
             trial_id=None if loop is None else loop.runs.trial_id,
             number=None if loop is None else loop.runs.number,
         )
+
+
+def _why_crashed(loop: CrashLoop | None) -> str:
+    if loop is None or not loop.reason:
+        return "The trainer's log says why."
+    return f"The latest ended so: {words.sentence(loop.reason)} The trainer's log says more."
 
 
 def _crash_text(loop: CrashLoop | None) -> str:

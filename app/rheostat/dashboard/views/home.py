@@ -71,7 +71,9 @@ def job_row(summary: JobSummary, now: datetime) -> JobRow:
     """Return a job's line in the list."""
     job, latest = summary.job, summary.latest
     placements = [] if summary.estimates is None else summary.estimates.placements
-    best = [found.text for placement in placements if (found := arms.recommendation(placement)) is not None]
+    alone = job.settings.is_power_only
+    found = [arms.recommendation(placement, is_power_only=alone) for placement in placements]
+    best = [one.text for one in found if one is not None]
     energy = total([placement.energy_joules for placement in summary.report.placements])
     cost = total([placement.cost for placement in summary.report.placements])
     latest_at = None if latest is None else latest.ended_at or latest.created_at

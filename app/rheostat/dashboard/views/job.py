@@ -10,7 +10,7 @@ from rheostat.dashboard.views import arms as arm_views
 from rheostat.dashboard.views.attention import Attention, troubles
 from rheostat.dashboard.views.log import Entry, TrialRow, decision_log, trial_row
 from rheostat.dashboard.views.next_run import NextRun, next_run
-from rheostat.dashboard.views.report import INTERVAL_COVERS
+from rheostat.dashboard.views.report import INTERVAL_COVERS, how_got
 from rheostat.dashboard.views.savings import Tile, against_estimate, tiles
 from rheostat.schemas.calibration import Calibration
 from rheostat.schemas.insight import PlacementEstimates
@@ -65,6 +65,7 @@ class JobView:
     facts: list[tuple[str, str]]
     placements: list[PlacementView]
     tiles: list[Tile]
+    nothing_saved: str
     against_estimate: str
     method: str
     recommended: arm_views.Recommendation | None
@@ -81,6 +82,7 @@ class JobView:
     calibration: Figure | None
     timeline: Figure | None
     is_simulated: bool
+    is_power_only: bool
     log: list[Entry]
     running: int
 
@@ -114,17 +116,20 @@ def job_view(
     believed = None if summary.estimates is None or at is None else summary.estimates.placements[at]
     report = None if at is None else summary.report.placements[at]
     reports = [] if report is None else [JobReport(job_id=summary.job.job_id, placements=[report])]
+    alone = settings.is_power_only
+    is_idle = alone and at is not None and gpus[at].max_power_limit_watts is None
     here = [] if at is None else [trial for trial in trials if trial.gpu.is_placed_with(gpus[at])]
     return JobView(
         job_id=summary.job.job_id,
         metric=None if settings.target is None else settings.target.metric,
         facts=facts(settings),
         placements=[PlacementView(i, _name(gpu), i == at) for i, gpu in enumerate(gpus)],
-        tiles=tiles(reports, site),
+        tiles=[] if is_idle else tiles(reports, site),
+        nothing_saved=_nothing_saved(settings, is_idle=is_idle),
         against_estimate=against_estimate(reports, summary.job.job_id, str(settings.default_batch_size)),
-        method=_method(report),
-        recommended=arm_views.recommendation(believed),
-        upcoming=next_run(upcoming, believed),
+        method="" if is_idle else _method(report),
+        recommended=arm_views.recommendation(believed, is_power_only=alone),
+        upcoming=next_run(upcoming, believed, is_power_only=alone),
         latest=trial_row(here[0], now) if here else None,
         attention=troubles(summary),
         arms=arm_rows(believed, settings.default_batch_size),
@@ -141,6 +146,7 @@ def job_view(
         calibration=None if at is None else calibration(predicted.placements[at]),
         timeline=timeline(here[:MOST_BARS], now),
         is_simulated=any(trial.gpu.simulated for trial in here),
+        is_power_only=alone,
         log=decision_log(here, now),
         running=sum(trial.state == "running" for trial in trials),
     )
@@ -161,7 +167,9 @@ def facts(settings: JobSettings) -> list[tuple[str, str]]:
     return [
         *([("target", f"{target.metric} {sign} {target.value:g}"), ("at most", epochs)] if target else []),
         *([] if target else [("trains", epochs)]),
-        ("default", f"batch size {settings.default_batch_size}"),
+        ("chooses", "the power limit alone")
+        if settings.is_power_only
+        else ("default", f"batch size {settings.default_batch_size}"),
         ("eta_knob", f"{settings.eta_knob:g}, {_weight(settings.eta_knob)}"),
         ("beta_knob", _bound(settings.beta_knob)),
         ("policy", settings.policy),
@@ -218,8 +226,15 @@ def _name(gpu: Gpu) -> str:
     return words.gpu(gpu.model, gpu.count) + (f" ({', '.join(more)})" if more else "")
 
 
+def _nothing_saved(settings: JobSettings, *, is_idle: bool) -> str:
+    """Return what to say where there are no figures of what was saved."""
+    if is_idle:
+        return "Power limit only; without an agent nothing is changed or saved."
+    return f"What was saved shows once a run has {'ended' if settings.target is None else 'reached its target'}."
+
+
 def _method(report: PlacementReport | None) -> str:
     if report is None:
         return ""
-    method = words.sentence(report.energy_joules.method)
-    return method if report.energy_joules.saved_low is None else f"{method} {INTERVAL_COVERS}"
+    is_sure = all(figure.saved_low is None for figure in (report.energy_joules, report.time_seconds, report.cost))
+    return how_got(report) if is_sure else f"{how_got(report)} {INTERVAL_COVERS}"

@@ -14,23 +14,34 @@ class NextRun:
 
     Attributes:
         number: Its number.
-        batch_size: What it trains with.
+        choice: What it trains with: the batch size, or, where there is no other, the power limit.
         limit: Its power limit, in words.
         reason: Why.
         why_not: Why it is not the batch size that is likelier the cheapest than the best known; empty: there is none.
     """
 
     number: int
-    batch_size: int
+    choice: str
     limit: str
     reason: str
     why_not: str
 
 
-def next_run(upcoming: Trial | None, believed: PlacementEstimates | None) -> NextRun | None:
-    """Return the next run of a placement; None: nothing can be said of it."""
+def next_run(
+    upcoming: Trial | None, believed: PlacementEstimates | None, *, is_power_only: bool = False
+) -> NextRun | None:
+    """Return the next run of a placement; None: nothing can be said of it.
+
+    Args:
+        upcoming: What it trains with.
+        believed: What is believed of the placement.
+        is_power_only: Whether there is nothing to choose but the power limit.
+    """
     if upcoming is None:
         return None
+    if is_power_only:
+        choice, limit = _power_alone(upcoming)
+        return NextRun(upcoming.number, choice, limit, words.sentence(upcoming.reason), why_not="")
     if upcoming.power_limit_watts is not None:
         limit = f"at {words.watts(upcoming.power_limit_watts)}"
     else:
@@ -40,11 +51,19 @@ def next_run(upcoming: Trial | None, believed: PlacementEstimates | None) -> Nex
     has_other = believed is not None and likelier is not None and likelier.batch_size != upcoming.batch_size
     return NextRun(
         number=upcoming.number,
-        batch_size=upcoming.batch_size,
+        choice=str(upcoming.batch_size),
         limit=limit,
         reason=words.sentence(upcoming.reason),
         why_not=_why_not(upcoming.job_id, likelier, believed) if has_other and likelier and believed else "",
     )
+
+
+def _power_alone(upcoming: Trial) -> tuple[str, str]:
+    if upcoming.power_limit_watts is not None:
+        return words.watts(upcoming.power_limit_watts), "is the power limit"
+    if upcoming.profile_power_limits_watts:
+        return "Power limits", "are measured"
+    return "Unchanged", "power limit"
 
 
 def _likelier(believed: PlacementEstimates | None) -> Estimate | None:

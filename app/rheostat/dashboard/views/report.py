@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rheostat.dashboard import words
 from rheostat.dashboard.views.savings import against_estimate, total
-from rheostat.schemas.report import JobReport, SavedFigure
+from rheostat.schemas.report import JobReport, PlacementReport, SavedFigure
 
 INTERVAL_COVERS = (
     "The 95 % interval covers how many epochs a run of the default needs; errors of measurement are not in it."
@@ -40,12 +40,24 @@ def report_rows(reports: Sequence[JobReport]) -> list[ReportRow]:
             energy_percent=_share(placement.energy_joules),
             time_percent=_share(placement.time_seconds),
             cost_percent=_share(placement.cost),
-            origin=placement.energy_joules.origin,
-            method=words.sentence(placement.energy_joules.method),
+            origin=placement.energy_joules.origin if total([placement.energy_joules]) else words.UNKNOWN,
+            method=how_got(placement),
         )
         for report in reports
         for placement in report.placements
     ]
+
+
+def how_got(placement: PlacementReport) -> str:
+    """Return how each figure was got, or why it is missing; those alike together."""
+    names: dict[str, list[str]] = {}
+    for name, figure in (
+        ("energy", placement.energy_joules),
+        ("time", placement.time_seconds),
+        ("cost", placement.cost),
+    ):
+        names.setdefault(figure.method, []).append(name)
+    return " ".join(words.sentence(f"{', '.join(alike)}: {method}") for method, alike in names.items() if method)
 
 
 def basis(reports: Sequence[JobReport]) -> str:

@@ -7,10 +7,15 @@ from typing import Literal
 
 from rheostat.dashboard import words
 from rheostat.dashboard.site import Site
-from rheostat.schemas.report import JobReport, Origin, SavedFigure
+from rheostat.schemas.report import JobReport, Origin, PlacementReport, SavedFigure
 
 NOT_KNOWN = "not known yet"
 """Of savings whose interval holds both gain and loss."""
+
+FEWEST_RUNS = 3
+"""So many runs of the default must have reached the target before savings against them are more than a first sign."""
+
+_NEXT_TO_NOTHING_PERCENT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class Tile:
         detail: How it is known.
         exact: The figure as a number.
         kind: Whether it was saved or lost, or which of them is not known yet; or that it is a plain figure.
+        is_early: Whether it is too early, or too little, to call it a success or a loss.
     """
 
     label: str
@@ -30,6 +36,12 @@ class Tile:
     detail: str
     exact: float | None = None
     kind: Literal["saved", "lost", "open", "plain"] = "plain"
+    is_early: bool = False
+
+    @property
+    def tone(self) -> str:
+        """The class of its colours."""
+        return "early" if self.is_early and self.kind != "open" else self.kind
 
     @property
     def heading(self) -> str:
@@ -81,28 +93,41 @@ class Total:
         return NOT_KNOWN if self.is_open else figure
 
 
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What savings are compared with.
+
+    Attributes:
+        is_early: Whether for most of it fewer than ``FEWEST_RUNS`` runs of the default have reached the target.
+        text: What is to be said of it; empty: nothing.
+    """
+
+    is_early: bool
+    text: str
+
+
 def tiles(reports: Sequence[JobReport], site: Site) -> list[Tile]:
     """Return what was saved in all: energy, money and emissions where their prices are known, time, cost."""
     placements = [placement for one in reports for placement in one.placements]
-    is_estimate = any(one.baseline_is_estimated for one in placements)
+    basis = _basis(placements)
     energy = total([placement.energy_joules for placement in placements])
     seconds = total([placement.time_seconds for placement in placements])
     cost = total([placement.cost for placement in placements])
     found = []
     if energy is not None:
-        found.append(_tile("energy", energy, words.energy, is_estimate=is_estimate))
+        found.append(_tile("energy", energy, words.energy, basis))
         if site.price_per_kwh is not None:
             price = f"at {words.beside(f'{site.price_per_kwh:g}', site.currency)} per kWh"
-            found.append(_priced_tile("money", energy, site.price, words.Money(site.currency), price))
+            found.append(_priced_tile("money", energy, site.price, words.Money(site.currency), price, basis=basis))
         if site.carbon_grams_per_kwh is not None:
             intensity = f"at {words.beside(f'{site.carbon_grams_per_kwh:g}', 'g')} CO₂e per kWh"
-            found.append(_priced_tile("CO₂e", energy, site.carbon_grams, words.mass, intensity))
+            found.append(_priced_tile("CO₂e", energy, site.carbon_grams, words.mass, intensity, basis=basis))
     if seconds is not None:
         is_simulated = seconds.origins == {"simulated"}
         label = "simulated training time" if is_simulated else "training time"
-        found.append(_tile(label, seconds, words.duration, is_estimate=is_estimate))
+        found.append(_tile(label, seconds, words.duration, basis))
     if cost is not None:
-        found.append(_tile("cost", cost, words.cost, is_estimate=is_estimate))
+        found.append(_tile("cost", cost, words.cost, basis))
     return found
 
 
@@ -143,12 +168,36 @@ def against_estimate(reports: Sequence[JobReport], job_id: str = "JOB", default:
     )
 
 
+def _basis(placements: Sequence[PlacementReport]) -> _Basis:
+    compared = [
+        one for one in placements if one.cost.baseline or one.energy_joules.baseline or one.time_seconds.baseline
+    ]
+    if not compared:
+        return _Basis(is_early=False, text="")
+    early = [one for one in compared if one.baseline_runs < FEWEST_RUNS]
+    is_early = bool(early) and 2 * _weight(early) >= _weight(compared)
+    if any(one.baseline_is_estimated for one in compared):
+        return _Basis(is_early, "against an estimate")
+    if not is_early:
+        return _Basis(is_early, "")
+    runs = words.counted(compared[0].baseline_runs, "run")
+    text = f"against {runs} of the default" if len(compared) == 1 else "against one or two runs of most defaults"
+    return _Basis(is_early, text)
+
+
+def _weight(placements: Sequence[PlacementReport]) -> float:
+    """Return what some placements weigh among those that are compared: what their runs would have cost."""
+    return sum(one.cost.baseline or 0.0 for one in placements)
+
+
 def _priced_tile(
     label: str,
     energy: Total,
     of_joules: Callable[[float | None], float | None],
     shown: words.Quantity | words.Money,
     price: str,
+    *,
+    basis: _Basis,
 ) -> Tile:
     """Return what an energy is worth at a price."""
     value = shown(of_joules(abs(energy.saved)))
@@ -158,19 +207,23 @@ def _priced_tile(
     low, high = map(of_joules, energy.ends)
     interval = "" if low is None or high is None else shown.interval(low, high, "and")
     detail = f"{price}, {words.percent(95)} between {interval}" if interval else price
-    return Tile(label, value, detail, of_joules(energy.saved), energy.kind)
+    return Tile(label, value, detail, of_joules(energy.saved), energy.kind, is_early=_is_early(energy, basis))
 
 
-def _tile(label: str, figure: Total, shown: words.Quantity, *, is_estimate: bool) -> Tile:
+def _tile(label: str, figure: Total, shown: words.Quantity, basis: _Basis) -> Tile:
     parts = [words.saved_percent(figure.percent or 0.0)]
     if figure.is_open:
         parts = [_between(figure.low, figure.high, shown), f"expected {parts[0]}"]
     elif None not in figure.ends:
         parts.append(f"{words.percent(95)} between {shown.interval(*figure.ends, 'and')}")
-    parts += ["against an estimate"] if is_estimate else []
+    parts += [basis.text] if basis.text else []
     parts.append(" and ".join(sorted(figure.origins)))
     value = figure.text(shown(abs(figure.saved)))
-    return Tile(label, value, ", ".join(parts), figure.saved, figure.kind)
+    return Tile(label, value, ", ".join(parts), figure.saved, figure.kind, is_early=_is_early(figure, basis))
+
+
+def _is_early(figure: Total, basis: _Basis) -> bool:
+    return basis.is_early or abs(figure.percent or 0.0) < _NEXT_TO_NOTHING_PERCENT
 
 
 def _between(low: float | None, high: float | None, shown: words.Quantity | words.Money) -> str:

@@ -36,6 +36,13 @@ def choose(known: Knowledge, situation: Situation, power_limits: PowerLimitOptim
     Raises:
         NoBatchSizeLeft: None that is permitted has converged, and all of them have failed.
     """
+    choice = _choose(known, situation, power_limits)
+    if known.job.target is None and len(known.grid.batch_sizes) == 1:
+        return replace(choice, reason=explanations.power_only(known))
+    return choice
+
+
+def _choose(known: Knowledge, situation: Situation, power_limits: PowerLimitOptimizer | None) -> Choice:
     belief = known.belief
     if belief is None:
         return surveying.first(known, situation, power_limits) or _first(known, situation)

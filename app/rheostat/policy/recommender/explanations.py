@@ -35,6 +35,16 @@ def best_known(belief: Belief, best: int, *, may_explore: bool, held_back_by: Ac
     return f"best known batch size: {_expected_cost(belief, best)}; {why}"
 
 
+def power_only(known: Knowledge) -> str:
+    """Return why a run of a job without a target and of one batch size trains as it does."""
+    if not known.job.power_limits_watts:
+        return "power limit only; without an agent nothing is changed or saved"
+    belief = known.belief
+    if belief is None or not any(belief.converged):
+        return "power limit only: no run has ended yet"
+    return f"power limit only: {_expected_cost(belief, 0)}"
+
+
 def exploration(belief: Belief, best: int, arm: int, prospect: Prospect) -> str:
     """Return why another arm than the best known one runs."""
     unit = exp(belief.log_cost[best])
