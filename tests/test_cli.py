@@ -36,7 +36,7 @@ def url(tmp_path: Path) -> str:
 def test_jobs_are_listed_shown_and_rebuilt(url: str) -> None:
     assert run_command("jobs", "list", "--database-url", url).stdout == "nightly\t0 trials\tpolicy rheostat\n"
     shown = json.loads(run_command("jobs", "show", "nightly", "--database-url", url).stdout)
-    assert shown["savings"]["placements"][0]["energy_joules"]["actual"] == 100.0
+    assert shown["savings"]["placements"][0]["converged_runs"] == 0  # its run was not asked for
     assert "rebuilt from 1 observation\n" in run_command("jobs", "rebuild", "nightly", "--database-url", url).stdout
 
 
@@ -107,8 +107,8 @@ def test_a_plain_table_of_past_runs_is_imported_into_a_job_that_a_file_registers
     for _ in range(2):
         done = run_command(*command, "--config", str(job))
         assert done.stdout == "nightly: 2 runs are recorded\n", done.stderr
-    (placement,) = json.loads(operate(url, "jobs", "show", "nightly"))["savings"]["placements"]
-    assert (placement["gpu"]["model"], placement["converged_runs"]) == ("V100", 1)
+    (placement,) = json.loads(operate(url, "jobs", "show", "nightly"))["estimates"]["placements"]
+    assert (placement["gpu"]["model"], [arm["runs"] for arm in placement["arms"]]) == ("V100", [1, 1])
 
 
 def test_jobs_of_another_namespace_are_reached_by_its_name(url: str) -> None:
