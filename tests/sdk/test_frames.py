@@ -25,5 +25,5 @@ def test_pandas_is_not_imported_before_a_frame_is_wanted() -> None:
 
 def test_without_pandas_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'rheostat\[pandas\]'"):
+    with pytest.raises(ConfigurationError, match=r"-m pip install .*\[pandas\]"):
         frame_of(Gpu, [])

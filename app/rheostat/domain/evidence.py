@@ -92,7 +92,6 @@ def fold(draft: Draft, evidence: Evidence) -> None:
             epochs=None if run.epochs is None else part * run.epochs,
             curve=LearningCurve.from_state(run.curve),
             may_stop_others=run.epochs is not None,
-            was_chosen=False,
         )
     elif run is not None and not epochs.is_whole(run) and run.state != "oom":
         draft.advisor.learn_part(

@@ -12,7 +12,7 @@ from rheostat.domain.placements import wire_gpu
 from rheostat.domain.records import PlacementRecord, Totals
 from rheostat.domain.survey_sums import survey_sums
 from rheostat.domain.totals import PlacementTotals
-from rheostat.errors import RheostatError
+from rheostat.errors import PolicyFailed, RheostatError
 from rheostat.policy import estimates as policy
 from rheostat.policy.estimates import ArmEstimate
 from rheostat.policy.interface import Job as PolicyJob
@@ -301,7 +301,12 @@ def _of_steps(
     draft: Draft, measured: LatestMeasurements, view: PolicyJob, size: int, maximum_watts: int
 ) -> _StepRatios | None:
     """Compare steps at the maximum limit with those at the best; None where one of them was not measured."""
-    best_watts = draft.advisor.power(view, size).power_limit_watts
+    if measured.get((size, maximum_watts)) is None:
+        return None
+    try:
+        best_watts = draft.advisor.power(view, size).power_limit_watts
+    except PolicyFailed:  # what was saved is known without the policy
+        return None
     records = [] if best_watts is None else [measured.get((size, limit)) for limit in (maximum_watts, best_watts)]
     if best_watts is None or any(record is None or record.steps_per_epoch is not None for record in records):
         return None

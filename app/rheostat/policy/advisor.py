@@ -243,7 +243,6 @@ class Advisor:
         fixed: Outlay | None = None,
         may_stop_others: bool = True,
         beside_exploration: bool = False,
-        was_chosen: bool = True,
     ) -> None:
         """Learn from a run that is over.
 
@@ -261,7 +260,6 @@ class Advisor:
             fixed: What of it went by before its first training step, where known.
             may_stop_others: Whether later runs may be stopped by what it cost.
             beside_exploration: Whether it ran beside an exploration.
-            was_chosen: Whether a choice began it.
 
         Raises:
             PolicyFailed: The policy raised.
@@ -293,7 +291,6 @@ class Advisor:
             fixed_cost=None if fixed is None else job.price(fixed),
             outlays=Outlays(charged, spent, fixed),
             beside_exploration=beside_exploration,
-            was_chosen=was_chosen,
         )
         self._ask(lambda: self._batch_sizes.conclude(job, result))
 

@@ -149,8 +149,6 @@ class Result:
         fixed_cost: What of the cost went by before the first training step, in joules; None: unknown.
         outlays: The same costs with energy and time apart; None: only the costs are known.
         beside_exploration: As of the :class:`Choice` that began it.
-        was_chosen: A :class:`Choice` began it. Otherwise it teaches as any other, but what it took is nothing that
-            choosing has cost or saved.
     """
 
     batch_size: int
@@ -162,7 +160,6 @@ class Result:
     fixed_cost: float | None = None
     outlays: Outlays | None = None
     beside_exploration: bool = False
-    was_chosen: bool = True
 
     @property
     def took(self) -> Outlays:

@@ -41,7 +41,7 @@ def learn(known: Knowledge, result: Result) -> Update:
         return _learn_failure(known, evidence, result)
     evidence = evidence._replace(learned=evidence.learned + 1, unconverged={})
     arm = evidence.arms[result.batch_size]
-    evidence = evidence.with_arm(result.batch_size, arm._replace(paid=arm.paid + result.was_chosen))
+    evidence = evidence.with_arm(result.batch_size, arm._replace(paid=arm.paid + 1))
     if result.epochs is None:
         return Update(_with_whole_cost(known, evidence, result))
     return _learn_success(known, evidence, result, result.epochs)
@@ -95,7 +95,7 @@ def _learn_failure(known: Knowledge, evidence: Evidence, result: Result) -> Upda
     size, runs = result.batch_size, known.runs
     unconverged = {**evidence.unconverged, size: evidence.unconverged.get(size, 0) + 1}
     evidence = evidence._replace(unconverged=unconverged)
-    if result.was_chosen and size != known.job.default_batch_size and not evidence.arms[size].converged:
+    if size != known.job.default_batch_size and not evidence.arms[size].converged:
         spent = known.believable(_spent(result), size, result.epochs)
         evidence = evidence._replace(wasted=evidence.wasted.plus(spent))
     update = Update(evidence)
