@@ -131,7 +131,7 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def wait_end(pid: int, seconds: float = 15) -> bool:
+def wait_end(pid: int, seconds: float = PATIENCE_SECONDS) -> bool:
     """Wait until a process that is not a child of this one has ended; return whether it has."""
     try:
         descriptor = os.pidfd_open(pid)

@@ -13,6 +13,7 @@ from rheostat.agent.status import GpuStatus
 from rheostat.errors import ConfigurationError, DriverReloaded, GpuUnavailable
 from tests.agent.bench import Bench
 from tests.nvml.fake import GPU_IS_LOST, UNKNOWN, Call
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -44,6 +45,14 @@ def test_the_limit_of_a_process_that_is_alive_is_kept_or_restored_as_asked(left:
     assert (status.terms, left.limits()) == (Terms("f00d", owner, 60.0), [200, 300])
     assert run(left, keep_alive=False) == []
     assert left.limits() == [280, 300]
+
+
+def test_a_restore_that_waits_for_a_slow_driver_is_waited_for(left: Bench) -> None:
+    owner, _ = left.process()
+    _write(left, Terms("f00d", owner, 60.0))
+    left.fake.gpus[0].slow(Call.GET_LIMIT, 2.5)
+    assert run(left, keep_alive=False, wait_seconds=PATIENCE_SECONDS) == []
+    assert (left.limits(), left.ledger.read()) == ([280, 300], {})
 
 
 def test_a_foreign_limit_is_kept(left: Bench) -> None:

@@ -31,7 +31,8 @@ def agent(order: dict[str, Any]) -> int:
 
 def recovery(order: dict[str, Any]) -> int:
     site = Site.model_validate(order["site"])
-    return len(recover(NvmlDriver(), ledger_in(Path(order["directory"])), site, keep_alive=False))
+    ledger = ledger_in(Path(order["directory"]))
+    return len(recover(NvmlDriver(), ledger, site, keep_alive=False, wait_seconds=PATIENCE_SECONDS))
 
 
 def trainer(order: dict[str, Any]) -> int:

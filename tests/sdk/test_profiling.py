@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -25,7 +26,7 @@ pytestmark = as_privileged
 TEN_LIMITS = list(range(120, 301, 20))
 
 
-def settings(limits_watts: list[int], eta_knob: float = 0.5) -> JobSettings:
+def settings(limits_watts: list[int], eta_knob: float = 0.5, **others: Any) -> JobSettings:
     return JobSettings(
         batch_sizes=[32, 64],
         default_batch_size=32,
@@ -33,6 +34,7 @@ def settings(limits_watts: list[int], eta_knob: float = 0.5) -> JobSettings:
         power_limits_watts=limits_watts,
         eta_knob=eta_knob,
         seed=1,
+        **others,
     )
 
 
@@ -125,7 +127,7 @@ def test_ten_limits_are_measured_in_few_steps_with_interruptions(node: Node) -> 
 
 
 def test_a_later_recurrence_confirms_one_limit_instead_of_sweeping(node: Node) -> None:
-    job = settings([150, 200, 300], eta_knob=1.0)
+    job = settings([150, 200, 300], eta_knob=1.0, exploration_budget_runs=0)
     training = FakeTraining(node.gpu, 0.05)
     with node.trial(job) as trial:
         train_while_measuring(trial, training)

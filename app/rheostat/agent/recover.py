@@ -50,7 +50,7 @@ def _recover(driver: Driver, ledger: Ledger, site: Site, *, keep_alive: bool, wa
         if not keep_alive:
             node.end_all()
         give_up_at = monotonic() + wait_seconds
-        while _unfinished(node) and monotonic() < give_up_at and not reloads:
+        while _unfinished(node, keep_alive=keep_alive) and monotonic() < give_up_at and not reloads:
             sleep(0.02)
     finally:
         node.stop()
@@ -64,5 +64,6 @@ def _recover(driver: Driver, ledger: Ledger, site: Site, *, keep_alive: bool, wa
     return node.unrestored()
 
 
-def _unfinished(node: Node) -> bool:
-    return any(status.terms is None for status in node.unrestored()) or bool(node.missing())
+def _unfinished(node: Node, *, keep_alive: bool) -> bool:
+    # The lease of a process that is alive keeps its limit; one that has ended waits for its turn at a busy driver.
+    return any(status.terms is None or not keep_alive for status in node.unrestored()) or bool(node.missing())
