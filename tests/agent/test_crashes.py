@@ -138,9 +138,12 @@ def wait_end(pid: int, seconds: float = PATIENCE_SECONDS) -> bool:
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([descriptor], [], [], seconds)[0])
+        has_ended = bool(select.select([descriptor], [], [], seconds)[0])
     finally:
         os.close(descriptor)
+    if has_ended:
+        eventually(lambda: not is_alive(pid))  # for a moment it is there still, as a zombie
+    return has_ended
 
 
 @pytest.fixture(scope="module")

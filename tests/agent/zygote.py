@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ def main() -> None:
                 code = roles[order["role"]](order)
             except RheostatError as error:
                 print(order["role"], error, file=sys.stderr)
+            except Exception:
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(code)

@@ -18,8 +18,13 @@ def test_the_first_run_begins_with_what_the_table_says(tmp_path: Path) -> None:
             # Those that reached the target: the run at 512 did not.
             assert "batch size 128: 2 runs, 16." in ran.stdout
             assert "batch size 512: 1 runs" in ran.stdout
-        (placement,) = server.client.get("/v1/jobs/weekly-retrain/savings").json()["placements"]
-        assert placement["converged_runs"] == 5
+        (placement,) = server.client.get("/v1/jobs/weekly-retrain/estimates").json()["placements"]
+        assert {arm["batch_size"]: arm["runs"] for arm in placement["arms"] if arm["runs"]} == {
+            64: 2,
+            128: 2,
+            256: 1,
+            512: 1,
+        }
         trial = server.client.post("/v1/jobs/weekly-retrain/predict", json={"gpu": GPU}).raise_for_status().json()
         assert trial["batch_size"] == 128, trial["reason"]
 

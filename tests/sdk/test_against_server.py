@@ -123,7 +123,7 @@ class TestOperations:
         assert client.observe_run(job_id, run, idempotency_key="import-1") == first
         arms = client.estimates(job_id).placements[0].arms
         assert {arm.batch_size: arm.runs for arm in arms} == {32: 1, 64: 0, 128: 0}
-        assert client.savings(job_id).placements[0].converged_runs == 1
+        assert client.savings(job_id).placements[0].converged_runs == 0  # it was not asked for here
 
     def test_estimates_are_priced_at_another_knob(self, client: Client, job_id: str) -> None:
         client.register_job(job_id, SETTINGS)
