@@ -14,7 +14,7 @@ from math import isfinite, sqrt
 from statistics import median
 from typing import Any
 
-from rheostat.domain import epochs
+from rheostat.domain import epochs, words
 from rheostat.domain.control import Plan
 from rheostat.domain.events import PolicyFailureTolerated
 from rheostat.domain.job import Draft, Job
@@ -182,10 +182,6 @@ def _verdict(judged: Coverage, count: int) -> Verdict:
     return "too wide" if judged.share_low > judged.level else "about right"
 
 
-def _runs(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"
-
-
 def _statement(judged: Coverage, verdict: Verdict, ratio: float | None, count: int, censored: int) -> str:
     """Return the calibration in words."""
     if ratio is None or judged.share is None or judged.share_low is None or judged.share_high is None:
@@ -196,7 +192,8 @@ def _statement(judged: Coverage, verdict: Verdict, ratio: float | None, count: i
     else:
         share, low, high = (f"{100.0 * figure:.0f}" for figure in (judged.share, judged.share_low, judged.share_high))
         said = [
-            f"{judged.inside} of {_runs(count)} cost what was predicted, within the {100.0 * judged.level:.0f} % "
+            f"{judged.inside} of {words.counted(count, 'run')} cost what was predicted, "
+            f"within the {100.0 * judged.level:.0f} % "
             f"interval ({share} %, 95 % confidence interval {low} to {high} %).",
             _MEANS[verdict],
         ]

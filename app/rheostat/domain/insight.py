@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rheostat.domain import crashes, energy, totals
+from rheostat.domain import crashes, energy, totals, words
 from rheostat.domain.evidence import power_measurement
 from rheostat.domain.history import History, LatestMeasurements
 from rheostat.domain.job import Draft, Job
@@ -190,12 +190,14 @@ class _Past:
         runs = _runs(self.paid)
         estimated = sum(total.estimated_runs for total in counted)
         if has_energy and estimated:
-            notes.append(f"of {estimated} of {_counted(runs)} the energy is estimated, in whole or in part")
+            notes.append(f"of {estimated} of {words.counted(runs, 'run')} the energy is estimated, in whole or in part")
         if self.survey:
             notes.append("the survey before them too" if surveyed is not None else "the survey is left out")
         if left_out := runs - _runs(counted):
             verb, who = ("is", "it") if left_out == 1 else ("are", "they")
-            notes.append(f"{left_out} of {_counted(runs)} {verb} left out: {who} did not report this figure")
+            notes.append(
+                f"{left_out} of {words.counted(runs, 'run')} {verb} left out: {who} did not report this figure"
+            )
         return Saving(
             actual=actual,
             surveyed=surveyed,
@@ -270,8 +272,8 @@ def _default(
             _times(_mean(figures.energy_joules, both), steps.energy),
             _times(_mean(figures.time_seconds, both), steps.time),
             _times(_mean(figures.cost, both), steps.cost),
-            f"baseline: the mean of {_counted(_runs(both), 'converged run')} at batch size {size}, times what a step "
-            f"took at {limit} W against {steps.best_watts} W, the best limit",
+            f"baseline: the mean of {words.counted(_runs(both), 'converged run')} at batch size {size}, "
+            f"times what a step took at {limit} W against {steps.best_watts} W, the best limit",
             _runs(both),
         )
     if not both:
@@ -280,7 +282,7 @@ def _default(
         _mean(figures.energy_joules, both),
         _mean(figures.time_seconds, both),
         _mean(figures.cost, both),
-        f"baseline: the mean of {_counted(_runs(both), 'converged run')} at batch size {size}, "
+        f"baseline: the mean of {words.counted(_runs(both), 'converged run')} at batch size {size}, "
         "at the power limits that they had: "
         + ("no limit can be set here" if limit is None else f"no epoch was measured at {limit} W"),
         _runs(both),
@@ -326,7 +328,7 @@ def _over(figure: float | None, other: float | None) -> float | None:
 def _mean_epochs(trials: list[Totals]) -> tuple[float | None, str]:
     count = _runs(trials)
     mean = sum(total.epochs or 0.0 for total in trials) / count if count else None
-    return mean, f"the mean of {_counted(count, 'converged run')}"
+    return mean, f"the mean of {words.counted(count, 'converged run')}"
 
 
 def _expected_epochs(
@@ -339,10 +341,6 @@ def _expected_epochs(
         return None, "unknown"
     expected = [arm.epochs for arm in arms if arm.batch_size == draft.job.settings.default_batch_size]
     return next(iter(expected), None), "an estimate, since no run has converged,"
-
-
-def _counted(count: int, thing: str = "run") -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _runs(totals: list[Totals]) -> int:
